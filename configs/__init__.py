@@ -1,0 +1,119 @@
+"""One YAML a part, and the one function that turns a YAML node into an object: `build`.
+
+The constructor's signature is the schema: the YAML holds every value, and nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from refusal import Refusal
+
+_NOT_TYPED = (inspect.Parameter.empty, Any)
+
+
+def build(node: Mapping[str, Any], where: str, **given: Any) -> Any:
+    """Returns the object that a node describes: `_target_` names its class, the other keys are its constructor's arguments.
+
+    Args:
+        node: plain values; nodes within it that have a `_target_` are built first.
+        where: the node's key, for messages.
+        given: arguments that a run provides and no YAML holds.
+
+    Raises:
+        Refusal: an unknown, missing or wrongly typed value.
+    """
+    return maker(node, where, *given)(**given)
+
+
+def maker(node: Mapping[str, Any], where: str, *given: str) -> Any:
+    """Returns the class that a node describes with its values filled in and checked; only the arguments in `given` are left to be passed."""
+    cls = _class(node.get("_target_"), where)
+    values = {key: _built(value, f"{where}.{key}") for key, value in node.items() if key != "_target_"}
+    check(cls, values, where, given)
+    return partial(cls, **values)
+
+
+def check(cls: type, values: Mapping[str, Any], where: str, given: Iterable[str] = ()) -> None:
+    """Checks names and types of arguments against a constructor.
+
+    Raises:
+        Refusal: the first that is unknown, missing or wrongly typed.
+    """
+    hints = typing.get_type_hints(cls.__init__)
+    takes = [name for name in inspect.signature(cls).parameters if name not in given]
+    name = cls.__name__
+    for key in values:
+        if key not in takes:
+            raise Refusal(f"{_path(where, key)}: {name} has no such option.{did_you_mean(key, takes)} It has: {', '.join(takes) or 'none'}.")
+    for key in takes:
+        if key not in values or values[key] == "???":
+            raise Refusal(f"{_path(where, key)}: it has no value, and {name} needs one. Set it: {_path(where, key)}=...")
+        if not fits(values[key], hints.get(key, Any)):
+            raise Refusal(f"{_path(where, key)}: {values[key]!r} is not {_plain(hints[key])}.")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a plain value is of a type. A whole number is a float; True is no number; NaN is nothing."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind in _NOT_TYPED:
+        return True
+    if origin is typing.Literal:
+        return value in inner
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is list:
+        return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
+    if origin is tuple:
+        return isinstance(value, (list, tuple)) and all(fits(item, inner[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(item, inner[1]) for item in value.values())
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool) and not (isinstance(value, float) and math.isnan(value))
+    return isinstance(value, kind)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns a suggestion, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _class(target: Any, where: str) -> type:
+    module, _, name = str(target).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Refusal(f"{where}._target_: {target} cannot be found ({error}). Name a class by its module: reporters.linear.Linear") from None
+    return found  # type: ignore[no-any-return]
+
+
+def _built(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return build(value, where) if "_target_" in value else {key: _built(item, f"{where}.{key}") for key, item in value.items()}
+    return [_built(item, f"{where}.{i}") for i, item in enumerate(value)] if isinstance(value, list) else value
+
+
+def _path(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _plain(kind: Any) -> str:
+    """Returns a type in words."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_plain(one) for one in inner)
+    if origin in (list, tuple):
+        return f"a list, each item {_plain(inner[0])}"
+    return names.get(kind, getattr(kind, "__name__", str(kind)))

@@ -1,0 +1,142 @@
+"""One Lightning fit that shows its progress, goes on where it was stopped, and draws its batches in an order keyed by seed and epoch."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from core_model.store import replacing
+
+for _name in ("pytorch_lightning", "lightning.pytorch"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+class Rows(Dataset[tuple[Tensor, ...]]):
+    """Tensors of equal length, taken by a whole batch of indices at once."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    def __getitem__(self, index_B: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor[index_B] for tensor in self.tensors)
+
+
+class Batches(Sampler[Tensor]):
+    """Batches of indices, one order a seed; an order depends on seed and epoch alone. Lightning tells it the epoch, after a restart too.
+
+    Yields index tensors of shape (seeds, batch); of shape (batch,) where a single seed is given as a number.
+    """
+
+    def __init__(self, n: int, size: int, seeds: Sequence[int] | int) -> None:
+        self.n, self.size, self.seeds, self.epoch = n, min(size, n), seeds, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order_N = self._order(self.seeds) if isinstance(self.seeds, int) else torch.stack([self._order(seed) for seed in self.seeds])
+        return iter(order_N[..., : len(self) * self.size].split(self.size, dim=-1))
+
+    def __len__(self) -> int:
+        return self.n // self.size
+
+    def _order(self, seed: int) -> Tensor:
+        return torch.randperm(self.n, generator=torch.Generator().manual_seed(seed * 1_000_003 + self.epoch))
+
+
+def loader(rows: Rows, n: int, size: int, seeds: Sequence[int] | int) -> DataLoader[tuple[Tensor, ...]]:
+    """Returns batches of the n rows; the odd rows at an epoch's end are left out of that epoch."""
+    return DataLoader(rows, sampler=Batches(n, size, seeds), batch_size=None)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How Lightning runs a fit.
+
+    Args:
+        accelerator: as Lightning's Trainer takes it: auto, cpu, gpu.
+        save_every: seconds between two checkpoints; they are written at the end of an epoch.
+        bar: whether a progress bar shows.
+    """
+
+    accelerator: str
+    save_every: float
+    bar: bool
+
+    def __call__(self, module: pl.LightningModule, batches: DataLoader[tuple[Tensor, ...]], epochs: int, checkpoint: Path, what: str) -> None:
+        """Trains the module for so many epochs, from the checkpoint on where there is a whole one; removes it once done."""
+        trainer = pl.Trainer(
+            accelerator=self.accelerator,
+            devices=1,
+            max_epochs=epochs,
+            callbacks=[_Save(checkpoint, self.save_every)] + ([_Bar(what, epochs)] if self.bar else []),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning")
+            try:
+                trainer.fit(module, batches, ckpt_path=_whole(checkpoint), weights_only=True)
+            except SystemExit:  # what Lightning makes of Ctrl-C
+                raise KeyboardInterrupt from None
+        checkpoint.unlink(missing_ok=True)
+
+
+def _whole(checkpoint: Path) -> Path | None:
+    """Returns the checkpoint if it is there and can be read, None otherwise."""
+    if not checkpoint.exists():
+        return None
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file raises whatever its first broken byte leads to
+        Console(stderr=True).print(f"{checkpoint} is damaged ({type(error).__name__}): training starts anew.")
+        checkpoint.unlink()
+        return None
+    return checkpoint
+
+
+class _Save(pl.Callback):
+    """Writes a checkpoint at the end of an epoch, so many seconds after the last, under its name only when whole."""
+
+    def __init__(self, path: Path, every: float) -> None:
+        self.path, self.every, self.last = path, every, time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if time.monotonic() - self.last >= self.every:
+            with replacing(self.path) as temporary:
+                trainer.save_checkpoint(temporary)
+            self.last = time.monotonic()
+
+
+class _Bar(pl.Callback):
+    """A line on stderr that says what is trained, how far it is and how long it will take; gone when done."""
+
+    def __init__(self, what: str, epochs: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
+        self.what, self.epochs = what, epochs
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        total = self.epochs * trainer.num_training_batches
+        self.progress.start()
+        self.task = self.progress.add_task(self.what, total=total, completed=trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        self.progress.update(self.task, completed=trainer.global_step)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.progress.stop()

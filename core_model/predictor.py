@@ -1,0 +1,87 @@
+"""The promise of a frozen predictor: its levels, its FLOPs, how to read a level, and how to write one back and run on.
+
+N: episodes, L: levels read, D: width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+
+from worlds.world import World
+
+
+class Opinions(NamedTuple):
+    """What the predictor itself predicts, as scores that rise with its belief."""
+
+    concept_N: Tensor
+    """Its prediction of what follows from X (the scale reads "heavy"), in nats of log-odds."""
+    human_N: Tensor
+    """Its prediction of what follows from H (the camera shows a diamond), in nats of log-odds."""
+
+
+class Predictor(ABC):
+    """A frozen model. Level 0 is the embedding, level i the residual stream after block i."""
+
+    name: str
+    """Plain name, as tables write it."""
+    n_levels: int
+    width: int
+    identity: str
+    """Hash of its weights: 16 hexadecimal digits."""
+    can_write: bool
+    """Whether `opinions` can run on from an activation that was written back."""
+
+    @abstractmethod
+    def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
+        """Returns the activations z_NLD at one position (-1: the last) of the levels asked for; computes no deeper level and no logits."""
+
+    @abstractmethod
+    def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:
+        """Returns the predictor's own predictions for the last step; where a level is named, after z_ND was written there at the position."""
+
+    @abstractmethod
+    def flops(self, episodes: Dataset) -> Tensor:
+        """Returns FLOPs an episode to reach each level, shape (n_levels,), float64, mean over the episodes. A multiply-add is 2 FLOPs."""
+
+
+class CoreModel(ABC):
+    """A recipe for a predictor: plain values from a config, and where the result is kept."""
+
+    @abstractmethod
+    def predictor(self, world: World, cache: Path) -> Predictor:
+        """Returns the frozen predictor for a world: from the cache where it is there and whole, made and kept otherwise."""
+
+
+def freeze(model: nn.Module) -> nn.Module:
+    """Frozen means frozen: evaluation mode and no gradients."""
+    return model.eval().requires_grad_(False)
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Returns a hash of every parameter and buffer, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def content_hash(episodes: Dataset, columns: Sequence[str]) -> str:
+    """Returns a hash of what the named columns of a dataset hold, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for batch in episodes.select_columns(list(columns)).with_format("arrow").iter(batch_size=10_000):
+        for name in columns:
+            column = batch[name].combine_chunks()
+            digest.update(f"{name}{column.type}{len(column)}".encode())
+            is_table = pa.types.is_fixed_size_list(column.type)
+            digest.update(column.flatten().to_numpy().tobytes() if is_table else repr(column.to_pylist()).encode())
+    return digest.hexdigest()[:16]

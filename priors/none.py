@@ -1,0 +1,15 @@
+"""No prior: nothing is charged, the errors alone decide."""
+
+
+from torch import Tensor
+
+from priors.prior import Prior, Training
+
+
+class NoPrior(Prior):
+    """charge = 0."""
+
+    unit = "nothing"
+
+    def charge(self, training: Training) -> Tensor:
+        return training.reading.log_odds_NT.new_zeros(())

@@ -1,0 +1,48 @@
+"""A simplicity prior: the bits of a variational code for the head's parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from priors.prior import Prior, Training
+from reporters.stack import Weights
+
+SCALE_BITS = 6
+"""Bits to name the scale of one tensor."""
+
+
+class Simplicity(Prior):
+    """Hinton and van Camp (1993), Graves (2011): q = N(mu, sigma²) a parameter, prior N(0, s²) a tensor, s at its optimum.
+
+    KL(q, prior) = ½ Σ ln(s²/sigma²) where s² = mean(mu² + sigma²); the scale s is paid for with 6 bits a tensor. Because s is learned, rescaling the
+    layers of a ReLU network does not change the charge. The price is ln 2 nats a bit, so the charge is the KL itself over the training episodes.
+
+    Args:
+        sigma: sigma that every parameter begins with, on standardised activations.
+    """
+
+    unit = "bits"
+    draws = 1
+
+    def __init__(self, sigma: float) -> None:
+        self.sigma = sigma
+
+    def state(self, weights: Weights) -> Weights:
+        return {name: torch.full_like(value, math.log(self.sigma)) for name, value in weights.items()}
+
+    def transform(self, weights: Weights, state: Weights, noise: Sequence[Weights]) -> Weights:
+        return {name: mu + state[name].exp() * torch.special.ndtri(noise[0][name]) for name, mu in weights.items()}
+
+    def charge(self, training: Training) -> Tensor:
+        kl = [_kl(mu, training.state[name]) + SCALE_BITS * math.log(2) for name, mu in training.weights.items()]
+        return torch.stack(kl).sum() / training.n_examples
+
+
+def _kl(mu: Tensor, log_sigma: Tensor) -> Tensor:
+    """Returns KL(N(mu, sigma²), N(0, s²)) of a tensor in nats, at the s that makes it least."""
+    log_s = (mu.square() + (2 * log_sigma).exp()).mean().log() / 2
+    return (log_s - log_sigma).sum()

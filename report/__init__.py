@@ -1,0 +1,1 @@
+"""Reports: what finished runs say. Reads run folders alone."""

@@ -1,0 +1,84 @@
+"""Compare finished heads: a line for each prior and strength, with intervals over seeds of heads and of predictors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+KINDS = ("direct_translator", "human_imitator", "mixture", "neither", "undecided")
+GROUP = ["world", "core_model", "reporter", "prior", "strength"]
+RESAMPLES = 2_000
+
+
+def lines(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
+    """Returns one line a world, predictor, reporter, prior and strength, with means over heads.
+
+    Heads that read one level: each level has a line of its own, or only the level stays whose heads err least on held-out easy episodes, by the
+    human's answers (nothing is chosen on what judges). `prior=none` charges nothing at any strength: only its first strength stays, written as 0.
+    """
+    heads = _without_idle_strengths(heads)
+    heads = heads if each_level else heads[heads["level"].isna() | (heads["level"] == _best_level(heads))]
+    keys = [*GROUP, "level"]
+    return pd.DataFrame([_line(dict(zip(keys, key, strict=True)), group) for key, group in heads.groupby(keys, dropna=False, sort=False)])
+
+
+def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:
+    """Returns in words what the lines show, and how far it reaches."""
+    counts = ", ".join(f"{(heads['verdict'] == kind).sum()} {kind}" for kind in KINDS)
+    words = [f"{len(heads)} heads judged: {counts}."]
+    able = table[table["gates_passed"] >= 0.5]
+    if able.empty:
+        return " ".join([*words, "No prior and strength has half of its heads past the gates: nothing is claimed of whom they follow."])
+    high, low = able.loc[able["follows_concept"].idxmax()], able.loc[able["follows_concept"].idxmin()]
+    if len(able) == 1:
+        words.append(f"On disputed episodes heads follow the concept in {_follow(high)} of cases.")
+    else:
+        apart = high["low"] > low["high"]
+        words.append(f"On disputed episodes heads follow the concept most under {_name(high)}, in {_follow(high)} of cases,")
+        words.append(f"and least under {_name(low)}, in {_follow(low)}" + ("." if apart else "; the intervals overlap, so this order may be chance."))
+    predictors = heads["predictor"].nunique()
+    words.append("One predictor: this says nothing of others." if predictors == 1 else f"Intervals are over {predictors} predictors and their heads.")
+    return " ".join(words)
+
+
+def interval(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> tuple[float, float]:
+    """Returns a 95% bootstrap interval of the mean: predictors are resampled, and heads within them, every predictor
+    counting the same; with one predictor, heads alone."""
+    chance = np.random.default_rng(0)
+    groups = [value_K[predictor_K == name] for name in np.unique(predictor_K)]
+    means = np.stack([group[chance.integers(0, len(group), (RESAMPLES, len(group)))].mean(axis=1) for group in groups], axis=1)
+    picked = np.take_along_axis(means, chance.integers(0, len(groups), (RESAMPLES, len(groups))), axis=1)
+    low, high = np.quantile(picked.mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _line(key: dict[str, object], heads: pd.DataFrame) -> dict[str, object]:
+    low, high = interval(heads["follows_concept"].to_numpy(float), heads["predictor"].to_numpy(object))
+    means = ["bits", "flops", "edges", "level_read", "easy_accuracy", "validation_nll", "follows_concept", "ranks_concept", "nde", "nie", "gates_passed"]
+    verdicts = {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
+    ends = {"least": heads["follows_concept"].min(), "most": heads["follows_concept"].max()}
+    return key | {"heads": len(heads)} | heads[means].astype(float).mean().to_dict() | {"low": low, "high": high} | ends | verdicts
+
+
+def _without_idle_strengths(heads: pd.DataFrame) -> pd.DataFrame:
+    unpriced = heads["prior"] == "none"
+    first = heads["strength"] == heads.groupby(["run"])["strength"].transform("first")
+    kept = heads[~unpriced | first]
+    return kept.assign(strength=kept["strength"].where(kept["prior"] != "none", 0.0))
+
+
+def _best_level(heads: pd.DataFrame) -> pd.Series:
+    error = heads.groupby([*GROUP, "level"])["validation_nll"].transform("mean")
+    best = heads.assign(error=error).sort_values("error", kind="stable").groupby(GROUP)["level"].first().rename("best")
+    return heads.join(best, on=GROUP)["best"]
+
+
+def _name(line: pd.Series) -> str:
+    where = "" if pd.isna(line["level"]) else f", level {int(line['level'])}"
+    at = "no prior" if line["prior"] == "none" else f"{line['prior']} at strength {line['strength']:g}"
+    return f"{at} ({line['reporter']}{where})"
+
+
+def _follow(line: pd.Series) -> str:
+    return f"{line['follows_concept']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"

@@ -1,0 +1,135 @@
+"""A run's folder: written once whole, read by everything that reports.
+
+config.yaml, versions.json, heads.parquet (one row a head; its presence says that the run is finished), heads.safetensors, predictor.json, summary.md, plots/.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from core_model.store import replacing, save
+from refusal import Refusal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from training.heads import Heads
+
+CONFIG, VERSIONS, HEADS, WEIGHTS, PREDICTOR, SUMMARY, PLOTS = (
+    "config.yaml",
+    "versions.json",
+    "heads.parquet",
+    "heads.safetensors",
+    "predictor.json",
+    "summary.md",
+    "plots",
+)
+CHECKPOINT = "unfinished.ckpt"
+PACKAGES = ("torch", "pytorch-lightning", "datasets", "omegaconf", "hydra-core", "numpy", "scipy", "scikit-learn", "transformers")
+
+
+def is_finished(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether the folder holds the results of this config; how Lightning runs a fit does not count."""
+    return (folder / HEADS).exists() and _deciding(_config(folder)) == _deciding(config)
+
+
+def begin(folder: Path, config: dict[str, Any]) -> None:
+    """Makes the folder ready for a run. Results of another config move to a folder beside it; what an unfinished run of another left is removed."""
+    if (folder / CONFIG).exists() and _deciding(_config(folder)) != _deciding(config):
+        if (folder / HEADS).exists():
+            _set_aside(folder)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    try:
+        _write(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
+        _write(folder / VERSIONS, json.dumps(versions(), indent=2) + "\n")
+    except OSError as error:
+        raise Refusal(f"hydra.run.dir: {folder} cannot be written ({error.strerror}). Name another folder.") from None
+
+
+def finish(folder: Path, config: dict[str, Any], heads: Heads, rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
+    """Writes the results; heads.parquet comes last."""
+    import pandas as pd
+
+    from report.plots import follows_by
+    from report.summary import markdown
+
+    frame = pd.DataFrame(rows).astype({"level": "Int64"})
+    facts = {"levels": heads.levels, "seeds": heads.seeds, "strengths": heads.strengths, "reporter": config["reporter"], "width": heads.mean_LD.shape[1]}
+    save(folder / WEIGHTS, {"mean_LD": heads.mean_LD, "std_LD": heads.std_LD} | {f"weights.{name}": value for name, value in heads.weights.items()}, facts)
+    _write(folder / PREDICTOR, json.dumps(about, indent=2) + "\n")
+    (folder / PLOTS).mkdir(exist_ok=True)
+    follows_by("level" if frame["level"].nunique() > 1 else "strength", frame, folder / PLOTS / "follows_concept.png")
+    _write(folder / SUMMARY, markdown(frame, about))
+    with replacing(folder / HEADS) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Returns the heads of a finished run, one row each, with the folder's name in the column `run`."""
+    import pandas as pd
+
+    return pd.read_parquet(folder / HEADS).assign(run=folder.name)
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """Returns what a finished run says of its predictor and its judge."""
+    return json.loads((folder / PREDICTOR).read_text())  # type: ignore[no-any-return]
+
+
+def finished_runs(folders: list[Path]) -> list[Path]:
+    """Returns the finished runs in folders, at any depth, but for those set aside.
+
+    Raises:
+        Refusal: a folder is not there, or holds none.
+    """
+    found = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise Refusal(f"{folder}: there is no such folder. Name a run's folder, or one that holds runs.")
+        runs = sorted(path.parent for path in folder.rglob(HEADS) if "~" not in path.parent.name)
+        if not runs:
+            raise Refusal(f"{folder}: it holds no finished run ({HEADS}). Train first: python train.py")
+        found += runs
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that results may depend on."""
+    known = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            known[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return known
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return yaml.safe_load((folder / CONFIG).read_text()) or {}
+
+
+def _deciding(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "trainer"}
+
+
+def _set_aside(folder: Path) -> None:
+    number = next(i for i in range(1, 10_000) if not folder.with_name(f"{folder.name}~{i}").exists())
+    aside = folder.with_name(f"{folder.name}~{number}")
+    aside.mkdir()
+    for name in (HEADS, WEIGHTS, PREDICTOR, SUMMARY, PLOTS, VERSIONS, CONFIG):
+        if (folder / name).exists():
+            shutil.move(folder / name, aside / name)
+    print(f"{folder} held a run of another config; it is kept as {aside}.", file=sys.stderr)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)

@@ -1,0 +1,75 @@
+"""One row a head: the run's choices, the head's bill, its evidence and its verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from priors.bill import Bill
+from training.heads import Heads
+from verdict.judge import Judgement
+from verdict.statistics import Estimate
+
+
+def rows(
+    config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, levels_read: tuple[Tensor, Tensor], about: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Returns the rows of heads.parquet, in plain values.
+
+    Args:
+        levels_read: mean deepest level that each head read on easy, and on disputed, episodes.
+    """
+    choices = {
+        "world": config["world"]["_target_"].split(".")[-2],
+        "core_model": about["name"],
+        "core_model_seed": config["core_model"].get("seed", 0),
+        "predictor": about["identity"],
+        "reporter": config["reporter"]["_target_"].split(".")[-2],
+        "prior": _prior(config["prior"]),
+    }
+    return [
+        choices
+        | {"strength": strength, "seed": seed, "level": levels[0] if len(levels) == 1 else None, "levels": " ".join(map(str, levels))}
+        | _costs(bill, k)
+        | {"validation_nll": float(heads.validation_nll_K[k])}
+        | {"level_read_easy": float(levels_read[0][k]), "level_read_disputed": float(levels_read[1][k])}
+        | _evidence(judgement, k)
+        for k, (levels, seed, strength) in enumerate(heads.table)
+    ]
+
+
+def _prior(node: dict[str, Any]) -> str:
+    """Returns a prior's name: its file's, or those of its parts."""
+    return "+".join(node["parts"]) if "parts" in node else node["_target_"].split(".")[-2]
+
+
+def _costs(bill: Bill, k: int) -> dict[str, Any]:
+    return {
+        "bits": float(bill.bits_K[k]),
+        "model_bits": float(bill.model_bits_K[k]),
+        "flops": float(bill.flops_K[k]),
+        "level_read": float(bill.level_K[k]),
+        "edges": int(bill.edges_K[k]),
+    }
+
+
+def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
+    did, effects, verdict = judgement.behaviour, judgement.effects, judgement.verdicts[k]
+    return {
+        "easy_accuracy": judgement.competent[k].value,
+        **_estimate("follows_concept", did.follows_concept, k),
+        **_estimate("ranks_concept", did.ranks_concept, k),
+        "ranks_concept_given_human": float(did.ranks_concept_given_human[k]),
+        **_estimate("nde", effects.nde if effects else None, k),
+        **_estimate("nie", effects.nie if effects else None, k),
+        "interval_level": judgement.level,
+        "gates_passed": all(gate.passed for gate in (*judgement.gates, judgement.competent[k])),
+        "verdict": str(verdict.kind),
+        "reason": verdict.reason,
+    }
+
+
+def _estimate(name: str, estimate: Estimate | None, k: int) -> dict[str, float | None]:
+    value, low, high = (float(part[k]) for part in estimate) if estimate else (None, None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}

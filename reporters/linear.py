@@ -1,0 +1,24 @@
+"""A logistic head on one level: the linear probe of Alain and Bengio (2016)."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from reporters.reporter import Reading, Reporter, in_one_step
+
+
+class Linear(Reporter):
+    """log-odds = w · z + b. N: episodes, D: width."""
+
+    reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
+
+    def __init__(self, n_levels: int, width: int) -> None:
+        super().__init__()
+        self.weight_1D = nn.Parameter(torch.randn(1, n_levels * width) * (n_levels * width) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z_NLD: Tensor) -> Reading:
+        z_ND = z_NLD.flatten(1)
+        log_odds_N = (self.weight_1D @ z_ND.T)[0] + self.bias
+        return in_one_step(log_odds_N, z_NLD.shape[1], 2 * z_ND.shape[1])

@@ -1,0 +1,36 @@
+"""The difference of class means, solved in closed form: the mass-mean probe of Marks and Tegmark (2023)."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from reporters.reporter import ClosedForm, Reading, in_one_step
+
+
+class MeanDifference(ClosedForm):
+    """log-odds = s (d · z − m): d is the difference of class means, m the midpoint, s the scale that makes them log-odds.
+
+    s is that of a one-dimensional linear discriminant: the distance of the projected class means over the variance within classes.
+    N: episodes, D: width.
+    """
+
+    reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
+
+    def __init__(self, n_levels: int, width: int) -> None:
+        super().__init__()
+        self.weight_1D = nn.Parameter(torch.zeros(1, n_levels * width))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z_NLD: Tensor) -> Reading:
+        z_ND = z_NLD.flatten(1)
+        return in_one_step((self.weight_1D @ z_ND.T)[0] + self.bias, z_NLD.shape[1], 2 * z_ND.shape[1])
+
+    def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
+        z_ND, yes_N1, no_N1 = z_NLD.flatten(1), human_N[:, None], 1 - human_N[:, None]
+        yes_D, no_D = (yes_N1 * z_ND).sum(0) / yes_N1.sum(), (no_N1 * z_ND).sum(0) / no_N1.sum()
+        difference_D = yes_D - no_D
+        within_N = (z_ND - yes_N1 * yes_D - no_N1 * no_D) @ difference_D
+        scale = difference_D.square().sum() / within_N.square().mean().clamp_min(1e-12)
+        weight_D = scale * difference_D
+        return {"weight_1D": weight_D[None], "bias": -(weight_D * (yes_D + no_D)).sum() / 2}

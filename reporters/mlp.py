@@ -1,0 +1,33 @@
+"""A head with one hidden layer of GELU units on one level."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reporters.reporter import Reading, Reporter, in_one_step
+
+
+class MLP(Reporter):
+    """log-odds = v · gelu(W z + b) + c. N: episodes, D: width, H: hidden units.
+
+    Args:
+        hidden: hidden units.
+    """
+
+    reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
+
+    def __init__(self, n_levels: int, width: int, hidden: int) -> None:
+        super().__init__()
+        inputs = n_levels * width
+        self.inner_HD = nn.Parameter(torch.randn(hidden, inputs) * inputs**-0.5)
+        self.inner_bias = nn.Parameter(torch.zeros(hidden))
+        self.outer_1H = nn.Parameter(torch.randn(1, hidden) * hidden**-0.5)
+        self.outer_bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z_NLD: Tensor) -> Reading:
+        z_ND = z_NLD.flatten(1)
+        hidden_HN = F.gelu(self.inner_HD @ z_ND.T + self.inner_bias[:, None])
+        log_odds_N = (self.outer_1H @ hidden_HN)[0] + self.outer_bias
+        return in_one_step(log_odds_N, z_NLD.shape[1], 2 * self.inner_HD.numel() + 2 * self.outer_1H.numel())

@@ -1,0 +1,42 @@
+"""K heads of one architecture run as one: their parameters stacked along axes G, S, M.
+
+G: groups of levels, S: seeds, M: strengths; N: episodes, L: levels, D: width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from reporters.reporter import Reading, Reporter
+
+Weights = dict[str, Tensor]
+"""Parameters, or anything shaped like them, by name."""
+
+
+def over_heads(function: Callable[..., Any], *in_dims: tuple[int | None, ...]) -> Callable[..., Any]:
+    """Returns a function of one head as a function of every head of a stack with leading axes (G, S, M).
+
+    Args:
+        in_dims: for the axes G, S, M in turn, which arguments have the axis (0) and which do not (None); nothing said is 0 for all.
+    """
+    for dims in reversed(in_dims or (0, 0, 0)):
+        function = vmap(function, in_dims=dims)
+    return function
+
+
+def grouped(z_NLD: Tensor, reporter: Reporter) -> Tensor:
+    """Returns what each group of heads is given, with the group's axis first: one level each, or all levels to all."""
+    return z_NLD.movedim(-2, 0).unsqueeze(-2) if reporter.reads == "one_level" else z_NLD.unsqueeze(0)
+
+
+def stacked(reporter: Reporter, weights: Weights, z_GNLD: Tensor) -> Reading:
+    """Returns the reading of every head; its tensors have leading axes (G, S, M)."""
+
+    def read(one: Weights, z_NLD: Tensor) -> Reading:
+        return functional_call(reporter, one, (z_NLD,))
+
+    return over_heads(read, (0, 0), (0, None), (0, None))(weights, z_GNLD)

@@ -1,0 +1,336 @@
+"""One run: world → frozen predictor → a population of heads under a prior → bills → verdicts → its folder.
+
+python train.py                                   linear heads, no prior, on the vault
+python train.py reporter=layered prior=speed      choices and values: python train.py --help
+python train.py +sweep=priors                     three priors and none, compared
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "40000000000")
+WANTS_TRACE = "HYDRA_FULL_ERROR" in os.environ
+os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `main` says it in one line
+
+import hydra  # noqa: E402
+from omegaconf import DictConfig, OmegaConf  # noqa: E402
+
+from configs import build, check, did_you_mean, maker  # noqa: E402
+from refusal import Refusal  # noqa: E402
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+
+    from core_model.fitting import Fitting
+    from core_model.predictor import CoreModel, Predictor
+    from training.heads import Heads
+    from training.population import Examples
+    from verdict.cases import Answers, Bench
+    from verdict.gates import Knowledge
+    from worlds.world import World
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many episodes each part of a run has; the comments in train.yaml say what each is for."""
+
+    train: int
+    validation: int
+    test: int
+    disputed: int
+    twins: int
+    probe: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The values of a run that belong to no part."""
+
+    seed: int
+    seeds: int
+    strengths: list[float]
+    levels: list[int] | None
+    sizes: Sizes
+
+    def __post_init__(self) -> None:
+        for key, value in {"seeds": self.seeds, **{f"data.{name}": value for name, value in vars(self.sizes).items()}}.items():
+            if value < 1:
+                raise Refusal(f"{key}: {value} is too few. Use 1 or more.")
+        if not self.strengths or min(self.strengths) < 0 or max(self.strengths) == float("inf"):
+            raise Refusal(f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least one. For example strengths='[0.25,1,4]'.")
+
+    @property
+    def head_seeds(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What heads are trained on and judged with: all that does not depend on reporter and prior."""
+
+    predictor: Predictor
+    levels: tuple[int, ...]
+    examples: Examples
+    held_out: Examples
+    flops: tuple[float, ...]
+    bench: Bench
+    z_bench: tuple[Tensor, ...]
+    knowledge: Knowledge
+    surface: float | None
+    """AUROC for X on disputed episodes of a bag of words, in a world of text: near 0.5 where no surface cue gives X away."""
+
+
+def run(config: dict[str, Any], folder: Path) -> None:
+    """Trains, bills and judges one population; leaves its results in the folder."""
+    from report import folder as runs
+
+    plan, sizes = _checked(config)
+    if runs.is_finished(folder, config):
+        print(f"{folder} is finished: nothing to do.", file=sys.stderr)
+        return
+    runs.begin(folder, config)
+    world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
+    material = prepare(world, core_model, sizes, plan.seed, tuple(plan.levels) if plan.levels is not None else None, fitting)
+    heads = train_heads(config, plan, material, fitting, folder / runs.CHECKPOINT)
+    runs.finish(folder, config, *judged(config, heads, material))
+
+
+def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting: Fitting, checkpoint: Path) -> Heads:
+    """Returns the finished population: levels × head seeds × strengths."""
+    import torch
+
+    from training import population
+
+    return population.train(
+        make=lambda n_levels, width: maker(config["reporter"], "reporter", "n_levels", "width")(n_levels=n_levels, width=width),
+        prior=build(config["prior"], "prior"),
+        examples=material.examples,
+        held_out=material.held_out,
+        levels=material.levels,
+        flops_L=torch.tensor([material.flops[level] for level in material.levels], dtype=torch.float64),
+        flops_step=material.flops[1],
+        seeds=plan.head_seeds,
+        strengths=plan.strengths,
+        schedule=build(config["training"], "training"),
+        fitting=fitting,
+        checkpoint=checkpoint,
+    )
+
+
+def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
+    """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
+    from dataclasses import asdict
+
+    from priors.bill import measure
+    from report.rows import rows
+    from verdict.gates import predictor_gates
+    from verdict.planted import confusion
+
+    said = [heads.read(z_NLD) for z_NLD in (material.examples.z_NLD, *material.z_bench)]
+    bill = measure(
+        heads.reporter,
+        heads.weights,
+        (material.examples.z_NLD - heads.mean_LD) / heads.std_LD,
+        material.examples.human_N,
+        said[0].level_KN,
+        said[0].flops_KN,
+        material.flops,
+    )
+    judge = build(config["verdict"], "verdict")
+    gates = predictor_gates(material.knowledge, material.bench.disputed, judge.knows, judge.uses, judge.enough)
+    judgement = judge(material.bench, _answers([one.log_odds_KN for one in said[1:]], material.bench), gates)
+    about = {
+        "name": material.predictor.name,
+        "identity": material.predictor.identity,
+        "levels": material.predictor.n_levels,
+        "flops_an_episode_to_each_level": material.flops,
+        "knowledge": asdict(material.knowledge),
+        "gates": [str(gate) if not gate.passed else f"{gate.name} {gate.value:.3f}" for gate in gates],
+        "surface_auroc": material.surface,
+        "judge_on_planted_heads": confusion(judge, material.bench, len(judgement.verdicts)),
+    }
+    levels_read = tuple(said[i].level_KN.double().mean(dim=1) for i in (1, 2))
+    return heads, rows(config, heads, bill, judgement, levels_read, about), about
+
+
+@functools.lru_cache(maxsize=2)
+def prepare(world: World, core_model: CoreModel, sizes: Sizes, seed: int, levels: tuple[int, ...] | None, fitting: Fitting) -> Material:
+    """Returns the predictor, its activations and the bench; what a sweep's runs have in common is made once."""
+    import torch
+
+    from core_model.activations import activations, check_levels
+    from core_model.store import cache_folder
+    from training.population import Examples
+    from verdict.cases import Bench, Cases, Pair
+    from verdict.gates import Probed, examine
+    from verdict.surface import bag_of_words
+
+    cache = cache_folder()
+    predictor = core_model.predictor(world, cache, fitting)
+    levels = tuple(range(predictor.n_levels)) if levels is None else levels
+    check_levels(predictor, levels)
+    easy = world.episodes("easy", sizes.train + sizes.validation + sizes.test + sizes.probe, seed)
+    disputed = world.episodes("disputed", sizes.disputed + sizes.probe, seed)
+    train, validation, test, easy_probe = parts(easy, (sizes.train, sizes.validation, sizes.test, sizes.probe))
+    judging, disputed_probe = parts(disputed, (sizes.disputed, sizes.probe))
+    probe = _joined(easy_probe, disputed_probe)
+    twins = [pair for flips in ("concept", "human") for pair in _twins(world, flips, sizes.twins, seed)]
+
+    def read(episodes: Dataset) -> Tensor:
+        return activations(predictor, episodes, world.reads, levels, cache)
+
+    def examples(episodes: Dataset) -> Examples:
+        human_N = torch.tensor(episodes["human"][:], dtype=torch.float32)
+        if human_N.min() == human_N.max():
+            raise Refusal(f"world: the human's answers on {len(human_N)} easy episodes are all alike, so no head can learn from them. Ask for more.")
+        return Examples(read(episodes), human_N)
+
+    pairs = [Pair(Cases.of(first), Cases.of(second)) for first, second in zip(twins[::2], twins[1::2], strict=True)] or [None, None]
+    return Material(
+        predictor,
+        levels,
+        examples(train),
+        examples(validation),
+        tuple(predictor.flops(train).tolist()),
+        Bench(Cases.of(test), Cases.of(judging), *pairs),
+        tuple(read(episodes) for episodes in (test, judging, *twins)),
+        examine(predictor, Probed(probe, read(probe), levels)),
+        bag_of_words(train, judging, world.surface) if world.surface else None,
+    )
+
+
+def parts(episodes: Dataset, sizes: Sequence[int]) -> list[Dataset]:
+    """Returns the episodes in parts of about these sizes, no cluster in two of them."""
+    import numpy as np
+
+    _, first, cluster_N = np.unique(np.asarray(episodes["cluster"]), return_index=True, return_inverse=True)
+    order_N = np.argsort(first[cluster_N], kind="stable")
+    begins = np.flatnonzero(np.diff(first[cluster_N][order_N], prepend=-1))
+    cuts = [int(begins[np.searchsorted(begins, size)]) if size < len(order_N) else len(order_N) for size in np.cumsum(sizes)]
+    found = [episodes.select(order_N[start:end]) for start, end in zip([0, *cuts], cuts, strict=False)]
+    return found
+
+
+def _twins(world: World, flips: Any, n: int, seed: int) -> tuple[Dataset, ...]:
+    """Returns both twins' episodes, or nothing where the world cannot make them."""
+    from worlds.world import NoTwins
+
+    try:
+        return world.twins(flips, n, seed)
+    except NoTwins:
+        return ()
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([first, second])
+
+
+def _answers(log_odds: list[Tensor], bench: Bench) -> Answers:
+    from verdict.cases import Answers, PairAnswers
+
+    easy, disputed, *twins = (one_KN.double().numpy() for one_KN in log_odds)
+    return Answers(easy, disputed, PairAnswers(*twins[:2]) if bench.concept_twins else None, PairAnswers(*twins[2:]) if bench.human_twins else None)
+
+
+def _checked(config: dict[str, Any]) -> tuple[Plan, Sizes]:
+    """Refuses a config that cannot run, before anything is made."""
+    known = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "data", "seed", "seeds", "strengths", "levels"}
+    for key in config:
+        if key not in known:
+            raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
+    check(Sizes, config["data"], "data")
+    sizes = Sizes(**config["data"])
+    values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
+    check(Plan, values, "", given=("sizes",))
+    for key, given in {"reporter": ("n_levels", "width"), "prior": (), "training": (), "verdict": (), "trainer": (), "world": (), "core_model": ()}.items():
+        maker(config[key], key, *given)
+    return Plan(**values, sizes=sizes), sizes
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Returns the config as plain values, without Hydra's own part and without keys that are null choices."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items() if key not in ("hydra", "experiment")}
+
+
+def _run_name(*, _root_: DictConfig) -> str:
+    """Names a run's folder after its choices and a hash of all that decides its results."""
+    values = OmegaConf.to_container(_root_, resolve=False)
+    assert isinstance(values, dict)
+    deciding = {str(key): value for key, value in values.items() if key not in ("hydra", "trainer", "experiment")}
+    choices = [str(_root_.hydra.runtime.choices[group]) for group in ("world", "core_model", "reporter", "prior")]
+    return "-".join(choices) + "-" + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _sweep_name(*, _root_: DictConfig) -> str:
+    """Names a sweep's folder after its overrides."""
+    words = " ".join(sorted(_root_.hydra.overrides.task))
+    return "sweep-" + "".join(letter if letter.isalnum() or letter in "=.," else "-" for letter in words)[:80].replace(",", "+")
+
+
+OmegaConf.register_new_resolver("run_name", _run_name)
+OmegaConf.register_new_resolver("sweep_name", _sweep_name)
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="train")
+def main(config: DictConfig) -> None:
+    """Runs one job of Hydra's."""
+    from hydra.core.hydra_config import HydraConfig
+
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    try:
+        run(_plain(config), folder)
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    if settings.mode.name == "RUN":
+        from report.summary import show
+
+        show([folder])
+        print(folder)
+
+
+def _one_line(error: Exception) -> str | None:
+    """Returns what a user's mistake comes down to, None where it is none of theirs."""
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, Refusal):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are: {', '.join(error.options)}."
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
+        if key and isinstance(parent, DictConfig):
+            known = [str(name) for name in parent if name != "hydra"]
+            return f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are: {', '.join(known)}."
+        return " ".join(str(error).split())
+    return None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. What is whole is kept; the same command goes on from there.")
+    except Exception as error:
+        line = _one_line(error)
+        if line is None or WANTS_TRACE:
+            raise
+        sys.exit(f"error: {line}")

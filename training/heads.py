@@ -1,0 +1,84 @@
+"""Finished heads: K of one architecture as one stack of weights, and what they say.
+
+K = G · S · M heads. G: groups of levels, S: seeds, M: strengths; N: episodes, L: levels, D: width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reporters.reporter import Reporter
+from reporters.stack import Weights, grouped, over_heads, stacked
+
+CHUNK = 2**26
+"""Most activations times heads that are read at once: keeps memory bounded."""
+
+
+class Said(NamedTuple):
+    """What K finished heads said of N episodes, and what it took."""
+
+    log_odds_KN: Tensor
+    """Log-odds that the concept holds, in nats."""
+    level_KN: Tensor
+    """The deepest level of the predictor that was read."""
+    flops_KN: Tensor
+    """FLOPs that the head itself spent, without the predictor's."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """A finished population. All tables run over heads in the same order: level, then seed, then strength."""
+
+    reporter: Reporter
+    """One head, whose own parameters are not used."""
+    weights: Weights
+    """Parameters by name, each with leading axes (G, S, M)."""
+    mean_LD: Tensor
+    """What the training episodes' activations are standardised with: the mean, and below the standard deviation."""
+    std_LD: Tensor
+    levels: tuple[int, ...]
+    """The levels given, shallowest first."""
+    seeds: tuple[int, ...]
+    strengths: tuple[float, ...]
+    validation_nll_K: Tensor
+    """Nats an episode on held-out easy episodes, against the human's answers."""
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The levels that each group of heads reads."""
+        return tuple((level,) for level in self.levels) if self.reporter.reads == "one_level" else (self.levels,)
+
+    @property
+    def table(self) -> list[tuple[tuple[int, ...], int, float]]:
+        """Of each head: the levels it is given, its seed, its strength."""
+        return [(levels, seed, strength) for levels in self.groups for seed in self.seeds for strength in self.strengths]
+
+    @torch.no_grad()
+    def read(self, z_NLD: Tensor) -> Said:
+        """Returns what the heads say of activations as the predictor gives them."""
+        size = max(1, CHUNK // (len(self.table) * z_NLD[0].numel()))
+        parts = [self._read(chunk) for chunk in z_NLD.split(size)]
+        return Said(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
+
+    def _read(self, z_NLD: Tensor) -> Said:
+        reading = stacked(self.reporter, self.weights, grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter))
+        exit_GSMN1 = over_heads(lambda one: one.exit_N)(reading)[..., None]
+        heads = len(self.table)
+
+        def at_exit(per_exit_GSMNT: Tensor) -> Tensor:
+            return per_exit_GSMNT.expand(*reading.log_odds_NT.shape).gather(-1, exit_GSMN1).reshape(heads, -1)
+
+        places_GR = torch.tensor(self.groups)
+        read_GSMT = reading.levels_T.long() - 1
+        level_GSMT = places_GR[:, None, None].expand(*read_GSMT.shape[:3], -1).gather(-1, read_GSMT)
+        return Said(at_exit(reading.log_odds_NT), at_exit(level_GSMT[..., None, :]), at_exit(reading.flops_T[..., None, :]))
+
+
+def standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean_LD and std_LD; a dimension that never varies keeps its scale."""
+    std_LD = z_NLD.std(dim=0)
+    return z_NLD.mean(dim=0), torch.where(std_LD > 1e-6, std_LD, torch.ones_like(std_LD))

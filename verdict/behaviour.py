@@ -1,0 +1,42 @@
+"""Evidence from behaviour: whom does a head follow where X and H come apart?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from verdict.cases import Answers, Bench
+from verdict.statistics import Estimate, Floats, auroc, share
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """K heads on disputed episodes. Following H is the mirror of each figure."""
+
+    ranks_concept: Estimate
+    """AUROC of the log-odds for X: decides, because an offset may shift between easy and disputed episodes."""
+    follows_concept: Estimate
+    """Share of episodes on which the head says X, at its own threshold."""
+    ranks_concept_given_human: Floats
+    """AUROC for X among easy and disputed episodes with the same H, mean over both values of H."""
+
+
+def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
+    """Returns what K heads did on disputed episodes, with intervals at this level.
+
+    The world draws disputed episodes balanced over X and over families, so plain shares are balanced ones.
+    """
+    cases = bench.disputed
+    said_KN = (answers.disputed_KN > 0) == cases.concept_N
+    return Behaviour(
+        auroc(answers.disputed_KN, cases.concept_N, cases.cluster_N, level), share(said_KN, cases.cluster_N, level), _given_human(bench, answers)
+    )
+
+
+def _given_human(bench: Bench, answers: Answers) -> Floats:
+    score_KN = np.concatenate([answers.easy_KN, answers.disputed_KN], axis=1)
+    concept_N = np.concatenate([bench.easy.concept_N, bench.disputed.concept_N])
+    human_N = np.concatenate([bench.easy.human_N, bench.disputed.human_N])
+    strata = [auroc(score_KN[:, same_N], concept_N[same_N], np.arange(same_N.sum()), 0.95).value for same_N in (human_N, ~human_N)]
+    return np.mean(strata, axis=0)
