@@ -94,10 +94,10 @@ def run(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
     from report import folder as runs
 
-    plan, sizes = _checked(config)
     if runs.is_finished(folder, config):
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
+    plan, sizes = _checked(config)
     runs.begin(folder, config)
     world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
     material = prepare(world, core_model, sizes, plan.seed, tuple(plan.levels) if plan.levels is not None else None, fitting)
@@ -172,7 +172,7 @@ def prepare(world: World, core_model: CoreModel, sizes: Sizes, seed: int, levels
     from core_model.store import cache_folder
     from training.population import Examples
     from verdict.cases import Bench, Cases, Pair
-    from verdict.gates import Probed, examine
+    from verdict.gates import Probed, examined
     from verdict.surface import bag_of_words
 
     cache = cache_folder()
@@ -204,7 +204,7 @@ def prepare(world: World, core_model: CoreModel, sizes: Sizes, seed: int, levels
         tuple(predictor.flops(train).tolist()),
         Bench(Cases.of(test), Cases.of(judging), *pairs),
         tuple(read(episodes) for episodes in (test, judging, *twins)),
-        examine(predictor, Probed(probe, read(probe), levels)),
+        examined(predictor, Probed(probe, read(probe), levels), world.reads, cache),
         bag_of_words(train, judging, world.surface) if world.surface else None,
     )
 

@@ -19,6 +19,8 @@ from worlds.world import World
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from core_model.fitting import Fitting
+
 PACKAGE = "package:"
 NEEDED = ("transformers", "filelock", "rich")
 NEEDED_FOR_GGUF = ("gguf", "accelerate")
@@ -50,7 +52,7 @@ class HuggingFace(CoreModel):
         if self.batch_size < 1:
             raise Refusal(f"core_model.batch_size: {self.batch_size} reads nothing. Use 1 or more.")
 
-    def predictor(self, world: World, cache: Path) -> HuggingFacePredictor:
+    def predictor(self, world: World, cache: Path, fitting: Fitting) -> HuggingFacePredictor:
         """Returns the model, frozen, on the GPU if there is one. Weights come from safetensors or GGUF, never from pickles.
 
         Raises:

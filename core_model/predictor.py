@@ -9,7 +9,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -17,6 +17,9 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from worlds.world import World
+
+if TYPE_CHECKING:
+    from core_model.fitting import Fitting
 
 
 class Opinions(NamedTuple):
@@ -57,8 +60,12 @@ class CoreModel(ABC):
     """A recipe for a predictor: plain values from a config, and where the result is kept."""
 
     @abstractmethod
-    def predictor(self, world: World, cache: Path) -> Predictor:
-        """Returns the frozen predictor for a world: from the cache where it is there and whole, made and kept otherwise."""
+    def predictor(self, world: World, cache: Path, fitting: Fitting) -> Predictor:
+        """Returns the frozen predictor for a world: from the cache where it is there and whole, made and kept otherwise.
+
+        Args:
+            fitting: how Lightning runs a fit, for a recipe that trains.
+        """
 
 
 def freeze(model: nn.Module) -> nn.Module:

@@ -17,9 +17,10 @@ def lines(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
     Heads that read one level: each level has a line of its own, or only the level stays whose heads err least on held-out easy episodes, by the
     human's answers (nothing is chosen on what judges). `prior=none` charges nothing at any strength: only its first strength stays, written as 0.
     """
-    heads = _without_idle_strengths(heads)
+    heads = without_idle_strengths(heads)
     heads = heads if each_level else heads[heads["level"].isna() | (heads["level"] == _best_level(heads))]
     keys = [*GROUP, "level"]
+    heads = heads.assign(unpriced=heads["prior"] == "none").sort_values(["unpriced", *keys], ascending=[False] + [True] * len(keys), kind="stable")
     return pd.DataFrame([_line(dict(zip(keys, key, strict=True)), group) for key, group in heads.groupby(keys, dropna=False, sort=False)])
 
 
@@ -55,13 +56,15 @@ def interval(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> 
 
 def _line(key: dict[str, object], heads: pd.DataFrame) -> dict[str, object]:
     low, high = interval(heads["follows_concept"].to_numpy(float), heads["predictor"].to_numpy(object))
-    means = ["bits", "flops", "edges", "level_read", "easy_accuracy", "validation_nll", "follows_concept", "ranks_concept", "nde", "nie", "gates_passed"]
+    means = ["bits", "flops", "edges", "level_read", "easy_accuracy", "easy_auroc", "validation_nll"]
+    means += ["follows_concept", "ranks_concept", "nde", "nie", "gates_passed"]
     verdicts = {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
     ends = {"least": heads["follows_concept"].min(), "most": heads["follows_concept"].max()}
     return key | {"heads": len(heads)} | heads[means].astype(float).mean().to_dict() | {"low": low, "high": high} | ends | verdicts
 
 
-def _without_idle_strengths(heads: pd.DataFrame) -> pd.DataFrame:
+def without_idle_strengths(heads: pd.DataFrame) -> pd.DataFrame:
+    """Returns the heads with one strength only, written as 0, where nothing is charged."""
     unpriced = heads["prior"] == "none"
     first = heads["strength"] == heads.groupby(["run"])["strength"].transform("first")
     kept = heads[~unpriced | first]

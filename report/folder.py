@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from core_model.store import replacing, save
 from refusal import Refusal
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ def finish(folder: Path, config: dict[str, Any], heads: Heads, rows: list[dict[s
     """Writes the results; heads.parquet comes last."""
     import pandas as pd
 
+    from core_model.store import replacing, save
     from report.plots import follows_by
     from report.summary import markdown
 
@@ -131,5 +131,7 @@ def _set_aside(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    from core_model.store import replacing
+
     with replacing(path) as temporary:
         temporary.write_text(text)

@@ -56,15 +56,18 @@ def _costs(bill: Bill, k: int) -> dict[str, Any]:
 
 def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
     did, effects, verdict = judgement.behaviour, judgement.effects, judgement.verdicts[k]
+    failed = [gate.name for gate in (*judgement.gates, judgement.competent[k]) if not gate.passed]
     return {
         "easy_accuracy": judgement.competent[k].value,
+        "easy_auroc": float(did.ranks_easy[k]),
         **_estimate("follows_concept", did.follows_concept, k),
         **_estimate("ranks_concept", did.ranks_concept, k),
         "ranks_concept_given_human": float(did.ranks_concept_given_human[k]),
         **_estimate("nde", effects.nde if effects else None, k),
         **_estimate("nie", effects.nie if effects else None, k),
         "interval_level": judgement.level,
-        "gates_passed": all(gate.passed for gate in (*judgement.gates, judgement.competent[k])),
+        "gates_passed": not failed,
+        "failed_gates": ", ".join(failed),
         "verdict": str(verdict.kind),
         "reason": verdict.reason,
     }

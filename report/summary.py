@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from report import folder as runs
 from report.compare import KINDS, finding, lines
 
-HEADINGS = ("prior", "strength", "level", "heads", "bits", "kFLOPs", "edges", "reads to", "easy", "follows X", "least-most", "AUROC", "NDE", "NIE", "verdicts")
+HEADINGS = ("prior", "strength", "level", "heads", "bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC", "follows X", "least-most", "AUROC", "NDE", "NIE", "verdicts")
+DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edges", "NIE", "NDE", "level", "bits")
+"""Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
-    "bits: two-part code of the training labels. kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy: share right on held-out "
-    "easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the most of a head. AUROC: for X on "
+    "bits: two-part code of the training labels. kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
+    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the most of a head. AUROC: for X on "
     "disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a translator has 1, 0. verdicts: "
     "T direct_translator, I human_imitator, M mixture, N neither, U undecided."
 )
@@ -26,8 +30,8 @@ def show(folders: list[Path], each_level: bool = True) -> None:
     """Prints the table of finished runs, what was found, and how the judge did on planted heads."""
     heads = pd.concat([runs.read(folder) for folder in folders], ignore_index=True)
     table = lines(heads, each_level)
-    console = Console(width=None if Console().is_terminal else 150)
-    console.print(_rich(table, _titled(heads)))
+    console = Console(width=None if Console().is_terminal else 160)
+    console.print(_fitting(table, _titled(heads), console))
     for line in (LEGEND, _gates(heads), _judged([runs.about(folder) for folder in folders])):
         console.print(line, style="dim", highlight=False)
     console.print(finding(table, heads), style="bold", highlight=False)
@@ -50,12 +54,23 @@ def _titled(heads: pd.DataFrame) -> str:
     return ", ".join(f"{', '.join(map(str, heads[key].unique()))}" for key in ("world", "core_model", "reporter"))
 
 
-def _rich(table: pd.DataFrame, title: str) -> Table:
+def _fitting(table: pd.DataFrame, title: str, console: Console) -> Table:
+    """Returns the table with as many columns as the console has room for."""
+    for dropped in range(len(DROPPED_FIRST) + 1):
+        shown = _rich(table, title, set(DROPPED_FIRST[:dropped]))
+        if Measurement.get(console, console.options.update(width=1_000), shown).maximum <= console.width:
+            break
+    return shown
+
+
+def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
     shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in HEADINGS:
-        shown.add_column(heading, justify="left" if heading in ("prior", "verdicts") else "right", no_wrap=True)
+    kept = [i for i, heading in enumerate(HEADINGS) if heading not in dropped]
+    for i in kept:
+        shown.add_column(HEADINGS[i], justify="left" if HEADINGS[i] in ("prior", "verdicts") else "right", no_wrap=True)
     for _, line in table.iterrows():
-        shown.add_row(*_cells(line))
+        cells = _cells(line)
+        shown.add_row(*(cells[i] for i in kept))
     return shown
 
 
@@ -70,6 +85,7 @@ def _cells(line: pd.Series) -> list[str]:
         f"{line['edges']:.0f}",
         f"{line['level_read']:.1f}",
         f"{line['easy_accuracy']:.3f}",
+        f"{line['easy_auroc']:.3f}",
         f"{line['follows_concept']:.2f} [{line['low']:.2f}, {line['high']:.2f}]",
         f"{line['least']:.2f}-{line['most']:.2f}",
         f"{line['ranks_concept']:.2f}",
@@ -80,15 +96,18 @@ def _cells(line: pd.Series) -> list[str]:
 
 
 def _gates(heads: pd.DataFrame) -> str:
-    """Returns why heads were left undecided by a gate, with how often."""
-    stopped = heads.loc[~heads["gates_passed"], "reason"].str.removeprefix("Gate not passed: ").str.split(" ").str[0]
-    counts = ", ".join(f"{gate} ({n})" for gate, n in stopped.value_counts().items())
-    return f"Stopped at a gate: {len(stopped)} of {len(heads)} heads" + (f": {counts}." if counts else ".")
+    """Returns how many heads were stopped at which gate; one head may fail at several."""
+    stopped = heads.loc[heads["failed_gates"] != "", "failed_gates"]
+    counts = stopped.str.split(", ").explode().value_counts(sort=False)
+    return f"Stopped at a gate: {len(stopped)} of {len(heads)} heads" + "".join(f"; {gate}: {n}" for gate, n in counts.items()) + "."
 
 
 def _judged(abouts: list[dict[str, Any]]) -> str:
-    """Returns how often the judge called planted heads right in these runs."""
+    """Returns how often the judge called planted heads right in these runs, and what it called the others."""
     rows = [row for about in abouts for row in about["judge_on_planted_heads"]]
-    wrong = sorted({f"{name} ({n - right} of {n})" for name, _, n, right in rows if right < n})
-    right = f"The judge called {sum(row[3] for row in rows)} of {sum(row[2] for row in rows)} planted heads right"
-    return right + (f"; not: {', '.join(wrong)}." if wrong else ".")
+    right = sum(count for _, truth, verdict, count in rows if truth == verdict)
+    wrong = Counter[str]()
+    for head, truth, verdict, count in rows:
+        wrong[f"{head} called {verdict}"] += count * (truth != verdict)
+    others = "".join(f"; {n} {words}" for words, n in wrong.items() if n)
+    return f"The judge called {right} of {sum(row[3] for row in rows)} planted heads right{others}."

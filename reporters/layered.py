@@ -13,14 +13,16 @@ class Layered(Reporter):
     """At each level it adds what it reads there to what it has read, and stops with a probability that depends on the episode.
 
     Halting as in PonderNet (Banino, Balaguer and Blundell 2021), over the predictor's levels (early exit); the last level always stops.
-    It begins with the same chance of stopping at every level. N: episodes, L: levels (and exits), D: width; row 0 reads, row 1 halts.
+    It begins with the same chance of stopping at every level. What halts is divided by √D: else Adam's first steps, as large in each of D
+    directions, carry the chance to stop to 0 or 1 for some episodes, where no gradient brings it back.
+    N: episodes, L: levels (and exits), D: width; row 0 reads, row 1 halts.
     """
 
     reads: ClassVar[Literal["one_level", "all_levels"]] = "all_levels"
 
     def __init__(self, n_levels: int, width: int) -> None:
         super().__init__()
-        self.weight_L2D = nn.Parameter(torch.randn(n_levels, 2, width) * width**-0.5 * torch.tensor([1.0, 0.1])[:, None])
+        self.weight_L2D = nn.Parameter(torch.randn(n_levels, 2, width) * width**-0.5)
         even_L = torch.tensor([-math.log(max(n_levels - level - 1, 1)) for level in range(n_levels)])
         self.bias = nn.Parameter(torch.stack([torch.zeros(n_levels), even_L]))
 
@@ -28,7 +30,8 @@ class Layered(Reporter):
         n_levels, width = z_NLD.shape[1:]
         # A product a level and not one batched product: stacked heads then share the activations, where a batched product would copy them for each.
         read_L2N = torch.stack([weight_2D @ z_DN for weight_2D, z_DN in zip(self.weight_L2D, z_NLD.permute(1, 2, 0), strict=True)])
-        log_odds_NL, stop_NL = (read_L2N.cumsum(dim=0).permute(1, 2, 0) + self.bias[:, None]).unbind(0)
+        so_far_2NL = read_L2N.cumsum(dim=0).permute(1, 2, 0)
+        log_odds_NL, stop_NL = so_far_2NL[0] + self.bias[0], so_far_2NL[1] * width**-0.5 + self.bias[1]
         log_go_on_NL = nn.functional.logsigmoid(-stop_NL[:, :-1]).cumsum(dim=1)
         log_arrive_NL = torch.cat([torch.zeros_like(stop_NL[:, :1]), log_go_on_NL], dim=1)
         log_stop_NL = torch.cat([nn.functional.logsigmoid(stop_NL[:, :-1]), torch.zeros_like(stop_NL[:, :1])], dim=1)

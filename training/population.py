@@ -102,16 +102,19 @@ def train(
     examples, held_out = (Examples((z_NLD - mean_LD) / std_LD, human_N) for z_NLD, human_N in (examples, held_out))
     reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
     solved = isinstance(reporters[0], ClosedForm)
-    population = Population(reporters, NoPrior() if solved else prior, examples, held_out, flops_L, flops_step, seeds, strengths, schedule)
+    prior = NoPrior() if solved else prior
+    trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
+    population = Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule)
     if solved:
         population.solve(examples)
     else:
         batches = loader(Rows(*examples), len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
         fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
-    return Heads(
-        population.reporter, population.finished, mean_LD, std_LD, tuple(levels), tuple(seeds), tuple(strengths), population.best_nll_GSM.flatten()
-    )
+    grid = (*population.best_GSM.shape[:2], len(strengths))
+    weights = {name: value.detach().expand(*grid, *value.shape[3:]) for name, value in population.finished.items()}
+    nll_K = population.best_nll_GSM.expand(grid).flatten()
+    return Heads(population.reporter, weights, mean_LD, std_LD, tuple(levels), tuple(seeds), tuple(strengths), nll_K)
 
 
 def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequence[int], width: int) -> Reporter:
@@ -153,6 +156,8 @@ class Population(pl.LightningModule):
         self.weights = _parameters(start)
         self.state = _parameters(over_heads(prior.state)(start))
         self.held_out = held_out
+        with torch.no_grad():
+            self.has_exits = self.reporter(held_out.z_NLD[:1, :1] if one_level else held_out.z_NLD[:1]).halt_NT.shape[1] > 1
         self.register_buffer("strength_M", torch.tensor(strengths, dtype=torch.float32))
         self.register_buffer("seed_S", torch.tensor(seeds))
         self.register_buffer("reach_GR", flops_L.float()[:, None] if one_level else flops_L.float()[None])
@@ -170,14 +175,14 @@ class Population(pl.LightningModule):
         z_BLD, human_B = batch
         own = 0 if human_B.dim() == 2 else None
         progress = self.trainer.global_step / self.trainer.estimated_stepping_batches
-        share, bonus = self.schedule.strength_share(progress), self.schedule.bonus(progress)
+        share, bonus = self.schedule.strength_share(progress), self.schedule.bonus(progress) * self.has_exits
 
         def loss(weights: Weights, state: Weights, noise: list[Weights], strength: Tensor, reach_R: Tensor, z_BLD: Tensor, human_B: Tensor) -> Tensor:
             reading = self._read(self.prior.transform(weights, state, noise), z_BLD)
             halt_BT = reading.halt_NT
             nll = (halt_BT * _nll(reading.log_odds_NT, human_B[:, None])).sum(dim=1).mean()
-            entropy = -(halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean()
-            return nll + share * strength * self.prior.charge(self._training(weights, state, reading, reach_R)) - bonus * entropy
+            charged = nll + share * strength * self.prior.charge(self._training(weights, state, reading, reach_R))
+            return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged
 
         axes = ((0, 0, None, None, 0, 0, None), (0, 0, 0, None, None, own, own), (0, 0, None, 0, None, None, None))
         tensors = _tensors(self.weights), _tensors(self.state), self._noise(), self.strength_M, self.reach_GR
@@ -253,8 +258,7 @@ class Population(pl.LightningModule):
 
     def _going_GSM(self) -> Tensor:
         """Returns which heads are not done: charge and bonus have not settled, or they have improved since or lately."""
-        exits = self.reach_GR.shape[1] > 1
-        settled = self.schedule.epochs * (self.schedule.bonus_to if exits else self.schedule.ramp)
+        settled = self.schedule.epochs * (self.schedule.bonus_to if self.has_exits else self.schedule.ramp)
         return self.current_epoch - self.best_epoch_GSM.clamp_min(math.ceil(settled)) <= self.schedule.patience
 
 

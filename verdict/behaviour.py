@@ -20,6 +20,8 @@ class Behaviour:
     """Share of episodes on which the head says X, at its own threshold."""
     ranks_concept_given_human: Floats
     """AUROC for X among easy and disputed episodes with the same H, mean over both values of H."""
+    ranks_easy: Floats
+    """AUROC for H (and X, which is the same there) on held-out easy episodes."""
 
 
 def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
@@ -30,7 +32,10 @@ def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
     cases = bench.disputed
     said_KN = (answers.disputed_KN > 0) == cases.concept_N
     return Behaviour(
-        auroc(answers.disputed_KN, cases.concept_N, cases.cluster_N, level), share(said_KN, cases.cluster_N, level), _given_human(bench, answers)
+        ranks_concept=auroc(answers.disputed_KN, cases.concept_N, cases.cluster_N, level),
+        follows_concept=share(said_KN, cases.cluster_N, level),
+        ranks_concept_given_human=_given_human(bench, answers),
+        ranks_easy=auroc(answers.easy_KN, bench.easy.human_N, bench.easy.cluster_N, level).value,
     )
 
 

@@ -5,7 +5,10 @@ N: episodes, L: levels, D: width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,9 +16,13 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core_model.predictor import Opinions, Predictor
+from core_model.predictor import Opinions, Predictor, content_hash
+from core_model.store import kept
 from verdict.cases import Cases
 from verdict.statistics import auroc, share
+
+EXAMINER_VERSION = 1
+"""Raise it when the same predictor and episodes would be examined differently."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,15 @@ class Probed:
     episodes: Dataset
     z_NLD: Tensor
     levels: tuple[int, ...]
+
+
+def examined(predictor: Predictor, probed: Probed, columns: Sequence[str], cache: Path) -> Knowledge:
+    """Returns what `examine` finds, kept under a key of all that it depends on."""
+    key = f"{EXAMINER_VERSION} {predictor.identity} {probed.levels} {content_hash(probed.episodes, (*columns, 'concept', 'human', 'family', 'cluster'))}"
+    path = cache / "knowledge" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+    _, facts = kept(path, lambda: ({}, asdict(examine(predictor, probed))))
+    swaps = tuple(Swap(**swap) for swap in facts["swaps"])
+    return Knowledge(**facts | {"ceilings": tuple((level, share) for level, share in facts["ceilings"]), "swaps": swaps})
 
 
 def examine(predictor: Predictor, probed: Probed) -> Knowledge:

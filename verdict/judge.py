@@ -134,7 +134,7 @@ def _figure(estimate: Estimate) -> str:
 
 
 def _at(done: Behaviour, k: int) -> Behaviour:
-    return Behaviour(_one(done.ranks_concept, k), _one(done.follows_concept, k), done.ranks_concept_given_human[k])
+    return Behaviour(_one(done.ranks_concept, k), _one(done.follows_concept, k), done.ranks_concept_given_human[k], done.ranks_easy[k])
 
 
 def _effects_at(effect: Effects, k: int) -> Effects:

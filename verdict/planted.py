@@ -5,7 +5,9 @@ N: episodes of a bench, K: heads.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,13 +79,22 @@ def answers(head: Head, bench: Bench, seeds: int, seed: int) -> Answers:
     return Answers(says(bench.easy), says(bench.disputed), says_of_twins(bench.concept_twins), says_of_twins(bench.human_twins))
 
 
-def confusion(judge: Judge, bench: Bench, judged_heads: int, seeds: int = 20) -> list[tuple[str, str, int, int]]:
-    """Returns for each planted head its name, its verdict, how many copies were judged, and how many got that verdict.
+class Called(NamedTuple):
+    """How many copies of a planted head got which verdict."""
+
+    head: str
+    truth: str
+    verdict: str
+    count: int
+
+
+def confusion(judge: Judge, bench: Bench, judged_heads: int, seeds: int = 20) -> list[Called]:
+    """Returns the verdicts that copies of each planted head got.
 
     Gates of the predictor are left out, for a planted head reads no predictor; intervals are as wide as those of the run's own heads.
     """
-    counts = []
+    called = []
     for head, kind in PLANTED:
-        verdicts = judge(bench, answers(head, bench, seeds, seed=0), (), judged_heads).verdicts
-        counts.append((head.__name__, str(kind), seeds, sum(verdict.kind == kind for verdict in verdicts)))
-    return counts
+        verdicts = Counter(str(verdict.kind) for verdict in judge(bench, answers(head, bench, seeds, seed=0), (), judged_heads).verdicts)
+        called += [Called(head.__name__, str(kind), verdict, count) for verdict, count in verdicts.items()]
+    return called

@@ -79,6 +79,7 @@ class Cities(World):
     predicts: ClassVar[tuple[str, ...]] = ()
     concept_shows_in: ClassVar[None] = None
     human_shows_in: ClassVar[None] = None
+    surface: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
         if self.population < LISTED_FROM:
