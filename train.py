@@ -159,7 +159,7 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
         "surface_auroc": material.surface,
         "judge_on_planted_heads": confusion(judge, material.bench, len(judgement.verdicts)),
     }
-    levels_read = tuple(said[i].level_KN.double().mean(dim=1) for i in (1, 2))
+    levels_read = said[1].level_KN.double().mean(dim=1), said[2].level_KN.double().mean(dim=1)
     return heads, rows(config, heads, bill, judgement, levels_read, about), about
 
 
@@ -195,14 +195,14 @@ def prepare(world: World, core_model: CoreModel, sizes: Sizes, seed: int, levels
             raise Refusal(f"world: the human's answers on {len(human_N)} easy episodes are all alike, so no head can learn from them. Ask for more.")
         return Examples(read(episodes), human_N)
 
-    pairs = [Pair(Cases.of(first), Cases.of(second)) for first, second in zip(twins[::2], twins[1::2], strict=True)] or [None, None]
+    pairs = [Pair(Cases.of(first), Cases.of(second)) for first, second in zip(twins[::2], twins[1::2], strict=True)]
     return Material(
         predictor,
         levels,
         examples(train),
         examples(validation),
         tuple(predictor.flops(train).tolist()),
-        Bench(Cases.of(test), Cases.of(judging), *pairs),
+        Bench(Cases.of(test), Cases.of(judging), *(pairs or (None, None))),
         tuple(read(episodes) for episodes in (test, judging, *twins)),
         examined(predictor, Probed(probe, read(probe), levels), world.reads, cache),
         bag_of_words(train, judging, world.surface) if world.surface else None,
@@ -254,8 +254,9 @@ def _checked(config: dict[str, Any]) -> tuple[Plan, Sizes]:
     sizes = Sizes(**config["data"])
     values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
     check(Plan, values, "", given=("sizes",))
-    for key, given in {"reporter": ("n_levels", "width"), "prior": (), "training": (), "verdict": (), "trainer": (), "world": (), "core_model": ()}.items():
-        maker(config[key], key, *given)
+    maker(config["reporter"], "reporter", "n_levels", "width")
+    for key in ("prior", "training", "verdict", "trainer", "world", "core_model"):
+        maker(config[key], key)
     return Plan(**values, sizes=sizes), sizes
 
 
@@ -289,6 +290,7 @@ OmegaConf.register_new_resolver("sweep_name", _sweep_name)
 def main(config: DictConfig) -> None:
     """Runs one job of Hydra's."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
@@ -297,7 +299,7 @@ def main(config: DictConfig) -> None:
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    if settings.mode.name == "RUN":
+    if settings.mode is RunMode.RUN:
         from report.summary import show
 
         show([folder])

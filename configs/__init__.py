@@ -48,7 +48,7 @@ def check(cls: type, values: Mapping[str, Any], where: str, given: Iterable[str]
     Raises:
         Refusal: the first that is unknown, missing or wrongly typed.
     """
-    hints = typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
     takes = [name for name in inspect.signature(cls).parameters if name not in given]
     name = cls.__name__
     for key in values:

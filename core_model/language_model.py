@@ -177,4 +177,4 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     >>> common_prefix([5, 6, 7, 2], [5, 6, 7, 8, 2])
     3
     """
-    return next((place for place, (one, other) in enumerate(zip(first, second)) if one != other), min(len(first), len(second)))
+    return next((place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), min(len(first), len(second)))

@@ -67,7 +67,8 @@ def load(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError):
         metadata, tensors = {}, {}
     if metadata.get("checksum") != _checksum(tensors, metadata.get("facts", "")):
@@ -94,5 +95,5 @@ def _checksum(tensors: Tensors, facts: str) -> str:
     digest = hashlib.sha256(facts.encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

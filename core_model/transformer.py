@@ -14,6 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from datasets import Dataset
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -58,14 +59,15 @@ class Transformer(CoreModel):
 
     def predictor(self, world: World, cache: Path, fitting: Fitting) -> TransformerPredictor:
         if not world.predicts:
-            raise Refusal(f"core_model: a transformer trained here needs a world that says what to predict; {world.name} does not. Use core_model=smollm2.")
+            cure = "Use core_model=smollm2, or another that reads text."
+            raise Refusal(f"core_model: a transformer trained here needs a world that says what to predict; {world.name} does not. {cure}")
         sample = world.episodes("predictor", 256, self.seed)
         key = f"{TRAINING_VERSION} {self} {content_hash(sample, (*world.reads, *world.predicts))}"
         path = cache / "predictors" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             model = Model(sizes(sample, world.reads), sizes(sample, world.predicts), sample.features[world.reads[0]].length, self)
-        weights, facts = kept(path, lambda: (self._train(model, world, path.with_suffix(".ckpt"), fitting), {"key": key}))
+        weights, _ = kept(path, lambda: (self._train(model, world, path.with_suffix(".ckpt"), fitting), {"key": key}))
         model.load_state_dict(weights)
         return TransformerPredictor(model, world)
 
@@ -134,9 +136,10 @@ class Training(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         reads_BTC, predicts_BTC = batch
         logits = self.model(reads_BTC)
-        return sum(F.cross_entropy(logit.flatten(0, 1), predicts_BTC[..., i].flatten(), ignore_index=-1) for i, logit in enumerate(logits.values()))
+        losses = [F.cross_entropy(logit.flatten(0, 1), predicts_BTC[..., i].flatten(), ignore_index=-1) for i, logit in enumerate(logits.values())]
+        return torch.stack(losses).sum()
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.01, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -149,7 +152,8 @@ class TransformerPredictor(Predictor):
     can_write = True
 
     def __init__(self, model: Model, world: World) -> None:
-        self.model = freeze(model).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        freeze(model)
         self.world = world
         self.n_levels, self.width = len(model.blocks) + 1, model.norm.normalized_shape[0]
         self.identity = weights_hash(model)
@@ -189,6 +193,7 @@ class TransformerPredictor(Predictor):
         return (reads_BTC.to(device) for reads_BTC in symbols(episodes, self.world.reads).split(READ_BATCH))
 
     def _opinions(self, logits: dict[str, Tensor]) -> Opinions:
+        assert self.world.concept_shows_in and self.world.human_shows_in
         shown = (self.world.concept_shows_in, self.world.human_shows_in)
         return Opinions(*(_log_odds(logits[column], self._class(column, name)) for column, name in shown))
 

@@ -69,8 +69,8 @@ def measure(
 def two_part_bits(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the length in bits of a two-part code (Rissanen 1978) for one head, and that of its first part.
 
-    The parameters are rounded to multiples of 2^-p. Named are: p, how many of the P multiples are not 0, which, and each by its sign and the Elias gamma
-    code of its size. Then come the labels, each by the probability that the rounded head gives it.
+    The parameters are rounded to multiples of 2^-p. Named are: p, how many of the P multiples are not 0, which, and each by its sign and the Elias
+    gamma code of its size. Then come the labels, each by the probability that the rounded head gives it.
     """
     totals, models = [], []
     for places in PRECISIONS:

@@ -25,7 +25,6 @@ class CircuitSize(Prior):
         log_alpha: where every gate begins; above 0 is open.
     """
 
-    unit = "edges"
     draws = 1
 
     def __init__(self, log_alpha: float) -> None:

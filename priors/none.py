@@ -1,6 +1,5 @@
 """No prior: nothing is charged, the errors alone decide."""
 
-
 from torch import Tensor
 
 from priors.prior import Prior, Training
@@ -8,8 +7,6 @@ from priors.prior import Prior, Training
 
 class NoPrior(Prior):
     """charge = 0."""
-
-    unit = "nothing"
 
     def charge(self, training: Training) -> Tensor:
         return training.reading.log_odds_NT.new_zeros(())

@@ -35,8 +35,6 @@ class Training(NamedTuple):
 class Prior(ABC):
     """A charge. Strength 1 is the price that a code of minimum length would charge."""
 
-    unit: str
-    """What is charged for, as tables write it."""
     draws: int = 0
     """How many independent noise values each parameter needs at each step."""
 

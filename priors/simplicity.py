@@ -25,7 +25,6 @@ class Simplicity(Prior):
         sigma: sigma that every parameter begins with, on standardised activations.
     """
 
-    unit = "bits"
     draws = 1
 
     def __init__(self, sigma: float) -> None:

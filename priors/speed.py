@@ -14,8 +14,6 @@ class Speed(Prior):
     without exits spends the same on every episode: it is charged, and nothing that training does can change it.
     """
 
-    unit = "FLOPs"
-
     def charge(self, training: Training) -> Tensor:
         flops_N = training.reading.halt_NT @ training.flops_T
         return math.log(2) * flops_N.mean() / training.flops_step

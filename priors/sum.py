@@ -26,10 +26,6 @@ class Sum(Prior):
         self.parts, self.shares = parts, shares
         self.draws = sum(part.draws for part in parts.values())
 
-    @property
-    def unit(self) -> str:
-        return " + ".join(part.unit for part in self.parts.values())
-
     def charge(self, training: Training) -> Tensor:
         charges = [self.shares[name] * part.charge(training._replace(state=_own(training.state, name))) for name, part in self.parts.items()]
         return torch.stack(charges).sum()

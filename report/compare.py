@@ -44,8 +44,9 @@ def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:
 
 
 def interval(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> tuple[float, float]:
-    """Returns a 95% bootstrap interval of the mean: predictors are resampled, and heads within them, every predictor
-    counting the same; with one predictor, heads alone."""
+    """Returns a 95% bootstrap interval of the mean: predictors are resampled, and heads within them, every predictor counting the same;
+    with one predictor, heads alone.
+    """
     chance = np.random.default_rng(0)
     groups = [value_K[predictor_K == name] for name in np.unique(predictor_K)]
     means = np.stack([group[chance.integers(0, len(group), (RESAMPLES, len(group)))].mean(axis=1) for group in groups], axis=1)

@@ -1,6 +1,7 @@
 """A run's folder: written once whole, read by everything that reports.
 
-config.yaml, versions.json, heads.parquet (one row a head; its presence says that the run is finished), heads.safetensors, predictor.json, summary.md, plots/.
+config.yaml, versions.json, heads.parquet (one row a head; its presence says that the run is finished), heads.safetensors, predictor.json,
+summary.md, plots/.
 """
 
 from __future__ import annotations
@@ -62,8 +63,9 @@ def finish(folder: Path, config: dict[str, Any], heads: Heads, rows: list[dict[s
     from report.summary import markdown
 
     frame = pd.DataFrame(rows).astype({"level": "Int64"})
-    facts = {"levels": heads.levels, "seeds": heads.seeds, "strengths": heads.strengths, "reporter": config["reporter"], "width": heads.mean_LD.shape[1]}
-    save(folder / WEIGHTS, {"mean_LD": heads.mean_LD, "std_LD": heads.std_LD} | {f"weights.{name}": value for name, value in heads.weights.items()}, facts)
+    facts = {"levels": heads.levels, "seeds": heads.seeds, "strengths": heads.strengths, "reporter": config["reporter"]}
+    weights = {f"weights.{name}": value for name, value in heads.weights.items()}
+    save(folder / WEIGHTS, {"mean_LD": heads.mean_LD, "std_LD": heads.std_LD} | weights, facts)
     _write(folder / PREDICTOR, json.dumps(about, indent=2) + "\n")
     (folder / PLOTS).mkdir(exist_ok=True)
     follows_by("level" if frame["level"].nunique() > 1 else "strength", frame, folder / PLOTS / "follows_concept.png")

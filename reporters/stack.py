@@ -15,15 +15,17 @@ from reporters.reporter import Reading, Reporter
 
 Weights = dict[str, Tensor]
 """Parameters, or anything shaped like them, by name."""
+InDims = int | tuple[int | None, ...]
 
 
-def over_heads(function: Callable[..., Any], *in_dims: tuple[int | None, ...]) -> Callable[..., Any]:
+def over_heads(function: Callable[..., Any], *in_dims: InDims) -> Callable[..., Any]:
     """Returns a function of one head as a function of every head of a stack with leading axes (G, S, M).
 
     Args:
         in_dims: for the axes G, S, M in turn, which arguments have the axis (0) and which do not (None); nothing said is 0 for all.
     """
-    for dims in reversed(in_dims or (0, 0, 0)):
+    axes: tuple[InDims, ...] = in_dims or (0, 0, 0)
+    for dims in reversed(axes):
         function = vmap(function, in_dims=dims)
     return function
 

@@ -10,10 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -125,7 +126,7 @@ def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequen
 
 
 class Population(pl.LightningModule):
-    """K heads under one prior. Their losses are summed, so no head's gradient knows of another; norms, stopping and best weights are each head's own."""
+    """K heads under one prior. Losses are summed, so no head's gradient knows of another; norms, stopping, best weights are each head's own."""
 
     strength_M: Tensor
     seed_S: Tensor
@@ -152,7 +153,8 @@ class Population(pl.LightningModule):
         one_level = self.reporter.reads == "one_level"
         grid = (len(flops_L) if one_level else 1, len(seeds), len(strengths))
         self.n_heads = math.prod(grid)
-        start = {name: _spread(torch.stack([dict(one.named_parameters())[name] for one in reporters]), grid) for name in dict(self.reporter.named_parameters())}
+        parameters = [dict(one.named_parameters()) for one in reporters]
+        start = {name: _spread(torch.stack([one[name] for one in parameters]), grid) for name in parameters[0]}
         self.weights = _parameters(start)
         self.state = _parameters(over_heads(prior.state)(start))
         self.held_out = held_out
@@ -202,9 +204,10 @@ class Population(pl.LightningModule):
             value[better_GSM] = finished[name][better_GSM]
         self.trainer.should_stop = not bool(self._going_GSM().any())
 
-    def configure_optimizers(self) -> dict[str, object]:
-        groups = [{"params": list(self.weights.values())}, {"params": list(self.state.values()), "lr": STATE_PACE * self.schedule.learning_rate}]
-        optimizer = torch.optim.AdamW(groups if self.state else groups[:1], lr=self.schedule.learning_rate, weight_decay=0.0, fused=True)
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        rate = self.schedule.learning_rate
+        groups: list[dict[str, Any]] = [{"params": list(self.weights.values())}, {"params": list(self.state.values()), "lr": STATE_PACE * rate}]
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, weight_decay=0.0, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -88,7 +88,8 @@ class Probed:
 
 def examined(predictor: Predictor, probed: Probed, columns: Sequence[str], cache: Path) -> Knowledge:
     """Returns what `examine` finds, kept under a key of all that it depends on."""
-    key = f"{EXAMINER_VERSION} {predictor.identity} {probed.levels} {content_hash(probed.episodes, (*columns, 'concept', 'human', 'family', 'cluster'))}"
+    content = content_hash(probed.episodes, (*columns, "concept", "human", "family", "cluster"))
+    key = f"{EXAMINER_VERSION} {predictor.identity} {probed.levels} {content}"
     path = cache / "knowledge" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
     _, facts = kept(path, lambda: ({}, asdict(examine(predictor, probed))))
     swaps = tuple(Swap(**swap) for swap in facts["swaps"])
@@ -128,7 +129,12 @@ def predictor_gates(knowledge: Knowledge, disputed: Cases, knows: float, uses: f
     rarer = int(min(disputed.concept_N.sum(), (~disputed.concept_N).sum()))
     return (
         Gate("knows", ceiling, knows, "The predictor does not know X well enough: train it for longer, or read it at more levels."),
-        Gate("knows (worst family)", knowledge.worst_family_ceiling, knows, f"On {knowledge.worst_family} the predictor does not know X: train it on more of it."),
+        Gate(
+            "knows (worst family)",
+            knowledge.worst_family_ceiling,
+            knows,
+            f"On {knowledge.worst_family} the predictor does not know X: train it on more of it.",
+        ),
         Gate("uses", knowledge.opinion_concept, knows, "The predictor's own predictions do not follow X: what it knows of X it may not use."),
         Gate("uses (swap)", swap, uses, "Moving its concept does not move its own prediction of X alone." + can_write),
         Gate("enough", rarer, enough, "Too few disputed episodes with either value of X: raise data.disputed."),

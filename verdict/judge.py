@@ -98,7 +98,7 @@ class Judge:
         return Verdict(flipped, f"{words}.")
 
     def _from_behaviour(self, did: Behaviour) -> Kind | None:
-        """Returns what behaviour alone shows, None where an interval holds a bound. What lies between counts as a mixture: twins tell it from neither."""
+        """Returns what behaviour alone shows, None where an interval holds a bound. Between them is a mixture: twins tell it from neither."""
         figures = [did.ranks_concept] if self.offsets_shift else [did.ranks_concept, did.follows_concept]
         if all(figure.low >= self.ranking for figure in figures):
             return Kind.DIRECT_TRANSLATOR

@@ -85,7 +85,7 @@ class Called(NamedTuple):
     head: str
     truth: str
     verdict: str
-    count: int
+    copies: int
 
 
 def confusion(judge: Judge, bench: Bench, judged_heads: int, seeds: int = 20) -> list[Called]:

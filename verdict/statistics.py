@@ -74,7 +74,7 @@ def _placements(score_KN: Floats, positive_N: NDArray[np.bool_]) -> tuple[Floats
 
 
 def _newcombe(value_K: Floats, n_positive: int, n_negative: int, z: float) -> tuple[Floats, Floats]:
-    """Solves |theta - value| = z sqrt(V(theta)) on either side, V being Hanley and McNeil's (1982) with both numbers replaced by their mean in part."""
+    """Solves |theta - value| = z sqrt(V(theta)) on either side, V being Hanley and McNeil's (1982) with the mean number in its factor."""
     mean = (n_positive + n_negative) / 2
 
     def error(theta_K: Floats) -> Floats:

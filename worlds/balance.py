@@ -66,7 +66,7 @@ def _shares(batch: Batch, n: int, what: str) -> dict[tuple[bool, str], int]:
     if not possible:
         raise Refusal(f"world: it makes no {what} episodes. Choose another human, or let more episodes be tampered with.")
     concepts = sorted({concept for concept, _ in possible})
-    shares = {}
+    shares: dict[tuple[bool, str], int] = {}
     for concept, n_concept in zip(concepts, _split(n, len(concepts)), strict=True):
         families = [cell for cell in possible if cell[0] == concept]
         shares |= dict(zip(families, _split(n_concept, len(families)), strict=True))

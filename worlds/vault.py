@@ -162,7 +162,7 @@ class Vault(World):
 
 def replay(script: Script, human: str) -> Run:
     """Returns what a script leads to. Nothing here is left to chance."""
-    n, steps = script.action_NT.shape
+    n = len(script.action_NT)
     open_N = np.ones(n, bool)
     diamond_N, replica_N = script.diamond_N.copy(), np.zeros(n, bool)
     hung_N, covered_N = np.zeros(n, bool), np.zeros(n, bool)
@@ -222,7 +222,7 @@ def family(run: Run) -> NDArray[np.str_]:
 
 
 def _twin_scripts(script: Script, flips: Flips, chance: np.random.Generator) -> tuple[Script, Script]:
-    """Returns two scripts that differ in one action: to flip X somebody steals or returns, or does not; to flip H somebody interferes, or does not."""
+    """Returns two scripts that differ in one action: somebody steals, returns or interferes in one, and does not in the other."""
     n, steps = script.action_NT.shape
     first_NT, second_NT, row_N = script.action_NT.copy(), script.action_NT.copy(), np.arange(n)
     if flips == "concept":
