@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "40000000000")
-WANTS_TRACE = "HYDRA_FULL_ERROR" in os.environ
-os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `main` says it in one line
+os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `cli` says it in one line
 
 import hydra  # noqa: E402
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
@@ -254,10 +253,11 @@ def _checked(config: dict[str, Any]) -> tuple[Plan, Sizes]:
     sizes = Sizes(**config["data"])
     values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
     check(Plan, values, "", given=("sizes",))
+    plan = Plan(**values, sizes=sizes)
     maker(config["reporter"], "reporter", "n_levels", "width")
-    for key in ("prior", "training", "verdict", "trainer", "world", "core_model"):
+    for key in ("prior", "world", "verdict", "core_model", "training", "trainer"):
         maker(config[key], key)
-    return Plan(**values, sizes=sizes), sizes
+    return plan, sizes
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
@@ -326,13 +326,18 @@ def _one_line(error: Exception) -> str | None:
     return None
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """Runs `main`, and says in one line what stopped it; with ELK_TRACE set, where."""
     try:
         main()
     except KeyboardInterrupt:
         sys.exit("\nStopped. What is whole is kept; the same command goes on from there.")
     except Exception as error:
         line = _one_line(error)
-        if line is None or WANTS_TRACE:
+        if line is None or "ELK_TRACE" in os.environ:
             raise
         sys.exit(f"error: {line}")
+
+
+if __name__ == "__main__":
+    cli()

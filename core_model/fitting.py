@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -33,8 +34,9 @@ class Rows(Dataset[tuple[Tensor, ...]]):
 
 
 class Batches(Sampler[Tensor]):
-    """Batches of indices, one order a seed; an order depends on seed and epoch alone. Lightning tells it the epoch, after a restart too.
+    """Batches of indices, one order a seed; an order depends on seed and epoch alone.
 
+    The order is drawn with an epoch's first batch, not before: after a restart Lightning makes the iterator while it still counts the epoch before.
     Yields index tensors of shape (seeds, batch); of shape (batch,) where a single seed is given as a number.
     """
 
@@ -46,7 +48,7 @@ class Batches(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         order_N = self._order(self.seeds) if isinstance(self.seeds, int) else torch.stack([self._order(seed) for seed in self.seeds])
-        return iter(order_N[..., : len(self) * self.size].split(self.size, dim=-1))
+        yield from order_N[..., : len(self) * self.size].split(self.size, dim=-1)
 
     def __len__(self) -> int:
         return self.n // self.size
@@ -80,9 +82,8 @@ class Fitting:
             accelerator=self.accelerator,
             devices=1,
             max_epochs=epochs,
-            callbacks=[_Save(checkpoint, self.save_every)] + ([_Bar(what, epochs)] if self.bar else []),
+            callbacks=[_Epoch(), _Save(checkpoint, self.save_every), *([_Bar(what, epochs)] if self.bar else [])],
             logger=False,
-            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -109,8 +110,18 @@ def _whole(checkpoint: Path) -> Path | None:
     return checkpoint
 
 
-class _Save(pl.Callback):
-    """Writes a checkpoint at the end of an epoch, so many seconds after the last, under its name only when whole."""
+class _Epoch(pl.Callback):
+    """Tells the batches which epoch it is."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
+
+
+class _Save(Checkpoint):
+    """Writes a checkpoint at the end of an epoch, so many seconds after the last, under its name only when whole.
+
+    It is one of Lightning's `Checkpoint`s so that it runs after what the module itself does at the end of the epoch.
+    """
 
     def __init__(self, path: Path, every: float) -> None:
         self.path, self.every, self.last = path, every, time.monotonic()

