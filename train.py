@@ -8,35 +8,33 @@ python train.py +sweep=priors                     three priors and none, compare
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "40000000000")
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `cli` says it in one line
 
-import hydra  # noqa: E402
-from omegaconf import DictConfig, OmegaConf  # noqa: E402
+import hydra
+from omegaconf import DictConfig
 
-from configs import build, check, did_you_mean, maker  # noqa: E402
-from refusal import Refusal  # noqa: E402
+from configs import build, check, did_you_mean, maker
+from configs.command_line import name_runs, name_sweep, one_line, plain
+from refusal import Refusal
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
     from core_model.fitting import Fitting
-    from core_model.predictor import CoreModel, Predictor
+    from core_model.predictor import Predictor
     from training.heads import Heads
     from training.population import Examples
     from verdict.cases import Answers, Bench
     from verdict.gates import Knowledge
-    from worlds.world import World
 
 
 @dataclass(frozen=True)
@@ -96,11 +94,10 @@ def run(config: dict[str, Any], folder: Path) -> None:
     if runs.is_finished(folder, config):
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
-    plan, sizes = _checked(config)
+    plan = checked(config)
     runs.begin(folder, config)
-    world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
-    material = prepare(world, core_model, sizes, plan.seed, tuple(plan.levels) if plan.levels is not None else None, fitting)
-    heads = train_heads(config, plan, material, fitting, folder / runs.CHECKPOINT)
+    material = prepare(json.dumps({key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}))
+    heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT)
     runs.finish(folder, config, *judged(config, heads, material))
 
 
@@ -128,8 +125,6 @@ def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting:
 
 def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
     """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
-    from dataclasses import asdict
-
     from priors.bill import measure
     from report.rows import rows
     from verdict.gates import predictor_gates
@@ -163,9 +158,14 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
 
 
 @functools.lru_cache(maxsize=2)
-def prepare(world: World, core_model: CoreModel, sizes: Sizes, seed: int, levels: tuple[int, ...] | None, fitting: Fitting) -> Material:
-    """Returns the predictor, its activations and the bench; what a sweep's runs have in common is made once."""
+def prepare(values: str) -> Material:
+    """Returns the predictor, its activations and the bench; what a sweep's runs have in common is made once.
+
+    Args:
+        values: the part of the config that decides them, as JSON.
+    """
     import torch
+    from datasets import concatenate_datasets
 
     from core_model.activations import activations, check_levels
     from core_model.store import cache_folder
@@ -173,17 +173,24 @@ def prepare(world: World, core_model: CoreModel, sizes: Sizes, seed: int, levels
     from verdict.cases import Bench, Cases, Pair
     from verdict.gates import Probed, examined
     from verdict.surface import bag_of_words
+    from worlds.parts import parts
+    from worlds.world import NoTwins
 
-    cache = cache_folder()
+    config, cache = json.loads(values), cache_folder()
+    world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
+    sizes, seed = Sizes(**config["data"]), config["seed"]
     predictor = core_model.predictor(world, cache, fitting)
-    levels = tuple(range(predictor.n_levels)) if levels is None else levels
+    levels = tuple(range(predictor.n_levels) if config["levels"] is None else config["levels"])
     check_levels(predictor, levels)
     easy = world.episodes("easy", sizes.train + sizes.validation + sizes.test + sizes.probe, seed)
     disputed = world.episodes("disputed", sizes.disputed + sizes.probe, seed)
     train, validation, test, easy_probe = parts(easy, (sizes.train, sizes.validation, sizes.test, sizes.probe))
     judging, disputed_probe = parts(disputed, (sizes.disputed, sizes.probe))
-    probe = _joined(easy_probe, disputed_probe)
-    twins = [pair for flips in ("concept", "human") for pair in _twins(world, flips, sizes.twins, seed)]
+    probe = concatenate_datasets([easy_probe, disputed_probe])
+    try:
+        twins = [*world.twins("concept", sizes.twins, seed), *world.twins("human", sizes.twins, seed)]
+    except NoTwins:
+        twins = []
 
     def read(episodes: Dataset) -> Tensor:
         return activations(predictor, episodes, world.reads, levels, cache)
@@ -208,34 +215,6 @@ def prepare(world: World, core_model: CoreModel, sizes: Sizes, seed: int, levels
     )
 
 
-def parts(episodes: Dataset, sizes: Sequence[int]) -> list[Dataset]:
-    """Returns the episodes in parts of about these sizes, no cluster in two of them."""
-    import numpy as np
-
-    _, first, cluster_N = np.unique(np.asarray(episodes["cluster"]), return_index=True, return_inverse=True)
-    order_N = np.argsort(first[cluster_N], kind="stable")
-    begins = np.flatnonzero(np.diff(first[cluster_N][order_N], prepend=-1))
-    cuts = [int(begins[np.searchsorted(begins, size)]) if size < len(order_N) else len(order_N) for size in np.cumsum(sizes)]
-    found = [episodes.select(order_N[start:end]) for start, end in zip([0, *cuts], cuts, strict=False)]
-    return found
-
-
-def _twins(world: World, flips: Any, n: int, seed: int) -> tuple[Dataset, ...]:
-    """Returns both twins' episodes, or nothing where the world cannot make them."""
-    from worlds.world import NoTwins
-
-    try:
-        return world.twins(flips, n, seed)
-    except NoTwins:
-        return ()
-
-
-def _joined(first: Dataset, second: Dataset) -> Dataset:
-    from datasets import concatenate_datasets
-
-    return concatenate_datasets([first, second])
-
-
 def _answers(log_odds: list[Tensor], bench: Bench) -> Answers:
     from verdict.cases import Answers, PairAnswers
 
@@ -243,47 +222,27 @@ def _answers(log_odds: list[Tensor], bench: Bench) -> Answers:
     return Answers(easy, disputed, PairAnswers(*twins[:2]) if bench.concept_twins else None, PairAnswers(*twins[2:]) if bench.human_twins else None)
 
 
-def _checked(config: dict[str, Any]) -> tuple[Plan, Sizes]:
-    """Refuses a config that cannot run, before anything is made."""
+def checked(config: dict[str, Any]) -> Plan:
+    """Returns the values that belong to no part; refuses a config that cannot run, before anything is made.
+
+    Raises:
+        Refusal: an unknown key, a missing value, a value of the wrong type or out of range.
+    """
     known = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "data", "seed", "seeds", "strengths", "levels"}
     for key in config:
         if key not in known:
             raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
-    check(Sizes, config["data"], "data")
-    sizes = Sizes(**config["data"])
     values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
+    check(Sizes, config["data"], "data")
     check(Plan, values, "", given=("sizes",))
-    plan = Plan(**values, sizes=sizes)
+    plan = Plan(**values, sizes=Sizes(**config["data"]))
     maker(config["reporter"], "reporter", "n_levels", "width")
     for key in ("prior", "world", "verdict", "core_model", "training", "trainer"):
         maker(config[key], key)
-    return plan, sizes
+    return plan
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """Returns the config as plain values, without Hydra's own part and without keys that are null choices."""
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items() if key not in ("hydra", "experiment")}
-
-
-def _run_name(*, _root_: DictConfig) -> str:
-    """Names a run's folder after its choices and a hash of all that decides its results."""
-    values = OmegaConf.to_container(_root_, resolve=False)
-    assert isinstance(values, dict)
-    deciding = {str(key): value for key, value in values.items() if key not in ("hydra", "trainer", "experiment")}
-    choices = [str(_root_.hydra.runtime.choices[group]) for group in ("world", "core_model", "reporter", "prior")]
-    return "-".join(choices) + "-" + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _sweep_name(*, _root_: DictConfig) -> str:
-    """Names a sweep's folder after its overrides."""
-    words = " ".join(sorted(_root_.hydra.overrides.task))
-    return "sweep-" + "".join(letter if letter.isalnum() or letter in "=.," else "-" for letter in words)[:80].replace(",", "+")
-
-
-OmegaConf.register_new_resolver("run_name", _run_name)
-OmegaConf.register_new_resolver("sweep_name", _sweep_name)
+name_runs()
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
@@ -295,7 +254,7 @@ def main(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
-        run(_plain(config), folder)
+        run(plain(config), folder)
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -306,34 +265,15 @@ def main(config: DictConfig) -> None:
         print(folder)
 
 
-def _one_line(error: Exception) -> str | None:
-    """Returns what a user's mistake comes down to, None where it is none of theirs."""
-    from hydra.errors import HydraException, MissingConfigException
-    from omegaconf.errors import OmegaConfBaseException
-
-    if isinstance(error, Refusal):
-        return str(error)
-    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are: {', '.join(error.options)}."
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
-        if key and isinstance(parent, DictConfig):
-            known = [str(name) for name in parent if name != "hydra"]
-            return f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are: {', '.join(known)}."
-        return " ".join(str(error).split())
-    return None
-
-
 def cli() -> None:
     """Runs `main`, and says in one line what stopped it; with ELK_TRACE set, where."""
+    name_sweep(sys.argv[1:])
     try:
         main()
     except KeyboardInterrupt:
         sys.exit("\nStopped. What is whole is kept; the same command goes on from there.")
     except Exception as error:
-        line = _one_line(error)
+        line = one_line(error)
         if line is None or "ELK_TRACE" in os.environ:
             raise
         sys.exit(f"error: {line}")

@@ -114,7 +114,9 @@ class _Epoch(pl.Callback):
     """Tells the batches which epoch it is."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
+        batches = trainer.train_dataloader
+        assert batches is not None
+        batches.sampler.set_epoch(trainer.current_epoch)
 
 
 class _Save(Checkpoint):

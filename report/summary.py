@@ -23,8 +23,8 @@ DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edge
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
     "bits: two-part code of the training labels. kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
-    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the most "
-    "of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a translator has "
+    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and "
+    "the most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a translator has "
     "1, 0. verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
 )
 

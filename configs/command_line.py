@@ -1,0 +1,64 @@
+"""What stands between the command line and a run: names of folders, and a user's mistake in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from configs import did_you_mean
+from refusal import Refusal
+
+CHOICES = ("world", "core_model", "reporter", "prior")
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Returns a run's config as plain values, without Hydra's own part and without the name of an experiment, whose values it holds."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items() if key not in ("hydra", "experiment")}
+
+
+def name_runs() -> None:
+    """Makes `${run_name:}` known to train.yaml."""
+    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+
+
+def name_sweep(words: Sequence[str]) -> None:
+    """Names a sweep's folder after the words on the command line, in the environment: each run of a sweep sees other overrides, but the same name."""
+    values = " ".join(sorted(word for word in words if "=" in word and not word.startswith("hydra"))).replace(",", "+")
+    readable = "".join(letter if letter.isalnum() or letter in "=.+" else "-" for letter in values)[:60]
+    os.environ["ELK_SWEEP_NAME"] = f"sweep-{readable}-{hashlib.sha256(values.encode()).hexdigest()[:6]}"
+
+
+def one_line(error: Exception) -> str | None:
+    """Returns what a user's mistake comes down to; None where it is none of theirs."""
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, Refusal):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are: {', '.join(error.options)}."
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
+        if key and isinstance(parent, DictConfig):
+            known = [str(name) for name in parent if name != "hydra"]
+            return f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are: {', '.join(known)}."
+        return " ".join(str(error).split())
+    return None
+
+
+def _run_name(*, _root_: DictConfig) -> str:
+    """Names a run's folder after its choices and a hash of all that decides its results."""
+    values = OmegaConf.to_container(_root_, resolve=False)
+    assert isinstance(values, dict)
+    deciding = {str(key): value for key, value in values.items() if key not in ("hydra", "trainer", "experiment")}
+    choices = [str(_root_.hydra.runtime.choices[group]) for group in CHOICES]
+    return "-".join(choices) + "-" + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]

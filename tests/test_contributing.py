@@ -1,0 +1,63 @@
+"""CONTRIBUTING.md, followed to the letter in a copy of the project: its files are written, its commands are run."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_train import ROOT, TINY
+
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+FILES = re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL) for line in block.splitlines() if line.startswith("python")]
+VAULT_ONLY = ("world.",)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """The project with the page's files in it; nothing that was there is changed."""
+    folder = tmp_path_factory.mktemp("project") / "copy"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache"))
+    for name, text in FILES:
+        assert not (folder / name).exists()
+        (folder / name).write_text(text)
+    return folder
+
+
+def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_the_page_adds_a_reporter_a_prior_and_a_world_by_one_file_and_one_yaml_each():
+    assert [name for name, _ in FILES] == [
+        *("reporters/gated.py", "configs/reporter/gated.yaml"),
+        *("priors/ridge.py", "configs/prior/ridge.yaml"),
+        *("worlds/lamp.py", "configs/world/lamp.yaml"),
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_its_commands_run(copy, command):
+    words = shlex.split(command)[1:]
+    tiny = [word for word in TINY if not ("world=" in command and word.startswith(VAULT_ONLY))]
+    assert "heads judged" in python(copy, *words, *tiny).stdout
+
+
+def test_the_contract_tests_find_the_new_parts(copy):
+    folders = [f"tests/{part}/test_contract.py" for part in ("reporters", "priors", "worlds")]
+    said = python(copy, "-m", "pytest", *folders, "-k", "gated or ridge or lamp", "-v").stdout
+    for name in ("gated", "ridge", "lamp"):
+        assert re.search(rf"\[.*{name}.*\] PASSED", said), said
+
+
+def test_the_new_files_pass_the_checks(copy):
+    written = [name for name, _ in FILES if name.endswith(".py")]
+    python(copy, "-m", "ruff", "check", *written)
+    python(copy, "-m", "ruff", "format", "--check", *written)
+    python(copy, "-m", "mypy", *written)
