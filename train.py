@@ -60,9 +60,11 @@ class Plan:
     sizes: Sizes
 
     def __post_init__(self) -> None:
-        for key, value in {"seeds": self.seeds, **{f"data.{name}": value for name, value in vars(self.sizes).items()}}.items():
-            if value < 1:
-                raise Refusal(f"{key}: {value} is too few. Use 1 or more.")
+        if self.seeds < 1:
+            raise Refusal(f"seeds: {self.seeds} is too few. Use 1 or more.")
+        for name, value in vars(self.sizes).items():
+            if value < 2:
+                raise Refusal(f"data.{name}: {value} is too few to hold both answers. Use 2 or more.")
         if not self.strengths or min(self.strengths) < 0 or max(self.strengths) == float("inf"):
             raise Refusal(f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least one. For example strengths='[0.25,1,4]'.")
 
@@ -95,8 +97,8 @@ def run(config: dict[str, Any], folder: Path) -> None:
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
     plan = checked(config)
-    runs.begin(folder, config)
     material = prepare(json.dumps({key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}))
+    runs.begin(folder, config)
     heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT)
     runs.finish(folder, config, *judged(config, heads, material))
 
@@ -252,13 +254,18 @@ def main(config: DictConfig) -> None:
     from hydra.types import RunMode
 
     settings = HydraConfig.get()
-    folder = Path(settings.runtime.output_dir)
+    folder, alone = Path(settings.runtime.output_dir), settings.mode is RunMode.RUN
     try:
         run(plain(config), folder)
+    except Refusal as refusal:
+        print(f"error: {refusal}" if alone else f"error: {folder.name}: {refusal}", file=sys.stderr)
+        if not alone:
+            raise  # Hydra goes on with the sweep's other runs, and raises this at its end
+        sys.exit(1)
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    if settings.mode is RunMode.RUN:
+    if alone:
         from report.summary import show
 
         show([folder])
@@ -276,7 +283,7 @@ def cli() -> None:
         line = one_line(error)
         if line is None or "ELK_TRACE" in os.environ:
             raise
-        sys.exit(f"error: {line}")
+        sys.exit("error: The sweep's other runs are whole, but it has no table." if isinstance(error, Refusal) else f"error: {line}")
 
 
 if __name__ == "__main__":

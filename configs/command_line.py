@@ -42,6 +42,8 @@ def one_line(error: Exception) -> str | None:
 
     if isinstance(error, Refusal):
         return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}. Name another folder, or make this one fit to be written."
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are: {', '.join(error.options)}."

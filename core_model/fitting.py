@@ -78,6 +78,7 @@ class Fitting:
 
     def __call__(self, module: pl.LightningModule, batches: DataLoader[tuple[Tensor, ...]], epochs: int, checkpoint: Path, what: str) -> None:
         """Trains the module for so many epochs, from the checkpoint on where there is a whole one; removes it once done."""
+        torch.set_flush_denormal(True)  # squares of tiny gradients, and Adam's averages of them, else take a hundred times as long
         trainer = pl.Trainer(
             accelerator=self.accelerator,
             devices=1,

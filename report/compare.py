@@ -28,6 +28,10 @@ def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:
     """Returns in words what the lines show, and how far it reaches."""
     counts = ", ".join(f"{(heads['verdict'] == kind).sum()} {kind}" for kind in KINDS)
     words = [f"{len(heads)} heads judged: {counts}."]
+    if table["level"].nunique() > 1:
+        best = table.loc[table["validation_nll"].idxmin()]
+        said = f"easy AUROC {best['easy_auroc']:.3f}, AUROC for X on disputed ones {best['ranks_concept']:.3f}"
+        words.append(f"Held-out easy episodes choose level {best['level']}: {said}.")
     able = table[table["gates_passed"] >= 0.5]
     if able.empty:
         return " ".join([*words, "No prior and strength has half of its heads past the gates: nothing is claimed of whom they follow."])

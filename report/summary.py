@@ -23,9 +23,9 @@ DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edge
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
     "bits: two-part code of the training labels. kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
-    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and "
-    "the most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a translator has "
-    "1, 0. verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
+    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the "
+    "most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a "
+    "translator has 1, 0. verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
 )
 
 
@@ -35,7 +35,8 @@ def show(folders: list[Path], each_level: bool = True) -> None:
     table = lines(heads, each_level)
     console = Console(width=None if Console().is_terminal else 160)
     console.print(_fitting(table, _titled(heads), console))
-    for line in (LEGEND, _gates(heads), _judged([runs.about(folder) for folder in folders])):
+    abouts = [runs.about(folder) for folder in folders]
+    for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts)):
         console.print(line, style="dim", highlight=False)
     console.print(finding(table, heads), style="bold", highlight=False)
 
@@ -45,11 +46,10 @@ def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     table = lines(heads.assign(run=""), each_level=True)
     head = "| " + " | ".join(HEADINGS) + " |\n|" + " --- |" * len(HEADINGS)
     body = "\n".join("| " + " | ".join(_cells(line)) + " |" for _, line in table.iterrows())
-    gates = "\n".join(f"- {gate}" for gate in about["gates"])
-    surface = "" if about["surface_auroc"] is None else f"\nA bag of words ranks X on disputed episodes with AUROC {about['surface_auroc']:.3f}.\n"
+    gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
     return (
         f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n"
-        f"## The predictor\n\n{gates}\n{surface}\n## The judge\n\n{_judged([about])}\n"
+        f"## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n"
     )
 
 
@@ -103,6 +103,19 @@ def _gates(heads: pd.DataFrame) -> str:
     stopped = heads.loc[heads["failed_gates"] != "", "failed_gates"]
     counts = stopped.str.split(", ").explode().value_counts(sort=False)
     return f"Stopped at a gate: {len(stopped)} of {len(heads)} heads" + "".join(f"; {gate}: {n}" for gate, n in counts.items()) + "."
+
+
+def _predictors(abouts: list[dict[str, Any]]) -> list[str]:
+    """Returns the gates that predictors failed, and what a bag of words makes of the world."""
+    failed = {gate for about in abouts for gate in about["gates"] if "(asked" in gate}
+    return [f"The predictor: {gate}" for gate in sorted(failed)] + _surface(abouts)
+
+
+def _surface(abouts: list[dict[str, Any]]) -> list[str]:
+    values = [about["surface_auroc"] for about in abouts if about["surface_auroc"] is not None]
+    return (
+        [f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to {max(values):.3f}; 0.5 is no surface cue."] if values else []
+    )
 
 
 def _judged(abouts: list[dict[str, Any]]) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from core_model.predictor import Opinions, Predictor, content_hash
 from core_model.store import kept
+from refusal import Refusal
 from verdict.cases import Cases
 from verdict.statistics import auroc, share
 
@@ -74,7 +75,7 @@ class Knowledge:
     opinion_human: float
     """AUROC for H of its own H-dependent prediction, on disputed episodes."""
     swaps: tuple[Swap, ...]
-    """A swap for each level; empty for a predictor that cannot run on from an activation."""
+    """A swap for each level, the deepest last, which decides; empty for a predictor that cannot run on from an activation."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,12 @@ def examine(predictor: Predictor, probed: Probed) -> Knowledge:
     """
     cases = Cases.of(probed.episodes)
     third_N = np.unique(cases.cluster_N, return_inverse=True)[1] % 3
+    measured_N = (third_N == 2) & (cases.concept_N != cases.human_N)
+    if min(_both(cases.concept_N[third_N == 0]), _both(cases.concept_N[third_N == 1]), _both(cases.concept_N[measured_N])) == 0:
+        raise Refusal("data.probe: too few episodes to fit, choose and measure a probe, with both values of X in each part. Raise it.")
     opinions = predictor.opinions(probed.episodes)
-    disputed_N = cases.concept_N != cases.human_N
     right_LN = np.stack([_probe(probed.z_NLD[:, i].numpy(), cases.concept_N, third_N == 0) == cases.concept_N for i in range(len(probed.levels))])
     best = int(right_LN[:, third_N == 1].mean(axis=1).argmax())
-    measured_N = (third_N == 2) & disputed_N
     families = {name: right_LN[best, measured_N & (cases.family_N == name)].mean() for name in np.unique(cases.family_N[measured_N])}
     worst = min(families, key=lambda name: families[name])
     return Knowledge(
@@ -124,9 +126,8 @@ def examine(predictor: Predictor, probed: Probed) -> Knowledge:
 def predictor_gates(knowledge: Knowledge, disputed: Cases, knows: float, uses: float, enough: int) -> tuple[Gate, ...]:
     """Returns the gates that do not depend on the head."""
     ceiling = dict(knowledge.ceilings)[knowledge.ceiling_level]
-    swap = max((swap.separates for swap in knowledge.swaps), default=0.0)
+    swap = knowledge.swaps[-1].separates if knowledge.swaps else 0.0
     can_write = "" if knowledge.swaps else " This predictor cannot run on from a changed activation, so a causal test is lacking."
-    rarer = int(min(disputed.concept_N.sum(), (~disputed.concept_N).sum()))
     return (
         Gate("knows", ceiling, knows, "The predictor does not know X well enough: train it for longer, or read it at more levels."),
         Gate(
@@ -137,7 +138,7 @@ def predictor_gates(knowledge: Knowledge, disputed: Cases, knows: float, uses: f
         ),
         Gate("uses", knowledge.opinion_concept, knows, "The predictor's own predictions do not follow X: what it knows of X it may not use."),
         Gate("uses (swap)", swap, uses, "Moving its concept does not move its own prediction of X alone." + can_write),
-        Gate("enough", rarer, enough, "Too few disputed episodes with either value of X: raise data.disputed."),
+        Gate("enough", _both(disputed.concept_N), enough, "Too few disputed episodes with either value of X: raise data.disputed."),
     )
 
 
@@ -155,6 +156,11 @@ def _probe(z_ND: NDArray[np.float32], concept_N: NDArray[np.bool_], fit_N: NDArr
     mean_D, std_D = z_ND[fit_N].mean(axis=0), z_ND[fit_N].std(axis=0) + 1e-6
     z_ND = (z_ND - mean_D) / std_D
     return LogisticRegression(C=0.1, max_iter=1_000).fit(z_ND[fit_N], concept_N[fit_N]).predict(z_ND)
+
+
+def _both(truth_N: NDArray[np.bool_]) -> int:
+    """Returns how often the rarer of both values occurs."""
+    return int(min(truth_N.sum(), (~truth_N).sum()))
 
 
 def _ranks(score_N: Tensor, truth_N: NDArray[np.bool_], which_N: NDArray[np.bool_]) -> float:

@@ -40,5 +40,3 @@ def said(halt: list[list[float]], levels: list[int]) -> Reading:
 def in_training(reporter: Reporter, prior: Prior, weights: Weights, state: Weights, noise: list[Weights], z_NLD: Tensor) -> Training:
     """Returns a head as its prior sees it in one step of training."""
     return training(weights, state, functional_call(reporter, prior.transform(weights, state, noise), (z_NLD,)))
-
-

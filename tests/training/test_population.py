@@ -1,0 +1,373 @@
+"""A population: every head as it would be alone, with its own stopping and its own best weights, killed or not; and it learns what is planted."""
+
+import inspect
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from core_model.fitting import Fitting
+from priors.circuit_size import CircuitSize
+from priors.none import NoPrior
+from priors.prior import Prior
+from priors.simplicity import Simplicity
+from priors.speed import Speed
+from refusal import Refusal
+from reporters.layered import Layered
+from reporters.linear import Linear
+from reporters.mean_difference import MeanDifference
+from reporters.mlp import MLP
+from reporters.reporter import Reporter
+from tests.priors.made import PRIORS, prior_of
+from tests.reporters.made import REPORTERS, recipe
+from tests.training.made import accuracy, planted, population, schedule
+from training.heads import Heads
+from training.population import Examples, Population, train
+
+TINY, TINY_HELD_OUT = (planted(n, inputs=2, width=8, levels=3, noise=1.0, seed=seed) for n, seed in ((256, 0), (96, 1)))
+SHORT = {"epochs": 6, "batch_size": 64}
+TRAINED = [name for name in REPORTERS if name != "mean_difference"]
+
+
+@pytest.fixture
+def fit(fitting, tmp_path):
+    """Trains on the tiny examples, or on what it is told."""
+    return partial(population, fitting, tmp_path / "fit")
+
+
+def tiny(fit: Any, make: Any, prior: Prior, **changed: Any) -> Heads:
+    return fit(make, prior, TINY, TINY_HELD_OUT, **(SHORT | changed))
+
+
+def of_level(examples: Examples, level: int) -> Examples:
+    return examples._replace(z_NLD=examples.z_NLD[:, [level]])
+
+
+def same(one: Heads, other: Heads) -> bool:
+    alike = [torch.equal(value, other.weights[name]) for name, value in one.weights.items()]
+    return all(alike) and torch.equal(one.validation_nll_K, other.validation_nll_K)
+
+
+# Alone and in company.
+
+
+@pytest.mark.parametrize("order", ["own", "shared"])
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("reporter", TRAINED)
+def test_a_head_alone_is_the_same_head_in_company(reporter, prior, order, fit):
+    make, one_level = recipe(reporter), recipe(reporter)(n_levels=1, width=8).reads == "one_level"
+    company = tiny(fit, make, prior_of(prior), seeds=(0, 1, 2), strengths=(0.25, 1.0), order=order)
+    given = [of_level(examples, 1) if one_level else examples for examples in (TINY, TINY_HELD_OUT)]
+    alone = fit(make, prior_of(prior), *given, levels=[1] if one_level else None, seeds=(2,), strengths=(1.0,), order=order, **SHORT)
+    place = (1 if one_level else 0), 2, 1
+    k = company.table.index(alone.table[0])
+    # Float32: products over another number of heads are summed in another order, which over these 24 steps came to 1e-7.
+    for name, value in alone.weights.items():
+        torch.testing.assert_close(value[0, 0, 0], company.weights[name][place], rtol=0, atol=1e-5)
+        assert value.dim() == 3 or (company.weights[name][place[0], 1, 1] - value[0, 0, 0]).abs().max() > 1e-3  # another seed's head is another head
+    torch.testing.assert_close(alone.validation_nll_K[0], company.validation_nll_K[k], rtol=0, atol=1e-5)
+
+
+def test_heads_come_in_the_order_of_the_table(fit):
+    examples, held_out = (planted(n, inputs=2, width=8, levels=3, at=1, seed=seed) for n, seed in ((512, 0), (256, 1)))
+    heads = fit(Linear, NoPrior(), examples, held_out, levels=[0, 4, 7], seeds=(5, 6), batch_size=64)
+    right_K = accuracy(heads, held_out)
+    assert [levels for levels, _, _ in heads.table] == [(0,), (0,), (4,), (4,), (7,), (7,)]
+    assert (right_K[2:4] > 0.9).all()
+    assert (right_K[[0, 1, 4, 5]] < 0.65).all()
+
+
+def test_where_nothing_is_charged_all_strengths_give_the_same_heads(fit):
+    heads = tiny(fit, Linear, NoPrior(), seeds=(0, 1), strengths=(0.5, 4.0))
+    weight = heads.weights["weight_1D"]
+    assert weight.shape == (3, 2, 2, 1, 8)
+    assert torch.equal(weight[:, :, 0], weight[:, :, 1]) and not torch.equal(weight[:, 0], weight[:, 1])
+    assert len(heads.validation_nll_K) == 12
+
+
+def test_a_closed_form_is_solved_for_once_whatever_the_prior_and_the_seed(fit):
+    heads = tiny(fit, MeanDifference, Simplicity(0.05), seeds=(0, 1), strengths=(0.5, 4.0))
+    weight = heads.weights["weight_1D"]
+    assert weight.shape == (3, 2, 2, 1, 8)
+    assert (weight == weight[:, :1, :1]).all()
+    for level in range(3):
+        standard = (TINY.z_NLD[:, [level]] - heads.mean_LD[[level]]) / heads.std_LD[[level]]
+        torch.testing.assert_close(weight[level, 0, 0], MeanDifference(1, 8).solve(standard, TINY.human_N)["weight_1D"], rtol=1e-4, atol=1e-5)
+    assert heads.validation_nll_K.isfinite().all()
+
+
+def test_at_strength_zero_speed_is_no_prior_bit_for_bit(fit):
+    assert same(tiny(fit, Layered, Speed(), strengths=(0.0,)), tiny(fit, Layered, NoPrior(), strengths=(0.0,)))
+    assert not same(tiny(fit, Layered, Speed(), strengths=(1.0,)), tiny(fit, Layered, NoPrior(), strengths=(1.0,)))
+
+
+@pytest.mark.parametrize("prior", [CircuitSize(2.0), Simplicity(0.05)], ids=["circuit_size", "simplicity"])
+def test_at_strength_zero_a_prior_with_noise_of_its_own_charges_nothing_and_still_leaves_its_mark(prior, fit):
+    free, none = (tiny(fit, Linear, one, strengths=(0.0,)) for one in (prior, NoPrior()))
+    assert not same(free, none)
+    torch.testing.assert_close(free.validation_nll_K, none.validation_nll_K, rtol=0, atol=0.05)
+
+
+# Schedules.
+
+
+def test_the_charge_rises_in_a_straight_line_to_full_strength():
+    ramped = schedule(ramp=0.4)
+    assert [ramped.strength_share(progress) for progress in (0.0, 0.1, 0.2, 0.4, 0.9)] == pytest.approx([0, 0.25, 0.5, 1, 1])
+    assert schedule(ramp=0.0).strength_share(0.0) == 1
+
+
+def test_the_halting_bonus_holds_and_then_falls_in_a_straight_line():
+    bonus = schedule(halting_bonus=0.3, bonus_from=0.4, bonus_to=0.8).bonus
+    assert [bonus(progress) for progress in (0.0, 0.4, 0.5, 0.6, 0.8, 1.0)] == pytest.approx([0.3, 0.3, 0.225, 0.15, 0, 0])
+
+
+def test_a_bonus_that_ends_where_it_begins_to_fall_ends_at_once():
+    bonus = schedule(halting_bonus=0.3, bonus_from=0.5, bonus_to=0.5).bonus
+    assert [bonus(progress) for progress in (0.0, 0.49, 0.5, 1.0)] == pytest.approx([0.3, 0.3, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"clip": 0.0}, {"ramp": 1.5}, {"bonus_from": 0.9}, {"patience": -1}]
+)
+def test_a_schedule_that_cannot_be_kept_is_refused(wrong):
+    with pytest.raises(Refusal, match=f"training.{next(iter(wrong))}"):
+        schedule(**wrong)
+
+
+# Stopping, and the best weights.
+
+
+@pytest.fixture
+def scripted(monkeypatch, fit):
+    """Trains heads whose held-out errors and charges follow a script; returns the heads, and the weights that each had after every epoch."""
+
+    def run(nll: Any, charge: Any = lambda epoch: torch.zeros(()), make: Any = Linear, strengths: Any = (0.0, 1.0), **changed: Any):
+        after: dict[int, Tensor] = {}
+
+        def held_out(self: Population, weights: Any, state: Any, finished: Any) -> tuple[Tensor, Tensor]:
+            after[self.current_epoch] = next(value.clone() for name, value in finished.items() if "weight" in name)
+            return tuple(value(self.current_epoch).expand(self.best_GSM.shape).clone() for value in (nll, charge))
+
+        monkeypatch.setattr(Population, "_held_out", held_out)
+        given = (of_level(TINY, 0), of_level(TINY_HELD_OUT, 0)) if make is Linear else (TINY, TINY_HELD_OUT)
+        return fit(make, Speed(), *given, strengths=strengths, **({"epochs": 20, "batch_size": 64, "ramp": 0.0} | changed)), after
+
+    return run
+
+
+def two(first: float, second: float) -> Tensor:
+    """Returns one number for each of two heads."""
+    return torch.tensor([first, second])
+
+
+def test_every_head_stops_by_itself(scripted):
+    # The first head is best after epoch 3 and, two epochs without improvement later, done: what comes after epoch 10 comes too late.
+    # The second improves until epoch 12.
+    heads, after = scripted(lambda epoch: two(-1 if epoch >= 10 else abs(epoch - 3), 100 - min(epoch, 12)), patience=2)
+    assert heads.validation_nll_K.tolist() == [0, 88]
+    assert torch.equal(heads.weights["weight_1D"][0, 0, 0], after[3][0, 0, 0])
+    assert torch.equal(heads.weights["weight_1D"][0, 0, 1], after[12][0, 0, 1])
+    assert 14 <= max(after) <= 15
+
+
+def test_a_head_waits_as_long_as_its_patience_and_no_longer(scripted):
+    heads, _ = scripted(lambda epoch: two(0 if epoch == 5 else 1, 0 if epoch == 6 else 1), patience=4)
+    assert heads.validation_nll_K.tolist() == [0, 1]  # both were best after epoch 1: epoch 5 comes in time, epoch 6 does not
+
+
+def test_without_improvement_nothing_stops_before_charge_and_bonus_have_settled(scripted):
+    for changed, settled in (
+        ({"make": Linear, "ramp": 0.5, "bonus_to": 0.9}, 10),
+        ({"make": Layered, "ramp": 0.5, "bonus_to": 0.75}, 15),
+        ({"make": Layered, "ramp": 0.9, "bonus_to": 0.75}, 18),
+    ):
+        _, after = scripted(lambda epoch: two(epoch, epoch), patience=1, **changed)
+        assert settled + 1 <= max(after) <= settled + 2
+
+
+def test_an_improvement_after_a_long_wait_counts_where_charge_and_bonus_had_not_settled(scripted):
+    heads, after = scripted(lambda epoch: two(0 if epoch == 1 else 1, -1 if epoch == 11 else 0), ramp=0.5, patience=1)
+    assert heads.validation_nll_K.tolist() == [0, -1]
+    assert torch.equal(heads.weights["weight_1D"][0, 0, 1], after[11][0, 0, 1])
+
+
+def test_the_best_weights_are_those_of_the_least_error_plus_full_charge(scripted):
+    heads, after = scripted(lambda epoch: torch.tensor(20.0 - epoch), lambda epoch: torch.tensor(0.3 * epoch**2), epochs=8)
+    # Free, the last epoch is the best; at strength 1, 20 - e + 0.3 e² is least at e = 2.
+    assert heads.validation_nll_K.tolist() == [12, 18]
+    assert torch.equal(heads.weights["weight_1D"][0, 0, 0], after[8][0, 0, 0])
+    assert torch.equal(heads.weights["weight_1D"][0, 0, 1], after[2][0, 0, 1])
+
+
+@pytest.mark.parametrize("make", [Linear, Layered])
+def test_the_validation_error_is_that_of_the_finished_head_on_held_out_episodes(make, fit):
+    heads = tiny(fit, make, CircuitSize(2.0), seeds=(0, 1), strengths=(0.5, 2.0))
+    log_odds_KN = heads.read(TINY_HELD_OUT.z_NLD).log_odds_KN
+    nll_K = torch.nn.functional.binary_cross_entropy_with_logits(log_odds_KN, TINY_HELD_OUT.human_N.expand_as(log_odds_KN), reduction="none").mean(
+        dim=1
+    )
+    torch.testing.assert_close(heads.validation_nll_K, nll_K, rtol=1e-4, atol=1e-5)
+
+
+def test_heads_choose_on_activations_and_human_answers_alone():
+    assert Examples._fields == ("z_NLD", "human_N")
+    hints = {name: parameter.annotation for name, parameter in inspect.signature(train).parameters.items()}
+    assert [name for name, hint in hints.items() if "Examples" in str(hint)] == ["examples", "held_out"]
+    assert not any(word in " ".join(map(str, (*hints, *hints.values()))) for word in ("concept", "disputed", "tampered", "Dataset", "Cases"))
+
+
+# One head's trouble is its own.
+
+
+def planted_nan(make: type[Reporter], sick_seed: int) -> Any:
+    """Returns what makes heads as ever, but for one seed, whose head begins with a weight that is not a number."""
+
+    def sick(n_levels: int, width: int) -> Reporter:
+        reporter = make(n_levels, width)
+        if torch.initial_seed() == sick_seed:
+            next(iter(reporter.parameters())).data.flatten()[0] = torch.nan
+        return reporter
+
+    return sick
+
+
+@pytest.mark.parametrize("prior", [NoPrior(), CircuitSize(2.0), Simplicity(0.05)], ids=["none", "circuit_size", "simplicity"])
+@pytest.mark.parametrize("make", [Linear, Layered, partial(MLP, hidden=4)], ids=["linear", "layered", "mlp"])
+def test_a_head_that_is_not_a_number_leaves_the_others_as_they_are(make, prior, fit):
+    well, sick = (tiny(fit, planted_nan(make, seed), prior, seeds=(0, 1, 2), strengths=(1.0, 2.0)) for seed in (-1, 1))
+    for name, value in well.weights.items():
+        assert torch.equal(sick.weights[name][:, [0, 2]], value[:, [0, 2]])
+    for (_, seed, _), one, other in zip(well.table, well.validation_nll_K, sick.validation_nll_K, strict=True):
+        assert other.isnan() if seed == 1 else one == other
+
+
+def clipped(gradients: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
+    """Returns the gradients of three heads as clipped; those of the weights and of the prior's own state count together."""
+    module = Population(
+        [Linear(1, 2)],
+        CircuitSize(2.0),
+        of_level(TINY, 0)._replace(z_NLD=TINY.z_NLD[:, :1, :2]),
+        of_level(TINY_HELD_OUT, 0)._replace(z_NLD=TINY_HELD_OUT.z_NLD[:, :1, :2]),
+        torch.zeros(1),
+        1.0,
+        (0,),
+        (0.0, 1.0, 2.0),
+        schedule(clip=clip),
+    )
+    named = {"weight": module.weights["weight_1D"], "bias": module.weights["bias"], "state": module.state["weight_1D"]}
+    for name, parameter in named.items():
+        parameter.grad = gradients[name].clone().view_as(parameter)
+    module.configure_gradient_clipping(None)
+    return {name: parameter.grad.view_as(gradients[name]) for name, parameter in named.items()}
+
+
+def test_every_heads_gradient_is_clipped_by_its_own_norm():
+    gradients = {
+        "weight": torch.tensor([[4.0, 0.0], [0.1, 0.0], [torch.nan, 0.0]]),
+        "bias": torch.tensor([[4.0], [0.2], [1.0]]),
+        "state": torch.tensor([[0.0, 7.0], [0.0, 0.3], [0.0, 1.0]]),
+    }  # norms: √(16 + 16 + 49) = 9; 0.37; none
+    found = clipped(gradients, clip=1.0)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(found[name][0], gradient[0] / 9)
+        assert torch.equal(found[name][1], gradient[1])
+        assert found[name][2].isnan().all()
+
+
+def test_no_gradient_at_all_is_left_at_zero():
+    nothing = {"weight": torch.zeros(3, 2), "bias": torch.zeros(3, 1), "state": torch.zeros(3, 2)}
+    assert all((value == 0).all() for value in clipped(nothing, clip=1.0).values())
+
+
+# Killed and started again.
+
+
+class Killed(Exception):
+    """Stands for a machine that went away."""
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, run: Any, epoch: int) -> None:
+    """Runs until the third step of an epoch, or, after the last epoch, until the fit would be done."""
+    step = Population.training_step
+
+    def training_step(self: Population, batch: Any) -> Tensor:
+        if self.current_epoch == epoch and self.trainer.global_step % 4 == 2:
+            raise Killed
+        return step(self, batch)
+
+    def on_train_end(self: Population) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Population, "training_step", training_step)
+        patch.setattr(Population, "on_train_end", on_train_end)
+        run()
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize(("make", "prior", "order"), [(Linear, CircuitSize(2.0), "shared"), (Layered, prior_of("simplicity_and_speed"), "own")])
+def test_killed_and_started_again_it_gives_the_same_heads_bit_for_bit(make, prior, order, epoch, tmp_path, monkeypatch):
+    saving = Fitting(accelerator="cpu", save_every=0, bar=False)
+    steps = []
+
+    def run(checkpoint: Path) -> Heads:
+        data = {"examples": TINY, "held_out": TINY_HELD_OUT, "seeds": (0, 1, 2), "strengths": (0.5, 2.0)}
+        return population(saving, checkpoint, make, prior, **data, epochs=8, batch_size=64, learning_rate=0.1, order=order)
+
+    whole = run(tmp_path / "whole")
+    killed(monkeypatch, lambda: run(tmp_path / "killed"), epoch)
+    assert (tmp_path / "killed").exists() == (epoch > 0)
+    step = Population.training_step
+    monkeypatch.setattr(Population, "training_step", lambda self, batch: steps.append(1) or step(self, batch))
+    assert same(run(tmp_path / "killed"), whole)
+    assert len(steps) == (8 - epoch) * 4
+    assert not (tmp_path / "killed").exists()
+
+
+# It learns.
+
+
+EPISODES = planted(4096, inputs=3, levels=3, at=0), planted(1024, inputs=3, levels=3, at=0, seed=1), planted(4000, inputs=3, levels=3, at=0, seed=2)
+
+
+def given(reporter: str, at: int) -> list[Examples]:
+    """Returns training, held-out and fresh episodes in which one of three levels holds the concept, that level alone for heads that read one."""
+    moved = [one._replace(z_NLD=one.z_NLD.roll(at, dims=1)) for one in EPISODES]
+    return moved if reporter == "layered" else [of_level(one, at) for one in moved]
+
+
+@pytest.mark.parametrize("reporter", ["linear", "layered", "mlp"])
+def test_a_planted_concept_is_learned_and_no_prior_at_its_natural_price_forbids_it(reporter, fit):
+    examples, held_out, fresh = given(reporter, at=0)
+    right = {
+        prior: accuracy(fit(recipe(reporter), prior_of(prior), examples, held_out, seeds=range(4), batch_size=128), fresh).mean().item()
+        for prior in PRIORS
+    }
+    print(reporter, right)
+    assert right["none"] >= 0.965
+    assert all(share >= right["none"] - 0.02 for share in right.values()), right
+
+
+def test_labels_that_say_nothing_teach_nothing(fit):
+    examples, held_out, fresh = (
+        one._replace(human_N=one.human_N[torch.randperm(len(one.human_N), generator=torch.Generator().manual_seed(3))])
+        for one in given("linear", at=0)
+    )
+    heads = fit(Linear, NoPrior(), examples, held_out, seeds=range(2))
+    assert (accuracy(heads, fresh) - 0.5).abs().max() < 0.03
+    assert (heads.validation_nll_K > math.log(2) - 0.01).all()
+
+
+def test_speed_reads_deep_where_that_pays_and_not_where_it_costs_more_than_an_answer_is_worth(fit):
+    # The concept is two steps deep: at strength 1 that is 2 ln 2 nats, and no answer is worth more than ln 2; at 1/64 it is 0.02.
+    examples, held_out, fresh = given("layered", at=2)
+    heads = fit(Layered, Speed(), examples, held_out, seeds=range(4), strengths=(1 / 64, 1.0), batch_size=128)
+    right_SM, level_SM = accuracy(heads, fresh).view(4, 2), heads.read(fresh.z_NLD).level_KN.double().mean(dim=1).view(4, 2)
+    assert (right_SM[:, 0] > 0.96).all() and (level_SM[:, 0] > 1.9).all()
+    assert (right_SM[:, 1] < 0.55).all() and (level_SM[:, 1] < 0.1).all()
