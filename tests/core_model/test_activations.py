@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 from torch import Tensor
 
 from core_model.activations import activations, check_levels
@@ -110,6 +110,14 @@ def test_the_hash_of_symbols_follows_their_content_and_not_how_they_are_stored(v
     assert content_hash(changed.cast(episodes.features), vault.reads) != content_hash(episodes, vault.reads)
 
 
+def test_the_hash_of_symbols_tells_long_episodes_from_many():
+    def hashed(rows: list[list[int]]) -> str:
+        return content_hash(Dataset.from_dict({"action": rows}, Features({"action": List(Value("int64"), length=len(rows[0]))})), ("action",))
+
+    assert hashed([[1, 2], [3, 4]]) != hashed([[1, 2, 3, 4]])
+    assert hashed([[1, 2], [3, 4]]) == hashed([[1, 2], [3, 4]])
+
+
 def test_a_damaged_file_is_read_anew(tmp_path, capsys):
     predictor = Planted()
     whole = activations(predictor, EPISODES, ("text",), LEVELS, tmp_path).clone()
@@ -121,11 +129,11 @@ def test_a_damaged_file_is_read_anew(tmp_path, capsys):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_no_number_is_refused_by_level_and_not_kept(tmp_path, value):
-    predictor = Planted(broken=(1, value))
-    with pytest.raises(Refusal, match="level 1 holds NaN or infinity"):
-        activations(predictor, EPISODES, ("text",), (2, 1), tmp_path)
+    predictor = Planted(broken=(2, value))
+    with pytest.raises(Refusal, match="level 2 holds NaN or infinity"):
+        activations(predictor, EPISODES, ("text",), (1, 2), tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
-    assert activations(predictor, EPISODES, ("text",), (2, 0), tmp_path).isfinite().all()
+    assert activations(predictor, EPISODES, ("text",), (1, 0), tmp_path).isfinite().all()
 
 
 @pytest.mark.parametrize("levels", [[3], [-1], [0, 3]])

@@ -15,6 +15,7 @@ from core_model.transformer import Training, Transformer, TransformerPredictor, 
 from refusal import Refusal
 from tests.conftest import node
 from worlds.cities import Cities
+from worlds.vault import Vault
 
 RECIPE = Transformer(blocks=2, width=16, heads=2, episodes=256, epochs=3, batch_size=64, learning_rate=0.003, seed=0)
 SAVING = Fitting(accelerator="cpu", save_every=0.0, bar=False)
@@ -187,6 +188,18 @@ def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(vault, f
     again = RECIPE.predictor(vault, tmp_path / "two", fitting)
     assert one.identity == again.identity
     assert replace(RECIPE, seed=1).predictor(vault, tmp_path / "two", fitting).identity != one.identity
+
+
+def test_the_seed_decides_initialisation_and_order_too(vault, fitting, tmp_path, steps_trained, monkeypatch):
+    episodes = Vault.episodes
+    monkeypatch.setattr(Vault, "episodes", lambda self, split, n, seed: episodes(self, split, n, 0))
+    models, orders = [], []
+    for seed in (0, 1):
+        models.append(replace(RECIPE, seed=seed, epochs=1, learning_rate=1e-9).predictor(vault, tmp_path, fitting).model)
+        orders.append([*steps_trained])
+        steps_trained.clear()
+    assert (models[0].step.weight - models[1].step.weight).abs().max() > 0.1
+    assert orders[0] != orders[1] and sum(orders[0]) == sum(orders[1])
 
 
 def test_training_leaves_global_chance_alone(vault, fitting, tmp_path):

@@ -1,11 +1,12 @@
 """The promise of a prior, over every YAML of configs/prior and every YAML of configs/reporter."""
 
 import itertools
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
-from priors.prior import Prior
+from priors.prior import Prior, Training
 from reporters.reporter import Reporter
 from reporters.stack import Weights, over_heads
 from tests.priors.made import PRIORS, in_training, noise_for, prior_of
@@ -84,3 +85,48 @@ def test_a_stacks_state_and_charges_are_those_of_each_head_alone(prior, reporter
         assert shapes(state) == {name: value[place].shape for name, value in states.items()}
         assert all(torch.equal(value, states[name][place]) for name, value in state.items())
         torch.testing.assert_close(charge_GSM[place], charge(alone, state), rtol=1e-12, atol=1e-12)
+
+
+class Broken(Prior):
+    """A charge on squared weights with a scale of its own, and one way to break the promise."""
+
+    draws = 1
+
+    def __init__(self, flaw: str) -> None:
+        self.flaw = flaw
+
+    def state(self, weights: Weights) -> Weights:
+        start = torch.rand if self.flaw == "starts by chance" else torch.ones
+        return {name: start(value.shape, dtype=value.dtype) for name, value in weights.items()}
+
+    def transform(self, weights: Weights, state: Weights, noise: Sequence[Weights]) -> Weights:
+        if self.flaw == "draws its own noise":
+            noise = [{name: torch.rand_like(value) for name, value in weights.items()}]
+        if self.flaw == "writes":
+            weights["weight_1D"].data.add_(1)
+        return {name: value + noise[0][name] for name, value in weights.items()}
+
+    def charge(self, training: Training) -> torch.Tensor:
+        scale = {name: value.detach() if self.flaw == "forgets its state" else value for name, value in training.state.items()}
+        charge = torch.stack([(value * scale[name]).square().sum() for name, value in training.weights.items()]).sum()
+        return -charge if self.flaw == "pays" else charge
+
+    def finish(self, weights: Weights, state: Weights) -> Weights:
+        return {name: value for name, value in weights.items() if self.flaw != "drops a bias" or name != "bias"}
+
+
+@pytest.mark.parametrize(
+    ("flaw", "notices"),
+    [
+        ("pays", test_the_charge_is_a_finite_number_of_nats_not_below_zero),
+        ("forgets its state", test_a_gradient_of_charge_or_error_reaches_all_of_the_priors_own_state),
+        ("drops a bias", test_what_is_used_and_what_is_finished_has_the_shapes_of_the_head),
+        ("draws its own noise", test_the_same_noise_gives_the_same_weights_and_changes_no_argument),
+        ("writes", test_the_same_noise_gives_the_same_weights_and_changes_no_argument),
+        ("starts by chance", test_a_stacks_state_and_charges_are_those_of_each_head_alone),
+    ],
+)
+def test_a_broken_promise_is_noticed(flaw: str, notices: Callable[[Prior, Reporter], None]):
+    notices(Broken("none"), made("linear"))
+    with pytest.raises((AssertionError, RuntimeError)):
+        notices(Broken(flaw), made("linear"))

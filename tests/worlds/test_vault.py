@@ -106,6 +106,7 @@ def test_the_scale_is_read_where_asked_and_cannot_be_fooled():
     run = played("loop steal idle return replica", audits=(0, 1, 3, 4))
     assert run.scale_NS.tolist() == [[NO_AUDIT, 1, 0, NO_AUDIT, 1, 0]]
     assert (run.camera_NS == frames("diamond diamond diamond diamond diamond diamond")).all()
+    assert played("replica idle", audits=(0, 1)).scale_NS.tolist() == [[NO_AUDIT, 0, 0]]
     assert (played("steal return").scale_NS == NO_AUDIT).all()
 
 
