@@ -12,16 +12,24 @@ RESAMPLES = 2_000
 
 
 def lines(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
-    """Returns one line a world, predictor, reporter, prior and strength, with means over heads.
-
-    Heads that read one level: each level has a line of its own, or only the level stays whose heads err least on held-out easy episodes, by the
-    human's answers (nothing is chosen on what judges). `prior=none` charges nothing at any strength: only its first strength stays, written as 0.
-    """
-    heads = without_idle_strengths(heads)
-    heads = heads if each_level else heads[heads["level"].isna() | (heads["level"] == _best_level(heads))]
+    """Returns one line a world, predictor, reporter, prior, strength and level, with means over the heads that `compared` keeps."""
+    heads = compared(heads, each_level)
     keys = [*GROUP, "level"]
     heads = heads.assign(unpriced=heads["prior"] == "none").sort_values(["unpriced", *keys], ascending=[False] + [True] * len(keys), kind="stable")
     return pd.DataFrame([_line(dict(zip(keys, key, strict=True)), group) for key, group in heads.groupby(keys, dropna=False, sort=False)])
+
+
+def compared(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
+    """Returns the heads that stand for their prior and strength.
+
+    `prior=none` charges nothing at any strength: only its first strength stays, written as 0. Of heads that read one level only those of the level
+    stay, unless each_level, that err least on held-out easy episodes by the human's answers: nothing is chosen on what judges.
+    """
+    unpriced = heads["prior"] == "none"
+    first = heads["strength"] == heads.groupby(["run"])["strength"].transform("first")
+    heads = heads[~unpriced | first]
+    heads = heads.assign(strength=heads["strength"].where(heads["prior"] != "none", 0.0))
+    return heads if each_level else heads[heads["level"].isna() | (heads["level"] == _best_level(heads))]
 
 
 def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:
@@ -59,6 +67,16 @@ def interval(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> 
     return float(low), float(high)
 
 
+def written(value: float) -> str:
+    """Returns a number as people write strengths: powers of two below 1 as fractions.
+
+    >>> written(0.015625), written(0.3), written(4.0)
+    ('1/64', '0.3', '4')
+    """
+    below_one = 0 < value < 1 and (1 / value).is_integer() and (int(1 / value) & (int(1 / value) - 1)) == 0
+    return f"1/{round(1 / value)}" if below_one else f"{value:g}"
+
+
 def _line(key: dict[str, object], heads: pd.DataFrame) -> dict[str, object]:
     low, high = interval(heads["follows_concept"].to_numpy(float), heads["predictor"].to_numpy(object))
     means = ["bits", "flops", "edges", "level_read", "easy_accuracy", "easy_auroc", "validation_nll"]
@@ -66,14 +84,6 @@ def _line(key: dict[str, object], heads: pd.DataFrame) -> dict[str, object]:
     verdicts = {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
     ends = {"least": heads["follows_concept"].min(), "most": heads["follows_concept"].max()}
     return key | {"heads": len(heads)} | heads[means].astype(float).mean().to_dict() | {"low": low, "high": high} | ends | verdicts
-
-
-def without_idle_strengths(heads: pd.DataFrame) -> pd.DataFrame:
-    """Returns the heads with one strength only, written as 0, where nothing is charged."""
-    unpriced = heads["prior"] == "none"
-    first = heads["strength"] == heads.groupby(["run"])["strength"].transform("first")
-    kept = heads[~unpriced | first]
-    return kept.assign(strength=kept["strength"].where(kept["prior"] != "none", 0.0))
 
 
 def _best_level(heads: pd.DataFrame) -> pd.Series:
@@ -84,7 +94,7 @@ def _best_level(heads: pd.DataFrame) -> pd.Series:
 
 def _name(line: pd.Series) -> str:
     where = "" if pd.isna(line["level"]) else f", level {int(line['level'])}"
-    at = "no prior" if line["prior"] == "none" else f"{line['prior']} at strength {line['strength']:g}"
+    at = "no prior" if line["prior"] == "none" else f"{line['prior']} at strength {written(line['strength'])}"
     return f"{at} ({line['reporter']}{where})"
 
 

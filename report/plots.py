@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from report.compare import written
+
 COLOURS = {
     "direct_translator": "#0072B2",
     "human_imitator": "#D55E00",
@@ -21,28 +23,30 @@ def follows_by(key: str, heads: pd.DataFrame, path: Path) -> None:
     """Draws every head: the share of disputed episodes on which it follows X, against its level or its strength; a panel for each prior."""
     from matplotlib.figure import Figure
 
-    priors = list(heads["prior"].unique())
-    figure = Figure(figsize=(1.2 + 2.9 * len(priors), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(priors), sharey=True, squeeze=False)[0]
-    places = {value: place for place, value in enumerate(sorted(heads[key].unique()))}
+    priors = sorted(heads["prior"].unique(), key=lambda prior: (prior != "none", prior))
+    places = {prior: sorted(heads.loc[heads["prior"] == prior, key].unique()) for prior in priors}
+    widths = [len(places[prior]) + 1.2 for prior in priors]
+    figure = Figure(figsize=(1.2 + 0.55 * sum(widths), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(priors), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axis, prior in zip(axes, priors, strict=True):
-        _panel(axis, heads[heads["prior"] == prior], key, places)
-        axis.set_title(prior)
+        _panel(axis, heads[heads["prior"] == prior], key, places[prior])
+        axis.set_title(prior, fontsize=11)
     axes[0].set_ylabel("share of disputed episodes\non which the head follows X")
+    for y, word in ((1, "reads X"), (0, "imitates H")):
+        axes[-1].text(1.02, y, word, ha="left", va="center", fontsize=8, color="#888888", transform=axes[-1].get_yaxis_transform())
     kinds = [kind for kind in COLOURS if (heads["verdict"] == kind).any()]
     dots = [axes[0].scatter([], [], color=COLOURS[kind], s=18, label=kind) for kind in kinds]
     figure.legend(handles=dots, loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=9)
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
-def _panel(axis, heads: pd.DataFrame, key: str, places: dict[float, int]) -> None:  # type: ignore[no-untyped-def]
+def _panel(axis, heads: pd.DataFrame, key: str, places: list[float]) -> None:  # type: ignore[no-untyped-def]
     chance = np.random.default_rng(0)
-    x = heads[key].map(places).to_numpy(float) + chance.uniform(-0.25, 0.25, len(heads))
+    x = np.searchsorted(places, heads[key].to_numpy(float)) + chance.uniform(-0.25, 0.25, len(heads))
     axis.scatter(x, heads["follows_concept"], s=14, linewidth=0, alpha=0.85, c=heads["verdict"].map(COLOURS))
-    for y, word in ((1, "reads X"), (0, "imitates H")):
+    for y in (0, 1):
         axis.axhline(y, color="#DDDDDD", linewidth=0.8, zorder=0)
-        axis.text(len(places) - 0.45, y, word, ha="right", va="bottom" if y == 0 else "top", fontsize=7, color="#888888")
-    axis.set_xticks(range(len(places)), [f"{value:g}" for value in places], fontsize=8)
+    axis.set_xticks(range(len(places)), [written(value) for value in places], fontsize=8)
     axis.set_xlim(-0.6, len(places) - 0.4)
     axis.set_ylim(-0.04, 1.04)
     axis.set_xlabel({"level": "level read", "strength": "strength"}[key])

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from report import folder as runs
-from report.compare import KINDS, finding, lines
+from report.compare import KINDS, finding, lines, written
 
 HEADINGS = (
     *("prior", "strength", "level", "heads", "bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
@@ -80,7 +80,7 @@ def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
 def _cells(line: pd.Series) -> list[str]:
     return [
         str(line["prior"]),
-        f"{line['strength']:g}",
+        written(line["strength"]),
         "all" if pd.isna(line["level"]) else str(int(line["level"])),
         str(line["heads"]),
         f"{line['bits']:.0f}",

@@ -19,7 +19,7 @@ def summarise(folder: Path) -> None:
     """Prints the comparison of a folder's runs, draws it, and prints the folder's path."""
     import pandas as pd
 
-    from report.compare import without_idle_strengths
+    from report.compare import compared
     from report.folder import finished_runs, read
     from report.plots import follows_by
     from report.summary import show
@@ -27,5 +27,5 @@ def summarise(folder: Path) -> None:
     runs = finished_runs([folder])
     show(runs, each_level=False)
     heads = pd.concat([read(run) for run in runs], ignore_index=True)
-    follows_by("strength", without_idle_strengths(heads), folder / "follows_concept.png")
+    follows_by("strength", compared(heads, each_level=False), folder / "follows_concept.png")
     print(folder)
