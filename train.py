@@ -60,6 +60,8 @@ class Plan:
     sizes: Sizes
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise Refusal(f"seed: {self.seed} is negative. Use 0 or more.")
         if self.seeds < 1:
             raise Refusal(f"seeds: {self.seeds} is too few. Use 1 or more.")
         for name, value in vars(self.sizes).items():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytorch_lightning as pl
 import torch
@@ -59,7 +61,7 @@ class Batches(Sampler[Tensor]):
 
 def loader(rows: Rows, n: int, size: int, seeds: Sequence[int] | int) -> DataLoader[tuple[Tensor, ...]]:
     """Returns batches of the n rows; the odd rows at an epoch's end are left out of that epoch."""
-    return DataLoader(rows, sampler=Batches(n, size, seeds), batch_size=None)
+    return DataLoader(rows, sampler=Batches(n, size, seeds), batch_size=None, generator=torch.Generator())
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Fitting:
             accelerator=self.accelerator,
             devices=1,
             max_epochs=epochs,
-            callbacks=[_Epoch(), _Save(checkpoint, self.save_every), *([_Bar(what, epochs)] if self.bar else [])],
+            callbacks=[_Save(checkpoint, self.save_every), *([_Bar(what, epochs)] if self.bar else [])],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -103,21 +105,15 @@ def _whole(checkpoint: Path) -> Path | None:
     if not checkpoint.exists():
         return None
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
+        with ZipFile(checkpoint) as file:  # torch.load does not look at the checksums in it
+            broken = file.testzip()
     except Exception as error:  # a damaged file raises whatever its first broken byte leads to
-        Console(stderr=True).print(f"{checkpoint} is damaged ({type(error).__name__}): training starts anew.")
+        broken = type(error).__name__
+    if broken:
+        print(f"{checkpoint} is damaged ({broken}): training starts anew.", file=sys.stderr)
         checkpoint.unlink()
         return None
     return checkpoint
-
-
-class _Epoch(pl.Callback):
-    """Tells the batches which epoch it is."""
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        batches = trainer.train_dataloader
-        assert batches is not None
-        batches.sampler.set_epoch(trainer.current_epoch)
 
 
 class _Save(Checkpoint):

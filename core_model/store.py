@@ -61,7 +61,7 @@ def save(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
-    """Returns the tensors (memory-mapped) and facts of a file; None where it is not there, or is damaged, which is said."""
+    """Returns the tensors (memory-mapped) and facts of a file; None where it is not there or is damaged."""
     if not path.exists():
         return None
     try:
@@ -72,7 +72,6 @@ def load(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
     except (SafetensorError, OSError, ValueError):
         metadata, tensors = {}, {}
     if metadata.get("checksum") != _checksum(tensors, metadata.get("facts", "")):
-        print(f"{path} is damaged: made anew.", file=sys.stderr)
         return None
     return tensors, json.loads(metadata["facts"])
 
@@ -84,8 +83,10 @@ def kept(path: Path, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> tupl
         return found
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(path.name + ".lock")):
-        found = load(path) if path.exists() else None
+        found = load(path)
         if found is None:
+            if path.exists():
+                print(f"{path} is damaged: made anew.", file=sys.stderr)
             found = make()
             save(path, *found)
     return found

@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core_model.activations import check_levels
 from core_model.fitting import Fitting, Rows, loader
 from core_model.predictor import CoreModel, Opinions, Predictor, content_hash, freeze, weights_hash
 from core_model.store import kept
@@ -54,6 +55,11 @@ class Transformer(CoreModel):
     seed: int
 
     def __post_init__(self) -> None:
+        for key, least in {"blocks": 1, "heads": 1, "episodes": 1, "epochs": 1, "batch_size": 1, "seed": 0}.items():
+            if getattr(self, key) < least:
+                raise Refusal(f"core_model.{key}: {getattr(self, key)} is too small. Use {least} or more.")
+        if self.learning_rate <= 0:
+            raise Refusal(f"core_model.learning_rate: {self.learning_rate} learns nothing. Use more than 0.")
         if self.width % self.heads:
             raise Refusal(f"core_model.width: {self.width} cannot be shared among {self.heads} heads. Use a multiple of core_model.heads.")
 
@@ -61,18 +67,17 @@ class Transformer(CoreModel):
         if not world.predicts:
             cure = "Use core_model=smollm2, or another that reads text."
             raise Refusal(f"core_model: a transformer trained here needs a world that says what to predict; {world.name} does not. {cure}")
-        sample = world.episodes("predictor", 256, self.seed)
-        key = f"{TRAINING_VERSION} {self} {content_hash(sample, (*world.reads, *world.predicts))}"
+        episodes = world.episodes("predictor", self.episodes, self.seed)
+        key = f"{TRAINING_VERSION} {self} {content_hash(episodes, (*world.reads, *world.predicts))}"
         path = cache / "predictors" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            model = Model(sizes(sample, world.reads), sizes(sample, world.predicts), sample.features[world.reads[0]].length, self)
-        weights, _ = kept(path, lambda: (self._train(model, world, path.with_suffix(".ckpt"), fitting), {"key": key}))
+            model = Model(sizes(episodes, world.reads), sizes(episodes, world.predicts), episodes.features[world.reads[0]].length, self)
+        weights, _ = kept(path, lambda: (self._train(model, world, episodes, path.with_suffix(".ckpt"), fitting), {"key": key}))
         model.load_state_dict(weights)
         return TransformerPredictor(model, world)
 
-    def _train(self, model: Model, world: World, checkpoint: Path, fitting: Fitting) -> dict[str, Tensor]:
-        episodes = world.episodes("predictor", self.episodes, self.seed)
+    def _train(self, model: Model, world: World, episodes: Dataset, checkpoint: Path, fitting: Fitting) -> dict[str, Tensor]:
         rows = Rows(symbols(episodes, world.reads), symbols(episodes, world.predicts))
         batches = loader(rows, self.episodes, self.batch_size, self.seed)
         module = Training(model, self.learning_rate, self.epochs * len(batches))
@@ -160,10 +165,12 @@ class TransformerPredictor(Predictor):
 
     @torch.no_grad()
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
+        check_levels(self, levels)
         return torch.cat([self._levels(reads_BTC, levels, position).cpu() for reads_BTC in self._batches(episodes)])
 
     @torch.no_grad()
     def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:
+        check_levels(self, [0 if level is None else level])
         parts = []
         for start, reads_BTC in zip(range(0, len(episodes), READ_BATCH), self._batches(episodes), strict=True):
             z_BTD = self.model.embed(reads_BTC)

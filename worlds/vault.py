@@ -103,9 +103,7 @@ class Vault(World):
         if split == "predictor":
             return self._dataset(replay(self._scripts(n, self.tampered, chance), self.human))
         run = balanced((self._candidates(split, chance) for _ in iter(int, 1)), n, split, chance)
-        if split == "easy":
-            run = run._replace(human_N=run.human_N ^ (chance.random(n) < self.label_noise))
-        return self._dataset(run)
+        return self._dataset(run, flipped_N=chance.random(n) < self.label_noise if split == "easy" else False)
 
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:
         """Replays an episode with one of its actions changed, all else held fixed. Where only X flips, the camera shows the same at every step."""
@@ -133,7 +131,7 @@ class Vault(World):
         seen_alike_N = (first.camera_NS == second.camera_NS).all(axis=1)
         return Batch(Twins(first, second), second.concept_N, family(second), cells & (seen_alike_N if flips == "concept" else True))
 
-    def _dataset(self, run: Run) -> Dataset:
+    def _dataset(self, run: Run, flipped_N: Mask | bool = False) -> Dataset:
         n = len(run.concept_N)
         table = pa.table(
             {
@@ -143,7 +141,7 @@ class Vault(World):
                 "camera": _steps(run.camera_NS[:, 1:]),
                 "scale": _steps(run.scale_NS[:, 1:]),
                 "concept": run.concept_N,
-                "human": run.human_N,
+                "human": run.human_N ^ flipped_N,
                 "tampered": tampering(run) != IDLE,
                 "family": family(run).tolist(),
                 "cluster": np.arange(n),

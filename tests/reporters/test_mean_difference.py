@@ -13,11 +13,11 @@ from reporters.mean_difference import MeanDifference
 N = 20_000
 
 
-def two_gaussians(apart_D: Tensor, centre_D: Tensor, seed: int = 0, n: int = N) -> tuple[Tensor, Tensor]:
-    """Returns z_NLD at one level, unit variance in every direction, class means at centre ± apart/2; and the classes, half and half."""
+def two_gaussians(apart_D: Tensor, centre_D: Tensor, spread: float = 1.0, seed: int = 0, n: int = N) -> tuple[Tensor, Tensor]:
+    """Returns z_NLD at one level, the same spread in every direction, class means at centre ± apart/2; and the classes, half and half."""
     chance = torch.Generator().manual_seed(seed)
     human_N = (torch.arange(n) % 2).float()
-    return (torch.randn(n, len(apart_D), generator=chance) + centre_D + (human_N[:, None] - 0.5) * apart_D)[:, None], human_N
+    return (spread * torch.randn(n, len(apart_D), generator=chance) + centre_D + (human_N[:, None] - 0.5) * apart_D)[:, None], human_N
 
 
 def solved(z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
@@ -28,13 +28,13 @@ def says(weights: dict[str, Tensor], z_NLD: Tensor) -> Tensor:
     return functional_call(MeanDifference(1, z_NLD.shape[2]), weights, (z_NLD,)).log_odds_N
 
 
-@pytest.mark.parametrize(("apart", "centre"), [(2.0, 0.0), (1.0, 3.0), (-1.5, -2.0)])
-def test_on_a_line_its_log_odds_are_those_of_bayes(apart, centre):
-    weights = solved(*two_gaussians(torch.tensor([apart]), torch.tensor([centre])))
-    error = 5 * math.sqrt(4 / N)  # of a difference of two means, and roughly of the variance that it is divided by
-    assert weights["weight_1D"].item() == pytest.approx(apart, abs=error + abs(apart) * error)
+@pytest.mark.parametrize(("apart", "centre", "spread"), [(2.0, 0.0, 1.0), (1.0, 3.0, 1.0), (-1.5, -2.0, 1.0), (1.0, 0.0, 0.5), (6.0, 1.0, 2.0)])
+def test_on_a_line_its_log_odds_are_those_of_bayes(apart, centre, spread):
+    weights, slope = solved(*two_gaussians(torch.tensor([apart]), torch.tensor([centre]), spread)), apart / spread**2
+    error = 5 * math.sqrt(4 / N)  # of a difference of two means of unit spread, and roughly of the variance that it is divided by
+    assert weights["weight_1D"].item() == pytest.approx(slope, abs=error / spread + abs(slope) * error)
     z_NLD = torch.tensor([-1.0, 0.0, 2.0]).add(centre)[:, None, None]
-    torch.testing.assert_close(says(weights, z_NLD), apart * (z_NLD.flatten() - centre), rtol=0.05, atol=0.1)
+    torch.testing.assert_close(says(weights, z_NLD), slope * (z_NLD.flatten() - centre), rtol=0.05, atol=0.1)
 
 
 def test_in_many_directions_its_log_odds_point_where_those_of_bayes_do():
