@@ -22,6 +22,7 @@ from reporters.linear import Linear
 from reporters.mean_difference import MeanDifference
 from reporters.mlp import MLP
 from reporters.reporter import Reporter
+from reporters.stack import grouped, stacked
 from tests.priors.made import PRIORS, prior_of
 from tests.reporters.made import REPORTERS, recipe
 from tests.training.made import accuracy, planted, population, schedule
@@ -112,6 +113,13 @@ def test_at_strength_zero_a_prior_with_noise_of_its_own_charges_nothing_and_stil
     torch.testing.assert_close(free.validation_nll_K, none.validation_nll_K, rtol=0, atol=0.05)
 
 
+def test_a_head_is_charged_for_the_level_it_reads_and_for_its_own_flops():
+    heads = Population([Linear(1, 8)], Speed(), TINY, TINY_HELD_OUT, torch.tensor([0.0, 1000.0, 5000.0]), 1000.0, (0,), (1.0,), schedule())
+    weights = {name: value.detach() for name, value in heads.weights.items()}
+    _, charge_GSM = heads._held_out(weights, {}, weights)
+    torch.testing.assert_close(charge_GSM.flatten(), math.log(2) * torch.tensor([0.016, 1.016, 5.016]))
+
+
 # Schedules.
 
 
@@ -132,11 +140,46 @@ def test_a_bonus_that_ends_where_it_begins_to_fall_ends_at_once():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"clip": 0.0}, {"ramp": 1.5}, {"bonus_from": 0.9}, {"patience": -1}]
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("clip", 0.0),
+        ("ramp", 1.5),
+        ("bonus_from", 0.9),
+        ("bonus_to", 1.1),
+        ("patience", -1),
+    ],
 )
-def test_a_schedule_that_cannot_be_kept_is_refused(wrong):
-    with pytest.raises(Refusal, match=f"training.{next(iter(wrong))}"):
-        schedule(**wrong)
+def test_a_schedule_that_cannot_be_kept_is_refused(key, value):
+    with pytest.raises(Refusal, match=f"training.{key}"):
+        schedule(**{key: value})
+
+
+def test_learning_rates_fall_along_a_cosine_and_a_priors_own_state_learns_five_times_as_fast(fit, monkeypatch):
+    held_out, rates = Population._held_out, []
+
+    def noted(self: Population, *given: Any) -> tuple[Tensor, Tensor]:
+        rates.append([group["lr"] for group in self.trainer.optimizers[0].param_groups])
+        return held_out(self, *given)
+
+    monkeypatch.setattr(Population, "_held_out", noted)
+    tiny(fit, Linear, Simplicity(0.05), epochs=4, learning_rate=0.08)
+    cosine = [0.04 * (1 + math.cos(math.pi * done / 4)) for done in (1, 2, 3, 4)]
+    assert rates == [pytest.approx([rate, 5 * rate], abs=1e-9) for rate in cosine]
+
+
+def test_the_halting_bonus_keeps_a_speed_prior_from_deciding_too_soon(scripted):
+    def entropy(bonus: float) -> float:
+        """Returns the entropy of the halting distribution after training, as a share of the largest there can be."""
+        changed = {"halting_bonus": bonus, "bonus_from": 0.9, "bonus_to": 1.0, "learning_rate": 0.1, "epochs": 10}
+        heads, _ = scripted(lambda epoch: two(-epoch, -epoch), make=Layered, strengths=(1.0, 2.0), **changed)
+        halt = stacked(heads.reporter, heads.weights, grouped(TINY.z_NLD, heads.reporter)).halt_NT
+        return -(halt * halt.clamp_min(1e-12).log()).sum(dim=-1).mean().item() / math.log(3)
+
+    assert entropy(10.0) > 0.9
+    assert entropy(0.0) < 0.7
 
 
 # Stopping, and the best weights.
