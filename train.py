@@ -27,6 +27,7 @@ from refusal import Refusal
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from rich.status import Status
     from torch import Tensor
 
     from core_model.fitting import Fitting
@@ -98,11 +99,13 @@ def run(config: dict[str, Any], folder: Path) -> None:
     if runs.is_finished(folder, config):
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
-    plan = checked(config)
+    with status("Starting"):
+        plan = checked(config)
     material = prepare(json.dumps({key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}))
     runs.begin(folder, config)
     heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT)
-    runs.finish(folder, config, *judged(config, heads, material))
+    with status("Billing and judging"):
+        runs.finish(folder, config, *judged(config, heads, material))
 
 
 def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting: Fitting, checkpoint: Path) -> Heads:
@@ -224,6 +227,13 @@ def _answers(log_odds: list[Tensor], bench: Bench) -> Answers:
 
     easy, disputed, *twins = (one_KN.double().numpy() for one_KN in log_odds)
     return Answers(easy, disputed, PairAnswers(*twins[:2]) if bench.concept_twins else None, PairAnswers(*twins[2:]) if bench.human_twins else None)
+
+
+def status(words: str) -> Status:
+    """Returns a line on stderr that says what goes on, gone when it is done; silent where stderr is no terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(words)
 
 
 def checked(config: dict[str, Any]) -> Plan:
