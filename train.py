@@ -252,7 +252,7 @@ def checked(config: dict[str, Any]) -> Plan:
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     maker(config["reporter"], "reporter", "n_levels", "width")
     for key in ("prior", "world", "verdict", "core_model", "training", "trainer"):
-        maker(config[key], key)
+        build(config[key], key)
     return plan
 
 
@@ -270,10 +270,10 @@ def main(config: DictConfig) -> None:
     try:
         run(plain(config), folder)
     except Refusal as refusal:
-        print(f"error: {refusal}" if alone else f"error: {folder.name}: {refusal}", file=sys.stderr)
-        if not alone:
-            raise  # Hydra goes on with the sweep's other runs, and raises this at its end
-        sys.exit(1)
+        if alone:
+            sys.exit(f"error: {refusal}")
+        print(f"error: {folder.name}: {refusal}", file=sys.stderr)
+        raise  # Hydra goes on with the sweep's other runs, and raises this at its end
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

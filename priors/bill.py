@@ -94,11 +94,13 @@ def live_edges(reporter: Reporter, weights: Weights, z_NLD: Tensor, sign_N: Tens
     """Returns how many weights of one head are not 0 and change, for some episode, its log-odds where it stops or its chance to stop until there.
 
     An edge on a dead path has a gradient of exactly 0 on every episode; random factors an episode (sign_N) keep live ones from cancelling.
+    The last exit always stops, so a head that stops there depends on what let it go on until then.
     """
 
     def said(one: Weights) -> Tensor:
         reading = functional_call(reporter, one, (z_NLD,))
-        until_exit_NT = torch.arange(reading.halt_NT.shape[1], device=z_NLD.device) <= reading.exit_N[:, None]
+        exits = reading.halt_NT.shape[1]
+        until_exit_NT = torch.arange(exits, device=z_NLD.device) <= reading.exit_N.clamp(max=exits - 2)[:, None]
         return (sign_N * (reading.log_odds_N + (reading.halt_NT * until_exit_NT).sum(dim=1))).sum()
 
     gradients = grad(said)(weights)

@@ -13,12 +13,15 @@ GOLDEN, MIX_1, MIX_2 = -7046029254386353131, -4658895280553007687, -772359229311
 
 
 def uniform(seed_S: Tensor, step: int, stream: int, shape: tuple[int, ...]) -> Tensor:
-    """Returns float32 numbers uniform on (0, 1), shape (S, *shape): a function of seed, step, stream and place, and of nothing else."""
+    """Returns float32 numbers uniform on (0, 1), shape (S, *shape): a function of seed, step, stream and place, and of nothing else.
+
+    They are the midpoints of 2^23 equal steps: a finer grid would round its last one to 1, where a Gaussian made of it is infinite.
+    """
     count = int(torch.Size(shape).numel())
     place = torch.arange(count, device=seed_S.device)
     key_S = _mixed(_mixed(_mixed(seed_S) + step) + stream)
     bits = _mixed(key_S[:, None] + place * GOLDEN)
-    return (((bits >> 40) & 0xFFFFFF).float().add_(0.5) * 2.0**-24).view(len(seed_S), *shape)
+    return (((bits >> 41) & 0x7FFFFF).float().add_(0.5) * 2.0**-23).view(len(seed_S), *shape)
 
 
 def _mixed(bits: Tensor) -> Tensor:

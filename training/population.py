@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from core_model.fitting import Fitting, Rows, loader
 from priors.none import NoPrior
 from priors.prior import Prior, Training
+from refusal import Refusal
 from reporters.reporter import ClosedForm, Reading, Reporter
 from reporters.stack import Weights, grouped, over_heads, stacked
 from training.heads import Heads, standardiser
@@ -59,13 +60,24 @@ class Schedule:
     patience: int
     order: Literal["own", "shared"]
 
+    def __post_init__(self) -> None:
+        for key, least in {"epochs": 1, "batch_size": 1, "halting_bonus": 0, "ramp": 0, "bonus_from": 0, "patience": 0}.items():
+            if getattr(self, key) < least:
+                raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use {least} or more.")
+        for key in ("learning_rate", "clip"):
+            if getattr(self, key) <= 0:
+                raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use a number above 0.")
+        for key, most, name in (("ramp", 1.0, "1"), ("bonus_to", 1.0, "1"), ("bonus_from", self.bonus_to, "training.bonus_to")):
+            if getattr(self, key) > most:
+                raise Refusal(f"training.{key}: {getattr(self, key)} is a share of the training. Use {name} at most.")
+
     def strength_share(self, progress: float) -> float:
         """Returns which share of its strength a prior has at this share of the training."""
         return min(1.0, progress / self.ramp) if self.ramp else 1.0
 
     def bonus(self, progress: float) -> float:
         """Returns the weight of the halting entropy at this share of the training."""
-        return self.halting_bonus * min(1.0, max(0.0, (self.bonus_to - progress) / (self.bonus_to - self.bonus_from)))
+        return self.halting_bonus * min(1.0, max(0.0, (self.bonus_to - progress) / max(self.bonus_to - self.bonus_from, 1e-9)))
 
 
 class Examples(NamedTuple):
@@ -261,7 +273,7 @@ class Population(pl.LightningModule):
 
     def _going_GSM(self) -> Tensor:
         """Returns which heads are not done: charge and bonus have not settled, or they have improved since or lately."""
-        settled = self.schedule.epochs * (self.schedule.bonus_to if self.has_exits else self.schedule.ramp)
+        settled = self.schedule.epochs * max(self.schedule.ramp, self.schedule.bonus_to if self.has_exits else 0.0)
         return self.current_epoch - self.best_epoch_GSM.clamp_min(math.ceil(settled)) <= self.schedule.patience
 
 
