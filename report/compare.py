@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -37,13 +39,14 @@ def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:
     counts = ", ".join(f"{(heads['verdict'] == kind).sum()} {kind}" for kind in KINDS)
     words = [f"{len(heads)} heads judged: {counts}."]
     if table["level"].nunique() > 1:
-        best = table.loc[table["validation_nll"].idxmin()]
+        best = table.sort_values("validation_nll", kind="stable").iloc[0]
         said = f"easy AUROC {best['easy_auroc']:.3f}, AUROC for X on disputed ones {best['ranks_concept']:.3f}"
         words.append(f"Held-out easy episodes choose level {best['level']}: {said}.")
     able = table[table["gates_passed"] >= 0.5]
     if able.empty:
         return " ".join([*words, "No prior and strength has half of its heads past the gates: nothing is claimed of whom they follow."])
-    high, low = able.loc[able["follows_concept"].idxmax()], able.loc[able["follows_concept"].idxmin()]
+    able = able.sort_values("follows_concept", kind="stable")
+    high, low = able.iloc[-1], able.iloc[0]
     if len(able) == 1:
         words.append(f"On disputed episodes heads follow the concept in {_follow(high)} of cases.")
     else:
@@ -77,7 +80,7 @@ def written(value: float) -> str:
     return f"1/{round(1 / value)}" if below_one else f"{value:g}"
 
 
-def _line(key: dict[str, object], heads: pd.DataFrame) -> dict[str, object]:
+def _line(key: dict[str, Any], heads: pd.DataFrame) -> dict[Any, Any]:
     low, high = interval(heads["follows_concept"].to_numpy(float), heads["predictor"].to_numpy(object))
     means = ["bits", "flops", "edges", "level_read", "easy_accuracy", "easy_auroc", "validation_nll"]
     means += ["follows_concept", "ranks_concept", "nde", "nie", "gates_passed"]
