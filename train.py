@@ -68,6 +68,8 @@ class Plan:
         for name, value in vars(self.sizes).items():
             if value < 2:
                 raise Refusal(f"data.{name}: {value} is too few to hold both answers. Use 2 or more.")
+        if self.levels is not None and (not self.levels or len(set(self.levels)) < len(self.levels) or min(self.levels) < 0):
+            raise Refusal(f"levels: {self.levels} must name levels from 0 on, each once. For example levels='[2,3]'; null reads all.")
         if not self.strengths or min(self.strengths) < 0 or max(self.strengths) == float("inf"):
             raise Refusal(f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least one. For example strengths='[0.25,1,4]'.")
 

@@ -113,7 +113,9 @@ def _plain(kind: Any) -> str:
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, inner))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_plain(one) for one in inner)
+        return ", or ".join(_plain(one) for one in inner)
     if origin in (list, tuple):
         return f"a list, each item {_plain(inner[0])}"
+    if origin is dict:
+        return f"a name: value list, each value {_plain(inner[1])}"
     return names.get(kind, getattr(kind, "__name__", str(kind)))

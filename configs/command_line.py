@@ -51,8 +51,8 @@ def one_line(error: Exception) -> str | None:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
         if key and isinstance(parent, DictConfig):
-            known = [str(name) for name in parent if name != "hydra"]
-            return f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are: {', '.join(known)}."
+            known = [str(name) for name in parent if name not in ("hydra", "_target_")]
+            return f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are: {', '.join(known) or 'none'}."
         return " ".join(str(error).split())
     return None
 

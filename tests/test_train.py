@@ -138,6 +138,8 @@ MISTAKES = [
     (["core_model=huggingface"], "core_model.model: it has no value"),
     (["world.steps=1"], "world.steps: 1 is too short"),
     (["world.human=nobody"], "world.human: 'nobody' is not one of last_frame, careful."),
+    (["levels=[1,1]"], "levels: [1, 1] must name levels from 0 on, each once."),
+    (["prior.strength=3"], "prior.strength: no such key. There are: none."),
     (["levels=[9]"], "levels: transformer has no level 9. It has 0 to 2."),
 ]
 
