@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from rich.console import Console
 
 from core_model.gguf import unpacked
 from core_model.language_model import HuggingFacePredictor, residual_blocks
@@ -69,7 +70,8 @@ class HuggingFace(CoreModel):
             raise Refusal(f"core_model: {self.model} needs the packages {', '.join(missing)}. Run: pip install -e '.[lm]'")
         if place is None and not self.download and not is_stored(self.model):
             raise Refusal(f"core_model.model: {self.model} is no folder, nor a stored model. Set core_model.download=true, or name a folder.")
-        model, tokenizer = self._load(place, cache)
+        with Console(stderr=True).status(f"Loading {self.model}"):
+            model, tokenizer = self._load(place, cache)
         blocks = residual_blocks(model)
         return HuggingFacePredictor(
             model=model,
