@@ -173,6 +173,7 @@ def prepare(values: str) -> Material:
     Args:
         values: the part of the config that decides them, as JSON.
     """
+    import numpy as np
     import torch
     from datasets import concatenate_datasets
 
@@ -189,13 +190,14 @@ def prepare(values: str) -> Material:
     world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
     sizes, seed = Sizes(**config["data"]), config["seed"]
     predictor = core_model.predictor(world, cache, fitting)
-    levels = tuple(range(predictor.n_levels) if config["levels"] is None else config["levels"])
+    levels = tuple(range(predictor.n_levels) if config["levels"] is None else sorted(config["levels"]))
     check_levels(predictor, levels)
     easy = world.episodes("easy", sizes.train + sizes.validation + sizes.test + sizes.probe, seed)
     disputed = world.episodes("disputed", sizes.disputed + sizes.probe, seed)
     train, validation, test, easy_probe = parts(easy, (sizes.train, sizes.validation, sizes.test, sizes.probe))
     judging, disputed_probe = parts(disputed, (sizes.disputed, sizes.probe))
     probe = concatenate_datasets([easy_probe, disputed_probe])
+    probe_is_disputed_N = np.arange(len(probe)) >= len(easy_probe)
     try:
         twins = [*world.twins("concept", sizes.twins, seed), *world.twins("human", sizes.twins, seed)]
     except NoTwins:
@@ -219,7 +221,7 @@ def prepare(values: str) -> Material:
         tuple(predictor.flops(train).tolist()),
         Bench(Cases.of(test), Cases.of(judging), *(pairs or (None, None))),
         tuple(read(episodes) for episodes in (test, judging, *twins)),
-        examined(predictor, Probed(probe, read(probe), levels), world.reads, cache),
+        examined(predictor, Probed(probe, probe_is_disputed_N, read(probe), levels), world.reads, cache),
         bag_of_words(train, judging, world.surface) if world.surface else None,
     )
 

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from report import folder as runs
-from report.compare import KINDS, finding, lines, written
+from report.compare import KINDS, compared, finding, lines, written
 
 HEADINGS = (
     *("prior", "strength", "level", "heads", "bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
@@ -36,6 +36,7 @@ def show(folders: list[Path], each_level: bool = True) -> None:
     console = Console(width=None if Console().is_terminal else 160)
     console.print(_fitting(table, _titled(heads), console))
     abouts = [runs.about(folder) for folder in folders]
+    heads = compared(heads, each_level=True)
     for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts)):
         console.print(line, style="dim", highlight=False)
     console.print(finding(table, heads), style="bold", highlight=False)
@@ -43,7 +44,8 @@ def show(folders: list[Path], each_level: bool = True) -> None:
 
 def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     """Returns a run's summary: what was found, the table, the predictor's gates and the judge's own record."""
-    table = lines(heads.assign(run=""), each_level=True)
+    heads = compared(heads.assign(run=""), each_level=True)
+    table = lines(heads, each_level=True)
     head = "| " + " | ".join(HEADINGS) + " |\n|" + " --- |" * len(HEADINGS)
     body = "\n".join("| " + " | ".join(_cells(line)) + " |" for _, line in table.iterrows())
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))

@@ -47,7 +47,7 @@ def cached(shared_cache, monkeypatch):
 
 @pytest.mark.usefixtures("cached")
 def test_a_run_leaves_a_whole_folder_and_prints_its_path_last(tmp_path):
-    done = train(*TINY, "reporter=layered", "prior=speed", "strengths=[0.5,1]", folder=tmp_path / "run")
+    done = train(*TINY, "reporter=layered", "prior=speed", "strengths=[0.5,1]", "levels=[2,0]", folder=tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
@@ -55,6 +55,7 @@ def test_a_run_leaves_a_whole_folder_and_prints_its_path_last(tmp_path):
     }
     found = heads(tmp_path / "run")
     assert len(found) == 2 * 2
+    assert set(found["levels"]) == {"0 2"}, "levels are read shallowest first, whatever their order on the command line"
     assert set(found["seed"]) == {0, 1}
     assert set(found["strength"]) == {0.5, 1.0}
     expected = {"world": "vault", "core_model": "transformer", "reporter": "layered", "prior": "speed"}

@@ -21,7 +21,7 @@ class Behaviour:
     ranks_concept_given_human: Floats
     """AUROC for X among easy and disputed episodes with the same H, mean over both values of H."""
     ranks_easy: Floats
-    """AUROC for H (and X, which is the same there) on held-out easy episodes."""
+    """AUROC for X, which is H there, on held-out easy episodes."""
 
 
 def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
@@ -35,13 +35,13 @@ def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
         ranks_concept=auroc(answers.disputed_KN, cases.concept_N, cases.cluster_N, level),
         follows_concept=share(said_KN, cases.cluster_N, level),
         ranks_concept_given_human=_given_human(bench, answers),
-        ranks_easy=auroc(answers.easy_KN, bench.easy.human_N, bench.easy.cluster_N, level).value,
+        ranks_easy=auroc(answers.easy_KN, bench.easy.concept_N, bench.easy.cluster_N, level).value,
     )
 
 
 def _given_human(bench: Bench, answers: Answers) -> Floats:
     score_KN = np.concatenate([answers.easy_KN, answers.disputed_KN], axis=1)
     concept_N = np.concatenate([bench.easy.concept_N, bench.disputed.concept_N])
-    human_N = np.concatenate([bench.easy.human_N, bench.disputed.human_N])
+    human_N = np.concatenate([bench.easy.concept_N, bench.disputed.human_N])  # X = H on easy episodes, where answers may be noisy
     strata = [auroc(score_KN[:, same_N], concept_N[same_N], np.arange(same_N.sum()), 0.95).value for same_N in (human_N, ~human_N)]
     return np.mean(strata, axis=0)

@@ -22,7 +22,7 @@ from refusal import Refusal
 from verdict.cases import Cases
 from verdict.statistics import auroc, share
 
-EXAMINER_VERSION = 1
+EXAMINER_VERSION = 2
 """Raise it when the same predictor and episodes would be examined differently."""
 
 
@@ -83,6 +83,8 @@ class Probed:
     """Easy and disputed episodes, as many of each, on which the predictor itself is examined; apart from all that heads train on or are judged on."""
 
     episodes: Dataset
+    disputed_N: NDArray[np.bool_]
+    """Which are disputed. X ≠ H does not tell: noise may have flipped an answer on an easy one."""
     z_NLD: Tensor
     levels: tuple[int, ...]
 
@@ -104,7 +106,7 @@ def examine(predictor: Predictor, probed: Probed) -> Knowledge:
     """
     cases = Cases.of(probed.episodes)
     third_N = np.unique(cases.cluster_N, return_inverse=True)[1] % 3
-    measured_N = (third_N == 2) & (cases.concept_N != cases.human_N)
+    measured_N = (third_N == 2) & probed.disputed_N
     if min(_both(cases.concept_N[third_N == 0]), _both(cases.concept_N[third_N == 1]), _both(cases.concept_N[measured_N])) == 0:
         raise Refusal("data.probe: too few episodes to fit, choose and measure a probe, with both values of X in each part. Raise it.")
     opinions = predictor.opinions(probed.episodes)
@@ -143,8 +145,8 @@ def predictor_gates(knowledge: Knowledge, disputed: Cases, knows: float, uses: f
 
 
 def competent(log_odds_KN: NDArray[np.float64], easy: Cases, bound: float) -> list[Gate]:
-    """Returns a gate for each head: its share right on held-out easy episodes; 0 where it says anything that is no number."""
-    right = share((log_odds_KN > 0) == easy.human_N, easy.cluster_N, 0.95).value
+    """Returns a gate for each head: its share right on held-out easy episodes, whose truth is X; 0 where it says what is no number."""
+    right = share((log_odds_KN > 0) == easy.concept_N, easy.cluster_N, 0.95).value
     right = np.where(np.isfinite(log_odds_KN).all(axis=1), right, 0.0)
     return [Gate("competent", float(value), bound, "The head errs on easy episodes: train it for longer, or charge it less.") for value in right]
 

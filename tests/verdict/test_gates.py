@@ -7,7 +7,7 @@ from datasets import Dataset, concatenate_datasets
 
 from core_model.predictor import Opinions, Predictor
 from verdict.cases import Cases
-from verdict.gates import Probed, examine, predictor_gates
+from verdict.gates import Probed, competent, examine, predictor_gates
 from worlds.vault import Vault
 
 WIDTH = 8
@@ -43,7 +43,7 @@ def probe() -> Dataset:
 
 
 def gates(predictor: Planted, probe: Dataset, enough: int = 200) -> dict[str, bool]:
-    knowledge = examine(predictor, Probed(probe, predictor.read(probe, [0]), (0,)))
+    knowledge = examine(predictor, Probed(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,)))
     disputed = Cases.of(probe.select(range(600, 1200)))
     return {gate.name: gate.passed for gate in predictor_gates(knowledge, disputed, knows=0.95, uses=0.8, enough=enough)}
 
@@ -71,6 +71,16 @@ def test_too_few_disputed_episodes_are_not_enough(probe):
 
 def test_a_swap_moves_its_own_prediction_alone(probe):
     predictor = Planted(knows=True, uses=True)
-    swap = examine(predictor, Probed(probe, predictor.read(probe, [0]), (0,))).swaps[0]
+    swap = examine(predictor, Probed(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,))).swaps[0]
     assert (swap.concept_flips_concept, swap.concept_flips_human) == (1.0, 0.0)
     assert (swap.human_flips_concept, swap.human_flips_human) == (0.0, 1.0)
+
+
+def test_noise_in_easy_answers_makes_no_episode_disputed_and_no_head_incompetent(probe):
+    vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.4)
+    noisy = concatenate_datasets([vault.episodes("easy", 600, 0), probe.select(range(600, 1200))])
+    predictor = Planted(knows=True, uses=True)
+    found = examine(predictor, Probed(noisy, np.arange(1200) >= 600, predictor.read(noisy, [0]), (0,)))
+    assert found.worst_family != "none"
+    easy = Cases.of(noisy.select(range(600)))
+    assert competent(np.where(easy.concept_N, 1.0, -1.0)[None], easy, 0.97)[0].passed
