@@ -1,55 +1,50 @@
-"""A circuit-size prior: the expected number of edges, each behind a hard-concrete gate."""
+"""A circuit-size prior: the expected number of edges, each behind a hard-concrete gate; finished heads are pruned and refitted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from priors.prior import Prior, Training, is_bias
+from priors.hard_concrete import drawn, is_open, settled
+from priors.prior import Aid, Prior, Training
+from reporters.reporter import is_weight
 from reporters.stack import Weights
-
-BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
-"""Temperature and stretch of the hard-concrete distribution."""
 
 
 class CircuitSize(Prior):
     """Louizos, Welling and Kingma (2018), "Learning sparse neural networks through L0 regularization".
 
     The price of an edge is ln E + ½ ln N nats: to name one of the head's E edges, and to state its weight as precisely as N episodes can tell.
-    Biases are free. A finished head has each gate at its mean value, clamped; a gate at 0 takes its edge away.
+    Biases are free. A finished head has each gate at its middle; a gate at 0 takes its edge away. Gates find the inputs and leave too many edges, so
+    a finished head is then pruned as long as that lowers errors and price together: see `training/prune.py`.
 
     Args:
         log_alpha: where every gate begins; above 0 is open.
+        prune: whether finished heads are pruned and refitted.
     """
 
-    draws = 1
+    def __init__(self, log_alpha: float, prune: bool) -> None:
+        self.log_alpha, self.prune = log_alpha, prune
 
-    def __init__(self, log_alpha: float) -> None:
-        self.log_alpha = log_alpha
+    def state(self, weights: Weights, aid: Aid) -> Weights:
+        return {name: torch.full_like(value, self.log_alpha) for name, value in weights.items() if is_weight(name)}
 
-    def state(self, weights: Weights) -> Weights:
-        return {name: torch.full_like(value, self.log_alpha) for name, value in weights.items() if not is_bias(name)}
-
-    def transform(self, weights: Weights, state: Weights, noise: Sequence[Weights]) -> Weights:
-        gates = {name: _stretch(torch.sigmoid((torch.logit(noise[0][name]) + log_alpha) / BETA)) for name, log_alpha in state.items()}
-        return weights | {name: weights[name] * gate for name, gate in gates.items()}
+    def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
+        return weights | {name: weights[name] * drawn(log_alpha, noise[name]) for name, log_alpha in state.items()}
 
     def charge(self, training: Training) -> Tensor:
         edges = sum(value.numel() for value in training.state.values())
-        price = math.log(edges) + math.log(training.n_examples) / 2
-        return price * torch.stack([_open(log_alpha).sum() for log_alpha in training.state.values()]).sum() / training.n_examples
+        expected = torch.stack([is_open(log_alpha).sum() for log_alpha in training.state.values()]).sum()
+        return _price(edges, training.n_examples) * expected / training.n_examples
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
-        return weights | {name: weights[name] * _stretch(torch.sigmoid(log_alpha)) for name, log_alpha in state.items()}
+        return weights | {name: weights[name] * settled(log_alpha) for name, log_alpha in state.items()}
+
+    def edge_price(self, edges: int, n_examples: int) -> float:
+        return _price(edges, n_examples) if self.prune else 0.0
 
 
-def _stretch(gate: Tensor) -> Tensor:
-    return (LOW + (HIGH - LOW) * gate).clamp(0, 1)
-
-
-def _open(log_alpha: Tensor) -> Tensor:
-    """Returns the probability that a gate is not 0."""
-    return torch.sigmoid(log_alpha - BETA * math.log(-LOW / HIGH))
+def _price(edges: int, n_examples: int) -> float:
+    return math.log(edges) + math.log(n_examples) / 2

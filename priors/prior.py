@@ -1,60 +1,101 @@
 """The promise of a prior: what it charges a head for, in nats, whatever the head.
 
-All of it is said for one head; a population runs it for K heads at once. N: episodes, T: exits.
+All of it is said for one head; a population runs it for K heads at once. N: episodes, L: levels, D: width, T: exits, P: pairs, C: components.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
+from torch.func import functional_call
 
-from reporters.reporter import Reading
+from reporters.reporter import Reading, Reporter
 from reporters.stack import Weights
+
+Need = Literal["observation", "pairs", "predictor"]
+
+
+class Ablation(Protocol):
+    """A frozen predictor whose components (an attention head, an MLP) can be switched off one by one."""
+
+    components: int
+
+    def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
+        """Returns z_NLD where component c counts gates_C[c] of what it says, and the rest is its mean; differentiable in the gates."""
+        ...
+
+
+class Aid(NamedTuple):
+    """What a prior may ask for beside the training episodes; nothing is made unless a prior names it in `needs`."""
+
+    observation_2LD: Tensor | None = None
+    """Along which direction the predictor's observation is read in an activation (row 0), and along which it is written there (row 1)."""
+    pairs_2PLD: Tensor | None = None
+    """Pairs of episodes with the same X, of which the human answers no to the first and yes to the second."""
+    components: int = 0
+    """How many components of the predictor can be switched off."""
+    ablated: Callable[[int, Tensor], Tensor] | None = None
+    """From n and C gates to the activations of the batch's first n episodes, as `Ablation.read` gives them."""
 
 
 class Training(NamedTuple):
     """What a charge may depend on, for one head in training."""
 
+    reporter: Reporter
     weights: Weights
     """The trained parameters, before `Prior.transform`."""
     state: Weights
     """The prior's own trainable state."""
+    noise: Weights
+    """Numbers uniform on (0, 1), shaped like the state, new at each step."""
+    used: Weights
+    """The weights after `Prior.transform`."""
+    z_NLD: Tensor
+    """A batch of standardised activations."""
     reading: Reading
-    """What the head said of a batch of episodes."""
-    flops_T: Tensor
-    """FLOPs an episode spent at each exit: the predictor's up to the deepest level read, and the head's own."""
+    """What the head said of it."""
+    reach_T: Tensor
+    """The predictor's FLOPs an episode up to the deepest level read at each exit."""
     flops_step: float
     """FLOPs of one block of the predictor, an episode."""
     n_examples: int
     """Episodes in the training set."""
+    aid: Aid
+
+    def says(self, z_NLD: Tensor) -> Reading:
+        """Returns what the head in training says of other standardised activations."""
+        return functional_call(self.reporter, self.used, (z_NLD,))  # type: ignore[no-any-return]
 
 
 class Prior(ABC):
     """A charge. Strength 1 is the price that a code of minimum length would charge."""
 
-    draws: int = 0
-    """How many independent noise values each parameter needs at each step."""
+    needs: tuple[Need, ...] = ()
+    """What it asks a run for."""
 
     @abstractmethod
     def charge(self, training: Training) -> Tensor:
         """Returns the charge at strength 1, in nats an episode of the training set, as a differentiable scalar."""
 
-    def state(self, weights: Weights) -> Weights:
+    def lacks(self, reporter: Reporter) -> str | None:
+        """Returns, where it can charge such a head for nothing, what the head would have to have."""
+        return None
+
+    def state(self, weights: Weights, aid: Aid) -> Weights:
         """Returns the prior's own trainable state, as it begins for a head with these weights."""
         return {}
 
-    def transform(self, weights: Weights, state: Weights, noise: Sequence[Weights]) -> Weights:
-        """Returns the weights that a head in training uses; noise holds `draws` dicts of numbers uniform on (0, 1)."""
+    def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
+        """Returns the weights that a head in training uses; noise holds numbers uniform on (0, 1), shaped like the state."""
         return weights
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
         """Returns the weights of the finished head."""
         return weights
 
-
-def is_bias(name: str) -> bool:
-    """Whether a parameter is a bias: its name says so. All others are weights, and their elements are edges."""
-    return name.endswith("bias")
+    def edge_price(self, edges: int, n_examples: int) -> float:
+        """Returns what one more edge of a finished head costs at strength 1, in nats for the whole training set; above 0, heads are pruned."""
+        return 0.0

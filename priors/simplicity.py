@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from priors.prior import Prior, Training
+from priors.prior import Aid, Prior, Training
 from reporters.stack import Weights
 
 SCALE_BITS = 6
@@ -25,16 +24,14 @@ class Simplicity(Prior):
         sigma: sigma that every parameter begins with, on standardised activations.
     """
 
-    draws = 1
-
     def __init__(self, sigma: float) -> None:
         self.sigma = sigma
 
-    def state(self, weights: Weights) -> Weights:
+    def state(self, weights: Weights, aid: Aid) -> Weights:
         return {name: torch.full_like(value, math.log(self.sigma)) for name, value in weights.items()}
 
-    def transform(self, weights: Weights, state: Weights, noise: Sequence[Weights]) -> Weights:
-        return {name: mu + state[name].exp() * torch.special.ndtri(noise[0][name]) for name, mu in weights.items()}
+    def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
+        return {name: mu + state[name].exp() * torch.special.ndtri(noise[name]) for name, mu in weights.items()}
 
     def charge(self, training: Training) -> Tensor:
         kl = [_kl(mu, training.state[name]) + SCALE_BITS * math.log(2) for name, mu in training.weights.items()]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from priors.prior import Prior, Training
+from priors.prior import Aid, Prior, Training
 from refusal import Refusal
+from reporters.reporter import Reporter
 from reporters.stack import Weights
 
 
@@ -24,26 +23,31 @@ class Sum(Prior):
         if parts.keys() != shares.keys():
             raise Refusal(f"prior.shares: it names {sorted(shares)}, but the parts are {sorted(parts)}. Give each part one share.")
         self.parts, self.shares = parts, shares
-        self.draws = sum(part.draws for part in parts.values())
+        self.needs = tuple(dict.fromkeys(need for part in parts.values() for need in part.needs))
 
     def charge(self, training: Training) -> Tensor:
-        charges = [self.shares[name] * part.charge(training._replace(state=_own(training.state, name))) for name, part in self.parts.items()]
-        return torch.stack(charges).sum()
+        owned = {name: training._replace(state=_own(training.state, name), noise=_own(training.noise, name)) for name in self.parts}
+        return torch.stack([self.shares[name] * part.charge(owned[name]) for name, part in self.parts.items()]).sum()
 
-    def state(self, weights: Weights) -> Weights:
-        return {f"{name}.{key}": value for name, part in self.parts.items() for key, value in part.state(weights).items()}
+    def lacks(self, reporter: Reporter) -> str | None:
+        lacking = [f"{name} needs {lack}" for name, part in self.parts.items() if (lack := part.lacks(reporter))]
+        return "; ".join(lacking) or None
 
-    def transform(self, weights: Weights, state: Weights, noise: Sequence[Weights]) -> Weights:
-        used = 0
+    def state(self, weights: Weights, aid: Aid) -> Weights:
+        return {f"{name}.{key}": value for name, part in self.parts.items() for key, value in part.state(weights, aid).items()}
+
+    def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
         for name, part in self.parts.items():
-            weights = part.transform(weights, _own(state, name), noise[used : used + part.draws])
-            used += part.draws
+            weights = part.transform(weights, _own(state, name), _own(noise, name))
         return weights
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
         for name, part in self.parts.items():
             weights = part.finish(weights, _own(state, name))
         return weights
+
+    def edge_price(self, edges: int, n_examples: int) -> float:
+        return sum(self.shares[name] * part.edge_price(edges, n_examples) for name, part in self.parts.items())
 
 
 def _own(state: Weights, name: str) -> Weights:

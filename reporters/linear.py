@@ -1,6 +1,7 @@
 """A logistic head on one level: the linear probe of Alain and Bengio (2016)."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,4 +22,7 @@ class Linear(Reporter):
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
         log_odds_N = (self.weight_1D @ z_ND.T)[0] + self.bias
-        return in_one_step(log_odds_N, z_NLD.shape[1], 2 * z_ND.shape[1])
+        return in_one_step(log_odds_N, z_NLD.shape[1])
+
+    def flops(self, units: Mapping[str, Any]) -> list[Any]:
+        return [2 * units["D"]]

@@ -1,6 +1,7 @@
 """The difference of class means, solved in closed form: the mass-mean probe of Marks and Tegmark (2023)."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,10 @@ class MeanDifference(ClosedForm):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
-        return in_one_step((self.weight_1D @ z_ND.T)[0] + self.bias, z_NLD.shape[1], 2 * z_ND.shape[1])
+        return in_one_step((self.weight_1D @ z_ND.T)[0] + self.bias, z_NLD.shape[1])
+
+    def flops(self, units: Mapping[str, Any]) -> list[Any]:
+        return [2 * units["D"]]
 
     def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
         z_ND, yes_N1, no_N1 = z_NLD.flatten(1), human_N[:, None], 1 - human_N[:, None]

@@ -1,6 +1,7 @@
 """A head with one hidden layer of GELU units on one level."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,15 @@ class MLP(Reporter):
         super().__init__()
         inputs = n_levels * width
         self.inner_HD = nn.Parameter(torch.randn(hidden, inputs) * inputs**-0.5)
-        self.inner_bias = nn.Parameter(torch.zeros(hidden))
+        self.inner_bias_H = nn.Parameter(torch.zeros(hidden))
         self.outer_1H = nn.Parameter(torch.randn(1, hidden) * hidden**-0.5)
         self.outer_bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
-        hidden_HN = F.gelu(self.inner_HD @ z_ND.T + self.inner_bias[:, None])
+        hidden_HN = F.gelu(self.inner_HD @ z_ND.T + self.inner_bias_H[:, None])
         log_odds_N = (self.outer_1H @ hidden_HN)[0] + self.outer_bias
-        return in_one_step(log_odds_N, z_NLD.shape[1], 2 * self.inner_HD.numel() + 2 * self.outer_1H.numel())
+        return in_one_step(log_odds_N, z_NLD.shape[1])
+
+    def flops(self, units: Mapping[str, Any]) -> list[Any]:
+        return [2 * units["H"] * units["D"] + 2 * units["H"]]

@@ -1,4 +1,4 @@
-"""The promise of a reporter: one method from activations to a Reading.
+"""The promise of a reporter: from activations to a Reading, and what that takes.
 
 N: episodes, L: levels given, D: width, T: exits.
 """
@@ -6,14 +6,15 @@ N: episodes, L: levels given, D: width, T: exits.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 
 class Reading(NamedTuple):
-    """What a head says of each episode, and what it spent. A head that cannot stop early has one exit."""
+    """What a head says of each episode, and where it stops. A head that cannot stop early has one exit."""
 
     log_odds_NT: Tensor
     """Log-odds that the concept holds, in nats, as said at each exit."""
@@ -21,8 +22,6 @@ class Reading(NamedTuple):
     """Probability of stopping at each exit; sums to 1 over exits."""
     levels_T: Tensor
     """How many of the levels given have been read at each exit."""
-    flops_T: Tensor
-    """FLOPs the head itself has spent at each exit, an episode; matrix products only, a multiply-add is 2."""
 
     @property
     def exit_N(self) -> Tensor:
@@ -38,8 +37,10 @@ class Reading(NamedTuple):
 class Reporter(nn.Module, ABC):
     """A head. Knows nothing of priors, populations or configs, and is stackable: no data-dependent Python branches, no in-place state.
 
-    Its constructor takes `n_levels` (how many levels it is given), `width`, and whatever its YAML holds. Parameters whose name ends in "bias" are
-    biases; all others are weights, and every element of a weight is an edge. Write a product as `weight @ z.T`: stacked heads then share one product.
+    Its constructor takes `n_levels` (how many levels it is given), `width`, and whatever its YAML holds. A parameter's name ends in a letter for each of
+    its axes (`inner_HD`, `outer_bias`): axes of one letter are the same units, a digit is an axis of that length and of no units. Before them, a name ends
+    in "bias" where it is a bias, in "choice" where it is the log-odds of a choice; all others are weights, and every element of a weight is an edge.
+    Write a product as `weight @ z.T`: stacked heads then share one product.
     """
 
     reads: ClassVar[Literal["one_level", "all_levels"]]
@@ -48,6 +49,19 @@ class Reporter(nn.Module, ABC):
     @abstractmethod
     def forward(self, z_NLD: Tensor) -> Reading:
         """Returns what the head says of standardised activations."""
+
+    @abstractmethod
+    def flops(self, units: Mapping[str, Any]) -> list[Any]:
+        """Returns the FLOPs an episode that a head of so many units spends itself until each exit; matrix products only, a multiply-add is 2.
+
+        Args:
+            units: for each letter of the parameters' axes how many units there are: numbers, or tensors of one shape (expected numbers, or those of
+                several heads); and under L, how many levels are given.
+        """
+
+    def harden(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Returns finished weights as the head is used: a head that trains with soft choices makes them hard here."""
+        return weights
 
 
 class ClosedForm(Reporter):
@@ -58,7 +72,31 @@ class ClosedForm(Reporter):
         """Returns the values of its parameters, from standardised activations and the human's answers (0 or 1, float)."""
 
 
-def in_one_step(log_odds_N: Tensor, n_levels: int, flops: int) -> Reading:
-    """Returns the reading of a head that cannot stop early: it reads all the levels given and spends the same on every episode."""
-    ones_T = log_odds_N.new_ones(1)
-    return Reading(log_odds_N[:, None], torch.ones_like(log_odds_N)[:, None], ones_T * n_levels, ones_T * flops)
+def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
+    """Returns the reading of a head that cannot stop early: it reads all the levels given."""
+    return Reading(log_odds_N[:, None], torch.ones_like(log_odds_N)[:, None], log_odds_N.new_ones(1) * n_levels)
+
+
+def axes(name: str) -> str:
+    """Returns the letters of a parameter's axes.
+
+    >>> axes("inner_HD"), axes("inner_bias_H"), axes("bias")
+    ('HD', 'H', '')
+    """
+    last = name.rpartition("_")[2]
+    return last if last.isupper() or last.isdigit() else ""
+
+
+def is_weight(name: str) -> bool:
+    """Whether a parameter is a weight, and its elements edges: its name says so.
+
+    >>> is_weight("inner_HD"), is_weight("inner_bias_H"), is_weight("bias"), is_weight("gate_choice_BG")
+    (True, False, False, False)
+    """
+    return not name.removesuffix("_" + axes(name)).endswith(("bias", "choice"))
+
+
+def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
+    """Returns how many units each axis of a whole head has, and under L how many levels it is given."""
+    sizes = {letter: size for name, value in reporter.named_parameters() for letter, size in zip(axes(name), value.shape, strict=True)}
+    return {letter: size for letter, size in sizes.items() if letter.isalpha()} | {"L": n_levels}

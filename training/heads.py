@@ -19,14 +19,14 @@ CHUNK = 2**26
 
 
 class Said(NamedTuple):
-    """What K finished heads said of N episodes, and what it took."""
+    """What K finished heads said of N episodes, and where they stopped."""
 
     log_odds_KN: Tensor
     """Log-odds that the concept holds, in nats."""
     level_KN: Tensor
     """The deepest level of the predictor that was read."""
-    flops_KN: Tensor
-    """FLOPs that the head itself spent, without the predictor's."""
+    exit_KN: Tensor
+    """The exit at which the head stopped, from 0."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Heads:
         places_GR = torch.tensor(self.groups)
         read_GSMT = reading.levels_T.long() - 1
         level_GSMT = places_GR[:, None, None].expand(*read_GSMT.shape[:3], -1).gather(-1, read_GSMT)
-        return Said(at_exit(reading.log_odds_NT), at_exit(level_GSMT[..., None, :]), at_exit(reading.flops_T[..., None, :]))
+        return Said(at_exit(reading.log_odds_NT), at_exit(level_GSMT[..., None, :]), exit_GSMN1.reshape(heads, -1))
 
 
 def standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,18 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from core_model.fitting import Fitting, Rows, loader
+from priors.downstream import observation
 from priors.none import NoPrior
-from priors.prior import Prior, Training
+from priors.prior import Ablation, Aid, Prior, Training
 from refusal import Refusal
-from reporters.reporter import ClosedForm, Reading, Reporter
-from reporters.stack import Weights, grouped, over_heads, stacked
+from reporters.reporter import ClosedForm, Reading, Reporter, is_weight
+from reporters.stack import Weights, grouped, over_heads
 from training.heads import Heads, standardiser
 from training.noise import uniform
+from training.prune import without_edges
 
+PAIRS = 128
+"""Pairs that a prior on pairs sees at each step."""
 STATE_PACE = 5
 """How much faster a prior's own state learns than the head's weights."""
 
@@ -81,10 +86,13 @@ class Schedule:
 
 
 class Examples(NamedTuple):
-    """What heads learn from: activations and the human's answers (0 or 1, float)."""
+    """What heads learn from."""
 
     z_NLD: Tensor
     human_N: Tensor
+    """The human's answers, 0 or 1, float."""
+    inputs_N: Tensor | None = None
+    """What the predictor read, where a prior wants to run it again."""
 
 
 def train(
@@ -100,6 +108,9 @@ def train(
     schedule: Schedule,
     fitting: Fitting,
     checkpoint: Path,
+    observed: Observed | None = None,
+    pairs_2PLD: Tensor | None = None,
+    ablation: Ablation | None = None,
 ) -> Heads:
     """Returns a finished head for every group of levels, seed and strength.
 
@@ -110,20 +121,34 @@ def train(
         flops_L: the predictor's FLOPs an episode to reach each of them.
         flops_step: FLOPs an episode of one of its blocks.
         checkpoint: where an unfinished fit is kept.
+        observed: for a prior that needs the observation: activations of any episodes, and what the predictor there predicts to be seen.
+        pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X, of which the human answers no to the first and yes to the second.
+        ablation: for a prior that needs the predictor.
     """
     mean_LD, std_LD = standardiser(examples.z_NLD)
-    examples, held_out = (Examples((z_NLD - mean_LD) / std_LD, human_N) for z_NLD, human_N in (examples, held_out))
+    examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
     reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
     solved = isinstance(reporters[0], ClosedForm)
+    lack = "to be trained, and it is solved for" if solved else prior.lacks(reporters[0])
+    if lack and not isinstance(prior, NoPrior):
+        print(f"prior: {type(prior).__name__} charges {type(reporters[0]).__name__} nothing, for it needs {lack}.", file=sys.stderr)
     prior = NoPrior() if solved else prior
     trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
-    population = Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule)
+    aid = Aid(
+        None if observed is None else observation((observed.z_NLD - mean_LD) / std_LD, observed.opinion_N),
+        None if pairs_2PLD is None else (pairs_2PLD - mean_LD) / std_LD,
+        ablation.components if ablation else 0,
+    )
+    ablation = ablation and Standardised(ablation, mean_LD, std_LD)
+    population = Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule, aid, ablation)
     if solved:
         population.solve(examples)
     else:
-        batches = loader(Rows(*examples), len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
+        batches = loader(Rows(*(tensor for tensor in examples if tensor is not None)), len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
         fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
+    if price := prior.edge_price(population.n_edges, len(examples.human_N)):
+        population.prune(price, examples)
     grid = (*population.best_GSM.shape[:2], len(strengths))
     weights = {name: value.detach().expand(*grid, *value.shape[3:]) for name, value in population.finished.items()}
     nll_K = population.best_nll_GSM.expand(grid).flatten()
@@ -137,9 +162,46 @@ def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequen
         return reporter if reporter.reads == "one_level" else make(len(levels), width)
 
 
+class Observed(NamedTuple):
+    """Activations of any episodes, unlabelled, and what the predictor predicts there to be seen, in nats of log-odds."""
+
+    z_NLD: Tensor
+    opinion_N: Tensor
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """A predictor whose ablated activations are standardised as the heads are used to."""
+
+    ablation: Ablation
+    mean_LD: Tensor
+    std_LD: Tensor
+
+    def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
+        z_NLD = self.ablation.read(inputs_N, gates_C)
+        return (z_NLD - self.mean_LD.to(z_NLD)) / self.std_LD.to(z_NLD)
+
+
+class _Head(NamedTuple):
+    """One head in training, and its prior's own state."""
+
+    weights: Weights
+    state: Weights
+
+
+class _Group(NamedTuple):
+    """What a group of heads is given: the predictor's FLOPs to reach each level, the level's place among all, and what its prior asked for."""
+
+    reach_R: Tensor
+    place_1: Tensor
+    aids: dict[str, Tensor]
+
+
 class Population(pl.LightningModule):
     """K heads under one prior. Losses are summed, so no head's gradient knows of another; norms, stopping, best weights are each head's own."""
 
+    observation_2LD: Tensor | None
+    pairs_2PLD: Tensor | None
     strength_M: Tensor
     seed_S: Tensor
     reach_GR: Tensor
@@ -158,6 +220,8 @@ class Population(pl.LightningModule):
         seeds: Sequence[int],
         strengths: Sequence[float],
         schedule: Schedule,
+        aid: Aid,
+        ablation: Ablation | None,
     ) -> None:
         super().__init__()
         self.reporter, self.prior, self.schedule, self.flops_step = copy.deepcopy(reporters[0]).requires_grad_(False), prior, schedule, flops_step
@@ -168,8 +232,10 @@ class Population(pl.LightningModule):
         parameters = [dict(one.named_parameters()) for one in reporters]
         start = {name: _spread(torch.stack([one[name] for one in parameters]), grid) for name in parameters[0]}
         self.weights = _parameters(start)
-        self.state = _parameters(over_heads(prior.state)(start))
-        self.held_out = held_out
+        self.state = _parameters(over_heads(lambda one: prior.state(one, aid))(start))
+        self.held_out, self.components, self.ablation = held_out, aid.components, ablation
+        self.register_buffer("observation_2LD", aid.observation_2LD)
+        self.register_buffer("pairs_2PLD", aid.pairs_2PLD)
         with torch.no_grad():
             self.has_exits = self.reporter(held_out.z_NLD[:1, :1] if one_level else held_out.z_NLD[:1]).halt_NT.shape[1] > 1
         self.register_buffer("strength_M", torch.tensor(strengths, dtype=torch.float32))
@@ -185,28 +251,30 @@ class Population(pl.LightningModule):
         """The finished weights of every head: the best on held-out easy episodes."""
         return _tensors(self.best)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        z_BLD, human_B = batch
+    def training_step(self, batch: tuple[Tensor, ...]) -> Tensor:
+        z_BLD, human_B, *inputs = batch
         own = 0 if human_B.dim() == 2 else None
         progress = self.trainer.global_step / self.trainer.estimated_stepping_batches
         share, bonus = self.schedule.strength_share(progress), self.schedule.bonus(progress) * self.has_exits
 
-        def loss(weights: Weights, state: Weights, noise: list[Weights], strength: Tensor, reach_R: Tensor, z_BLD: Tensor, human_B: Tensor) -> Tensor:
-            reading = self._read(self.prior.transform(weights, state, noise), z_BLD)
+        def loss(one: _Head, noise: Weights, strength: Tensor, group: _Group, z_BLD: Tensor, human_B: Tensor, *inputs: Tensor) -> Tensor:
+            used = self.prior.transform(one.weights, one.state, noise)
+            reading = self._read(used, z_BLD)
             halt_BT = reading.halt_NT
             nll = (halt_BT * _nll(reading.log_odds_NT, human_B[:, None])).sum(dim=1).mean()
-            charged = nll + share * strength * self.prior.charge(self._training(weights, state, reading, reach_R))
+            charged = nll + share * strength * self.prior.charge(self._training(one, noise, used, z_BLD, reading, group, inputs))
             return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged
 
-        axes = ((0, 0, None, None, 0, 0, None), (0, 0, 0, None, None, own, own), (0, 0, None, 0, None, None, None))
-        tensors = _tensors(self.weights), _tensors(self.state), self._noise(), self.strength_M, self.reach_GR
-        return over_heads(loss, *axes)(*tensors, grouped(z_BLD, self.reporter), human_B).sum()
+        rest = 1 + len(inputs)
+        axes = ((0, None, None, 0, 0, *[None] * rest), (0, 0, None, None, own, *[own] * rest), (0, None, 0, None, None, *[None] * rest))
+        head, group = _Head(_tensors(self.weights), _tensors(self.state)), self._groups(self._pairs_now())
+        return over_heads(loss, *axes)(head, self._noise(), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs).sum()
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
         """Keeps each head's weights where they are the best so far on held-out episodes: their errors, plus the charge at full strength."""
         weights, state = _tensors(self.weights), _tensors(self.state)
-        finished = over_heads(self.prior.finish)(weights, state)
+        finished = over_heads(lambda one, state: self.reporter.harden(self.prior.finish(one, state)))(weights, state)
         nll_GSM, charge_GSM = self._held_out(weights, state, finished)
         total_GSM = nll_GSM + self.strength_M * charge_GSM
         better_GSM = (total_GSM < self.best_GSM) & self._going_GSM()
@@ -233,6 +301,18 @@ class Population(pl.LightningModule):
         for gradient in gradients:
             gradient.mul_(scale_GSM.view(*grid, *[1] * (gradient.dim() - 3)))
 
+    def prune(self, price: float, examples: Examples) -> None:
+        """Takes edges away from the finished heads, at so many nats an edge and strength 1."""
+        pruned = without_edges(self.reporter, self.finished, grouped(examples.z_NLD, self.reporter), examples.human_N, price * self.strength_M)
+        for name, value in _tensors(self.best).items():
+            value.data.copy_(pruned[name])
+        self.best_nll_GSM.copy_(self._held_out(self.finished, _tensors(self.state), self.finished)[0])
+
+    @property
+    def n_edges(self) -> int:
+        """How many edges a whole head has."""
+        return sum(value.numel() for name, value in self.reporter.named_parameters() if is_weight(name))
+
     @torch.no_grad()
     def solve(self, examples: Examples) -> None:
         """Solves every head of a closed-form reporter."""
@@ -247,29 +327,53 @@ class Population(pl.LightningModule):
     def _read(self, weights: Weights, z_NLD: Tensor) -> Reading:
         return functional_call(self.reporter, weights, (z_NLD,))
 
-    def _training(self, weights: Weights, state: Weights, reading: Reading, reach_R: Tensor) -> Training:
-        flops_T = reach_R[reading.levels_T.long() - 1] + reading.flops_T
-        return Training(weights, state, reading, flops_T, self.flops_step, self.n_examples)
+    def _training(
+        self, one: _Head, noise: Weights, used: Weights, z_NLD: Tensor, reading: Reading, group: _Group, inputs: Sequence[Tensor]
+    ) -> Training:
+        def ablated(n: int, gates_C: Tensor) -> Tensor:
+            assert self.ablation
+            z_NLD = self.ablation.read(inputs[0][:n], gates_C)
+            return z_NLD.index_select(1, group.place_1) if self.reporter.reads == "one_level" else z_NLD
+
+        aid = Aid(group.aids.get("observation_2RD"), group.aids.get("pairs_2PRD"), self.components, ablated if self.ablation else None)
+        reach_T = group.reach_R[reading.levels_T.long() - 1]
+        return Training(self.reporter, *one, noise, used, z_NLD, reading, reach_T, self.flops_step, self.n_examples, aid)
+
+    def _pairs_now(self) -> slice:
+        """Returns which pairs this step looks at: they take turns."""
+        turns = 1 if self.pairs_2PLD is None else max(1, self.pairs_2PLD.shape[1] // PAIRS)
+        turn = self.trainer.global_step % turns
+        return slice(turn * PAIRS, (turn + 1) * PAIRS)
+
+    def _groups(self, pairs: slice = slice(None)) -> _Group:
+        """Returns what each group of heads is given, with the group's axis first."""
+        one_level = self.reporter.reads == "one_level"
+        places = torch.arange(len(self.reach_GR), device=self.device)[:, None]
+        aids = {"observation_2RD": self.observation_2LD, "pairs_2PRD": None if self.pairs_2PLD is None else self.pairs_2PLD[:, pairs]}
+        return _Group(self.reach_GR, places, {
+            name: value.movedim(-2, 0).unsqueeze(-2) if one_level else value.unsqueeze(0) for name, value in aids.items() if value is not None
+        })
 
     def _held_out(self, weights: Weights, state: Weights, finished: Weights) -> tuple[Tensor, Tensor]:
         """Returns nats an episode of error, and of charge at strength 1, of the finished heads on held-out episodes, each of shape (G, S, M)."""
         human_N = self.held_out.human_N.to(self.device)
-        reading = stacked(self.reporter, finished, grouped(self.held_out.z_NLD.to(self.device), self.reporter))
+        z_GNRD = grouped(self.held_out.z_NLD.to(self.device), self.reporter)
+        inputs = () if self.held_out.inputs_N is None else (self.held_out.inputs_N.to(self.device),)
 
-        def costs(weights: Weights, state: Weights, reading: Reading, reach_R: Tensor) -> tuple[Tensor, Tensor]:
+        def costs(one: _Head, finished: Weights, group: _Group, z_NRD: Tensor) -> tuple[Tensor, Tensor]:
+            reading = self._read(finished, z_NRD)
             exits_T = torch.arange(reading.halt_NT.shape[1], device=human_N.device)
-            stopped = reading._replace(halt_NT=(reading.exit_N[:, None] == exits_T).float())
-            return _nll(reading.log_odds_N, human_N).mean(), self.prior.charge(self._training(weights, state, stopped, reach_R))
+            stopped = reading._replace(halt_NT=(reading.exit_N[:, None] == exits_T).to(reading.halt_NT.dtype))
+            charge = self.prior.charge(self._training(one, {}, finished, z_NRD, stopped, group, inputs))
+            return _nll(reading.log_odds_N, human_N).mean(), charge
 
-        return over_heads(costs, (0, 0, 0, 0), (0, 0, 0, None), (0, 0, 0, None))(weights, state, reading, self.reach_GR)  # type: ignore[return-value]
+        return over_heads(costs, (0, 0, 0, 0), (0, 0, None, None), (0, 0, None, None))(  # type: ignore[no-any-return]
+            _Head(weights, state), finished, self._groups(), z_GNRD
+        )
 
-    def _noise(self) -> list[Weights]:
-        shapes = {name: value.shape[3:] for name, value in _tensors(self.weights).items()}
-        draws = [(draw, list(shapes.items())) for draw in range(self.prior.draws)]
-        return [
-            {name: uniform(self.seed_S, self.trainer.global_step, draw * len(shapes) + i, tuple(shape)) for i, (name, shape) in enumerate(items)}
-            for draw, items in draws
-        ]
+    def _noise(self) -> Weights:
+        shapes = {name: tuple(value.shape[3:]) for name, value in _tensors(self.state).items()}
+        return {name: uniform(self.seed_S, self.trainer.global_step, i, shape) for i, (name, shape) in enumerate(shapes.items())}
 
     def _going_GSM(self) -> Tensor:
         """Returns which heads are not done: charge and bonus have not settled, or they have improved since or lately."""

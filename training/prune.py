@@ -1,0 +1,140 @@
+"""Prune and refit: edges leave finished heads as long as that lowers errors and the price of edges together.
+
+K: heads of one group, J: candidates, E: edges, N: episodes, B: episodes of a batch, R: levels a head is given, D: width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from reporters.reporter import Reading, Reporter, is_weight
+from reporters.stack import Weights
+
+FRACTIONS = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
+"""Shares of a head's least salient edges that are tried without, all at once."""
+SINGLES = 10
+"""How many of its least salient edges are tried without one by one."""
+STEPS, BATCH, RATE = 60, 512, 0.02
+"""Adam steps of a refit, episodes a step, learning rate at its start."""
+PROBES = 8
+"""Random signs from which the curvature of the errors is estimated."""
+TINY = 1e-9
+"""Curvature added everywhere, so that edges that do not matter are ranked by their size."""
+
+
+def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N: Tensor, price_M: Tensor) -> Weights:
+    """Returns a stack of finished heads (G, S, M), each with the edges that are worth their price and refitted without the others.
+
+    Greedy, as in optimal brain damage (LeCun, Denker and Solla 1990): edges are ranked by ½ w² times the curvature of the errors; sets of the least of
+    them, and the least one by one, are taken away, every candidate of every head is refitted in one batch, and each head keeps its best until its
+    best is to keep all. Biases are refitted and free.
+
+    Args:
+        price_M: nats that an edge costs for the whole training set, by strength; where it is 0 nothing is taken.
+    """
+    taken = [name for name in weights if is_weight(name)]
+    pruned = {name: value.clone() for name, value in weights.items()}
+    grid = next(iter(weights.values())).shape[:3]
+    price_K = price_M.expand(grid[1], -1).flatten()
+    for g, z_NRD in enumerate(z_GNRD):  # one group at a time: heads that are done then leave the batch
+        group = {name: value[g].flatten(0, 1) for name, value in weights.items()}
+        active_K = price_K.nonzero().flatten()
+        while len(active_K):
+            before = {name: value[active_K] for name, value in group.items()}
+            after, changed_K = _round(reporter, taken, before, z_NRD, human_N, price_K[active_K])
+            for name, value in group.items():
+                value[active_K] = after[name]
+            active_K = active_K[changed_K]
+        for name, value in pruned.items():
+            value[g] = group[name].unflatten(0, grid[1:])
+    return pruned
+
+
+def _round(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor, price_K: Tensor) -> tuple[Weights, Tensor]:
+    """Returns the best candidate of each head, and whether it has fewer edges than before."""
+    keep_KJE = _candidates(_saliency(reporter, taken, weights, z_NRD, human_N))
+    masks = _unflattened(keep_KJE, {name: weights[name] for name in taken})
+    candidates = {name: value[:, None].expand(-1, keep_KJE.shape[1], *value.shape[1:]) for name, value in weights.items()}
+    candidates = _refitted(reporter, candidates, masks, z_NRD, human_N)
+
+    def errors(one: Weights) -> Tensor:
+        reading = functional_call(reporter, one, (z_NRD,))
+        return (F.softplus(reading.log_odds_N) - human_N * reading.log_odds_N).sum()
+
+    with torch.no_grad():
+        errors_KJ = vmap(vmap(errors), chunk_size=max(1, 2**28 // (keep_KJE.shape[1] * z_NRD.numel())))(candidates)
+    total_KJ = errors_KJ + price_K[:, None] * keep_KJE.sum(dim=2)
+    best_K = total_KJ.argmin(dim=1)
+    row_K = torch.arange(len(best_K), device=best_K.device)
+    edges_KJ = keep_KJE.sum(dim=2)
+    return {name: value[row_K, best_K] for name, value in candidates.items()}, edges_KJ[row_K, best_K] < edges_KJ[:, 0]
+
+
+def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
+    """Returns ½ w² h of every edge, shape (K, E), and -1 of those that are gone; h is the empirical Fisher information, estimated
+    with random signs of the episodes."""
+    chance = torch.Generator().manual_seed(0)
+    sign_PN = (torch.randint(2, (PROBES, len(z_NRD)), generator=chance) * 2.0 - 1).to(z_NRD)
+
+    def curvature(one: Weights) -> Weights:
+        edges = {name: one[name] for name in taken}
+
+        def probe(edges: Weights, sign_N: Tensor) -> Tensor:
+            return (sign_N * _errors(functional_call(reporter, one | edges, (z_NRD,)), human_N)).sum()
+
+        found = vmap(grad(probe), in_dims=(None, 0))(edges, sign_PN)
+        return {name: (value.square().mean(dim=0) + TINY) * edges[name].square() / 2 for name, value in found.items()}
+
+    with torch.no_grad():
+        saliency = vmap(curvature, chunk_size=8)(weights)
+    live = torch.cat([(weights[name] != 0).flatten(1) for name in taken], dim=1)
+    return torch.where(live, torch.cat([saliency[name].flatten(1) for name in taken], dim=1), -1.0)
+
+
+def _candidates(saliency_KE: Tensor) -> Tensor:
+    """Returns which edges each candidate keeps, shape (K, J, E): all, all but the least of each fraction, all but one of the least."""
+    live_KE = saliency_KE >= 0
+    n_K = live_KE.sum(dim=1)
+    order_KE = torch.where(live_KE, saliency_KE, torch.inf).argsort(dim=1)
+    rank_KE = order_KE.argsort(dim=1)
+    without = [torch.zeros_like(live_KE)]
+    without += [rank_KE < (n_K * fraction).long()[:, None] for fraction in FRACTIONS]
+    without += [rank_KE == place for place in range(min(SINGLES, live_KE.shape[1]))]
+    return live_KE[:, None] & ~torch.stack(without, dim=1)
+
+
+def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor) -> Weights:
+    """Returns candidates (K, J, ...) after a few steps of Adam on the expected errors, without the edges that their masks take away."""
+
+    def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
+        return _errors(functional_call(reporter, one, (z_BRD,)), human_B).mean()
+
+    gradients = vmap(vmap(grad(errors), in_dims=(0, None, None)), in_dims=(0, None, None))
+    weights = {name: value * masks.get(name, 1) for name, value in weights.items()}
+    mean = {name: torch.zeros_like(value) for name, value in weights.items()}
+    square = {name: torch.zeros_like(value) for name, value in weights.items()}
+    chance = torch.Generator().manual_seed(0)
+    for step in range(STEPS):
+        batch = torch.randint(len(z_NRD), (min(BATCH, len(z_NRD)),), generator=chance).to(z_NRD.device)
+        rate = RATE * (1 - step / STEPS)
+        with torch.no_grad():
+            for name, gradient in gradients(weights, z_NRD[batch], human_N[batch]).items():
+                mean[name].lerp_(gradient, 0.1)
+                square[name].lerp_(gradient.square(), 0.02)
+                move = mean[name] / (1 - 0.9 ** (step + 1)) / ((square[name] / (1 - 0.98 ** (step + 1))).sqrt() + 1e-8)
+                weights[name] = weights[name] - rate * move * masks.get(name, 1)
+    return weights
+
+
+def _errors(reading: Reading, human_N: Tensor) -> Tensor:
+    """Returns the expected error of each episode over exits, in nats."""
+    return (reading.halt_NT * (F.softplus(reading.log_odds_NT) - human_N[:, None] * reading.log_odds_NT)).sum(dim=1)
+
+
+def _unflattened(keep_KJE: Tensor, weights: Weights) -> Weights:
+    """Returns masks shaped like the weights, with leading axes (K, J)."""
+    parts = keep_KJE.split([value[0].numel() for value in weights.values()], dim=2)
+    return {name: part.reshape(*part.shape[:2], *value.shape[1:]).float() for (name, value), part in zip(weights.items(), parts, strict=True)}
