@@ -32,10 +32,17 @@ if TYPE_CHECKING:
 
     from core_model.fitting import Fitting
     from core_model.predictor import Predictor
-    from training.heads import Heads
+    from priors.bill import Bill, Meter
+    from priors.prior import Prior
+    from training.heads import Heads, Said
     from training.population import Examples
     from verdict.cases import Answers, Bench
     from verdict.gates import Knowledge
+    from worlds.world import World
+
+
+APART = 1_000_003
+"""Added to the seed of episodes that a prior learns from, so that they are not those that judge."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,11 @@ class Plan:
 class Material:
     """What heads are trained on and judged with: all that does not depend on reporter and prior."""
 
+    world: World
     predictor: Predictor
     levels: tuple[int, ...]
+    episodes: tuple[Dataset, Dataset]
+    """The easy ones that heads learn from, and those that stop them."""
     examples: Examples
     held_out: Examples
     flops: tuple[float, ...]
@@ -116,11 +126,10 @@ def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting:
 
     from training import population
 
+    prior = build(config["prior"], "prior")
     return population.train(
         make=lambda n_levels, width: maker(config["reporter"], "reporter", "n_levels", "width")(n_levels=n_levels, width=width),
-        prior=build(config["prior"], "prior"),
-        examples=material.examples,
-        held_out=material.held_out,
+        prior=prior,
         levels=material.levels,
         flops_L=torch.tensor([material.flops[level] for level in material.levels], dtype=torch.float64),
         flops_step=material.flops[1],
@@ -129,26 +138,55 @@ def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting:
         schedule=build(config["training"], "training"),
         fitting=fitting,
         checkpoint=checkpoint,
+        **what_it_needs(prior, plan, material),
     )
+
+
+def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any]:
+    """Returns the episodes that heads learn from, and what else their prior asks for.
+
+    Raises:
+        Refusal: the world or the predictor cannot give it.
+    """
+    import torch
+
+    from core_model.activations import activations
+    from core_model.store import cache_folder
+    from training.population import Observed
+    from worlds.world import NoTwins
+
+    world, predictor, seed = material.world, material.predictor, plan.seed + APART
+    given: dict[str, Any] = {"examples": material.examples, "held_out": material.held_out}
+
+    def read(episodes: Dataset) -> Tensor:
+        return activations(predictor, episodes, world.reads, material.levels, cache_folder())
+
+    if "predictor" in prior.needs:
+        given["ablation"] = predictor.ablation(material.episodes[0], material.levels, "mean")
+        for name, episodes in zip(("examples", "held_out"), material.episodes, strict=True):
+            given[name] = given[name]._replace(inputs_N=given["ablation"].inputs(episodes))
+    if {"observation", "pairs"} & set(prior.needs) and world.human_shows_in is None:
+        raise Refusal(f"prior: {type(prior).__name__} needs a world that says where the human's view shows; {world.name} does not. Use world=vault.")
+    if "observation" in prior.needs:
+        episodes = world.episodes("predictor", plan.sizes.train, seed)
+        given["observed"] = Observed(read(episodes), predictor.opinions(episodes).human_N)
+    if "pairs" in prior.needs:
+        try:
+            given["pairs_2PLD"] = torch.stack([read(episodes) for episodes in world.twins("human", plan.sizes.twins, seed)])
+        except NoTwins:
+            cure = "Use another prior, or world=vault."
+            raise Refusal(f"prior: {type(prior).__name__} needs pairs with the same X; {world.name} makes no twins. {cure}") from None
+    return given
 
 
 def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
     """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
-    from priors.bill import measure
     from report.rows import rows
     from verdict.gates import predictor_gates
     from verdict.planted import confusion
 
     said = [heads.read(z_NLD) for z_NLD in (material.examples.z_NLD, *material.z_bench)]
-    bill = measure(
-        heads.reporter,
-        heads.weights,
-        (material.examples.z_NLD - heads.mean_LD) / heads.std_LD,
-        material.examples.human_N,
-        said[0].level_KN,
-        said[0].flops_KN,
-        material.flops,
-    )
+    bill = billed(build(config["bill"], "bill"), heads, said[:3], material)
     judge = build(config["verdict"], "verdict")
     gates = predictor_gates(material.knowledge, material.bench.disputed, judge.knows, judge.uses, judge.enough)
     judgement = judge(material.bench, _answers([one.log_odds_KN for one in said[1:]], material.bench), gates)
@@ -161,9 +199,23 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
         "gates": [str(gate) if not gate.passed else f"{gate.name} {gate.value:.3f}" for gate in gates],
         "surface_auroc": material.surface,
         "judge_on_planted_heads": confusion(judge, material.bench, len(judgement.verdicts)),
+        "bill": {name: item.how for name, item in bill.items()},
     }
-    levels_read = said[1].level_KN.double().mean(dim=1), said[2].level_KN.double().mean(dim=1)
-    return heads, rows(config, heads, bill, judgement, levels_read, about), about
+    return heads, rows(config, heads, bill, judgement, about), about
+
+
+def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> Bill:
+    """Returns what the heads cost; said of the training, the easy and the disputed episodes."""
+    from priors.bill import Stopped
+
+    return meter(
+        heads.reporter,
+        heads.weights,
+        (material.examples.z_NLD - heads.mean_LD) / heads.std_LD,
+        material.examples.human_N,
+        {kind: Stopped(one.level_KN, one.exit_KN) for kind, one in zip(("train", "easy", "disputed"), said, strict=True)},
+        material.flops,
+    )
 
 
 @functools.lru_cache(maxsize=2)
@@ -214,8 +266,10 @@ def prepare(values: str) -> Material:
 
     pairs = [Pair(Cases.of(first), Cases.of(second)) for first, second in zip(twins[::2], twins[1::2], strict=True)]
     return Material(
+        world,
         predictor,
         levels,
+        (train, validation),
         examples(train),
         examples(validation),
         tuple(predictor.flops(train).tolist()),
@@ -246,7 +300,7 @@ def checked(config: dict[str, Any]) -> Plan:
     Raises:
         Refusal: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    known = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "data", "seed", "seeds", "strengths", "levels"}
+    known = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "bill", "data", "seed", "seeds", "strengths", "levels"}
     for key in config:
         if key not in known:
             raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
@@ -255,7 +309,7 @@ def checked(config: dict[str, Any]) -> Plan:
     check(Plan, values, "", given=("sizes",))
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     maker(config["reporter"], "reporter", "n_levels", "width")
-    for key in ("prior", "world", "verdict", "core_model", "training", "trainer"):
+    for key in ("prior", "world", "verdict", "core_model", "training", "trainer", "bill"):
         build(config[key], key)
     return plan
 

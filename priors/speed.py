@@ -9,11 +9,8 @@ from torch import Tensor
 
 from priors.hard_concrete import drawn, is_open, settled
 from priors.prior import Aid, Prior, Training
-from reporters.reporter import axes, is_weight, units
+from reporters.reporter import unit_axes, units
 from reporters.stack import Weights
-
-LEVEL = "L"
-"""The axis whose length is how many levels are read: exits decide about those, no gates."""
 
 
 class Speed(Prior):
@@ -32,7 +29,7 @@ class Speed(Prior):
         self.log_alpha = log_alpha
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        sizes = {letter: (value, i) for name, value in weights.items() if is_weight(name) for i, letter in enumerate(axes(name)) if _gated(letter)}
+        sizes = {letter: (value, i) for name, value in weights.items() for letter, i in unit_axes(name).items()}
         return {letter: value.new_full((value.shape[i],), self.log_alpha) for letter, (value, i) in sizes.items()}
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
@@ -48,16 +45,11 @@ class Speed(Prior):
         return _gate(weights, {letter: settled(log_alpha) for letter, log_alpha in state.items()})
 
 
-def _gated(letter: str) -> bool:
-    return letter.isalpha() and letter != LEVEL
-
-
 def _gate(weights: Weights, gates: Weights) -> Weights:
     """Returns the weights times the gate of every unit that they belong to."""
     gated = {}
     for name, value in weights.items():
-        for i, letter in enumerate(axes(name) if is_weight(name) else ""):
-            if letter in gates:
-                value = value * gates[letter].reshape([-1 if axis == i else 1 for axis in range(value.dim())])  # noqa: PLW2901
+        for letter, i in unit_axes(name).items():
+            value = value * gates[letter].reshape([-1 if axis == i else 1 for axis in range(value.dim())])  # noqa: PLW2901
         gated[name] = value
     return gated

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from priors.bill import Bill
 from training.heads import Heads
 from verdict.judge import Judgement
@@ -13,13 +11,9 @@ from verdict.statistics import Estimate
 
 
 def rows(
-    config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, levels_read: tuple[Tensor, Tensor], about: dict[str, Any]
+    config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, about: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Returns the rows of heads.parquet, in plain values.
-
-    Args:
-        levels_read: mean deepest level that each head read on easy, and on disputed, episodes.
-    """
+    """Returns the rows of heads.parquet, in plain values."""
     choices = {
         "world": config["world"]["_target_"].split(".")[-2],
         "core_model": about["name"],
@@ -31,9 +25,8 @@ def rows(
     return [
         choices
         | {"strength": strength, "seed": seed, "level": levels[0] if len(levels) == 1 else None, "levels": " ".join(map(str, levels))}
-        | _costs(bill, k)
+        | {name: float(item.value_K[k]) for name, item in bill.items()}
         | {"validation_nll": float(heads.validation_nll_K[k])}
-        | {"level_read_easy": float(levels_read[0][k]), "level_read_disputed": float(levels_read[1][k])}
         | _evidence(judgement, k)
         for k, (levels, seed, strength) in enumerate(heads.table)
     ]
@@ -42,16 +35,6 @@ def rows(
 def _prior(node: dict[str, Any]) -> str:
     """Returns a prior's name: its file's, or those of its parts."""
     return "+".join(node["parts"]) if "parts" in node else node["_target_"].split(".")[-2]
-
-
-def _costs(bill: Bill, k: int) -> dict[str, Any]:
-    return {
-        "bits": float(bill.bits_K[k]),
-        "model_bits": float(bill.model_bits_K[k]),
-        "flops": float(bill.flops_K[k]),
-        "level_read": float(bill.level_K[k]),
-        "edges": int(bill.edges_K[k]),
-    }
 
 
 def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from report import folder as runs
 from report.compare import KINDS, compared, finding, lines, written
 
 HEADINGS = (
-    *("prior", "strength", "level", "heads", "bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
+    *("prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
     *("follows X", "least-most", "AUROC", "NDE", "NIE", "verdicts"),
 )
-DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edges", "NIE", "NDE", "level", "bits")
+DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edges", "NIE", "NDE", "level", "own bits", "bits")
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
-    "bits: two-part code of the training labels. kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
+    "bits: prequential code of the training labels by learners with a head's live edges. own bits: variational code about the head itself. kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
     "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the "
     "most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a "
     "translator has 1, 0. verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
@@ -85,9 +85,10 @@ def _cells(line: pd.Series) -> list[str]:
         written(line["strength"]),
         "all" if pd.isna(line["level"]) else str(int(line["level"])),
         str(line["heads"]),
-        f"{line['bits']:.0f}",
+        _whole(line["prequential_bits"]),
+        _whole(line["variational_bits"]),
         f"{line['flops'] / 1000:.0f}",
-        f"{line['edges']:.0f}",
+        _whole(line["edges"]),
         f"{line['level_read']:.1f}",
         f"{line['easy_accuracy']:.3f}",
         f"{line['easy_auroc']:.3f}",
@@ -98,6 +99,10 @@ def _cells(line: pd.Series) -> list[str]:
         f"{line['nie']:.2f}",
         " ".join(f"{line[kind]} {kind[0].upper() if kind != 'direct_translator' else 'T'}" for kind in KINDS if line[kind]).replace(" H", " I"),
     ]
+
+
+def _whole(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.0f}"
 
 
 def _gates(heads: pd.DataFrame) -> str:

@@ -96,7 +96,15 @@ def is_weight(name: str) -> bool:
     return not name.removesuffix("_" + axes(name)).endswith(("bias", "choice"))
 
 
+def unit_axes(name: str) -> dict[str, int]:
+    """Returns which axes of a weight are of units, and their places; a level is no unit, for halting decides about levels.
+
+    >>> unit_axes("inner_HD"), unit_axes("weight_L2D"), unit_axes("inner_bias_H")
+    ({'H': 0, 'D': 1}, {'D': 2}, {})
+    """
+    return {letter: i for i, letter in enumerate(axes(name)) if letter.isalpha() and letter != "L"} if is_weight(name) else {}
+
+
 def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
     """Returns how many units each axis of a whole head has, and under L how many levels it is given."""
-    sizes = {letter: size for name, value in reporter.named_parameters() for letter, size in zip(axes(name), value.shape, strict=True)}
-    return {letter: size for letter, size in sizes.items() if letter.isalpha()} | {"L": n_levels}
+    return {letter: value.shape[i] for name, value in reporter.named_parameters() for letter, i in unit_axes(name).items()} | {"L": n_levels}

@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from reporters.reporter import Reading, Reporter, is_weight
+from reporters.descent import descended
+from reporters.reporter import Reading, Reporter, is_weight, unit_axes
 from reporters.stack import Weights
 
-FRACTIONS = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
+FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
 """Shares of a head's least salient edges that are tried without, all at once."""
-SINGLES = 10
-"""How many of its least salient edges are tried without one by one."""
-STEPS, BATCH, RATE = 60, 512, 0.02
+SINGLES, UNITS = 8, 6
+"""How many of its least salient edges, and of its least salient units with all their edges, are tried without one by one."""
+STEPS, BATCH, RATE = 60, 256, 0.1
 """Adam steps of a refit, episodes a step, learning rate at its start."""
 PROBES = 8
 """Random signs from which the curvature of the errors is estimated."""
@@ -55,7 +56,7 @@ def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N:
 
 def _round(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor, price_K: Tensor) -> tuple[Weights, Tensor]:
     """Returns the best candidate of each head, and whether it has fewer edges than before."""
-    keep_KJE = _candidates(_saliency(reporter, taken, weights, z_NRD, human_N))
+    keep_KJE = _candidates(_saliency(reporter, taken, weights, z_NRD, human_N), _units({name: weights[name][0] for name in taken}))
     masks = _unflattened(keep_KJE, {name: weights[name] for name in taken})
     candidates = {name: value[:, None].expand(-1, keep_KJE.shape[1], *value.shape[1:]) for name, value in weights.items()}
     candidates = _refitted(reporter, candidates, masks, z_NRD, human_N)
@@ -94,8 +95,22 @@ def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Ten
     return torch.where(live, torch.cat([saliency[name].flatten(1) for name in taken], dim=1), -1.0)
 
 
-def _candidates(saliency_KE: Tensor) -> Tensor:
-    """Returns which edges each candidate keeps, shape (K, J, E): all, all but the least of each fraction, all but one of the least."""
+def _units(one: Weights) -> Tensor:
+    """Returns which edges belong to each unit of a head, shape (U, E)."""
+    places, letters = {}, {letter: value.shape[i] for name, value in one.items() for letter, i in unit_axes(name).items()}
+    for letter, size in letters.items():
+        marks = []
+        for name, value in one.items():
+            axis = unit_axes(name).get(letter)
+            index = torch.arange(size).view([-1 if i == axis else 1 for i in range(value.dim())]) if axis is not None else torch.tensor(-1)
+            marks.append(index.expand(value.shape).flatten())
+        places[letter] = torch.cat(marks) == torch.arange(size)[:, None]
+    return torch.cat(list(places.values()))
+
+
+def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
+    """Returns which edges each candidate keeps, shape (K, J, E): all, all but the least of each fraction, all but one of the least, all but those of
+    one of the least units."""
     live_KE = saliency_KE >= 0
     n_K = live_KE.sum(dim=1)
     order_KE = torch.where(live_KE, saliency_KE, torch.inf).argsort(dim=1)
@@ -103,7 +118,10 @@ def _candidates(saliency_KE: Tensor) -> Tensor:
     without = [torch.zeros_like(live_KE)]
     without += [rank_KE < (n_K * fraction).long()[:, None] for fraction in FRACTIONS]
     without += [rank_KE == place for place in range(min(SINGLES, live_KE.shape[1]))]
-    return live_KE[:, None] & ~torch.stack(without, dim=1)
+    unit_UE = unit_UE.to(live_KE.device)
+    salient_KU = saliency_KE.clamp_min(0) @ unit_UE.T.float()
+    least_KJ = torch.where((live_KE.float() @ unit_UE.T.float()) > 0, salient_KU, torch.inf).topk(min(UNITS, len(unit_UE)), largest=False).indices
+    return live_KE[:, None] & ~torch.cat([torch.stack(without, dim=1), unit_UE[least_KJ]], dim=1)
 
 
 def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor) -> Weights:
@@ -113,20 +131,13 @@ def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tenso
         return _errors(functional_call(reporter, one, (z_BRD,)), human_B).mean()
 
     gradients = vmap(vmap(grad(errors), in_dims=(0, None, None)), in_dims=(0, None, None))
-    weights = {name: value * masks.get(name, 1) for name, value in weights.items()}
-    mean = {name: torch.zeros_like(value) for name, value in weights.items()}
-    square = {name: torch.zeros_like(value) for name, value in weights.items()}
     chance = torch.Generator().manual_seed(0)
-    for step in range(STEPS):
-        batch = torch.randint(len(z_NRD), (min(BATCH, len(z_NRD)),), generator=chance).to(z_NRD.device)
-        rate = RATE * (1 - step / STEPS)
-        with torch.no_grad():
-            for name, gradient in gradients(weights, z_NRD[batch], human_N[batch]).items():
-                mean[name].lerp_(gradient, 0.1)
-                square[name].lerp_(gradient.square(), 0.02)
-                move = mean[name] / (1 - 0.9 ** (step + 1)) / ((square[name] / (1 - 0.98 ** (step + 1))).sqrt() + 1e-8)
-                weights[name] = weights[name] - rate * move * masks.get(name, 1)
-    return weights
+
+    def masked(weights: Weights, step: int) -> Weights:
+        batch_B = torch.randint(len(z_NRD), (min(BATCH, len(z_NRD)),), generator=chance).to(z_NRD.device)
+        return {name: value * masks.get(name, 1) for name, value in gradients(weights, z_NRD[batch_B], human_N[batch_B]).items()}
+
+    return descended({name: value * masks.get(name, 1) for name, value in weights.items()}, masked, STEPS, RATE)
 
 
 def _errors(reading: Reading, human_N: Tensor) -> Tensor:

@@ -1,0 +1,48 @@
+"""A real two-part code: a head's rounded parameters, and the labels given them.
+
+N: episodes, P: parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from priors.measures.naming import subset_bits
+from reporters.reporter import Reporter
+from reporters.stack import Weights
+
+PRECISIONS = range(-2, 12)
+"""Binary places to which weights are rounded; the code names one of them."""
+
+
+class TwoPart(NamedTuple):
+    """The length of a code in bits, and of its first part, the parameters."""
+
+    total: Tensor
+    model: Tensor
+
+
+def two_part(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor) -> TwoPart:
+    """Returns the length in bits of a two-part code (Rissanen 1978) for one head.
+
+    The parameters are rounded to multiples of 2^-p. Named are: p, how many of the P multiples are not 0, which, and each by its sign and the Elias
+    gamma code (1975) of its size. Then come the labels, each by the probability that the rounded head gives it. The shortest over p counts.
+    """
+    totals, models = [], []
+    for places in PRECISIONS:
+        step = 2.0**-places
+        rounded = {name: (value / step).round() for name, value in weights.items()}
+        count_P = torch.cat([value.flatten() for value in rounded.values()]).abs()
+        gamma = torch.where(count_P > 0, 2 + 2 * count_P.clamp_min(1).log2().floor(), 0.0).sum()
+        model = math.log2(len(PRECISIONS)) + subset_bits(len(count_P), (count_P > 0).sum()) + gamma
+        log_odds_N = functional_call(reporter, {name: value * step for name, value in rounded.items()}, (z_NLD,)).log_odds_N
+        totals.append(model + (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2))
+        models.append(model)
+    total, which = torch.stack(totals).min(dim=0)
+    return TwoPart(total, torch.stack(models).gather(0, which[None])[0])
