@@ -37,7 +37,8 @@ class Ablated:
 
     The reference is by `kind`. mean: what it says at that step on average over reference episodes (mean ablation, as in Wang et al. 2023). resampled:
     what it says of the batch's episode before this one (interchange, as in causal scrubbing, Chan et al. 2022, and ACDC, Conmy et al. 2023). Either
-    in the intact predictor. A head's output is its part of the out-projection, whose bias is always on; an MLP's output includes its bias.
+    in the intact predictor. A head's output is its part of the out-projection, whose bias is always on; an MLP's output includes its bias. The
+    gates are in the order of `names`: block after block its heads and then its MLP, counted from 1; level i is what block i leaves.
 
     Args:
         inputs: from episodes to what `read` takes of them, their symbols, shape (N, T, C).
@@ -50,19 +51,11 @@ class Ablated:
             raise Refusal(f"ablation: there is no kind {kind}. Use one of {', '.join(KINDS)}.")
         self.model, self.inputs, self.levels, self.kind = model, inputs, tuple(levels), kind
         self.blocks: list[Block] = [*model.blocks]  # type: ignore[list-item]
-        self.means = self._means(inputs(reference)) if kind == "mean" else []
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The components, in the order of their gates; blocks and heads count from 1, and level i is what block i leaves."""
-        return tuple(
+        self.names = tuple(
             f"block {b} {part}" for b, block in enumerate(self.blocks, start=1) for part in (*(f"head {h}" for h in range(1, block.heads + 1)), "mlp")
         )
-
-    @property
-    def components(self) -> int:
-        """How many there are: every block's attention heads and its MLP."""
-        return len(self.names)
+        self.components = len(self.names)
+        self.means = self._means(inputs(reference)) if kind == "mean" else []
 
     def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
         """Returns z_NLD at the last step, differentiable in the gates; `torch.func.vmap` runs it over gates, over inputs or over both."""
