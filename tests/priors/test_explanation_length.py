@@ -16,7 +16,7 @@ from reporters.linear import Linear
 from reporters.reporter import Reporter
 from reporters.stack import Weights
 from tests.training.made import accuracy, schedule
-from training.population import Examples, Population, train
+from training.population import Examples, Population, Standardised, train
 
 WIDTH, COMPONENTS, EXAMPLES, BATCH = 8, 4, 500, 40
 ELEMENTS = WIDTH + COMPONENTS
@@ -107,6 +107,14 @@ def test_gradients_open_the_components_that_matter_and_shut_those_that_do_not():
 
 
 # Training.
+
+
+def test_heads_are_given_the_ablated_predictor_in_the_units_that_they_are_trained_in():
+    mean_LD, std_LD = torch.arange(8.0)[None], torch.full((1, WIDTH), 2.0)
+    ablation = Standardised(Toy(), mean_LD, std_LD)
+    gates_C = torch.tensor([1.0, 0.0, 0.5, 1.0])
+    assert ablation.components == COMPONENTS
+    torch.testing.assert_close(ablation.read(inputs(), gates_C) * 2 + mean_LD, Toy().read(inputs(), gates_C))
 
 
 def examples(n: int, seed: int) -> Examples:
