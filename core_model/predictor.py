@@ -16,9 +16,11 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 
+from refusal import Refusal
 from worlds.world import World
 
 if TYPE_CHECKING:
+    from core_model.ablation import Ablated, Kind
     from core_model.fitting import Fitting
 
 
@@ -42,6 +44,8 @@ class Predictor(ABC):
     """Hash of its weights: 16 hexadecimal digits."""
     can_write: bool
     """Whether `opinions` can run on from an activation that was written back."""
+    can_ablate: bool = False
+    """Whether its attention heads and MLPs can be switched off one by one."""
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
@@ -54,6 +58,18 @@ class Predictor(ABC):
     @abstractmethod
     def flops(self, episodes: Dataset) -> Tensor:
         """Returns FLOPs an episode to reach each level, shape (n_levels,), float64, mean over the episodes. A multiply-add is 2 FLOPs."""
+
+    def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablated:
+        """Returns the predictor with switches on its components; `kind` says what stands in for one that is off.
+
+        Args:
+            reference: easy training episodes, over which means are taken.
+            levels: the levels that the ablated predictor is read at.
+
+        Raises:
+            Refusal: its components cannot be switched off.
+        """
+        raise Refusal(f"core_model: the components of {self.name} cannot be switched off one by one. Use core_model=transformer.")
 
 
 class CoreModel(ABC):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core_model.ablation import Ablated, Kind
 from core_model.activations import check_levels
 from core_model.fitting import Fitting, Rows, loader
 from core_model.predictor import CoreModel, Opinions, Predictor, content_hash, freeze, weights_hash
@@ -155,6 +157,7 @@ class TransformerPredictor(Predictor):
 
     name = "transformer"
     can_write = True
+    can_ablate = True
 
     def __init__(self, model: Model, world: World) -> None:
         self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -186,6 +189,10 @@ class TransformerPredictor(Predictor):
         products = 2 * steps * width * (3 * width + width + 8 * width)
         attention = 2 * 2 * steps * steps * width
         return torch.arange(self.n_levels, dtype=torch.float64) * (products + attention)
+
+    def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablated:
+        check_levels(self, levels)
+        return Ablated(self.model, partial(symbols, columns=self.world.reads), reference, levels, kind)
 
     def _levels(self, reads_BTC: Tensor, levels: Sequence[int], position: int) -> Tensor:
         z_BTD = self.model.embed(reads_BTC)

@@ -169,13 +169,16 @@ class Observed(NamedTuple):
     opinion_N: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Standardised:
     """A predictor whose ablated activations are standardised as the heads are used to."""
 
     ablation: Ablation
     mean_LD: Tensor
     std_LD: Tensor
+
+    def __post_init__(self) -> None:
+        self.components = self.ablation.components
 
     def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
         z_NLD = self.ablation.read(inputs_N, gates_C)
