@@ -206,8 +206,13 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
 
 def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> Bill:
     """Returns what the heads cost; said of the training, the easy and the disputed episodes."""
-    from priors.bill import Stopped
+    from priors.bill import Explained, Stopped
+    from training.population import Standardised
 
+    explained = None
+    if meter.explanation and material.predictor.can_ablate:
+        ablation = material.predictor.ablation(material.episodes[0], material.levels, "mean")
+        explained = Explained(Standardised(ablation, heads.mean_LD, heads.std_LD), ablation.inputs(material.episodes[0]))
     return meter(
         heads.reporter,
         heads.weights,
@@ -215,6 +220,7 @@ def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> 
         material.examples.human_N,
         {kind: Stopped(one.level_KN, one.exit_KN) for kind, one in zip(("train", "easy", "disputed"), said, strict=True)},
         material.flops,
+        explained,
     )
 
 

@@ -13,13 +13,18 @@ import torch
 from torch import Tensor
 
 from priors.measures.edges import count, live_edges, live_units
+from priors.measures.explanation import explanation
 from priors.measures.prequential import SCHEDULE, prequential_bits
 from priors.measures.two_part import two_part
 from priors.measures.variational import variational_bits
 from priors.prior import Ablation
 from refusal import Refusal
-from reporters.reporter import Reporter, units
+from reporters.reporter import Reporter, is_weight, units
 from reporters.stack import Weights, grouped, over_heads
+
+
+EXPLAINED = 128
+"""Episodes on which explanations are looked for."""
 
 
 class Item(NamedTuple):
@@ -42,7 +47,9 @@ class Stopped(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """What explanations are looked for with: a predictor that can be ablated, in standardised activations, and what it reads of the training episodes."""
+    """What explanations are looked for with: a predictor that can be ablated, which gives standardised activations, and its inputs of the training
+    episodes.
+    """
 
     ablation: Ablation
     inputs_N: Tensor
@@ -112,6 +119,13 @@ class Meter:
         if self.variational:
             how = "bits; variational code of the training labels, about the finished head, learned scales paid for"
             bill["variational_bits"] = Item(variational_bits(reporter, weights, z_NLD, human_N).flatten(), how)
+        if self.explanation and explained:
+            told_K = over_heads(lambda one: count({name: value != 0 for name, value in one.items() if is_weight(name)}))(two.rounded).flatten()
+            given = (*explained, z_NLD, told_K, two.values.flatten(), len(human_N), EXPLAINED)
+            found = explanation(reporter, weights, two.rounded, *given)
+            how = f"bits; the shortest circuit found through predictor and head, mean ablation, {EXPLAINED} training episodes, an upper bound"
+            bill["explanation_bits"] = Item(found.bits_K, how)
+            bill["explanation_components"] = Item(found.components_K, "components of the predictor (attention heads, MLPs) in that circuit")
         return bill
 
 

@@ -36,6 +36,7 @@ class Explanation(NamedTuple):
 def explanation(
     reporter: Reporter,
     weights: Weights,
+    told: Weights,
     ablation: Ablation,
     inputs_N: Tensor,
     z_NLD: Tensor,
@@ -51,10 +52,11 @@ def explanation(
     al. (2023) do, each looks idle. The bits are an upper bound, in the prices of the prior of this name but for the weights' values: these are given.
 
     Args:
+        told: the weights as the explanation tells them, rounded.
         ablation: gives standardised activations of the same levels as z_NLD.
         inputs_N: what the predictor reads of the episodes.
         z_NLD: the standardised activations of the intact predictor on them.
-        edges_K: live edges of each head.
+        edges_K: how many edges of each head are told.
         weight_bits_K: bits that state their values.
         n_examples: episodes of the training set, for which the residual error is counted.
         episodes: how many of those given are used, the first.
@@ -64,7 +66,7 @@ def explanation(
     level_K = torch.arange(grid[0], device=z_NLD.device).repeat_interleave(grid[1] * grid[2])
     components = ablation.components
 
-    def heads_say(z_UNLD: Tensor, which_K: Tensor) -> Tensor:
+    def heads_say(weights: Weights, z_UNLD: Tensor, which_K: Tensor) -> Tensor:
         """Returns log-odds (K, N), each head given the activations of one of U circuits."""
         one_level = reporter.reads == "one_level"
         z_KNRD = z_UNLD[which_K, :, level_K].unsqueeze(2) if one_level else z_UNLD[which_K]
@@ -77,9 +79,9 @@ def explanation(
     def without(gates_KC: Tensor) -> Tensor:
         """Returns nats an episode, shape (K,), that what each head says loses in its circuit; circuits that heads share are run once."""
         gates_UC, which_K = gates_KC.unique(dim=0, return_inverse=True)
-        return divergence(said_KN, heads_say(run(gates_UC), which_K))
+        return divergence(said_KN, heads_say(told, run(gates_UC), which_K))
 
-    said_KN = heads_say(z_NLD[None], torch.zeros_like(level_K))
+    said_KN = heads_say(weights, z_NLD[None], torch.zeros_like(level_K))
     alone = [without((torch.arange(components) != c).to(z_NLD).expand(len(level_K), -1)) for c in range(components)]
     rank_KC = torch.stack(alone, dim=1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     kl_KC = torch.stack([without((rank_KC < size).to(z_NLD)) for size in range(components + 1)], dim=1)

@@ -22,10 +22,16 @@ PRECISIONS = range(-2, 12)
 
 
 class TwoPart(NamedTuple):
-    """The length of a code in bits, and of its first part, the parameters."""
+    """A code of a head and of the training labels."""
 
     total: Tensor
+    """Its length in bits."""
     model: Tensor
+    """That of its first part, the parameters."""
+    values: Tensor
+    """That of the parameters' values alone, without the names of those that are not 0."""
+    rounded: Weights
+    """The head as the code tells it."""
 
 
 def two_part(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor) -> TwoPart:
@@ -34,15 +40,16 @@ def two_part(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tenso
     The parameters are rounded to multiples of 2^-p. Named are: p, how many of the P multiples are not 0, which, and each by its sign and the Elias
     gamma code (1975) of its size. Then come the labels, each by the probability that the rounded head gives it. The shortest over p counts.
     """
-    totals, models = [], []
+    codes = []
     for places in PRECISIONS:
         step = 2.0**-places
         rounded = {name: (value / step).round() for name, value in weights.items()}
         count_P = torch.cat([value.flatten() for value in rounded.values()]).abs()
         gamma = torch.where(count_P > 0, 2 + 2 * count_P.clamp_min(1).log2().floor(), 0.0).sum()
-        model = math.log2(len(PRECISIONS)) + subset_bits(len(count_P), (count_P > 0).sum()) + gamma
-        log_odds_N = functional_call(reporter, {name: value * step for name, value in rounded.items()}, (z_NLD,)).log_odds_N
-        totals.append(model + (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2))
-        models.append(model)
-    total, which = torch.stack(totals).min(dim=0)
-    return TwoPart(total, torch.stack(models).gather(0, which[None])[0])
+        values = math.log2(len(PRECISIONS)) + gamma
+        model = values + subset_bits(len(count_P), (count_P > 0).sum())
+        told = {name: value * step for name, value in rounded.items()}
+        log_odds_N = functional_call(reporter, told, (z_NLD,)).log_odds_N
+        codes.append(TwoPart(model + (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2), model, values, told))
+    best = torch.stack([code.total for code in codes]).argmin(dim=0)
+    return torch.utils._pytree.tree_map(lambda *parts: torch.stack(parts).index_select(0, best[None])[0], *codes)  # type: ignore[no-any-return]

@@ -22,6 +22,9 @@ STEPS, RATE, BATCH, SAMPLES = 100, 0.15, 512, 16
 """Steps of Adam on the precision of every parameter, their first rate, episodes a step, and draws from which the errors are measured."""
 START = 0.2
 """Where every parameter's standard deviation begins, in units of its tensor's root mean square."""
+FACTORS = (1.0, 0.5, 0.25)
+"""What the standard deviations that were found are multiplied with; the shortest code of these counts. Where few numbers matter, errors are rare and
+large, and descent overshoots."""
 
 
 def variational_bits(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor) -> Tensor:
@@ -48,8 +51,11 @@ def variational_bits(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_
         return torch.stack(parts).sum()
 
     def loss(log_sigma: Weights, weights: Weights, live: Weights, noise: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
-        log_odds_BT, halt_BT, _ = functional_call(reporter, drawn(log_sigma, weights, live, noise), (z_BRD,))
-        errors = (halt_BT * (F.softplus(log_odds_BT) - human_B[:, None] * log_odds_BT)).sum(dim=1).mean()
+        errors = 0.0
+        for sign in (1, -1):
+            mirrored = {name: sign * value for name, value in noise.items()}
+            log_odds_BT, halt_BT, _ = functional_call(reporter, drawn(log_sigma, weights, live, mirrored), (z_BRD,))
+            errors += (halt_BT * (F.softplus(log_odds_BT) - human_B[:, None] * log_odds_BT)).sum(dim=1).mean() / 2
         return errors + kl(log_sigma, weights, live) / len(human_N)
 
     def noise() -> Weights:
@@ -70,9 +76,14 @@ def variational_bits(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_
         return (F.softplus(log_odds_N) - human_N * log_odds_N).sum()
 
     with torch.no_grad():
-        measured = over_heads(errors, *axes)
-        errors_GSM = torch.stack([measured(log_sigma, weights, live, noise(), z_GNRD, human_N) for _ in range(SAMPLES)]).mean(dim=0)
-        nats_GSM = errors_GSM + over_heads(kl)(log_sigma, weights, live)
+        measured, draws = over_heads(errors, *axes), [noise() for _ in range(SAMPLES)]
+
+        def total(factor: float) -> Tensor:
+            finer = {name: value + math.log(factor) for name, value in log_sigma.items()}
+            errors_GSM = torch.stack([measured(finer, weights, live, draw, z_GNRD, human_N) for draw in draws]).mean(dim=0)
+            return errors_GSM + over_heads(kl)(finer, weights, live)
+
+        nats_GSM = torch.stack([total(factor) for factor in FACTORS]).amin(dim=0)
         edges = [value.flatten(3) for name, value in live.items() if is_weight(name)]
         if not edges:
             return nats_GSM / math.log(2)

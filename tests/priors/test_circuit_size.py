@@ -8,10 +8,10 @@ import torch
 from priors.circuit_size import CircuitSize
 from priors.none import NoPrior
 from reporters.linear import Linear
-from tests.priors.made import training
+from tests.priors.made import NO_AID, training
 from tests.training.made import planted, population
 
-PRIOR = CircuitSize(log_alpha=2.0)
+PRIOR = CircuitSize(log_alpha=2.0, prune=False)
 INPUTS, WIDTH = 6, 64
 
 
@@ -26,7 +26,7 @@ def share_open(log_alpha: float) -> float:
 def test_the_chance_that_a_gate_is_open_is_that_of_drawn_gates(log_alpha):
     n = 200_000
     noise = torch.rand(n, generator=torch.Generator().manual_seed(0)).clamp(1e-7, 1 - 1e-7)
-    gates = PRIOR.transform({"w": torch.ones(n)}, {"w": torch.full((n,), log_alpha)}, [{"w": noise}])["w"]
+    gates = PRIOR.transform({"w": torch.ones(n)}, {"w": torch.full((n,), log_alpha)}, {"w": noise})["w"]
     assert gates.min() >= 0 and gates.max() <= 1
     assert (gates > 0).float().mean().item() == pytest.approx(share_open(log_alpha), abs=5 * 0.5 / math.sqrt(n))
 
@@ -34,7 +34,7 @@ def test_the_chance_that_a_gate_is_open_is_that_of_drawn_gates(log_alpha):
 def test_four_open_edges_cost_four_bits_each_over_sixteen_episodes():
     # ln E + ½ ln N = ln 4 + ½ ln 16 = 4 ln 2 nats an edge; a bias is free.
     weights = {"w": torch.ones(4), "bias": torch.ones(3)}
-    assert PRIOR.state(weights).keys() == {"w"}
+    assert PRIOR.state(weights, NO_AID).keys() == {"w"}
     assert PRIOR.charge(training(weights, {"w": torch.full((4,), 30.0)}, n_examples=16)).item() == pytest.approx(4 * 4 * math.log(2) / 16)
     assert PRIOR.charge(training(weights, {"w": torch.full((4,), -30.0)}, n_examples=16)).item() == pytest.approx(0, abs=1e-9)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from priors.simplicity import Simplicity
 from reporters.linear import Linear
 from reporters.stack import Weights
-from tests.priors.made import noise_for, training
+from tests.priors.made import NO_AID, noise_for, training
 from training.noise import uniform
 
 PRIOR = Simplicity(sigma=0.05)
@@ -66,8 +66,8 @@ def test_rescaling_a_tensor_and_its_sigma_changes_no_charge(scale):
 def test_drawn_weights_have_the_mean_and_spread_they_say():
     mu, n = 0.7, 100_000
     weights = {"w": torch.full((n,), mu)}
-    state = PRIOR.state(weights)
-    drawn = PRIOR.transform(weights, state, [{"w": uniform(torch.tensor([0]), 0, 0, (n,))[0]}])["w"]
+    state = PRIOR.state(weights, NO_AID)
+    drawn = PRIOR.transform(weights, state, {"w": uniform(torch.tensor([0]), 0, 0, (n,))[0]})["w"]
     assert drawn.mean().item() == pytest.approx(mu, abs=5 * 0.05 / math.sqrt(n))
     assert drawn.std().item() == pytest.approx(0.05, rel=0.015)
     assert ((drawn - mu).abs() < 0.05).float().mean().item() == pytest.approx(0.6827, abs=0.01)
@@ -75,7 +75,7 @@ def test_drawn_weights_have_the_mean_and_spread_they_say():
 
 def test_a_finished_head_has_the_means():
     weights = {"w": torch.tensor([0.3, -2.0, 0.0]), "bias": torch.tensor(0.5)}
-    finished = PRIOR.finish(weights, PRIOR.state(weights))
+    finished = PRIOR.finish(weights, PRIOR.state(weights, NO_AID))
     assert all(torch.equal(finished[name], value) for name, value in weights.items())
 
 
@@ -85,7 +85,7 @@ def variational_total(z_NLD: Tensor, human_N: Tensor, steps: int = 400) -> float
         torch.manual_seed(0)
         head = Linear(1, z_NLD.shape[2])
     weights = {name: value.detach().requires_grad_() for name, value in head.named_parameters()}
-    state = {name: value.requires_grad_() for name, value in PRIOR.state({name: value.detach() for name, value in weights.items()}).items()}
+    state = {name: value.requires_grad_() for name, value in PRIOR.state({name: value.detach() for name, value in weights.items()}, NO_AID).items()}
     optimizer = torch.optim.Adam([{"params": list(weights.values())}, {"params": list(state.values()), "lr": 0.1}], lr=0.02)
     anneal, totals = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), []
     for step in range(steps + 50):

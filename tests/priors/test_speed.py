@@ -8,7 +8,7 @@ import torch
 from priors.speed import Speed
 from tests.priors.made import FLOPS_STEP, said, training
 
-PRIOR = Speed()
+PRIOR = Speed(log_alpha=2.0)
 
 
 def test_a_head_that_stops_at_level_zero_and_computes_nothing_costs_nothing():
@@ -25,8 +25,8 @@ def test_it_charges_the_mean_over_episodes():
 
 
 def test_it_charges_what_the_head_spends_itself_too():
-    reading = said([[0.5, 0.5]], [1, 2])._replace(flops_T=torch.tensor([0.0, FLOPS_STEP]))
-    assert PRIOR.charge(training({}, {}, reading)).item() == pytest.approx(math.log(2))  # half the episodes take two steps' FLOPs
+    reading = said([[0.5, 0.5]], [1, 2])
+    assert PRIOR.charge(training({}, {}, reading, spends=FLOPS_STEP)).item() == pytest.approx(math.log(2))  # half the episodes take two steps' FLOPs
 
 
 def test_it_does_not_depend_on_how_many_episodes_there_are():

@@ -1,8 +1,8 @@
 """The promise of a reporter, over every YAML of configs/reporter; and that each test of it would notice one that breaks it."""
 
 import itertools
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from reporters.reporter import ClosedForm, Reading, Reporter
+from reporters.reporter import ClosedForm, Reading, Reporter, axes, is_weight, units
 from reporters.stack import stacked
 from tests.reporters.made import REPORTERS, activations, made
 
@@ -32,9 +32,22 @@ def of_episodes(reading: Reading, which: Tensor | slice) -> Reading:
     return reading._replace(log_odds_NT=reading.log_odds_NT[which], halt_NT=reading.halt_NT[which])
 
 
+def whole(reporter: Reporter) -> dict[str, int]:
+    return units(reporter, activations(reporter).shape[1])
+
+
+def test_the_names_of_its_parameters_say_their_axes(reporter):
+    sizes: dict[str, int] = {}
+    for name, value in reporter.named_parameters():
+        assert len(axes(name)) == value.dim(), f"{name} has {value.dim()} axes"
+        for letter, size in zip(axes(name), value.shape, strict=True):
+            assert sizes.setdefault(letter, size) == size or letter.isdigit(), f"{letter} stands for two lengths"
+            assert not letter.isdigit() or int(letter) == size
+
+
 def test_it_has_weights_and_says_how_many_levels_it_reads(reporter):
     assert reporter.reads in ("one_level", "all_levels")
-    assert any(not name.endswith("bias") for name, _ in reporter.named_parameters())
+    assert any(is_weight(name) for name, _ in reporter.named_parameters())
 
 
 def test_the_halting_probabilities_of_an_episode_sum_to_one(reporter):
@@ -45,17 +58,17 @@ def test_the_halting_probabilities_of_an_episode_sum_to_one(reporter):
 
 
 def test_a_later_exit_has_read_and_spent_no_less(reporter):
-    reading = reporter(activations(reporter))
-    assert reading.levels_T.shape == reading.flops_T.shape
-    assert (reading.levels_T.diff() >= 0).all() and (reading.flops_T.diff() >= 0).all()
+    reading, flops_T = reporter(activations(reporter)), torch.tensor(reporter.flops(whole(reporter)))
+    assert reading.levels_T.shape == flops_T.shape
+    assert (reading.levels_T.diff() >= 0).all() and (flops_T.diff() >= 0).all()
     assert reading.levels_T.min() >= 1 and reading.levels_T.max() <= activations(reporter).shape[1]
 
 
 def test_the_flops_of_the_last_exit_are_those_that_torch_counts(reporter):
     z_NLD = activations(reporter, n=1)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        reading = reporter(z_NLD)
-    assert reading.flops_T[-1].item() == counter.get_total_flops() > 0
+        reporter(z_NLD)
+    assert reporter.flops(whole(reporter))[-1] == counter.get_total_flops() > 0
 
 
 def test_stacked_heads_read_as_each_does_alone(reporter):
@@ -116,11 +129,12 @@ class Broken(Reporter):
         if self.flaw == "remembers":
             with torch.no_grad():
                 self.weight_1D += 1
-        flops_T = ones_2 * 8 if self.flaw == "counts multiply-adds" else ones_2 * 16
         levels_T = torch.tensor([2.0, 1.0]) if self.flaw == "goes back" else ones_2
-        return Reading(
-            log_odds_N1.expand(-1, 2), torch.full_like(log_odds_N1, 1.0 if self.flaw == "halts twice" else 0.5).expand(-1, 2), levels_T, flops_T
-        )
+        halt_NT = torch.full_like(log_odds_N1, 1.0 if self.flaw == "halts twice" else 0.5).expand(-1, 2)
+        return Reading(log_odds_N1.expand(-1, 2), halt_NT, levels_T)
+
+    def flops(self, units: Mapping[str, Any]) -> list[Any]:
+        return [units["D"] * (1 if self.flaw == "counts multiply-adds" else 2)] * 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from reporters.layered import Layered
+from reporters.reporter import units
 
 LEVELS, WIDTH = 4, 64
 
@@ -22,7 +23,7 @@ def with_halting(probabilities: list[float]) -> Layered:
     stop = [math.log(p / (rest - p)) for p, rest in zip(probabilities[:-1], left, strict=False)]
     with torch.no_grad():
         head.weight_L2D.zero_()
-        head.bias.copy_(torch.tensor([[1.0 + i for i in range(len(probabilities))], [*stop, 0.0]]))
+        head.bias_2L.copy_(torch.tensor([[1.0 + i for i in range(len(probabilities))], [*stop, 0.0]]))
     return head
 
 
@@ -46,7 +47,7 @@ def test_it_stops_at_the_median_of_its_halting_distribution(probabilities, exit,
 def test_told_to_stop_at_once_it_reads_one_level_only(z_NLD):
     head, deeper_NLD = seeded(LEVELS, 0), z_NLD.clone()
     with torch.no_grad():
-        head.bias[1, 0] = 20.0
+        head.bias_2L[1, 0] = 20.0
     deeper_NLD[:, 1:] = 100.0
     reading = head(z_NLD)
     assert (reading.exit_N == 0).all() and (reading.levels_T[reading.exit_N] == 1).all()
@@ -56,7 +57,7 @@ def test_told_to_stop_at_once_it_reads_one_level_only(z_NLD):
 def test_told_never_to_stop_it_reads_to_the_last_level(z_NLD):
     head, deeper_NLD = seeded(LEVELS, 0), z_NLD.clone()
     with torch.no_grad():
-        head.bias[1] = -20.0
+        head.bias_2L[1] = -20.0
     deeper_NLD[:, -1] += 1.0
     reading = head(z_NLD)
     assert (reading.levels_T[reading.exit_N] == LEVELS).all()
@@ -70,6 +71,6 @@ def test_it_begins_with_an_even_chance_to_stop_at_each_level(levels):
     torch.testing.assert_close(halt_T, torch.full((levels,), 1 / levels), rtol=0.1, atol=0)
 
 
-def test_each_exit_costs_what_a_head_of_so_many_levels_costs_in_full(z_NLD):
-    flops_T = seeded(LEVELS, 0)(z_NLD).flops_T
-    assert flops_T.tolist() == [seeded(levels, 0)(z_NLD[:, :levels]).flops_T[-1].item() for levels in range(1, LEVELS + 1)]
+def test_each_exit_costs_what_a_head_of_so_many_levels_costs_in_full():
+    head = seeded(LEVELS, 0)
+    assert head.flops(units(head, LEVELS)) == [head.flops(units(head, levels))[-1] for levels in range(1, LEVELS + 1)]

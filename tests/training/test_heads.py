@@ -28,7 +28,7 @@ def linear(seed: int = 0) -> Heads:
 def layered(seed: int = 0) -> Heads:
     chance, grid = torch.Generator().manual_seed(seed), (1, len(SEEDS), len(STRENGTHS))
     weight = torch.randn(*grid, len(LEVELS), 2, WIDTH, generator=chance)
-    return heads(Layered(len(LEVELS), WIDTH), {"weight_L2D": weight, "bias": torch.randn(*grid, 2, len(LEVELS), generator=chance)})
+    return heads(Layered(len(LEVELS), WIDTH), {"weight_L2D": weight, "bias_2L": torch.randn(*grid, 2, len(LEVELS), generator=chance)})
 
 
 def activations(n: int = 50) -> Tensor:
@@ -54,7 +54,7 @@ def test_every_linear_head_says_what_its_row_of_the_table_would():
         weight_D, bias = population.weights["weight_1D"][place][0], population.weights["bias"][place]
         torch.testing.assert_close(said.log_odds_KN[k], (z_NLD[:, place[0]] - 1) / 2 @ weight_D + bias)
         assert (said.level_KN[k] == levels[0]).all()
-        assert (said.flops_KN[k] == 2 * WIDTH).all()
+        assert (said.exit_KN[k] == 0).all()
 
 
 def test_every_layered_head_says_what_its_row_of_the_table_would():
@@ -68,7 +68,7 @@ def test_every_layered_head_says_what_its_row_of_the_table_would():
         )
         torch.testing.assert_close(said.log_odds_KN[k], alone.log_odds_N)
         assert said.level_KN[k].tolist() == [levels[exit] for exit in alone.exit_N.tolist()]
-        assert said.flops_KN[k].tolist() == [(exit + 1) * 4 * WIDTH for exit in alone.exit_N.tolist()]
+        assert torch.equal(said.exit_KN[k], alone.exit_N)
     assert said.level_KN.unique().tolist() == list(LEVELS)
 
 

@@ -102,11 +102,11 @@ def test_a_closed_form_is_solved_for_once_whatever_the_prior_and_the_seed(fit):
 
 
 def test_at_strength_zero_speed_is_no_prior_bit_for_bit(fit):
-    assert same(tiny(fit, Layered, Speed(), strengths=(0.0,)), tiny(fit, Layered, NoPrior(), strengths=(0.0,)))
-    assert not same(tiny(fit, Layered, Speed(), strengths=(1.0,)), tiny(fit, Layered, NoPrior(), strengths=(1.0,)))
+    assert same(tiny(fit, Layered, Speed(2.0), strengths=(0.0,)), tiny(fit, Layered, NoPrior(), strengths=(0.0,)))
+    assert not same(tiny(fit, Layered, Speed(2.0), strengths=(1.0,)), tiny(fit, Layered, NoPrior(), strengths=(1.0,)))
 
 
-@pytest.mark.parametrize("prior", [CircuitSize(2.0), Simplicity(0.05)], ids=["circuit_size", "simplicity"])
+@pytest.mark.parametrize("prior", [CircuitSize(2.0, prune=False), Simplicity(0.05)], ids=["circuit_size", "simplicity"])
 def test_at_strength_zero_a_prior_with_noise_of_its_own_charges_nothing_and_still_leaves_its_mark(prior, fit):
     free, none = (tiny(fit, Linear, one, strengths=(0.0,)) for one in (prior, NoPrior()))
     assert not same(free, none)
@@ -114,7 +114,7 @@ def test_at_strength_zero_a_prior_with_noise_of_its_own_charges_nothing_and_stil
 
 
 def test_a_head_is_charged_for_the_level_it_reads_and_for_its_own_flops():
-    heads = Population([Linear(1, 8)], Speed(), TINY, TINY_HELD_OUT, torch.tensor([0.0, 1000.0, 5000.0]), 1000.0, (0,), (1.0,), schedule())
+    heads = Population([Linear(1, 8)], Speed(2.0), TINY, TINY_HELD_OUT, torch.tensor([0.0, 1000.0, 5000.0]), 1000.0, (0,), (1.0,), schedule())
     weights = {name: value.detach() for name, value in heads.weights.items()}
     _, charge_GSM = heads._held_out(weights, {}, weights)
     torch.testing.assert_close(charge_GSM.flatten(), math.log(2) * torch.tensor([0.016, 1.016, 5.016]))
@@ -198,7 +198,7 @@ def scripted(monkeypatch, fit):
 
         monkeypatch.setattr(Population, "_held_out", held_out)
         given = (of_level(TINY, 0), of_level(TINY_HELD_OUT, 0)) if make is Linear else (TINY, TINY_HELD_OUT)
-        return fit(make, Speed(), *given, strengths=strengths, **({"epochs": 20, "batch_size": 64, "ramp": 0.0} | changed)), after
+        return fit(make, Speed(2.0), *given, strengths=strengths, **({"epochs": 20, "batch_size": 64, "ramp": 0.0} | changed)), after
 
     return run
 
@@ -252,7 +252,7 @@ def test_the_best_weights_are_those_of_the_least_error_plus_full_charge(scripted
 
 @pytest.mark.parametrize("make", [Linear, Layered])
 def test_the_validation_error_is_that_of_the_finished_head_on_held_out_episodes(make, fit):
-    heads = tiny(fit, make, CircuitSize(2.0), seeds=(0, 1), strengths=(0.5, 2.0))
+    heads = tiny(fit, make, CircuitSize(2.0, prune=False), seeds=(0, 1), strengths=(0.5, 2.0))
     log_odds_KN = heads.read(TINY_HELD_OUT.z_NLD).log_odds_KN
     nll_K = torch.nn.functional.binary_cross_entropy_with_logits(log_odds_KN, TINY_HELD_OUT.human_N.expand_as(log_odds_KN), reduction="none").mean(
         dim=1
@@ -282,7 +282,7 @@ def planted_nan(make: type[Reporter], sick_seed: int) -> Any:
     return sick
 
 
-@pytest.mark.parametrize("prior", [NoPrior(), CircuitSize(2.0), Simplicity(0.05)], ids=["none", "circuit_size", "simplicity"])
+@pytest.mark.parametrize("prior", [NoPrior(), CircuitSize(2.0, prune=False), Simplicity(0.05)], ids=["none", "circuit_size", "simplicity"])
 @pytest.mark.parametrize("make", [Linear, Layered, partial(MLP, hidden=4)], ids=["linear", "layered", "mlp"])
 def test_a_head_that_is_not_a_number_leaves_the_others_as_they_are(make, prior, fit):
     well, sick = (tiny(fit, planted_nan(make, seed), prior, seeds=(0, 1, 2), strengths=(1.0, 2.0)) for seed in (-1, 1))
@@ -295,7 +295,7 @@ def test_a_head_that_is_not_a_number_leaves_the_others_as_they_are(make, prior, 
 def clipped(gradients: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
     """Returns the gradients of three heads as clipped; those of the weights and of the prior's own state count together."""
     examples = planted(10, inputs=1, width=2)
-    heads = Population([Linear(1, 2)], CircuitSize(2.0), examples, examples, torch.zeros(1), 1.0, (0,), (0.0, 1.0, 2.0), schedule(clip=clip))
+    heads = Population([Linear(1, 2)], CircuitSize(2.0, prune=False), examples, examples, torch.zeros(1), 1.0, (0,), (0.0, 1.0, 2.0), schedule(clip=clip))
     named = {"weight": heads.weights["weight_1D"], "bias": heads.weights["bias"], "state": heads.state["weight_1D"]}
     for name, parameter in named.items():
         parameter.grad = gradients[name].clone().view_as(parameter)
@@ -345,7 +345,7 @@ def killing(patch: pytest.MonkeyPatch, epoch: int) -> None:
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2, 3, 5, 8])
-@pytest.mark.parametrize(("make", "prior", "order"), [(Linear, CircuitSize(2.0), "shared"), (Layered, prior_of("simplicity_and_speed"), "own")])
+@pytest.mark.parametrize(("make", "prior", "order"), [(Linear, CircuitSize(2.0, prune=False), "shared"), (Layered, prior_of("simplicity_and_speed"), "own")])
 def test_killed_and_started_again_it_gives_the_same_heads_bit_for_bit(make, prior, order, epoch, tmp_path, monkeypatch):
     saving = Fitting(accelerator="cpu", save_every=0, bar=False)
     steps = []
@@ -399,7 +399,7 @@ def test_labels_that_say_nothing_teach_nothing(fit):
 def test_speed_reads_deep_where_that_pays_and_not_where_it_costs_more_than_an_answer_is_worth(fit):
     # The concept is two steps deep: at strength 1 that is 2 ln 2 nats, and no answer is worth more than ln 2; at 1/64 it is 0.02.
     examples, held_out, fresh = given("layered", at=2)
-    heads = fit(Layered, Speed(), examples, held_out, seeds=range(4), strengths=(1 / 64, 1.0), batch_size=256)
+    heads = fit(Layered, Speed(2.0), examples, held_out, seeds=range(4), strengths=(1 / 64, 1.0), batch_size=256)
     right_SM, level_SM = accuracy(heads, fresh).view(4, 2), heads.read(fresh.z_NLD).level_KN.double().mean(dim=1).view(4, 2)
     assert (right_SM[:, 0] > 0.96).all() and (level_SM[:, 0] > 1.9).all()
     assert (right_SM[:, 1] < 0.55).all() and (level_SM[:, 1] < 0.1).all()

@@ -52,7 +52,7 @@ def explained(
     live_K = (next(iter(weights.values())) != 0).flatten(3).sum(dim=3).flatten()
     z_NLD = toy.read(inputs(), torch.ones(COMPONENTS))
     reporter = reporter or Linear(1, COMPONENTS)
-    return explanation(reporter, weights, toy, inputs(), z_NLD, live_K, torch.full((len(live_K),), bits), n, episodes)
+    return explanation(reporter, weights, weights, toy, inputs(), z_NLD, live_K, torch.full((len(live_K),), bits), n, episodes)
 
 
 def named(k: int, of: int = 2 * COMPONENTS) -> float:
@@ -140,9 +140,8 @@ def test_only_so_many_episodes_are_looked_at():
     weights, toy = linear([5.0, 5.0, 0, 0, 0, 0]), Toy()
     kept = []
     for episodes in (EPISODES, EPISODES - 1):
-        found = explanation(
-            Linear(1, 6), weights, toy, given, toy.read(given, torch.ones(6)), torch.tensor([2]), torch.zeros(1), TRAINED_ON, episodes
-        )
+        z_NLD = toy.read(given, torch.ones(6))
+        found = explanation(Linear(1, 6), weights, weights, toy, given, z_NLD, torch.tensor([2]), torch.zeros(1), TRAINED_ON, episodes)
         kept.append(found.components_K.item())
     assert kept == [2, 1]
 
