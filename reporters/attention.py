@@ -14,8 +14,8 @@ class Attention(Reporter):
     """A recurrent attention head: its state asks, the levels answer, a gate decides how much of its state the answer replaces.
 
     The same weights at every step and a bias of its own for each, as in the Universal Transformer (Dehghani et al. 2019); halting as in PonderNet
-    (Banino, Balaguer and Blundell 2021), the last step always stops. It begins with the same chance of stopping at every step, and what halts is divided
-    by √H, so that the first steps of training are gentle. Every step has read all the levels given.
+    (Banino, Balaguer and Blundell 2021), the last step always stops. It begins with the same chance of stopping at every step, and what halts is
+    divided by √H, so that the first steps of training are gentle. Every step has read all the levels given.
     N: episodes, L: levels, D: width, A: units of a query and of a key, H: units of the state,
     T: steps (and exits).
 

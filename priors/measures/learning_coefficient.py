@@ -40,7 +40,7 @@ def learning_coefficient(
 
     Lau et al. (2023), "Quantifying degeneracy in singular models via the learning coefficient"; Watanabe (2013), "A widely applicable Bayesian
     information criterion". The expectation is over exp(−n·beta·L(w) − ½ pull |w − w*|²), sampled by Langevin dynamics (Welling and Teh 2011) on all
-    episodes, the first third of the steps left out. Weights must be at a minimum of L, as those of a head trained without a prior, and z standardised.
+    episodes, the first third of the steps left out. z is standardised, and weights must be at a minimum of L, as those of a head without a prior are.
 
     Args:
         human_N: the human's answers, 0 or 1, float.
@@ -65,8 +65,8 @@ def learning_coefficient(
 def summed_up(trace_KCU: Tensor) -> LearningCoefficient:
     """Returns the mean of each head's traces after their first third, and whether they have settled there.
 
-    Settled: the second and the last third differ by little or by no more than chance would let them, and the split R-hat (Gelman et al. 2013), of which
-    each chain's two thirds are the halves, is near 1. A trace that climbs alike in all chains fails the first, chains that part the second.
+    Settled: the second and the last third differ by little or by no more than chance would let them, and the split R-hat (Gelman et al. 2013), whose
+    halves are each chain's two thirds, is near 1. Traces that climb alike fail the first, chains that part fail the second.
     """
     third = trace_KCU.shape[2] // 3
     middle_KCU, last_KCU = trace_KCU[..., -2 * third : -third], trace_KCU[..., -third:]

@@ -22,8 +22,8 @@ BY_HAND = {
     "mlp": (1, 5, {"hidden": 4}, [48]),
     # two rows of 5 at each level
     "layered": (3, 5, {}, [20, 40, 60]),
-    # projected once, to a key and twice to a state: 2 · 3 · 5 · (4 + 4 + 4) = 360; at each step a query 32, q · k 24, what is found 48, the state's two 64,
-    # and what is said 16: 184
+    # projected once, to a key and twice to a state: 2 · 3 · 5 · (4 + 4 + 4) = 360
+    # at each step a query 32, q · k 24, what is found 48, the state's two 64, what is said 16: 184
     "attention": (3, 5, {"hidden": 4, "steps": 2}, [544, 728]),
 }
 """Levels, width, what else a reporter is given, and its FLOPs an episode until each exit."""
@@ -74,7 +74,7 @@ class Smaller(nn.Module):
 
     def _sliced(self, name: str, value: Tensor) -> Tensor:
         for i, letter in enumerate(axes(name)):
-            value = value.index_select(i, torch.tensor(self.live[letter])) if letter in self.live else value  # noqa: PLW2901
+            value = value.index_select(i, torch.tensor(self.live[letter])) if letter in self.live else value
         return value
 
     def forward(self, z_NLD: Tensor) -> object:
@@ -133,7 +133,7 @@ def layer_of_a_transformer():
 
 
 def test_a_transformer_layer_is_counted_in_full(layer_of_a_transformer):
-    # 40 tokens: queries, keys, values and output 2 · 40 · 16 · 64, feed-forward 2 · 2 · 40 · 16 · 224; q · k and attention · v 2 · 2 · 4 · 10 · 10 · 16
+    # queries, keys, values and output 2 · 40 · 16 · 64; feed-forward 2 · 2 · 40 · 16 · 224; q · k and attention · v 2 · 2 · 4 · 10 · 10 · 16
     assert 81_920 + 573_440 + 25_600 == 680_960
     assert counted(*layer_of_a_transformer) == 680_960
 
