@@ -116,11 +116,10 @@ EVEN_STEPS = {"ramp": 0.7, "bonus_from": 0.5, "bonus_to": 0.8}
 @pytest.mark.slow
 def test_under_a_speed_prior_it_takes_as_many_steps_as_there_are_hops(fitting, tmp_path):
     heads = trained(fitting, tmp_path, seeds=(0, 1, 2), strengths=(1 / 8,), epochs=60, **EVEN_STEPS)
-    best_2 = heads.validation_nll_K.argsort()[:2]  # a restart that has not found the third hop before the price comes never does
     right_K4, steps_K4 = by_hops(heads)
-    print(heads.validation_nll_K, right_K4, steps_K4)
-    assert right_K4[best_2].min() > 0.99
-    torch.testing.assert_close(steps_K4[best_2], torch.tensor([1.0, 2.0, 3.0, 4.0]).double().expand(2, -1), rtol=0, atol=0.15)
+    assert (right_K4.min(dim=1).values > 0.99).sum() >= 2  # a restart that has not found the second hop when the price comes never does
+    best = heads.validation_nll_K.argmin()  # another may be right by a way of its own: on so small a ring the fourth node is also the only one left
+    assert steps_K4[best].tolist() == pytest.approx([1, 2, 3, 4], abs=0.15)
 
 
 @pytest.mark.slow
