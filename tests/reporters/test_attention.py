@@ -22,8 +22,8 @@ NODES, HOPS, HIDDEN = 6, 4, 32
 def chase(n: int, seed: int) -> tuple[Examples, Tensor]:
     """Returns episodes of pointer chasing, and how many hops k each is about; the answer is the bit of the node k hops from the start.
 
-    The nodes stand on a ring, so that every hop leads to a node not seen before; a ring of 6 is no shorter backwards. A level is a node, in an order of
-    its own in each episode, and says: which node it is, which it points to and that one's bit, whether it is the start, and k.
+    The nodes stand on a ring, so that every hop leads to a node not seen before. A level is a node, in an order of its own in each episode, and says:
+    which node it is, which it points to and that one's bit, whether it is the start, and k.
     """
     chance = torch.Generator().manual_seed(seed)
     ring_NL, order_NL = (torch.rand(n, NODES, generator=chance).argsort(dim=1) for _ in range(2))
