@@ -1,0 +1,71 @@
+"""A head that looks at the levels again and again, each time where the last look sends it, and learns when it has seen enough."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from reporters.reporter import Reading, Reporter
+
+
+class Attention(Reporter):
+    """A recurrent attention head: its state asks, the levels answer, a gate decides how much of its state the answer replaces.
+
+    The same weights at every step and a bias of its own for each, as in the Universal Transformer (Dehghani et al. 2019); halting as in PonderNet
+    (Banino, Balaguer and Blundell 2021), the last step always stops. It begins with the same chance of stopping at every step, and what halts is
+    divided by √H, so that the first steps of training are gentle. Every step has read all the levels given.
+    N: episodes, L: levels, D: width, A: units of a query and of a key, H: units of the state,
+    T: steps (and exits).
+
+    Args:
+        hidden: units of the state, and of a query.
+        steps: most steps it takes.
+    """
+
+    reads: ClassVar[Literal["one_level", "all_levels"]] = "all_levels"
+
+    def __init__(self, n_levels: int, width: int, hidden: int, steps: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.key_AD = nn.Parameter(torch.randn(hidden, width) * width**-0.5)
+        self.query_AH = nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5)
+        self.new_HD, self.gate_HD = (nn.Parameter(torch.randn(hidden, width) * width**-0.5) for _ in range(2))
+        self.new_HH, self.gate_HH = (nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5) for _ in range(2))
+        self.says_2H = nn.Parameter(torch.randn(2, hidden) * hidden**-0.5)
+        self.start_bias_H = nn.Parameter(torch.randn(hidden))
+        self.new_bias_TH, self.gate_bias_TH = (nn.Parameter(torch.zeros(steps, hidden)) for _ in range(2))
+        even_T = torch.tensor([-math.log(max(steps - step - 1, 1)) for step in range(steps)])
+        self.says_bias_2T = nn.Parameter(torch.stack([torch.zeros(steps), even_T]))
+
+    def forward(self, z_NLD: Tensor) -> Reading:
+        n, n_levels = z_NLD.shape[:2]
+        z_DM = z_NLD.flatten(0, 1).T
+        key_NLA = (self.key_AD @ z_DM).T.unflatten(0, (n, n_levels)) * self.hidden**-0.5
+        new_NHL, gate_NHL = ((weight_HD @ z_DM).unflatten(1, (n, n_levels)).transpose(0, 1) for weight_HD in (self.new_HD, self.gate_HD))
+        state_HN, said = self.start_bias_H[:, None].expand(-1, n), []
+        for new_bias_H, gate_bias_H in zip(self.new_bias_TH, self.gate_bias_TH, strict=True):
+            query_NA1 = (self.query_AH @ state_HN).T.unsqueeze(2)
+            look_NL1 = (key_NLA @ query_NA1).softmax(dim=1)
+            new_HN = torch.tanh((new_NHL @ look_NL1).squeeze(2).T + self.new_HH @ state_HN + new_bias_H[:, None])
+            gate_HN = torch.sigmoid((gate_NHL @ look_NL1).squeeze(2).T + self.gate_HH @ state_HN + gate_bias_H[:, None])
+            state_HN = state_HN + gate_HN * (new_HN - state_HN)
+            said.append(self.says_2H @ state_HN)
+        log_odds_TN, stop_TN = torch.stack(said, dim=1)
+        halt_NT = halting(stop_TN.T * self.hidden**-0.5 + self.says_bias_2T[1])
+        return Reading(log_odds_TN.T + self.says_bias_2T[0], halt_NT, z_NLD.new_full((len(said),), n_levels))
+
+    def flops(self, units: Mapping[str, Any]) -> list[Any]:
+        n_levels, width, a, h = (units[letter] for letter in "LDAH")
+        once = 2 * n_levels * width * (a + 2 * h)
+        step = 2 * a * h + 2 * n_levels * (a + 2 * h) + 4 * h * h + 4 * h
+        return [once + step * t for t in range(1, len(self.new_bias_TH) + 1)]
+
+
+def halting(stop_NT: Tensor) -> Tensor:
+    """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last exit always stops."""
+    log_go_on_NT = nn.functional.logsigmoid(-stop_NT[:, :-1]).cumsum(dim=1)
+    none_N1 = torch.zeros_like(stop_NT[:, :1])
+    log_stop_NT = torch.cat([nn.functional.logsigmoid(stop_NT[:, :-1]), none_N1], dim=1)
+    return (torch.cat([none_N1, log_go_on_NT], dim=1) + log_stop_NT).exp()
