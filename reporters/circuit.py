@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from reporters.drawing import draw
 from reporters.wiring import Literal, Wiring, reads, words
 
 
@@ -34,12 +35,6 @@ class Gate(NamedTuple):
     a: int
     """The place of an operand: inputs come first, then gates in their order."""
     b: int
-
-
-class Bits(Protocol):
-    """A boolean array, NumPy's or torch's, of shape (N, B) or (N,)."""
-
-    def __getitem__(self, index: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -198,6 +193,10 @@ class Circuit:
         gates = [place for place in self.live if place >= first]
         named = {place: str(self.inputs[place]) for place in self.live if place < first}
         return named | {p: f"t{i}" for i, p in enumerate(thresholds, 1)} | {p: f"g{i}" for i, p in enumerate(gates, 1)}
+
+    def draw(self, path: Path) -> None:
+        """Draws it simplified, as a layered graph."""
+        draw(self.simplified(), path)
 
     def __str__(self) -> str:
         names, first = self.names(), len(self.inputs)
