@@ -23,7 +23,16 @@ SYMBOLS = {
     14: ("OR", "", ""),
 }
 """Of every gate: its word, and which of its operands is taken as its opposite."""
-COLOURS = {"input": "#F0F0F0", "AND": "#CFE5F3", "NAND": "#CFE5F3", "OR": "#FBE3CC", "NOR": "#FBE3CC", "XOR": "#D5EFE3", "XNOR": "#D5EFE3", "says": "#FFFFFF"}
+COLOURS = {
+    "input": "#F0F0F0",
+    "AND": "#CFE5F3",
+    "NAND": "#CFE5F3",
+    "OR": "#FBE3CC",
+    "NOR": "#FBE3CC",
+    "XOR": "#D5EFE3",
+    "XNOR": "#D5EFE3",
+    "says": "#FFFFFF",
+}
 LINE = "#555555"
 ACROSS, DOWN = 2.0, 0.75
 """Inches between two columns, and between two boxes of one."""
@@ -115,7 +124,11 @@ def _label(circuit: Circuit, place: int, name: str) -> str:
 def _box(axes: Any, x: float, y: float, text: str, colour: str) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    axes.add_patch(FancyBboxPatch((x - HALF, y - 0.28), 2 * HALF, 0.56, boxstyle="round,pad=0,rounding_size=0.08", facecolor=colour, edgecolor=LINE, linewidth=1, zorder=2))
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - HALF, y - 0.28), 2 * HALF, 0.56, boxstyle="round,pad=0,rounding_size=0.08", facecolor=colour, edgecolor=LINE, linewidth=1, zorder=2
+        )
+    )
     axes.text(x, y, text, ha="center", va="center", fontsize=10, zorder=3)
 
 

@@ -49,7 +49,17 @@ class Logic(Reporter):
     reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
 
     def __init__(
-        self, n_levels: int, width: int, thresholds: int, layers: int, nodes: int, pace: float, spread: float, wire: float, steepness: float, says: float
+        self,
+        n_levels: int,
+        width: int,
+        thresholds: int,
+        layers: int,
+        nodes: int,
+        pace: float,
+        spread: float,
+        wire: float,
+        steepness: float,
+        says: float,
     ) -> None:
         super().__init__()
         for key, value in {"thresholds": thresholds, "layers": layers, "nodes": nodes}.items():

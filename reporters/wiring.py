@@ -96,7 +96,9 @@ class Wiring:
         return [*below, tuple(places)]
 
     def _is_of(self, literal: Literal, pair: tuple[int, ...]) -> bool:
-        return literal.place is None or literal.place in pair or (literal.place >= self.inputs and self.gates[literal.place - self.inputs][1:] == pair)
+        return (
+            literal.place is None or literal.place in pair or (literal.place >= self.inputs and self.gates[literal.place - self.inputs][1:] == pair)
+        )
 
     def _said(self, literal: Literal, pair: tuple[int, ...], row: tuple[bool, bool]) -> bool:
         """Returns what a literal is where the places of the pair are as in the row."""
