@@ -5,8 +5,10 @@ N: episodes, B: bits of a row's number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +31,9 @@ Bools = NDArray[np.bool_]
 class Lookup:
     """Builds circuits for random tables and for a rule, and trains heads of gates on small ones.
 
-    A table of n rows takes some n / log2 n gates however it is built (Shannon 1949), and n / log2 n are enough (Lupanov 1958); its depth need not
-    grow faster than log2 n. The rule x & 1 takes none of either. So a prior on gates tells a rule from a memorised table, and one on depth hardly does.
+    Almost every table of n rows takes some n / log2 n gates however it is built (Shannon 1949), and about as many are enough (Lupanov 1958); its
+    depth need not grow faster than log2 n. The rule x & 1 takes none of either. So a prior on gates tells a rule from a memorised table, and one on
+    depth hardly does.
 
     Args:
         rows: sizes of tables, powers of two, 4 or more.
@@ -183,7 +186,7 @@ def summary(found: pd.DataFrame) -> str:
         lines.append(f"| {n} | {cells[0]} | {cells[1]} | {rules.loc[n, 'gates']} | {rules.loc[n, 'depth']} | {float(str(n)) / log:.0f} | {log:.0f} |")
     lines += ["", f"What training finds at {learned['rows'].max()} rows, by heads:", ""]
     lines += [
-        "| function | prior | strength | exact heads | accuracy, mean (best) | gates | depth | fewest gates of an exact head |",
+        "| function | prior | strength | exact heads | accuracy, mean (best) | gates | depth | fewest gates if exact |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for (function, prior, strength), heads in learned.groupby(["function", "prior", "strength"], sort=False):
@@ -200,7 +203,7 @@ def _plot(built: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
-    guides = {"gates": ("n / log2 n", lambda n: n / np.log2(n)), "depth": ("log2 n", np.log2)}
+    guides: dict[str, tuple[str, Callable[..., Any]]] = {"gates": ("n / log2 n", lambda n: n / np.log2(n)), "depth": ("log2 n", np.log2)}
     rows = np.geomspace(built["rows"].min(), built["rows"].max(), 50)
     for axis, (key, (name, guide)) in zip(figure.subplots(1, 2), guides.items(), strict=True):
         table, rule = (built[built["function"] == function].groupby("rows")[key].agg(["mean", "min", "max"]) for function in (TABLE, RULE))
@@ -215,6 +218,6 @@ def _plot(built: pd.DataFrame, path: Path) -> None:
         if key == "gates":
             axis.set_yscale("symlog", linthresh=1)
             axis.set_yticks([0, 1, 10, 100, 1000], ["0", "1", "10", "100", "1000"])
-        axis.set_ylim(bottom=-0.15 if key == "gates" else -0.6)
+        axis.set_ylim(*((-0.15, 2 * table["max"].max()) if key == "gates" else (-0.6, None)))
         axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.95))
     figure.savefig(path, dpi=130, metadata={"Software": None})

@@ -15,8 +15,8 @@ class Gates(Prior):
     """2 ln P + ln 10 nats a gate: to name its two operands among P places, and which of the 10 functions that need both it is.
 
     A threshold costs ln D + ½ ln N nats: to name one of D activations, and to state the value as precisely as N episodes can tell. Wires, NOT and
-    constants are free. Charged is the expected number of live gates and thresholds, which for a finished head is the number itself; parts that could be
-    shared are counted each time. An arbitrary table of n rows takes some n / log2 n gates (Shannon 1949; Lupanov 1958), a rule may take few.
+    constants are free. Charged is the expected number of live gates and thresholds, which for a finished head is the number itself; parts that could
+    be shared are counted each time. Almost every table of n rows takes some n / log2 n gates (Shannon 1949; Lupanov 1958), a rule may take few.
     """
 
     def charge(self, training: Training) -> Tensor:

@@ -60,13 +60,11 @@ def draw(circuit: Circuit, path: Path) -> None:
     axes.set(xlim=(-0.6, depth + 1.6), ylim=(-tallest - 0.8, tallest + 0.8))
     axes.axis("off")
     for (source, x), (_, beyond) in steps:
-        boxed = x == circuit.depths[source]
-        _line(axes, (x + HALF if boxed else x, heights[source, x]), (beyond, heights[source, beyond]))
+        _line(axes, (_leaves(circuit, source, x), heights[source, x]), (beyond, heights[source, beyond]))
     for (start, end), negated in last.items():
         rivals = [heights[other] for other, to in last if to == end]
         side = SIDE if heights[start] == max(rivals) else -SIDE
-        x = start[1] + HALF * (start[1] == circuit.depths[start[0]])
-        _line(axes, (x, heights[start]), (end[1] - HALF, heights[end] + side), negated)
+        _line(axes, (_leaves(circuit, *start), heights[start]), (end[1] - HALF, heights[end] + side), negated)
     names = circuit.names()
     for place in circuit.live:
         x = circuit.depths[place]
@@ -78,6 +76,11 @@ def draw(circuit: Circuit, path: Path) -> None:
         _line(axes, (depth + HALF, 0), (depth + 1 - HALF, 0), circuit.negated)
     _box(axes, depth + 1, 0, said, COLOURS["says"])
     figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+def _leaves(circuit: Circuit, place: int, x: int) -> float:
+    """Returns where a line from a place goes on from a column: at the box's edge if the box stands there."""
+    return x + HALF if x == circuit.depths[place] else x
 
 
 def _edges_into(circuit: Circuit, place: int) -> list[tuple[int, int, bool]]:
@@ -124,11 +127,8 @@ def _label(circuit: Circuit, place: int, name: str) -> str:
 def _box(axes: Any, x: float, y: float, text: str, colour: str) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - HALF, y - 0.28), 2 * HALF, 0.56, boxstyle="round,pad=0,rounding_size=0.08", facecolor=colour, edgecolor=LINE, linewidth=1, zorder=2
-        )
-    )
+    shape = "round,pad=0,rounding_size=0.08"
+    axes.add_patch(FancyBboxPatch((x - HALF, y - 0.28), 2 * HALF, 0.56, boxstyle=shape, facecolor=colour, edgecolor=LINE, zorder=2))
     axes.text(x, y, text, ha="center", va="center", fontsize=10, zorder=3)
 
 

@@ -31,9 +31,9 @@ class Logic(Reporter):
     After Petersen et al. (2022), "Deep differentiable logic gate networks": each gate has a softmax over the 16 functions of two bits, read as the
     polynomials that agree with them on bits. Here it also chooses its operands among all thresholds and all gates of earlier layers, so the head is
     one circuit with one output and not a count of many. A threshold reads one activation, the likeliest of its choice; gradients of that choice go
-    through its softmax, those of the step through a sigmoid (straight through: Bengio, Léonard and Courville 2013). A mixture of activations would be a
-    linear head, and a soft step would carry more than a bit: both would be lost when the choices are made.
-    Every choice begins with random preferences, and each gate prefers to pass its first operand on.
+    through its softmax, those of the step through a sigmoid (straight through: Bengio, Léonard and Courville 2013). A mixture of activations would
+    be a linear head, and a soft step would carry more than a bit: both would be lost when the choices are made. Every choice begins with random
+    preferences, and each gate prefers to pass its first operand on.
 
     Args:
         thresholds: B.
@@ -65,9 +65,9 @@ class Logic(Reporter):
         for key, value in {"thresholds": thresholds, "layers": layers, "nodes": nodes}.items():
             if value < 1:
                 raise Refusal(f"reporter.{key}: {value} is too small. Use 1 or more.")
-        for key, value in {"pace": pace, "steepness": steepness}.items():
-            if value <= 0:
-                raise Refusal(f"reporter.{key}: {value} is too small. Use a number above 0.")
+        for key, size in {"pace": pace, "steepness": steepness}.items():
+            if size <= 0:
+                raise Refusal(f"reporter.{key}: {size} is too small. Use a number above 0.")
         gates = layers * nodes
         self.layers, self.nodes, self.pace, self.steepness = layers, nodes, pace, steepness
         self.input_choice_BD = nn.Parameter(torch.randn(thresholds, n_levels * width) * spread / pace)
@@ -131,7 +131,10 @@ class Logic(Reporter):
         return self._chance(weights["output_choice_P"]) @ depth_P
 
     def _live(self, weights: Weights) -> Tensor:
-        """Returns with what probability the output depends on each place by the wiring: live(p) = 1 - Π over its users u of 1 - live(u) P(u reads p)."""
+        """Returns with what probability the output depends on each place by the wiring.
+
+        live(p) = 1 - Π over its users u of 1 - live(u) P(u reads p); the output itself is one of the users.
+        """
         dead_P = 1 - self._chance(weights["output_choice_P"])
         a_G, b_G, both_G = (chance_G[:, None] for chance_G in self._operands_read(weights))
         for layer in reversed(range(self.layers)):

@@ -96,9 +96,9 @@ class Wiring:
         return [*below, tuple(places)]
 
     def _is_of(self, literal: Literal, pair: tuple[int, ...]) -> bool:
-        return (
-            literal.place is None or literal.place in pair or (literal.place >= self.inputs and self.gates[literal.place - self.inputs][1:] == pair)
-        )
+        if literal.place is None or literal.place in pair:
+            return True
+        return literal.place >= self.inputs and self.gates[literal.place - self.inputs][1:] == pair
 
     def _said(self, literal: Literal, pair: tuple[int, ...], row: tuple[bool, bool]) -> bool:
         """Returns what a literal is where the places of the pair are as in the row."""
@@ -115,7 +115,7 @@ class Wiring:
         used = [place for place, read in zip(pair, reads(function), strict=False) if read]
         if len(used) < 2:
             return Literal(used[0] if used else None, negated)
-        key = (function, *pair)
+        key = (function, used[0], used[1])
         if key not in self._found:
             self._found[key] = self.inputs + len(self.gates)
             self.gates.append(key)

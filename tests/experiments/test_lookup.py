@@ -9,12 +9,12 @@ from experiments.lookup import RULE, TABLE, Lookup
 from refusal import Refusal
 from tests.conftest import CONFIGS, node
 
-SMALL = {"rows": [4, 16, 64], "tables": 2, "trained_tables": 1, "seeds": 2, "episodes": 512}
+SMALL = {"rows": [4, 16, 64], "tables": 2, "trained_tables": 1, "seeds": 2, "episodes": 512, "strengths": [1.0]}
 
 
 def job(**changed: object) -> Lookup:
     values = OmegaConf.to_container(OmegaConf.load(CONFIGS / "experiment/lookup.yaml"), resolve=False)["job"]
-    parts = {"schedule": node("training/default.yaml", batch_size=64), "fitting": node("trainer/default.yaml", accelerator="cpu", bar=False)}
+    parts = {"schedule": node("training/default.yaml", batch_size=128), "fitting": node("trainer/default.yaml", accelerator="cpu", bar=False)}
     return build(values | parts | SMALL | changed, "job")
 
 
