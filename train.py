@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,8 @@ class Material:
     examples: Examples
     held_out: Examples
     flops: tuple[float, ...]
+    seconds: tuple[float, ...]
+    """What the predictor takes for 1,000 episodes to reach each of its levels, by the clock."""
     bench: Bench
     z_bench: tuple[Tensor, ...]
     knowledge: Knowledge
@@ -108,6 +111,9 @@ def run(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
     from report import folder as runs
 
+    if "job" in config:
+        do(config, folder)
+        return
     if runs.is_finished(folder, config):
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
@@ -118,6 +124,19 @@ def run(config: dict[str, Any], folder: Path) -> None:
     heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT)
     with status("Billing and judging"):
         runs.finish(folder, config, *judged(config, heads, material))
+
+
+def do(config: dict[str, Any], folder: Path) -> None:
+    """Runs an experiment that is no run of heads: whatever its `job` is; leaves its results in the folder."""
+    from report import folder as runs
+
+    if runs.is_done(folder, config):
+        print(f"{folder} is finished: nothing to do.", file=sys.stderr)
+        return
+    job = build(config["job"], "job")
+    runs.begin(folder, config)
+    with status("Working"):
+        job(folder)
 
 
 def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting: Fitting, checkpoint: Path) -> Heads:
@@ -200,6 +219,7 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
         "surface_auroc": material.surface,
         "judge_on_planted_heads": confusion(judge, material.bench, len(judgement.verdicts)),
         "bill": {name: item.how for name, item in bill.items()},
+        "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},
     }
     return heads, rows(config, heads, bill, judgement, about), about
 
@@ -220,6 +240,7 @@ def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> 
         material.examples.human_N,
         {kind: Stopped(one.level_KN, one.exit_KN) for kind, one in zip(("train", "easy", "disputed"), said, strict=True)},
         material.flops,
+        material.seconds,
         explained,
     )
 
@@ -279,11 +300,25 @@ def prepare(values: str) -> Material:
         examples(train),
         examples(validation),
         tuple(predictor.flops(train).tolist()),
+        clocked(predictor, train),
         Bench(Cases.of(test), Cases.of(judging), *(pairs or (None, None))),
         tuple(read(episodes) for episodes in (test, judging, *twins)),
         examined(predictor, Probed(probe, probe_is_disputed_N, read(probe), levels), world.reads, cache),
         bag_of_words(train, judging, world.surface) if world.surface else None,
     )
+
+
+def clocked(predictor: Predictor, episodes: Dataset) -> tuple[float, ...]:
+    """Returns the seconds that a predictor takes for 1,000 episodes to reach each level, from as many as take it about a third of a second in all."""
+
+    def seconds(n: int, level: int) -> float:
+        begun = time.perf_counter()
+        predictor.read(episodes.select(range(n)), [level])
+        return time.perf_counter() - begun
+
+    few = min(16, len(episodes))
+    n = int(min(len(episodes), 1000, max(few, few * 0.3 / predictor.n_levels / seconds(few, predictor.n_levels - 1))))
+    return tuple(seconds(n, level) * 1000 / n for level in range(predictor.n_levels))
 
 
 def _answers(log_odds: list[Tensor], bench: Bench) -> Answers:
@@ -342,9 +377,9 @@ def main(config: DictConfig) -> None:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     if alone:
-        from report.summary import show
+        from report.summary import show, show_job
 
-        show([folder])
+        show_job(folder) if "job" in config else show([folder])
         print(folder)
 
 

@@ -5,6 +5,7 @@ K = G · S · M heads; N: episodes, L: levels, D: width, R: levels a head is giv
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,15 +15,21 @@ from torch import Tensor
 
 from priors.measures.edges import count, live_edges, live_units
 from priors.measures.explanation import explanation
+from priors.measures.learning_coefficient import learning_coefficient
 from priors.measures.prequential import SCHEDULE, prequential_bits
 from priors.measures.two_part import two_part
 from priors.measures.variational import variational_bits
 from priors.prior import Ablation
 from refusal import Refusal
+from reporters.logic import Logic
 from reporters.reporter import Reporter, is_weight, units
-from reporters.stack import Weights, grouped, over_heads
+from reporters.stack import Weights, grouped, over_heads, stacked
 
 
+CLOCKED = 1000
+"""Episodes at most on which heads are timed."""
+LANGEVIN = {"step": 2e-3, "steps": 450, "chains": 4, "pull": 1.0, "seed": 0}
+"""How the learning coefficient is sampled."""
 EXPLAINED = 128
 """Episodes on which explanations are looked for."""
 
@@ -33,6 +40,8 @@ class Item(NamedTuple):
     value_K: Tensor
     how: str
     """Its unit, and how it was measured."""
+    repeats: bool = True
+    """Whether the same heads give the same number again; a clock does not."""
 
 
 Bill = Mapping[str, Item]
@@ -79,6 +88,7 @@ class Meter:
         human_N: Tensor,
         stopped: Mapping[str, Stopped],
         flops_by_level: Sequence[float],
+        seconds_by_level: Sequence[float] | None = None,
         explained: Explained | None = None,
     ) -> Bill:
         """Returns the bill of a stack of finished heads.
@@ -89,6 +99,8 @@ class Meter:
             human_N: the human's answers on them, 0 or 1, float.
             stopped: where the heads stopped, on "train" episodes and on any others.
             flops_by_level: the predictor's FLOPs an episode to reach each of its levels.
+            seconds_by_level: its seconds for 1,000 episodes, by the clock.
+            explained: what an explanation is looked for with.
 
         Raises:
             Refusal: heads that are not finished; too few episodes for the prequential code.
@@ -113,6 +125,15 @@ class Meter:
             suffix = "" if kind == "train" else f"_{kind}"
             bill[f"level_read{suffix}"] = Item(where.level_KN.double().mean(dim=1), f"levels; mean deepest of the predictor's read, {kind} episodes")
             bill[f"steps{suffix}"] = Item(where.exit_KN.double().mean(dim=1) + 1, f"steps; mean exit where the head stops, {kind} episodes")
+        bill |= _circuits(reporter, weights)
+        if seconds_by_level is not None:
+            with torch.no_grad():
+                begun = time.perf_counter()
+                stacked(reporter, weights, z_GNRD[:, :CLOCKED])
+                own = (time.perf_counter() - begun) / len(edges_K) * 1000 / min(CLOCKED, len(z_NLD))
+            seconds_K = torch.tensor(seconds_by_level, dtype=torch.float64)[train.level_KN].mean(dim=1) + own
+            how = f"seconds for 1,000 episodes; by the clock of this machine, predictor to the level read, and a head's share in {len(edges_K)}"
+            bill["seconds"] = Item(seconds_K, how, repeats=False)
         if self.prequential:
             how = f"bits; prequential code of the training labels, {SCHEDULE}, mixed with a uniform code, by learners with the head's live edges"
             bill["prequential_bits"] = Item(prequential_bits(reporter, live, z_NLD, human_N).flatten(), how)
@@ -126,7 +147,27 @@ class Meter:
             how = f"bits; the shortest circuit found through predictor and head, mean ablation, {EXPLAINED} training episodes, an upper bound"
             bill["explanation_bits"] = Item(found.bits_K, how)
             bill["explanation_components"] = Item(found.components_K, "components of the predictor (attention heads, MLPs) in that circuit")
+        if self.learning_coefficient:
+            found = learning_coefficient(reporter, weights, z_NLD, human_N, **LANGEVIN)
+            how = "half the effective parameters; Langevin dynamics about the finished head on the training episodes, a diagnostic"
+            bill["learning_coefficient"] = Item(found.value_K, f"{how}; believe it only where it has settled")
+            bill["learning_coefficient_settled"] = Item(found.settled_K.double(), "1 or 0; drift and split R-hat of the chains' traces")
         return bill
+
+
+def _circuits(reporter: Reporter, weights: Weights) -> Bill:
+    """Returns what the circuits of heads of logic gates count, once they are simplified."""
+    if not isinstance(reporter, Logic):
+        return {}
+    flat = {name: value.flatten(0, 2) for name, value in weights.items()}
+    circuits = [reporter.circuit({name: value[k] for name, value in flat.items()}).simplified() for k in range(len(next(iter(flat.values()))))]
+    counts = torch.tensor([[circuit.gates, circuit.depth, circuit.thresholds] for circuit in circuits]).double()
+    how = "of the head's circuit: constants folded, wires and NOT absorbed, common parts shared"
+    return {
+        "gates": Item(counts[:, 0], f"two-input gates; {how}"),
+        "depth": Item(counts[:, 1], f"gates on the longest path; {how}"),
+        "thresholds": Item(counts[:, 2], f"activations compared with a value; {how}"),
+    }
 
 
 def refuse_unfinished(reporter: Reporter, weights: Weights) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from priors.hard_concrete import drawn, is_open, settled
 from priors.prior import Aid, Prior, Training
-from reporters.reporter import is_weight
+from reporters.reporter import Reporter, is_weight, no_weights
 from reporters.stack import Weights
 
 
@@ -36,8 +36,10 @@ class CircuitSize(Prior):
 
     def charge(self, training: Training) -> Tensor:
         edges = sum(value.numel() for value in training.state.values())
-        expected = torch.stack([is_open(log_alpha).sum() for log_alpha in training.state.values()]).sum()
-        return _price(edges, training.n_examples) * expected / training.n_examples
+        return _price(edges, training.n_examples) * expected(training.state, training.reach_T) / training.n_examples
+
+    def lacks(self, reporter: Reporter) -> str | None:
+        return no_weights(reporter)
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
         return weights | {name: weights[name] * settled(log_alpha) for name, log_alpha in state.items()}
@@ -46,5 +48,10 @@ class CircuitSize(Prior):
         return _price(edges, n_examples) if self.prune else 0.0
 
 
+def expected(log_alpha: Weights, like: Tensor) -> Tensor:
+    """Returns how many gates are expected to be open."""
+    return torch.stack([*(is_open(value).sum() for value in log_alpha.values()), like.new_zeros(())]).sum()
+
+
 def _price(edges: int, n_examples: int) -> float:
-    return math.log(edges) + math.log(n_examples) / 2
+    return math.log(edges) + math.log(n_examples) / 2 if edges else 0.0

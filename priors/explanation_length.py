@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from priors.circuit_size import CircuitSize
+from priors.circuit_size import CircuitSize, expected
 from priors.hard_concrete import drawn, is_open, settled
 from priors.prior import Aid, Need, Training
-from reporters.reporter import Reading
+from reporters.reporter import Reading, Reporter
 from reporters.stack import Weights
 
 OWN = "predictor"
@@ -52,11 +52,14 @@ class ExplanationLength(CircuitSize):
     def finish(self, weights: Weights, state: Weights) -> Weights:
         return super().finish(weights, _edges(state))
 
+    def lacks(self, reporter: Reporter) -> str | None:
+        return None
+
     def charge(self, training: Training) -> Tensor:
         assert training.aid.ablated is not None
         log_alpha_C, edges = training.state[OWN], _edges(training.state)
         elements = len(log_alpha_C) + sum(value.numel() for value in edges.values())
-        live = torch.stack([is_open(value).sum() for value in edges.values()]).sum()
+        live = expected(edges, training.reach_T)
         named = math.log(elements) * (is_open(log_alpha_C).sum() + live) + math.log(training.n_examples) / 2 * live
         gates_C = drawn(log_alpha_C, training.noise[OWN]) if training.noise else settled(log_alpha_C)
         explained = training.says(training.aid.ablated(self.episodes, gates_C))

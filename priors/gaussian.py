@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from priors.prior import Prior, Training
-from reporters.reporter import is_weight
+from reporters.reporter import Reporter, is_weight, no_weights
 
 
 class Gaussian(Prior):
@@ -22,4 +22,7 @@ class Gaussian(Prior):
 
     def charge(self, training: Training) -> Tensor:
         squares = [value.square().sum() for name, value in training.weights.items() if is_weight(name)]
-        return torch.stack(squares).sum() / (2 * self.scale**2 * training.n_examples)
+        return torch.stack([*squares, training.reach_T.new_zeros(())]).sum() / (2 * self.scale**2 * training.n_examples)
+
+    def lacks(self, reporter: Reporter) -> str | None:
+        return no_weights(reporter)

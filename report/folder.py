@@ -41,10 +41,15 @@ def is_finished(folder: Path, config: dict[str, Any]) -> bool:
     return (folder / HEADS).exists() and _deciding(_config(folder)) == _deciding(config)
 
 
+def is_done(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether the folder holds the results of this config's job."""
+    return (folder / SUMMARY).exists() and _deciding(_config(folder)) == _deciding(config)
+
+
 def begin(folder: Path, config: dict[str, Any]) -> None:
     """Makes the folder ready for a run. Results of another config move to a folder beside it; what an unfinished run of another left is removed."""
     if (folder / CONFIG).exists() and _deciding(_config(folder)) != _deciding(config):
-        if (folder / HEADS).exists():
+        if (folder / HEADS).exists() or (folder / SUMMARY).exists():
             _set_aside(folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     try:
@@ -126,9 +131,9 @@ def _set_aside(folder: Path) -> None:
     number = next(i for i in range(1, 10_000) if not folder.with_name(f"{folder.name}~{i}").exists())
     aside = folder.with_name(f"{folder.name}~{number}")
     aside.mkdir()
-    for name in (HEADS, WEIGHTS, PREDICTOR, SUMMARY, PLOTS, VERSIONS, CONFIG):
-        if (folder / name).exists():
-            shutil.move(folder / name, aside / name)
+    for path in list(folder.iterdir()):
+        if path.name != CHECKPOINT:
+            shutil.move(path, aside / path.name)
     print(f"{folder} held a run of another config; it is kept as {aside}.", file=sys.stderr)
 
 

@@ -25,7 +25,7 @@ def rows(
     return [
         choices
         | {"strength": strength, "seed": seed, "level": levels[0] if len(levels) == 1 else None, "levels": " ".join(map(str, levels))}
-        | {name: float(item.value_K[k]) for name, item in bill.items()}
+        | {name: float(item.value_K[k]) for name, item in bill.items() if item.repeats}
         | {"validation_nll": float(heads.validation_nll_K[k])}
         | _evidence(judgement, k)
         for k, (levels, seed, strength) in enumerate(heads.table)

@@ -42,6 +42,13 @@ def show(folders: list[Path], each_level: bool = True) -> None:
     console.print(finding(table, heads), style="bold", highlight=False)
 
 
+def show_job(folder: Path) -> None:
+    """Prints what an experiment that is no run of heads found."""
+    from rich.markdown import Markdown
+
+    Console(width=None if Console().is_terminal else 160).print(Markdown((folder / runs.SUMMARY).read_text()))
+
+
 def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     """Returns a run's summary: what was found, the table, the predictor's gates and the judge's own record."""
     heads = compared(heads.assign(run=""), each_level=True)

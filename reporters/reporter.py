@@ -107,4 +107,10 @@ def unit_axes(name: str) -> dict[str, int]:
 
 def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
     """Returns how many units each axis of a whole head has, and under L how many levels it is given."""
-    return {letter: value.shape[i] for name, value in reporter.named_parameters() for letter, i in unit_axes(name).items()} | {"L": n_levels}
+    sizes = {letter: size for name, value in reporter.named_parameters() for letter, size in zip(axes(name), value.shape, strict=True)}
+    return {letter: size for letter, size in sizes.items() if letter.isalpha()} | {"L": n_levels}
+
+
+def no_weights(reporter: Reporter) -> str | None:
+    """Returns, for a prior that charges weights, what a reporter without any lacks."""
+    return None if any(is_weight(name) for name, _ in reporter.named_parameters()) else "weights, and it has none"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = ("worlds", "core_model", "reporters", "priors", "training", "verdict", "report")
+ORDER = ("worlds", "core_model", "reporters", "priors", "training", "verdict", "report", "experiments")
 BELOW = {"refusal"}
 OURS = {*ORDER, *BELOW, "configs", "train"}
-FILES = [path for folder in ORDER for path in (ROOT / folder).glob("*.py")]
+FILES = [path for folder in ORDER for path in (ROOT / folder).rglob("*.py")]
 
 
 def imported(path: Path) -> set[str]:
@@ -21,9 +21,9 @@ def imported(path: Path) -> set[str]:
     return {name.split(".")[0] for name in names} & OURS
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_imports_only_its_own_folder_and_those_to_its_left(path):
-    left = set(ORDER[: ORDER.index(path.parent.name) + 1])
+    left = set(ORDER[: ORDER.index(path.relative_to(ROOT).parts[0]) + 1])
     assert imported(path) <= left | BELOW
 
 

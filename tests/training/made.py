@@ -17,8 +17,10 @@ from priors.prior import Prior
 from reporters.reporter import Reporter
 from tests.reporters.made import choice
 from training.heads import Heads
-from training.population import Examples, Schedule, train
+from training.population import Examples, Observed, Schedule, train
 
+LAST = -1
+"""The dimension in which what the human sees shows, for priors that ask."""
 FLOPS_STEP = 1000.0
 """FLOPs of one block of the predictor, an episode; level 0 is free."""
 
@@ -54,6 +56,8 @@ def population(
 ) -> Heads:
     """Returns a trained population; the keywords that remain change the default schedule."""
     levels = range(examples.z_NLD.shape[1]) if levels is None else levels
+    if "predictor" in prior.needs:
+        examples, held_out = (given._replace(inputs_N=given.z_NLD) for given in (examples, held_out))
     return train(
         make=lambda n_levels, width: make(n_levels=n_levels, width=width),
         prior=prior,
@@ -67,7 +71,26 @@ def population(
         schedule=schedule(**changed),
         fitting=fitting,
         checkpoint=checkpoint,
+        observed=Observed(examples.z_NLD, 4 * examples.z_NLD[:, :, LAST].mean(dim=1)) if "observation" in prior.needs else None,
+        pairs_2PLD=pairs(examples) if "pairs" in prior.needs else None,
+        ablation=Halves() if "predictor" in prior.needs else None,
     )
+
+
+class Halves:
+    """A predictor of two components: each writes half of the dimensions, and 0 where it is off. Its inputs are the activations themselves."""
+
+    components = 2
+
+    def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
+        return inputs_N * gates_C[torch.arange(inputs_N.shape[2]) * 2 // inputs_N.shape[2]]
+
+
+def pairs(examples: Examples) -> Tensor:
+    """Returns pairs that differ in the last dimension alone: there the human's view shows."""
+    no_PLD, yes_PLD = examples.z_NLD[:64].clone(), examples.z_NLD[:64].clone()
+    no_PLD[:, :, LAST], yes_PLD[:, :, LAST] = -1, 1
+    return torch.stack([no_PLD, yes_PLD])
 
 
 def accuracy(heads: Heads, examples: Examples) -> Tensor:

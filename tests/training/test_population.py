@@ -13,7 +13,7 @@ from torch import Tensor
 from core_model.fitting import Fitting
 from priors.circuit_size import CircuitSize
 from priors.none import NoPrior
-from priors.prior import Prior
+from priors.prior import Aid, Prior
 from priors.simplicity import Simplicity
 from priors.speed import Speed
 from refusal import Refusal
@@ -114,9 +114,10 @@ def test_at_strength_zero_a_prior_with_noise_of_its_own_charges_nothing_and_stil
 
 
 def test_a_head_is_charged_for_the_level_it_reads_and_for_its_own_flops():
-    heads = Population([Linear(1, 8)], Speed(2.0), TINY, TINY_HELD_OUT, torch.tensor([0.0, 1000.0, 5000.0]), 1000.0, (0,), (1.0,), schedule())
-    weights = {name: value.detach() for name, value in heads.weights.items()}
-    _, charge_GSM = heads._held_out(weights, {}, weights)
+    reach_L, whole = torch.tensor([0.0, 1000.0, 5000.0]), Speed(log_alpha=30.0)
+    heads = Population([Linear(1, 8)], whole, TINY, TINY_HELD_OUT, reach_L, 1000.0, (0,), (1.0,), schedule(), Aid(), None)
+    weights, state = ({name: value.detach() for name, value in one.items()} for one in (heads.weights, heads.state))
+    _, charge_GSM = heads._held_out(weights, state, weights)
     torch.testing.assert_close(charge_GSM.flatten(), math.log(2) * torch.tensor([0.016, 1.016, 5.016]))
 
 
@@ -261,7 +262,7 @@ def test_the_validation_error_is_that_of_the_finished_head_on_held_out_episodes(
 
 
 def test_heads_choose_on_activations_and_human_answers_alone():
-    assert Examples._fields == ("z_NLD", "human_N")
+    assert Examples._fields == ("z_NLD", "human_N", "inputs_N")
     hints = {name: parameter.annotation for name, parameter in inspect.signature(train).parameters.items()}
     assert [name for name, hint in hints.items() if "Examples" in str(hint)] == ["examples", "held_out"]
     assert not any(word in " ".join(map(str, (*hints, *hints.values()))) for word in ("concept", "disputed", "tampered", "Dataset", "Cases"))
@@ -295,7 +296,7 @@ def test_a_head_that_is_not_a_number_leaves_the_others_as_they_are(make, prior, 
 def clipped(gradients: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
     """Returns the gradients of three heads as clipped; those of the weights and of the prior's own state count together."""
     examples = planted(10, inputs=1, width=2)
-    heads = Population([Linear(1, 2)], CircuitSize(2.0, prune=False), examples, examples, torch.zeros(1), 1.0, (0,), (0.0, 1.0, 2.0), schedule(clip=clip))
+    heads = Population([Linear(1, 2)], CircuitSize(2.0, prune=False), examples, examples, torch.zeros(1), 1.0, (0,), (0.0, 1.0, 2.0), schedule(clip=clip), Aid(), None)
     named = {"weight": heads.weights["weight_1D"], "bias": heads.weights["bias"], "state": heads.state["weight_1D"]}
     for name, parameter in named.items():
         parameter.grad = gradients[name].clone().view_as(parameter)
