@@ -341,7 +341,8 @@ def checked(config: dict[str, Any]) -> Plan:
     Raises:
         Refusal: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    known = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "bill", "data", "seed", "seeds", "strengths", "levels"}
+    parts = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "bill"}
+    known = parts | {"data", "seed", "seeds", "strengths", "levels", "job"}
     for key in config:
         if key not in known:
             raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
@@ -350,7 +351,7 @@ def checked(config: dict[str, Any]) -> Plan:
     check(Plan, values, "", given=("sizes",))
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     maker(config["reporter"], "reporter", "n_levels", "width")
-    for key in ("prior", "world", "verdict", "core_model", "training", "trainer", "bill"):
+    for key in (parts - {"reporter"}) | (config.keys() & {"job"}):
         build(config[key], key)
     return plan
 

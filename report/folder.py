@@ -32,6 +32,8 @@ CONFIG, VERSIONS, HEADS, WEIGHTS, PREDICTOR, SUMMARY, PLOTS = (
     "summary.md",
     "plots",
 )
+JOBS = ("lookup.parquet", "lookup.png")
+"""What experiments that are no runs of heads leave beside their summary."""
 CHECKPOINT = "unfinished.ckpt"
 PACKAGES = ("torch", "pytorch-lightning", "datasets", "omegaconf", "hydra-core", "numpy", "scipy", "scikit-learn", "transformers")
 
@@ -131,9 +133,9 @@ def _set_aside(folder: Path) -> None:
     number = next(i for i in range(1, 10_000) if not folder.with_name(f"{folder.name}~{i}").exists())
     aside = folder.with_name(f"{folder.name}~{number}")
     aside.mkdir()
-    for path in list(folder.iterdir()):
-        if path.name != CHECKPOINT:
-            shutil.move(path, aside / path.name)
+    for name in (HEADS, WEIGHTS, PREDICTOR, SUMMARY, PLOTS, VERSIONS, CONFIG, *JOBS):
+        if (folder / name).exists():
+            shutil.move(folder / name, aside / name)
     print(f"{folder} held a run of another config; it is kept as {aside}.", file=sys.stderr)
 
 

@@ -18,6 +18,8 @@ FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
 """Shares of a head's least salient edges that are tried without, all at once."""
 SINGLES, UNITS = 8, 6
 """How many of its least salient edges, and of its least salient units with all their edges, are tried without one by one."""
+MANY = 64
+"""Edges above which none is tried by itself."""
 STEPS, BATCH, RATE = 60, 256, 0.1
 """Adam steps of a refit, episodes a step, learning rate at its start."""
 PROBES = 8
@@ -117,7 +119,8 @@ def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
     rank_KE = order_KE.argsort(dim=1)
     without = [torch.zeros_like(live_KE)]
     without += [rank_KE < (n_K * fraction).long()[:, None] for fraction in FRACTIONS]
-    without += [rank_KE == place for place in range(min(SINGLES, live_KE.shape[1]))]
+    if n_K.max() <= MANY:
+        without += [rank_KE == place for place in range(min(SINGLES, live_KE.shape[1]))]
     unit_UE = unit_UE.to(live_KE.device)
     salient_KU = saliency_KE.clamp_min(0) @ unit_UE.T.float()
     least_KJ = torch.where((live_KE.float() @ unit_UE.T.float()) > 0, salient_KU, torch.inf).topk(min(UNITS, len(unit_UE)), largest=False).indices

@@ -27,9 +27,10 @@ def choice(group: str, name: str) -> dict[str, Any]:
         return OmegaConf.to_container(compose("train", [f"{group}={name}"])[group], resolve=True)
 
 
-def recipe(name: str) -> partial[Reporter]:
-    """Returns what makes a reporter from `n_levels` and `width`."""
-    return maker(choice("reporter", name), "reporter", "n_levels", "width")
+def recipe(name: str, most: int = 32) -> partial[Reporter]:
+    """Returns what makes a reporter from `n_levels` and `width`; of whatever its YAML counts there are so many at most."""
+    small = {key: min(value, most) if isinstance(value, int) else value for key, value in choice("reporter", name).items()}
+    return maker(small, "reporter", "n_levels", "width")
 
 
 def made(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:

@@ -71,7 +71,7 @@ def population(
         schedule=schedule(**changed),
         fitting=fitting,
         checkpoint=checkpoint,
-        observed=Observed(examples.z_NLD, 4 * examples.z_NLD[:, :, LAST].mean(dim=1)) if "observation" in prior.needs else None,
+        observed=observed(examples) if "observation" in prior.needs else None,
         pairs_2PLD=pairs(examples) if "pairs" in prior.needs else None,
         ablation=Halves() if "predictor" in prior.needs else None,
     )
@@ -84,6 +84,13 @@ class Halves:
 
     def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
         return inputs_N * gates_C[torch.arange(inputs_N.shape[2]) * 2 // inputs_N.shape[2]]
+
+
+def observed(examples: Examples) -> Observed:
+    """Returns activations whose last dimension alone, alike at every level, says what is predicted to be seen."""
+    z_NLD, seen_N = examples.z_NLD.clone(), torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(7))
+    z_NLD[:, :, LAST] = seen_N[:, None]
+    return Observed(z_NLD, 4 * seen_N)
 
 
 def pairs(examples: Examples) -> Tensor:
