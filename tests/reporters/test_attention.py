@@ -1,6 +1,6 @@
 """The attention head: it follows pointers for as many hops as the answer is away and stops there; and it halts evenly before it is trained.
 
-K: heads, S: seeds, M: strengths, N: episodes, L: levels (nodes), H: hops, D: width, T: exits.
+S: seeds, N: episodes, L: levels (nodes), H: hops, D: width, T: exits.
 """
 
 from pathlib import Path
