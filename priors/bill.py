@@ -18,11 +18,11 @@ from priors.measures.explanation import explanation
 from priors.measures.learning_coefficient import learning_coefficient
 from priors.measures.prequential import SCHEDULE, prequential_bits
 from priors.measures.two_part import two_part
-from priors.measures.variational import variational_bits
+from priors.measures.variational import variational
 from priors.prior import Ablation
 from refusal import Refusal
 from reporters.logic import Logic
-from reporters.reporter import Reporter, is_weight, units
+from reporters.reporter import Reporter, no_weights, units
 from reporters.stack import Weights, grouped, over_heads, stacked
 
 
@@ -108,12 +108,13 @@ class Meter:
         refuse_unfinished(reporter, weights)
         z_GNRD = grouped(z_NLD, reporter)
         live = _live(reporter, weights, z_GNRD)
-        edges_K = over_heads(count)(live).flatten()
+        edges_K = over_heads(count)(live).flatten() if live else torch.full(next(iter(weights.values())).shape[:3], torch.nan).flatten()
         code = over_heads(lambda one, z_NRD: two_part(reporter, one, z_NRD, human_N), (0, 0), (0, None), (0, None))
         with torch.no_grad():
             two = code(weights, z_GNRD)
         train = stopped["train"]
-        own_TK = torch.stack([_each(own, edges_K) for own in reporter.flops(units(reporter, z_GNRD.shape[2]) | _flat(over_heads(live_units)(live)))])
+        sizes = units(reporter, z_GNRD.shape[2]) | (_flat(over_heads(live_units)(live)) if live else {})
+        own_TK = torch.stack([_each(own, edges_K) for own in reporter.flops(sizes)])
         flops_KN = torch.tensor(flops_by_level, dtype=torch.float64)[train.level_KN] + own_TK.T.gather(1, train.exit_KN)
         bill = {
             "two_part_bits": Item(two.total.flatten(), "bits; two-part code of the training labels: parameters rounded at the best precision, then errors"),
@@ -136,12 +137,15 @@ class Meter:
             bill["seconds"] = Item(seconds_K, how, repeats=False)
         if self.prequential:
             how = f"bits; prequential code of the training labels, {SCHEDULE}, mixed with a uniform code, by learners with the head's live edges"
-            bill["prequential_bits"] = Item(prequential_bits(reporter, live, z_NLD, human_N).flatten(), how)
+            bits_GSM = prequential_bits(reporter, live, z_NLD, human_N)
+            bill["prequential_bits"] = Item(bits_GSM.expand(next(iter(weights.values())).shape[:3]).flatten(), how)
         if self.variational:
             how = "bits; variational code of the training labels, about the finished head, learned scales paid for"
-            bill["variational_bits"] = Item(variational_bits(reporter, weights, z_NLD, human_N).flatten(), how)
+            told = variational(reporter, weights, z_NLD, human_N)
+            bill["variational_bits"] = Item(told.total.flatten(), how)
+            bill["variational_model_bits"] = Item(told.model.flatten(), "bits; the head's part of the variational code")
         if self.explanation and explained:
-            told_K = over_heads(lambda one: count({name: value != 0 for name, value in one.items() if is_weight(name)}))(two.rounded).flatten()
+            told_K = torch.stack([(two.rounded[name] != 0).flatten(3).sum(dim=3).flatten() for name in live]).sum(dim=0) if live else 0 * edges_K.nan_to_num()
             given = (*explained, z_NLD, told_K, two.values.flatten(), len(human_N), EXPLAINED)
             found = explanation(reporter, weights, two.rounded, *given)
             how = f"bits; the shortest circuit found through predictor and head, mean ablation, {EXPLAINED} training episodes, an upper bound"
@@ -183,6 +187,8 @@ def refuse_unfinished(reporter: Reporter, weights: Weights) -> None:
 
 def _live(reporter: Reporter, weights: Weights, z_GNRD: Tensor) -> Weights:
     sign_N = torch.randn(z_GNRD.shape[1], generator=torch.Generator().manual_seed(0)).to(z_GNRD)
+    if no_weights(reporter):
+        return {}
     find = over_heads(lambda one, z_NRD: live_edges(reporter, one, z_NRD, sign_N), (0, 0), (0, None), (0, None))
     return find(weights, z_GNRD)  # type: ignore[no-any-return]
 

@@ -81,7 +81,7 @@ class Prior(ABC):
         """Returns the charge at strength 1, in nats an episode of the training set, as a differentiable scalar."""
 
     def lacks(self, reporter: Reporter) -> str | None:
-        """Returns, where it can charge such a head for nothing, what the head would have to have."""
+        """Returns, where it finds nothing to charge such a head for, what the head would have to have."""
         return None
 
     def state(self, weights: Weights, aid: Aid) -> Weights:

@@ -7,7 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from priors.measures.naming import choice_bits
 from priors.prior import Aid, Prior, Training
+from reporters.reporter import is_choice
 from reporters.stack import Weights
 
 SCALE_BITS = 6
@@ -19,6 +21,7 @@ class Simplicity(Prior):
 
     KL(q, prior) = ½ Σ ln(s²/sigma²) where s² = mean(mu² + sigma²); the scale s is paid for with 6 bits a tensor. Because s is learned, rescaling the
     layers of a ReLU network does not change the charge. The price is ln 2 nats a bit, so the charge is the KL itself over the training episodes.
+    A choice among P is no number: it is named, and costs ln P nats whatever it is.
 
     Args:
         sigma: sigma that every parameter begins with, on standardised activations.
@@ -28,14 +31,14 @@ class Simplicity(Prior):
         self.sigma = sigma
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        return {name: torch.full_like(value, math.log(self.sigma)) for name, value in weights.items()}
+        return {name: torch.full_like(value, math.log(self.sigma)) for name, value in weights.items() if not is_choice(name)}
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
-        return {name: mu + state[name].exp() * torch.special.ndtri(noise[name]) for name, mu in weights.items()}
+        return weights | {name: weights[name] + log_sigma.exp() * torch.special.ndtri(noise[name]) for name, log_sigma in state.items()}
 
     def charge(self, training: Training) -> Tensor:
-        kl = [_kl(mu, training.state[name]) + SCALE_BITS * math.log(2) for name, mu in training.weights.items()]
-        return torch.stack(kl).sum() / training.n_examples
+        kl = [_kl(training.weights[name], log_sigma) + SCALE_BITS * math.log(2) for name, log_sigma in training.state.items()]
+        return (torch.stack(kl).sum() + choice_bits(training.weights) * math.log(2)) / training.n_examples
 
 
 def _kl(mu: Tensor, log_sigma: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from priors.hard_concrete import drawn, is_open, settled
 from priors.prior import Aid, Prior, Training
-from reporters.reporter import unit_axes, units
+from reporters.reporter import Reporter, unit_axes, units
 from reporters.stack import Weights
 
 
@@ -35,7 +35,13 @@ class Speed(Prior):
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
         return _gate(weights, {letter: drawn(log_alpha, noise[letter]) for letter, log_alpha in state.items()})
 
+    def lacks(self, reporter: Reporter) -> str | None:
+        can_change = len(reporter.flops(units(reporter, 1))) > 1 or any(unit_axes(name) for name, _ in reporter.named_parameters())
+        return None if can_change else "exits, or weights whose units can be switched off"
+
     def charge(self, training: Training) -> Tensor:
+        if self.lacks(training.reporter):
+            return training.reach_T.new_zeros(())
         open_units = {letter: is_open(log_alpha).sum() for letter, log_alpha in training.state.items()}
         own_T = training.reporter.flops(units(training.reporter, training.z_NLD.shape[1]) | open_units)
         flops_T = training.reach_T + torch.stack([torch.as_tensor(own).to(training.reach_T) for own in own_T])

@@ -30,7 +30,7 @@ class Sum(Prior):
         return torch.stack([self.shares[name] * part.charge(owned[name]) for name, part in self.parts.items()]).sum()
 
     def lacks(self, reporter: Reporter) -> str | None:
-        lacking = [f"{name} needs {lack}" for name, part in self.parts.items() if (lack := part.lacks(reporter))]
+        lacking = [f"{lack} (its part {name})" for name, part in self.parts.items() if (lack := part.lacks(reporter))]
         return "; ".join(lacking) or None
 
     def state(self, weights: Weights, aid: Aid) -> Weights:

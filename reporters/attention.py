@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from reporters.reporter import Reading, Reporter
+from reporters.reporter import Reading, Reporter, halting
 
 REPLACES = 2.0
 """Where the gates of the state begin, in nats of log-odds: most of the state is replaced at every step, so that the last look counts most."""
@@ -65,11 +65,3 @@ class Attention(Reporter):
         once = 2 * n_levels * width * a
         step = 2 * a * a + 4 * n_levels * a + 4 * h * a + 4 * h * h + 4 * h
         return [once + step * t for t in range(1, len(self.new_bias_TH) + 1)]
-
-
-def halting(stop_NT: Tensor) -> Tensor:
-    """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last exit always stops."""
-    log_go_on_NT = nn.functional.logsigmoid(-stop_NT[:, :-1]).cumsum(dim=1)
-    none_N1 = torch.zeros_like(stop_NT[:, :1])
-    log_stop_NT = torch.cat([nn.functional.logsigmoid(stop_NT[:, :-1]), none_N1], dim=1)
-    return (torch.cat([none_N1, log_go_on_NT], dim=1) + log_stop_NT).exp()

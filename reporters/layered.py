@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from reporters.reporter import Reading, Reporter
+from reporters.reporter import Reading, Reporter, halting
 
 
 class Layered(Reporter):
@@ -23,21 +23,18 @@ class Layered(Reporter):
 
     def __init__(self, n_levels: int, width: int) -> None:
         super().__init__()
+        self.pace = width**-0.5
         self.weight_L2D = nn.Parameter(torch.randn(n_levels, 2, width) * width**-0.5)
         even_L = torch.tensor([-math.log(max(n_levels - level - 1, 1)) for level in range(n_levels)])
         self.bias_2L = nn.Parameter(torch.stack([torch.zeros(n_levels), even_L]))
 
     def forward(self, z_NLD: Tensor) -> Reading:
-        n_levels, width = z_NLD.shape[1:]
         # A product a level and not one batched product: stacked heads then share the activations, where a batched product would copy them for each.
         read_L2N = torch.stack([weight_2D @ z_DN for weight_2D, z_DN in zip(self.weight_L2D, z_NLD.permute(1, 2, 0), strict=True)])
         so_far_2NL = read_L2N.cumsum(dim=0).permute(1, 2, 0)
-        log_odds_NL, stop_NL = so_far_2NL[0] + self.bias_2L[0], so_far_2NL[1] * width**-0.5 + self.bias_2L[1]
-        log_go_on_NL = nn.functional.logsigmoid(-stop_NL[:, :-1]).cumsum(dim=1)
-        log_arrive_NL = torch.cat([torch.zeros_like(stop_NL[:, :1]), log_go_on_NL], dim=1)
-        log_stop_NL = torch.cat([nn.functional.logsigmoid(stop_NL[:, :-1]), torch.zeros_like(stop_NL[:, :1])], dim=1)
-        levels_T = torch.arange(1, n_levels + 1, device=z_NLD.device, dtype=z_NLD.dtype)
-        return Reading(log_odds_NL, (log_arrive_NL + log_stop_NL).exp(), levels_T)
+        log_odds_NL, stop_NL = so_far_2NL[0] + self.bias_2L[0], so_far_2NL[1] * self.pace + self.bias_2L[1]
+        levels_T = torch.arange(1, z_NLD.shape[1] + 1, device=z_NLD.device, dtype=z_NLD.dtype)
+        return Reading(log_odds_NL, halting(stop_NL), levels_T)
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [4 * units["D"] * level for level in range(1, units["L"] + 1)]

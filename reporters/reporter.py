@@ -77,6 +77,14 @@ def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
     return Reading(log_odds_N[:, None], torch.ones_like(log_odds_N)[:, None], log_odds_N.new_ones(1) * n_levels)
 
 
+def halting(stop_NT: Tensor) -> Tensor:
+    """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last exit always stops."""
+    log_go_on_NT = nn.functional.logsigmoid(-stop_NT[:, :-1]).cumsum(dim=1)
+    none_N1 = torch.zeros_like(stop_NT[:, :1])
+    log_stop_NT = torch.cat([nn.functional.logsigmoid(stop_NT[:, :-1]), none_N1], dim=1)
+    return (torch.cat([none_N1, log_go_on_NT], dim=1) + log_stop_NT).exp()
+
+
 def axes(name: str) -> str:
     """Returns the letters of a parameter's axes.
 
@@ -96,6 +104,15 @@ def is_weight(name: str) -> bool:
     return not name.removesuffix("_" + axes(name)).endswith(("bias", "choice"))
 
 
+def is_choice(name: str) -> bool:
+    """Whether a parameter holds the log-odds of choices among its last axis: its name says so.
+
+    >>> is_choice("gate_choice_BG"), is_choice("inner_HD")
+    (True, False)
+    """
+    return name.removesuffix("_" + axes(name)).endswith("choice")
+
+
 def unit_axes(name: str) -> dict[str, int]:
     """Returns which axes of a weight are of units, and their places; a level is no unit, for halting decides about levels.
 
@@ -113,4 +130,4 @@ def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
 
 def no_weights(reporter: Reporter) -> str | None:
     """Returns, for a prior that charges weights, what a reporter without any lacks."""
-    return None if any(is_weight(name) for name, _ in reporter.named_parameters()) else "weights, and it has none"
+    return None if any(is_weight(name) for name, _ in reporter.named_parameters()) else "weights"

@@ -129,9 +129,9 @@ def train(
     examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
     reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
     solved = isinstance(reporters[0], ClosedForm)
-    lack = "to be trained, and it is solved for" if solved else prior.lacks(reporters[0])
+    lack = "training: it is solved for" if solved else prior.lacks(reporters[0])
     if lack and not isinstance(prior, NoPrior):
-        print(f"prior: {type(prior).__name__} charges {type(reporters[0]).__name__} nothing, for it needs {lack}.", file=sys.stderr)
+        print(f"prior: {type(prior).__name__} finds nothing to charge {type(reporters[0]).__name__} for, for want of {lack}.", file=sys.stderr)
     prior = NoPrior() if solved else prior
     trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
     aid = Aid(

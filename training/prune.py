@@ -122,7 +122,7 @@ def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
     if n_K.max() <= MANY:
         without += [rank_KE == place for place in range(min(SINGLES, live_KE.shape[1]))]
     unit_UE = unit_UE.to(live_KE.device)
-    salient_KU = saliency_KE.clamp_min(0) @ unit_UE.T.float()
+    salient_KU = saliency_KE.clamp_min(0) @ unit_UE.T.to(saliency_KE)
     least_KJ = torch.where((live_KE.float() @ unit_UE.T.float()) > 0, salient_KU, torch.inf).topk(min(UNITS, len(unit_UE)), largest=False).indices
     return live_KE[:, None] & ~torch.cat([torch.stack(without, dim=1), unit_UE[least_KJ]], dim=1)
 
@@ -151,4 +151,4 @@ def _errors(reading: Reading, human_N: Tensor) -> Tensor:
 def _unflattened(keep_KJE: Tensor, weights: Weights) -> Weights:
     """Returns masks shaped like the weights, with leading axes (K, J)."""
     parts = keep_KJE.split([value[0].numel() for value in weights.values()], dim=2)
-    return {name: part.reshape(*part.shape[:2], *value.shape[1:]).float() for (name, value), part in zip(weights.items(), parts, strict=True)}
+    return {name: part.reshape(*part.shape[:2], *value.shape[1:]).to(value) for (name, value), part in zip(weights.items(), parts, strict=True)}

@@ -30,8 +30,8 @@ def live_edges(reporter: Reporter, weights: Weights, z_NLD: Tensor, sign_N: Tens
 
 
 def count(live: Weights) -> Tensor:
-    """Returns how many edges of one head are live; NaN where a head has none by its making."""
-    return torch.stack([value.sum() for value in live.values()]).sum().float() if live else torch.tensor(torch.nan)
+    """Returns how many edges of one head are live."""
+    return torch.stack([value.sum() for value in live.values()]).sum().float()
 
 
 def live_units(live: Weights) -> dict[str, Tensor]:

@@ -6,16 +6,17 @@ N: episodes, B: episodes of a batch, L: levels, D: width.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad
 from torch.nn import functional as F
 
-from priors.measures.naming import subset_bits
+from priors.measures.naming import choice_bits, subset_bits
 from priors.simplicity import SCALE_BITS
 from reporters.descent import descended
-from reporters.reporter import Reporter, is_weight
+from reporters.reporter import Reporter, is_choice, is_weight
 from reporters.stack import Weights, grouped, over_heads
 
 STEPS, RATE, BATCH, SAMPLES = 100, 0.15, 512, 16
@@ -27,15 +28,24 @@ FACTORS = (1.0, 0.5, 0.25)
 large, and descent overshoots."""
 
 
-def variational_bits(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor) -> Tensor:
-    """Returns the bits of a variational code of the training labels (Hinton and van Camp 1993) for every head of a stack, shape (G, S, M).
+class Variational(NamedTuple):
+    """A variational code of a head and of the training labels, in bits, each of shape (G, S, M)."""
+
+    total: Tensor
+    """Of the labels: of the head, and of its errors."""
+    model: Tensor
+    """Of the head alone."""
+
+
+def variational(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor) -> Variational:
+    """Returns the bits of a variational code of the training labels (Hinton and van Camp 1993) for every head of a stack.
 
     q = N(w, sigma²) about the finished head's own parameters w; sigma is fitted, w is not. The prior is N(0, s²) a tensor with s at its optimum and
-    6 bits to name it; parameters that are 0 are named as such and cost no more. To KL(q, prior) come the errors of heads drawn from q. It is an
+    6 bits to name it; parameters that are 0 are named as such and cost no more, and choices are named among all they could have been. To KL(q, prior) come the errors of heads drawn from q. It is an
     upper bound, and close for heads that trained under `simplicity`; others have not been pushed to where rough numbers do.
     """
     chance = torch.Generator().manual_seed(0)
-    live = {name: (value != 0).to(value) for name, value in weights.items()}
+    live = {name: (value != 0).to(value) * (not is_choice(name)) for name, value in weights.items()}
     z_GNRD = grouped(z_NLD, reporter)
 
     def drawn(log_sigma: Weights, weights: Weights, live: Weights, noise: Weights) -> Weights:
@@ -45,6 +55,8 @@ def variational_bits(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_
         """In nats, over live parameters."""
         parts = []
         for name, value in weights.items():
+            if is_choice(name):
+                continue
             n = live[name].sum().clamp_min(1)
             square = (live[name] * (value.square() + (2 * log_sigma[name]).exp())).sum() / n
             parts.append((live[name] * (square.clamp_min(1e-30).log() / 2 - log_sigma[name])).sum() + SCALE_BITS * math.log(2) * (live[name].any()))
@@ -78,18 +90,22 @@ def variational_bits(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_
     with torch.no_grad():
         measured, draws = over_heads(errors, *axes), [noise() for _ in range(SAMPLES)]
 
-        def total(factor: float) -> Tensor:
+        def code(factor: float) -> Variational:
             finer = {name: value + math.log(factor) for name, value in log_sigma.items()}
             errors_GSM = torch.stack([measured(finer, weights, live, draw, z_GNRD, human_N) for draw in draws]).mean(dim=0)
-            return errors_GSM + over_heads(kl)(finer, weights, live)
+            model_GSM = over_heads(kl)(finer, weights, live)
+            model_GSM = model_GSM / math.log(2) + choice_bits({name: value[0, 0, 0] for name, value in weights.items()})
+            return Variational(errors_GSM / math.log(2) + model_GSM, model_GSM)
 
-        nats_GSM = torch.stack([total(factor) for factor in FACTORS]).amin(dim=0)
+        codes = [code(factor) for factor in FACTORS]
+        total_GSM, which_GSM = torch.stack([one.total for one in codes]).min(dim=0)
+        model_GSM = torch.stack([one.model for one in codes]).gather(0, which_GSM[None])[0]
         edges = [value.flatten(3) for name, value in live.items() if is_weight(name)]
         if not edges:
-            return nats_GSM / math.log(2)
+            return Variational(total_GSM, model_GSM)
         n_GSM, all_of_them = torch.cat(edges, dim=3).sum(dim=3), sum(value.shape[3] for value in edges)
         named_GSM = torch.where(n_GSM == all_of_them, 1.0, 1.0 + subset_bits(all_of_them, n_GSM))
-        return nats_GSM / math.log(2) + named_GSM
+        return Variational(total_GSM + named_GSM, model_GSM + named_GSM)
 
 
 def _start(value: Tensor) -> Tensor:

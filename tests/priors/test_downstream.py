@@ -26,7 +26,7 @@ def charge(weight: list[float], scale: float = 1.0) -> float:
     """Returns the charge of a linear head on the first level."""
     z_NLD, opinion_N = activations()
     head = Linear(1, WIDTH)
-    weights = {"weight_1D": scale * torch.tensor([weight]), "bias": torch.tensor(0.0)}
+    weights = {"weight_1D": scale * torch.tensor([weight], dtype=torch.float32), "bias": torch.tensor(0.0)}
     z_NLD = z_NLD[:, :1]
     reading = torch.func.functional_call(head, weights, (z_NLD,))
     aid = Aid(observation_2LD=observation(z_NLD, opinion_N))

@@ -46,5 +46,5 @@ def test_a_head_without_weights_is_charged_nothing_and_says_what_it_lacks():
     weights = dict(head.named_parameters())
     assert Gaussian(1.0).state(weights, NO_AID) == {}
     assert nats(weights) == 0
-    assert Gaussian(1.0).lacks(head) == "weights, and it has none"
+    assert Gaussian(1.0).lacks(head) == "weights"
     assert Gaussian(1.0).lacks(made("linear")) is None

@@ -94,7 +94,3 @@ def test_a_level_is_no_unit():
     head, weights = layered(3, [-3.0, -3.0])
     weights["weight_L2D"][:, :, 5:] = 0
     assert {letter: int(size) for letter, size in live_units(live(head, weights, normal(N, 3, 8))).items()} == {"D": 5}
-
-
-def test_a_head_without_weights_has_no_such_number():
-    assert count({}).isnan()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from priors.measures.variational import variational_bits
+from priors.measures.variational import variational
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter
@@ -13,6 +13,10 @@ from tests.priors.measures.made import coins, normal, signals
 from tests.training.made import population
 
 N = 2000
+
+
+def total(*given) -> torch.Tensor:
+    return variational(*given).total
 
 
 @pytest.mark.parametrize(
@@ -24,13 +28,13 @@ def test_bits_of_heads_that_trained_to_be_short(make, kind, known, fitting, tmp_
     examples = signals(kind, N)
     prior, given = prior_of("simplicity"), {} if make is Linear else {"hidden": 32}
     heads = population(fitting, tmp_path / "fit", lambda **sizes: make(**sizes, **given), prior, examples, examples, epochs=100, patience=100)
-    bits = variational_bits(heads.reporter, heads.weights, examples.z_NLD, examples.human_N).item()
+    bits = total(heads.reporter, heads.weights, examples.z_NLD, examples.human_N).item()
     assert bits == pytest.approx(known, rel=0.25 if known < N else 0.02)
 
 
 def test_a_head_of_zeros_costs_a_bit_a_label_and_the_name_of_nothing():
     weights = {"weight_1D": torch.zeros(1, 1, 1, 1, 8), "bias": torch.zeros(1, 1, 1)}
-    assert variational_bits(Linear(1, 8), weights, normal(N, 1, 8), coins(N)).item() == pytest.approx(N + 1 + 3.17, abs=0.1)  # log2 9: none of 8
+    assert total(Linear(1, 8), weights, normal(N, 1, 8), coins(N)).item() == pytest.approx(N + 1 + 3.17, abs=0.1)  # log2 9: none of 8
 
 
 def test_one_weight_that_is_always_right_costs_its_name_and_scale_and_little_else():
@@ -40,7 +44,7 @@ def test_one_weight_that_is_always_right_costs_its_name_and_scale_and_little_els
     weights = {"weight_1D": torch.zeros(1, 1, 1, 1, 64), "bias": torch.zeros(1, 1, 1)}
     weights["weight_1D"][..., 5] = 30.0
     named = 1 + 6.02 + 6  # that some are 0, that one of 64 is not, which
-    assert named + 6 < variational_bits(Linear(1, 64), weights, z_NLD, human_N).item() < named + 6 + 5
+    assert named + 6 < total(Linear(1, 64), weights, z_NLD, human_N).item() < named + 6 + 5
 
 
 def test_rescaling_the_layers_of_a_relu_head_changes_no_bits():
@@ -55,7 +59,7 @@ def test_rescaling_the_layers_of_a_relu_head_changes_no_bits():
     scaled = {name: value * scales[name] for name, value in plain.items()}
 
     def bits(weights: dict[str, torch.Tensor], reporter: Reporter = head) -> float:
-        return variational_bits(reporter, weights, examples.z_NLD, examples.human_N).item()
+        return total(reporter, weights, examples.z_NLD, examples.human_N).item()
 
     assert bits(scaled) == pytest.approx(bits(plain), rel=1e-3)
     louder = plain | {"outer_1H": plain["outer_1H"] * 100}
