@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,10 +25,9 @@ from reporters.logic import Logic
 from reporters.reporter import Reporter, no_weights, units
 from reporters.stack import Weights, grouped, over_heads, stacked
 
-
 CLOCKED = 1000
 """Episodes at most on which heads are timed."""
-LANGEVIN = {"step": 2e-3, "steps": 450, "chains": 4, "pull": 1.0, "seed": 0}
+LANGEVIN: dict[str, Any] = {"step": 2e-3, "steps": 450, "chains": 4, "pull": 1.0, "seed": 0}
 """How the learning coefficient is sampled."""
 EXPLAINED = 128
 """Episodes on which explanations are looked for."""
@@ -117,7 +116,9 @@ class Meter:
         own_TK = torch.stack([_each(own, edges_K) for own in reporter.flops(sizes)])
         flops_KN = torch.tensor(flops_by_level, dtype=torch.float64)[train.level_KN] + own_TK.T.gather(1, train.exit_KN)
         bill = {
-            "two_part_bits": Item(two.total.flatten(), "bits; two-part code of the training labels: parameters rounded at the best precision, then errors"),
+            "two_part_bits": Item(
+                two.total.flatten(), "bits; two-part code of the training labels: parameters rounded at the best precision, then errors"
+            ),
             "model_bits": Item(two.model.flatten(), "bits; the parameters' part of the two-part code: it says little without the other"),
             "edges": Item(edges_K, "edges; weights that are not 0 and on a live path, by gradients on the training episodes"),
             "flops": Item(flops_KN.mean(dim=1), "FLOPs an episode; predictor to the deepest level read, and the head without its dead units"),
@@ -145,17 +146,21 @@ class Meter:
             bill["variational_bits"] = Item(told.total.flatten(), how)
             bill["variational_model_bits"] = Item(told.model.flatten(), "bits; the head's part of the variational code")
         if self.explanation and explained:
-            told_K = torch.stack([(two.rounded[name] != 0).flatten(3).sum(dim=3).flatten() for name in live]).sum(dim=0) if live else 0 * edges_K.nan_to_num()
+            told_K = (
+                torch.stack([(two.rounded[name] != 0).flatten(3).sum(dim=3).flatten() for name in live]).sum(dim=0)
+                if live
+                else 0 * edges_K.nan_to_num()
+            )
             given = (*explained, z_NLD, told_K, two.values.flatten(), len(human_N), EXPLAINED)
             found = explanation(reporter, weights, two.rounded, *given)
             how = f"bits; the shortest circuit found through predictor and head, mean ablation, {EXPLAINED} training episodes, an upper bound"
             bill["explanation_bits"] = Item(found.bits_K, how)
             bill["explanation_components"] = Item(found.components_K, "components of the predictor (attention heads, MLPs) in that circuit")
         if self.learning_coefficient:
-            found = learning_coefficient(reporter, weights, z_NLD, human_N, **LANGEVIN)
+            sampled = learning_coefficient(reporter, weights, z_NLD, human_N, **LANGEVIN)
             how = "half the effective parameters; Langevin dynamics about the finished head on the training episodes, a diagnostic"
-            bill["learning_coefficient"] = Item(found.value_K, f"{how}; believe it only where it has settled")
-            bill["learning_coefficient_settled"] = Item(found.settled_K.double(), "1 or 0; drift and split R-hat of the chains' traces")
+            bill["learning_coefficient"] = Item(sampled.value_K, f"{how}; believe it only where it has settled")
+            bill["learning_coefficient_settled"] = Item(sampled.settled_K.double(), "1 or 0; drift and split R-hat of the chains' traces")
         return bill
 
 

@@ -34,8 +34,8 @@ class Downstream(Prior):
 def observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
     """Returns the direction along which the predictor's observation is read (row 0) and written (row 1) at each level, shape (2, L, D).
 
-    It is read by the least-squares fit r of the predicted probability that the human will see a "yes"; it is written along Cov(z, r · z) / Var(r · z),
-    the smallest change, measured by the activations' own covariance, that replaces r · z (as in LEACE, Belrose et al. 2023).
+    It is read by the least-squares fit r of the predicted probability that the human will see a "yes"; it is written along Cov(z, r · z) / Var(r ·
+    z), the smallest change, measured by the activations' own covariance, that replaces r · z (as in LEACE, Belrose et al. 2023).
 
     Args:
         z_NLD: standardised activations of unlabelled episodes, tampered ones among them.

@@ -24,7 +24,8 @@ class ExplanationLength(CircuitSize):
     ablated: a component's output is its mean over easy episodes. Elements are named in one list, so that work done inside the predictor and work
     done in the head are charged alike: ln(C + E) nats each to name, and ½ ln N more for an edge, whose weight must be stated. Residual error is the
     Kullback-Leibler divergence, an episode, from what the head says to what it says when it is given the ablated predictor's activations.
-    All gates are hard-concrete (Louizos, Welling and Kingma 2018); circuits as in Wang et al. (2023) and Conmy et al. (2023), lengths as Rissanen (1978).
+    All gates are hard-concrete (Louizos, Welling and Kingma 2018); circuits as in Wang et al. (2023) and Conmy et al. (2023), lengths as Rissanen
+    (1978).
 
     It can be gamed. A component has one price however much it computes: a head is let off for work that the predictor packs into few components. The
     mean need not be what "not doing it" looks like; an ablated predictor may answer by a path it never takes otherwise. What the circuit explains is

@@ -10,8 +10,8 @@ from reporters.reporter import Reporter, is_weight, no_weights
 class Gaussian(Prior):
     """charge = ½ Σ w² / s² nats for the whole head: what a maximum a posteriori fit under weights ~ N(0, s²) is charged (MacKay 1992).
 
-    It can be gamed by rescaling. Where one layer's output is multiplied into the next, W1 · 100 and W2 / 100 leave a ReLU head's answers alone and change
-    the charge without limit, so its size says nothing of the function; `simplicity` pays for a scale and is not moved. Biases are free.
+    It can be gamed by rescaling. Where one layer's output is multiplied into the next, W1 · 100 and W2 / 100 leave a ReLU head's answers alone and
+    change the charge without limit, so its size says nothing of the function; `simplicity` pays for a scale and is not moved. Biases are free.
 
     Args:
         scale: the standard deviation s of a weight, on standardised activations.

@@ -9,7 +9,8 @@ from priors.prior import Need, Prior, Training
 
 
 class HumanDependence(Prior):
-    """charge = the covariance of the report's log-odds and probability, in nats, between two episodes with the same X and another answer of the human.
+    """charge = the covariance of the report's log-odds and probability, in nats, between two episodes with the same X and another answer of the
+    human.
 
     Within each pair this is the Hilbert-Schmidt independence criterion of report and human (Gretton et al. 2005) with linear kernels, where a
     difference of reports is measured as a Jeffreys divergence, so that it is in nats; its price is 1. The pairs come from the model of the human

@@ -14,12 +14,13 @@ from reporters.stack import Weights
 
 
 class Speed(Prior):
-    """ln 2 nats a step, one step being the FLOPs of one block of the predictor; what is charged is the expectation over exits and over gates on units.
+    """ln 2 nats a step, one step being the FLOPs of one block of the predictor; what is charged is the expectation over exits and over gates on
+    units.
 
-    After Schmidhuber (2002), "The speed prior": a computation twice as long is worth one bit less for every step here, not for every doubling. Exits as
-    in PonderNet (Banino, Balaguer and Blundell 2021). Gates as Louizos, Welling and Kingma (2018) on whole units: every unit of every axis of the head's
-    weights (an input, a hidden unit) has one, and a head of E[in] inputs and E[out] outputs spends 2 · E[in] · E[out]. A finished head has each gate
-    at its middle, and can be made smaller by the units whose gate is 0.
+    After Schmidhuber (2002), "The speed prior": a computation twice as long is worth one bit less for every step here, not for every doubling. Exits
+    as in PonderNet (Banino, Balaguer and Blundell 2021). Gates as Louizos, Welling and Kingma (2018) on whole units: every unit of every axis of the
+    head's weights (an input, a hidden unit) has one, and a head of E[in] inputs and E[out] outputs spends 2 · E[in] · E[out]. A finished head has
+    each gate at its middle, and can be made smaller by the units whose gate is 0.
 
     Args:
         log_alpha: where every gate begins; above 0 is open.

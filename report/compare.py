@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 KINDS = ("direct_translator", "human_imitator", "mixture", "neither", "undecided")
 GROUP = ["world", "core_model", "reporter", "prior", "strength"]
 RESAMPLES = 2_000
-NEAR = 0.01
-"""Nats an episode by which heads at matched accuracy may err more than the best."""
 
 
 def lines(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
@@ -34,22 +32,6 @@ def compared(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
     heads = heads[~unpriced | first]
     heads = heads.assign(strength=heads["strength"].where(heads["prior"] != "none", 0.0))
     return heads if each_level else heads[heads["level"].isna() | (heads["level"] == _best_level(heads))]
-
-
-def matched(heads: pd.DataFrame) -> pd.DataFrame:
-    """Returns the heads of each prior's largest strength that errs no more than 0.01 nats an episode above the best, on held-out easy episodes.
-
-    The best is the least mean error that any prior and strength reaches in the same world, on the same predictor, with the same reporter and level:
-    at the same accuracy, and nowhere else, is it fair to ask which prior finds which head. `prior=none` is kept as it is; a prior none of whose
-    strengths comes near is left out.
-    """
-    place = ["world", "predictor", "reporter", "level"]
-    error = heads.groupby([*place, "prior", "strength"], dropna=False)["validation_nll"].transform("mean")
-    heads = heads.assign(error=error)
-    best = heads.groupby(place, dropna=False)["error"].transform("min")
-    near = heads[(heads["error"] <= best + NEAR) | (heads["prior"] == "none")]
-    largest = near.groupby([*place, "prior"], dropna=False)["strength"].transform("max")
-    return near[near["strength"] == largest]
 
 
 def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:

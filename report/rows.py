@@ -10,9 +10,7 @@ from verdict.judge import Judgement
 from verdict.statistics import Estimate
 
 
-def rows(
-    config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, about: dict[str, Any]
-) -> list[dict[str, Any]]:
+def rows(config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, about: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the rows of heads.parquet, in plain values."""
     choices = {
         "world": config["world"]["_target_"].split(".")[-2],

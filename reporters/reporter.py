@@ -37,10 +37,10 @@ class Reading(NamedTuple):
 class Reporter(nn.Module, ABC):
     """A head. Knows nothing of priors, populations or configs, and is stackable: no data-dependent Python branches, no in-place state.
 
-    Its constructor takes `n_levels` (how many levels it is given), `width`, and whatever its YAML holds. A parameter's name ends in a letter for each of
-    its axes (`inner_HD`, `outer_bias`): axes of one letter are the same units, a digit is an axis of that length and of no units. Before them, a name ends
-    in "bias" where it is a bias, in "choice" where it is the log-odds of a choice; all others are weights, and every element of a weight is an edge.
-    Write a product as `weight @ z.T`: stacked heads then share one product.
+    Its constructor takes `n_levels` (how many levels it is given), `width`, and whatever its YAML holds. A parameter's name ends in a letter for each
+    of its axes (`inner_HD`, `outer_bias`): axes of one letter are the same units, a digit is an axis of that length and of no units. Before them, a
+    name ends in "bias" where it is a bias, in "choice" where it is the log-odds of a choice; all others are weights, and every element of a weight is
+    an edge. Write a product as `weight @ z.T`: stacked heads then share one product.
     """
 
     reads: ClassVar[Literal["one_level", "all_levels"]]

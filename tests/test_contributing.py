@@ -37,7 +37,7 @@ def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_the_page_adds_a_reporter_a_prior_and_a_world_by_one_file_and_one_yaml_each():
     assert [name for name, _ in FILES] == [
         *("reporters/gated.py", "configs/reporter/gated.yaml"),
-        *("priors/ridge.py", "configs/prior/ridge.yaml"),
+        *("priors/confidence.py", "configs/prior/confidence.yaml"),
         *("worlds/lamp.py", "configs/world/lamp.yaml"),
     ]
 
@@ -51,8 +51,8 @@ def test_its_commands_run(copy, command):
 
 def test_the_contract_tests_find_the_new_parts(copy):
     folders = [f"tests/{part}/test_contract.py" for part in ("reporters", "priors", "worlds")]
-    said = python(copy, "-m", "pytest", *folders, "-k", "gated or ridge or lamp", "-rp").stdout
-    for name in ("gated", "ridge", "lamp"):
+    said = python(copy, "-m", "pytest", *folders, "-k", "gated or confidence or lamp", "-rp").stdout
+    for name in ("gated", "confidence", "lamp"):
         assert re.search(rf"PASSED .*\[.*{name}", said), said
 
 

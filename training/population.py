@@ -122,8 +122,8 @@ def train(
         flops_step: FLOPs an episode of one of its blocks.
         checkpoint: where an unfinished fit is kept.
         observed: for a prior that needs the observation: activations of any episodes, and what the predictor there predicts to be seen.
-        pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X, of which the human answers no to the first and yes to the second.
-        ablation: for a prior that needs the predictor.
+        pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X, of which the human answers no to the first and yes to the
+        second. ablation: for a prior that needs the predictor.
     """
     mean_LD, std_LD = standardiser(examples.z_NLD)
     examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
@@ -144,7 +144,12 @@ def train(
     if solved:
         population.solve(examples)
     else:
-        batches = loader(Rows(*(tensor for tensor in examples if tensor is not None)), len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
+        batches = loader(
+            Rows(*(tensor for tensor in examples if tensor is not None)),
+            len(examples.human_N),
+            schedule.batch_size,
+            seeds if schedule.order == "own" else 0,
+        )
         fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
     if price := prior.edge_price(population.n_edges, len(examples.human_N)):
@@ -353,9 +358,11 @@ class Population(pl.LightningModule):
         one_level = self.reporter.reads == "one_level"
         places = torch.arange(len(self.reach_GR), device=self.device)[:, None]
         aids = {"observation_2RD": self.observation_2LD, "pairs_2PRD": None if self.pairs_2PLD is None else self.pairs_2PLD[:, pairs]}
-        return _Group(self.reach_GR, places, {
-            name: value.movedim(-2, 0).unsqueeze(-2) if one_level else value.unsqueeze(0) for name, value in aids.items() if value is not None
-        })
+        return _Group(
+            self.reach_GR,
+            places,
+            {name: value.movedim(-2, 0).unsqueeze(-2) if one_level else value.unsqueeze(0) for name, value in aids.items() if value is not None},
+        )
 
     def _held_out(self, weights: Weights, state: Weights, finished: Weights) -> tuple[Tensor, Tensor]:
         """Returns nats an episode of error, and of charge at strength 1, of the finished heads on held-out episodes, each of shape (G, S, M)."""

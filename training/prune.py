@@ -31,8 +31,8 @@ TINY = 1e-9
 def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N: Tensor, price_M: Tensor) -> Weights:
     """Returns a stack of finished heads (G, S, M), each with the edges that are worth their price and refitted without the others.
 
-    Greedy, as in optimal brain damage (LeCun, Denker and Solla 1990): edges are ranked by ½ w² times the curvature of the errors; sets of the least of
-    them, and the least one by one, are taken away, every candidate of every head is refitted in one batch, and each head keeps its best until its
+    Greedy, as in optimal brain damage (LeCun, Denker and Solla 1990): edges are ranked by ½ w² times the curvature of the errors; sets of the least
+    of them, and the least one by one, are taken away, every candidate of every head is refitted in one batch, and each head keeps its best until its
     best is to keep all. Biases are refitted and free.
 
     Args:
@@ -78,7 +78,8 @@ def _round(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor
 
 def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
     """Returns ½ w² h of every edge, shape (K, E), and -1 of those that are gone; h is the empirical Fisher information, estimated
-    with random signs of the episodes."""
+    with random signs of the episodes.
+    """
     chance = torch.Generator().manual_seed(0)
     sign_PN = (torch.randint(2, (PROBES, len(z_NRD)), generator=chance) * 2.0 - 1).to(z_NRD)
 
@@ -112,7 +113,8 @@ def _units(one: Weights) -> Tensor:
 
 def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
     """Returns which edges each candidate keeps, shape (K, J, E): all, all but the least of each fraction, all but one of the least, all but those of
-    one of the least units."""
+    one of the least units.
+    """
     live_KE = saliency_KE >= 0
     n_K = live_KE.sum(dim=1)
     order_KE = torch.where(live_KE, saliency_KE, torch.inf).argsort(dim=1)

@@ -5,6 +5,7 @@ K: heads of one group, B: blocks, E: edges, N: episodes, R: levels a head is giv
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -24,8 +25,8 @@ FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5,
 LEAST = 64
 """Fewest episodes that the schedule is for."""
 STEPS, RATE, SCALE = 100, 0.2, 4.0
-"""How the learner fits a prefix, all of it at once: steps of Adam, their first rate in standard deviations of a Gaussian prior on its weights, and that
-standard deviation where a unit has one live edge in; with k of them it is 1 / √k of that, so that units say as much whatever they hear."""
+"""How the learner fits a prefix, all of it at once: steps of Adam, their first rate in standard deviations of a Gaussian prior on its weights, and
+that standard deviation where a unit has one live edge in; with k of them it is 1 / √k of that, so that units say as much whatever they hear."""
 
 
 def prequential_bits(reporter: Reporter, live: Weights, z_NLD: Tensor, human_N: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ def _learned(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, 
         return (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2)
 
     blocks = []
-    for end, following in zip(places, places[1:], strict=False):
+    for end, following in itertools.pairwise(places):
         learner = _fitted(reporter, start, masks, z_NRD[:end], human_N[:end])
         with torch.no_grad():
             blocks.append(vmap(bits, in_dims=(0, None, None))(learner, z_NRD[end:following], human_N[end:following]))
@@ -102,7 +103,9 @@ def _fitted(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, h
         return errors + sum(value.square().sum() for name, value in one.items() if is_weight(name)) / (2 * len(human_N))
 
     gradients = vmap(grad(loss))
-    fitted = descended({name: value / scales[name].clamp_min(1e-9) for name, value in start.items()}, lambda now, _: gradients(now, scales), STEPS, RATE)
+    fitted = descended(
+        {name: value / scales[name].clamp_min(1e-9) for name, value in start.items()}, lambda now, _: gradients(now, scales), STEPS, RATE
+    )
     return {name: value * scales[name] for name, value in fitted.items()}
 
 

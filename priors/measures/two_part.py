@@ -38,7 +38,8 @@ def two_part(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tenso
     """Returns the length in bits of a two-part code (Rissanen 1978) for one head.
 
     The parameters are rounded to multiples of 2^-p. Named are: p, how many of the P multiples are not 0, which, and each by its sign and the Elias
-    gamma code (1975) of its size; choices are named among all they could have been. Then come the labels, each by the probability that the rounded head gives it. The shortest over p counts.
+    gamma code (1975) of its size; choices are named among all they could have been. Then come the labels, each by the probability that the rounded
+    head gives it. The shortest over p counts.
     """
     codes = []
     for places in PRECISIONS:

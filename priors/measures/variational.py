@@ -41,8 +41,9 @@ def variational(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Te
     """Returns the bits of a variational code of the training labels (Hinton and van Camp 1993) for every head of a stack.
 
     q = N(w, sigma²) about the finished head's own parameters w; sigma is fitted, w is not. The prior is N(0, s²) a tensor with s at its optimum and
-    6 bits to name it; parameters that are 0 are named as such and cost no more, and choices are named among all they could have been. To KL(q, prior) come the errors of heads drawn from q. It is an
-    upper bound, and close for heads that trained under `simplicity`; others have not been pushed to where rough numbers do.
+    6 bits to name it; parameters that are 0 are named as such and cost no more, and choices are named among all they could have been. To KL(q, prior)
+    come the errors of heads drawn from q. It is an upper bound, and close for heads that trained under `simplicity`; others have not been pushed to
+    where rough numbers do.
     """
     chance = torch.Generator().manual_seed(0)
     live = {name: (value != 0).to(value) * (not is_choice(name)) for name, value in weights.items()}

@@ -44,7 +44,9 @@ def training(weights: Weights, state: Weights, reading: Reading | None = None, n
     """Returns what a charge may depend on; reaching the first level is free, and each level after it is one step."""
     reading = reading or said([[1.0]], [1])
     reach_T = (reading.levels_T - 1) * FLOPS_STEP
-    return Training(Spending(spends, len(reach_T)), weights, state, {}, weights, torch.zeros(1, 1, 1), reading, reach_T, FLOPS_STEP, n_examples, NO_AID)
+    return Training(
+        Spending(spends, len(reach_T)), weights, state, {}, weights, torch.zeros(1, 1, 1), reading, reach_T, FLOPS_STEP, n_examples, NO_AID
+    )
 
 
 def said(halt: list[list[float]], levels: list[int]) -> Reading:
@@ -63,7 +65,8 @@ def in_training(reporter: Reporter, prior: Prior, weights: Weights, state: Weigh
 
 def aid(z_NLD: Tensor) -> Aid:
     """Returns what any prior may ask for: a direction of the observation, pairs that differ in it, and a predictor of three components, each of which
-    writes every third dimension."""
+    writes every third dimension.
+    """
     write_LD = torch.zeros_like(z_NLD[0])
     write_LD[:, 0] = 1
     part_D = torch.arange(z_NLD.shape[2]) % COMPONENTS

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from torch import Tensor
 
 from configs import build
 from priors.bill import Bill, Meter, Stopped

@@ -1,4 +1,4 @@
-"""The downstream prior: a report that leans on the observation is charged, one that does not is not; and the observation is found where it was put."""
+"""The downstream prior: a report that leans on the observation is charged, another is not; and the observation is found where it was put."""
 
 import pytest
 import torch

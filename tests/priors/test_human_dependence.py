@@ -15,7 +15,9 @@ def charge(weight: list[float], no: list[float], yes: list[float]) -> float:
     head, weights = Linear(1, 2), {"weight_1D": torch.tensor([weight]), "bias": torch.tensor(0.5)}
     pairs = torch.tensor([[[no]], [[yes]]])
     reading = torch.func.functional_call(head, weights, (pairs[0],))
-    return HumanDependence().charge(Training(head, weights, {}, {}, weights, pairs[0], reading, torch.zeros(1), 1.0, 500, Aid(pairs_2PLD=pairs))).item()
+    return (
+        HumanDependence().charge(Training(head, weights, {}, {}, weights, pairs[0], reading, torch.zeros(1), 1.0, 500, Aid(pairs_2PLD=pairs))).item()
+    )
 
 
 def test_a_head_that_says_the_same_of_both_is_charged_nothing():

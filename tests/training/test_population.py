@@ -305,7 +305,19 @@ def test_a_head_that_is_not_a_number_leaves_the_others_as_they_are(make, prior, 
 def clipped(gradients: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
     """Returns the gradients of three heads as clipped; those of the weights and of the prior's own state count together."""
     examples = planted(10, inputs=1, width=2)
-    heads = Population([Linear(1, 2)], CircuitSize(2.0, prune=False), examples, examples, torch.zeros(1), 1.0, (0,), (0.0, 1.0, 2.0), schedule(clip=clip), Aid(), None)
+    heads = Population(
+        [Linear(1, 2)],
+        CircuitSize(2.0, prune=False),
+        examples,
+        examples,
+        torch.zeros(1),
+        1.0,
+        (0,),
+        (0.0, 1.0, 2.0),
+        schedule(clip=clip),
+        Aid(),
+        None,
+    )
     named = {"weight": heads.weights["weight_1D"], "bias": heads.weights["bias"], "state": heads.state["weight_1D"]}
     for name, parameter in named.items():
         parameter.grad = gradients[name].clone().view_as(parameter)
@@ -355,7 +367,9 @@ def killing(patch: pytest.MonkeyPatch, epoch: int) -> None:
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2, 3, 5, 8])
-@pytest.mark.parametrize(("make", "prior", "order"), [(Linear, CircuitSize(2.0, prune=False), "shared"), (Layered, prior_of("simplicity_and_speed"), "own")])
+@pytest.mark.parametrize(
+    ("make", "prior", "order"), [(Linear, CircuitSize(2.0, prune=False), "shared"), (Layered, prior_of("simplicity_and_speed"), "own")]
+)
 def test_killed_and_started_again_it_gives_the_same_heads_bit_for_bit(make, prior, order, epoch, tmp_path, monkeypatch):
     saving = Fitting(accelerator="cpu", save_every=0, bar=False)
     steps = []

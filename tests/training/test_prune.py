@@ -82,6 +82,8 @@ def test_a_head_is_pruned_alone_as_it_is_in_company():
     chance = torch.Generator().manual_seed(0)
     weights = {"weight_1D": torch.randn(2, 3, 2, 1, 8, generator=chance).double(), "bias": torch.zeros(2, 3, 2).double()}
     company = without_edges(Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double())
-    alone = without_edges(Linear(1, 8), {name: value[1:, 2:, 1:] for name, value in weights.items()}, z_GNRD[1:], human_N, torch.tensor([8.0]).double())
+    alone = without_edges(
+        Linear(1, 8), {name: value[1:, 2:, 1:] for name, value in weights.items()}, z_GNRD[1:], human_N, torch.tensor([8.0]).double()
+    )
     for name, value in alone.items():
         torch.testing.assert_close(value[0, 0, 0], company[name][1, 2, 1], rtol=1e-9, atol=1e-9)

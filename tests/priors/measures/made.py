@@ -20,7 +20,7 @@ def coins(n: int, seed: int = 0) -> Tensor:
 
 
 def signals(kind: Literal["concept", "xor", "random"], n: int, width: int = 64, seed: int = 0) -> Examples:
-    """Returns noise plus two hidden signs, each along a direction of its own, standardised; the answers are the first sign, their product, or coins."""
+    """Returns noise plus two hidden signs, each along a direction of its own, standardised; answers are the first sign, their product, or coins."""
     chance = torch.Generator().manual_seed(seed)
     directions_D2 = torch.linalg.qr(torch.randn(width, 2, generator=chance))[0]
     signs_N2 = torch.randint(2, (n, 2), generator=chance) * 2.0 - 1
