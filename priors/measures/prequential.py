@@ -5,7 +5,6 @@ K: heads of one group, B: blocks, E: edges, N: episodes, R: levels a head is giv
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import torch
@@ -24,6 +23,8 @@ FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5,
 """Where its blocks end, as shares of the training episodes (Voita and Titov 2020); blocks that would be empty are left out."""
 LEAST = 64
 """Fewest episodes that the schedule is for."""
+SHORT = 256
+"""Prefixes up to this length are fitted as one batch."""
 STEPS, RATE, SCALE = 100, 0.2, 4.0
 """How the learner fits a prefix, all of it at once: steps of Adam, their first rate in standard deviations of a Gaussian prior on its weights, and
 that standard deviation where a unit has one live edge in; with k of them it is 1 / √k of that, so that units say as much whatever they hear."""
@@ -83,30 +84,36 @@ def _learned(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, 
         return (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2)
 
     blocks = []
-    for end, following in itertools.pairwise(places):
-        learner = _fitted(reporter, start, masks, z_NRD[:end], human_N[:end])
-        with torch.no_grad():
-            blocks.append(vmap(bits, in_dims=(0, None, None))(learner, z_NRD[end:following], human_N[end:following]))
+    short = [end for end in places[:-1] if end <= SHORT]
+    for together in (short, *([end] for end in places[len(short) : -1])):  # short prefixes are fitted as one batch
+        for learner, end in zip(_fitted(reporter, start, masks, z_NRD, human_N, together), together, strict=True):
+            following = places[places.index(end) + 1]
+            with torch.no_grad():
+                blocks.append(vmap(bits, in_dims=(0, None, None))(learner, z_NRD[end:following], human_N[end:following]))
     return torch.stack(blocks, dim=1).nan_to_num(nan=torch.inf)
 
 
-def _fitted(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor) -> Weights:
+def _fitted(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor, upto: list[int]) -> list[Weights]:
+    """Returns learners fitted to the episodes up to each of these ends."""
     if isinstance(reporter, ClosedForm):
         heads = len(next(iter(start.values())))
-        return {name: value.expand(heads, *value.shape) * masks.get(name, 1) for name, value in reporter.solve(z_NRD, human_N).items()}
+        solved = [reporter.solve(z_NRD[:end], human_N[:end]) for end in upto]
+        return [{name: value.expand(heads, *value.shape) * masks.get(name, 1) for name, value in one.items()} for one in solved]
 
+    z_NRD, human_N = z_NRD[: max(upto)], human_N[: max(upto)]
+    end_P = torch.tensor(upto, device=z_NRD.device)
+    share_PN = (torch.arange(max(upto), device=z_NRD.device) < end_P[:, None]) / end_P[:, None]
     scales = {name: _scale(masks[name]) if name in masks else torch.ones_like(value) for name, value in start.items()}
 
-    def loss(one: Weights, scale: Weights) -> Tensor:
+    def loss(one: Weights, scale: Weights, share_N: Tensor, end: Tensor) -> Tensor:
         log_odds_NT, halt_NT, _ = functional_call(reporter, {name: value * scale[name] for name, value in one.items()}, (z_NRD,))
-        errors = (halt_NT * (F.softplus(log_odds_NT) - human_N[:, None] * log_odds_NT)).sum(dim=1).mean()
-        return errors + sum(value.square().sum() for name, value in one.items() if is_weight(name)) / (2 * len(human_N))
+        errors_N = (halt_NT * (F.softplus(log_odds_NT) - human_N[:, None] * log_odds_NT)).sum(dim=1)
+        return (share_N * errors_N).sum() + sum(value.square().sum() for name, value in one.items() if is_weight(name)) / (2 * end)
 
-    gradients = vmap(grad(loss))
-    fitted = descended(
-        {name: value / scales[name].clamp_min(1e-9) for name, value in start.items()}, lambda now, _: gradients(now, scales), STEPS, RATE
-    )
-    return {name: value * scales[name] for name, value in fitted.items()}
+    gradients = vmap(vmap(grad(loss), in_dims=(0, 0, None, None)), in_dims=(0, None, 0, 0))
+    begun = {name: (value / scales[name].clamp_min(1e-9)).expand(len(upto), *value.shape) for name, value in start.items()}
+    fitted = descended(begun, lambda now, _: gradients(now, scales, share_PN.to(z_NRD), end_P), STEPS, RATE)
+    return [{name: value[p] * scales[name] for name, value in fitted.items()} for p in range(len(upto))]
 
 
 def _scale(mask: Tensor) -> Tensor:
