@@ -12,7 +12,7 @@ lm: .venv/lm
 	@$(BIN)/python train.py experiment=cities
 
 test: .venv/lm
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/base
 	@$(BIN)/ruff check .

@@ -133,6 +133,7 @@ def do(config: dict[str, Any], folder: Path) -> None:
     if runs.is_done(folder, config):
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
+    checked(config)
     job = build(config["job"], "job")
     runs.begin(folder, config)
     with status("Working"):
@@ -346,13 +347,16 @@ def checked(config: dict[str, Any]) -> Plan:
     for key in config:
         if key not in known:
             raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
+    from priors.measures.prequential import refuse_few
+
     values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
     check(Sizes, config["data"], "data")
     check(Plan, values, "", given=("sizes",))
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     maker(config["reporter"], "reporter", "n_levels", "width")
-    for key in (parts - {"reporter"}) | (config.keys() & {"job"}):
-        build(config[key], key)
+    built = {key: build(config[key], key) for key in parts - {"reporter"}}
+    if built["bill"].prequential:
+        refuse_few(plan.sizes.train)
     return plan
 
 

@@ -48,6 +48,7 @@ def matched(heads: pd.DataFrame) -> pd.DataFrame:
 def table(heads: pd.DataFrame) -> str:
     """Returns one line a reporter and prior as a Markdown table, with what it means below."""
     chosen, lines = matched(heads), []
+    chosen = chosen.assign(unpriced=chosen["prior"] == "none").sort_values(["reporter", "unpriced", "prior"], ascending=[True, False, True])
     units = [unit for unit in UNITS if unit in chosen and chosen[unit].notna().any()]
     for (reporter, prior), group in chosen.groupby(["reporter", "prior"], sort=False):
         follows = group["follows_concept"]

@@ -17,11 +17,11 @@ class Attention(Reporter):
     """A recurrent attention head: what it saw last asks, the levels answer, a gate decides how much of its state the answer replaces.
 
     The same weights at every step and biases of its own for each, as in the Universal Transformer (Dehghani et al. 2019); halting as in PonderNet
-    (Banino, Balaguer and Blundell 2021), the last step always stops. A level becomes a token, which is key and content alike. The mean of all tokens
-    and a bias ask for the first look; each step has a bias of its own, so that what the first look seeks does not hold those after it. It begins with
-    the same chance of stopping at every step, and what halts is divided by √H, so that the first steps of training are gentle. Every step has read
-    all the levels given.
-    N: episodes, L: levels, D: width, A: units of a token and of a query, H: units of the state, T: steps (and exits).
+    (Banino, Balaguer and Blundell 2021), the last step always stops. A level becomes a token, which is key and content alike, with a bias by which
+    levels can be told apart. The mean of all tokens and a bias ask for the first look; each step has a bias of its own, so that what the first look
+    seeks does not hold those after it. It begins with the same chance of stopping at every step, and what halts is divided by √H, so that the first
+    steps of training are gentle. Every step has read all the levels given. N: episodes, L: levels, D: width, A: units of a token and of a query, H:
+    units of the state, T: steps (and exits).
 
     Args:
         hidden: units of the state, and of a token.
@@ -34,6 +34,7 @@ class Attention(Reporter):
         super().__init__()
         self.hidden = hidden
         self.token_AD = nn.Parameter(torch.randn(hidden, width) * width**-0.5)
+        self.level_bias_LA = nn.Parameter(torch.zeros(n_levels, hidden))
         self.query_AA = nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5)
         self.new_HA, self.gate_HA = (nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5) for _ in range(2))
         self.new_HH, self.gate_HH = (nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5) for _ in range(2))
@@ -46,7 +47,7 @@ class Attention(Reporter):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         n, n_levels = z_NLD.shape[:2]
-        token_NLA = (self.token_AD @ z_NLD.flatten(0, 1).T).T.unflatten(0, (n, n_levels))
+        token_NLA = (self.token_AD @ z_NLD.flatten(0, 1).T).T.unflatten(0, (n, n_levels)) + self.level_bias_LA
         seen_AN, state_HN, said = token_NLA.mean(dim=1).T, z_NLD.new_zeros(self.says_2H.shape[1], n), []
         for query_bias_A, new_bias_H, gate_bias_H in zip(self.query_bias_TA, self.new_bias_TH, self.gate_bias_TH, strict=True):
             query_AN = self.query_AA @ seen_AN + query_bias_A[:, None]

@@ -1,5 +1,6 @@
 """train.py from the outside: a whole small run, a run that is killed and goes on, a second run over a first, and mistakes in one line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -124,6 +125,37 @@ def test_a_sweep_ends_with_one_table_and_its_folder(tmp_path):
     assert "heads judged" in table.stdout
 
 
+@pytest.mark.usefixtures("cached")
+def test_a_prior_that_finds_nothing_to_charge_says_so_and_the_run_goes_on(tmp_path):
+    done = train(*TINY, "prior=gates", "levels=[2]", folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "prior: Gates finds nothing to charge Linear for, for want of logic gates, as reporter=logic has." in done.stderr
+
+
+@pytest.mark.usefixtures("cached")
+def test_every_unit_of_the_bill_is_there_and_says_how_it_was_measured(tmp_path):
+    done = train(*TINY, "bill=full", "prior=explanation_length", "levels=[0,2]", folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    found, about = heads(tmp_path / "run"), json.loads((tmp_path / "run" / "predictor.json").read_text())
+    units = ("prequential_bits", "variational_bits", "two_part_bits", "explanation_bits", "edges", "flops", "steps", "steps_easy", "steps_disputed")
+    for unit in (*units, "learning_coefficient", "learning_coefficient_settled"):
+        assert found[unit].notna().all(), unit
+        assert ";" in about["bill"][unit], unit
+    assert all(seconds > 0 for seconds in about["clocked"]["seconds"])
+    assert (found.loc[found["level"] == 0, "explanation_components"] == 0).all(), "no component of the predictor is needed to read its embedding"
+    table = subprocess.run([sys.executable, "-m", "report", str(tmp_path / "run"), "--matched"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "explanation bits" in table.stdout
+
+
+def test_an_experiment_that_is_no_run_of_heads_leaves_its_results_and_is_not_done_again(tmp_path):
+    words = ["experiment=lookup", "job.rows=[16]", "job.tables=1", "job.trained_rows=4", "job.trained_tables=1", "job.episodes=128", "job.seeds=1"]
+    done = train(*words, "training.epochs=2", "training.patience=2", "trainer.bar=false", folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "A lookup table beside a rule" in done.stdout
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.yaml", "versions.json", "lookup.parquet", "lookup.png", "summary.md"}
+    assert "is finished" in train(*words, "training.epochs=2", "training.patience=2", "trainer.bar=false", folder=tmp_path / "run").stderr
+
+
 MISTAKES = [
     (["prior=simplicty"], "prior: there is no choice simplicty. Did you mean simplicity?"),
     (["sedes=3"], "sedes: no such key. Did you mean seeds?"),
@@ -141,6 +173,10 @@ MISTAKES = [
     (["world.human=nobody"], "world.human: 'nobody' is not one of last_frame, careful."),
     (["levels=[1,1]"], "levels: [1, 1] must name levels from 0 on, each once."),
     (["prior.strength=3"], "prior.strength: no such key. There are: none."),
+    (["data.train=50"], "data.train: 50 episodes are too few for a prequential code of eleven blocks. Use 64 or more"),
+    (["bill.explanation=maybe"], "bill.explanation: 'maybe' is not true or false."),
+    (["bill=ful"], "bill: there is no choice ful. Did you mean full?"),
+    (["experiment=lookup", "job.rows=[16,20]"], "job.rows: a table of 20 rows is none of whole bits."),
     (["levels=[9]"], "levels: transformer has no level 9. It has 0 to 2."),
 ]
 
@@ -180,7 +216,7 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 
 def test_help_lists_groups_and_choices():
     said = train("--help").stdout
-    for line in ("prior: circuit_size, none, simplicity", "reporter: layered, linear", "world: cities, vault", "seeds: 8"):
+    for line in ("prior: circuit_depth, circuit_size, downstream", "reporter: attention, layered, linear", "world: cities, vault", "seeds: 8"):
         assert line in said
 
 

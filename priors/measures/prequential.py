@@ -46,8 +46,7 @@ def prequential_bits(reporter: Reporter, live: Weights, z_NLD: Tensor, human_N: 
     Raises:
         Refusal: fewer than 64 episodes.
     """
-    if len(human_N) < LEAST:
-        raise Refusal(f"data.train: {len(human_N)} episodes are too few for a prequential code of {SCHEDULE}. Use {LEAST} or more.")
+    refuse_few(len(human_N))
     z_GNRD = grouped(z_NLD, reporter)
     grid = next(iter(live.values())).shape[:3] if live else (len(z_GNRD), 1, 1)
     return torch.stack([_group(reporter, {n: v[g].flatten(0, 1) for n, v in live.items()}, z_GNRD[g], human_N) for g in range(grid[0])]).view(grid)
@@ -64,6 +63,13 @@ def _group(reporter: Reporter, live: Weights, z_NRD: Tensor, human_N: Tensor) ->
     n_K = edges_KE.sum(dim=1)
     named_K = torch.where(n_K == edges_KE.shape[1], 1.0, 1.0 + subset_bits(edges_KE.shape[1], n_K))
     return _coded(_learned(reporter, _start(reporter, masks, len(edges_KE)), masks, z_NRD, human_N), named_K, human_N)[which_K]
+
+
+def refuse_few(n: int) -> None:
+    """Raises Refusal where so many episodes are too few for the schedule."""
+    if n < LEAST:
+        cure = f"Use {LEAST} or more, or bill.prequential=false."
+        raise Refusal(f"data.train: {n} episodes are too few for a prequential code of {SCHEDULE}. {cure}")
 
 
 def ends(n: int) -> list[int]:

@@ -27,7 +27,7 @@ def choice(group: str, name: str) -> dict[str, Any]:
         return OmegaConf.to_container(compose("train", [f"{group}={name}"])[group], resolve=True)
 
 
-def recipe(name: str, most: int = 32) -> partial[Reporter]:
+def recipe(name: str, most: int = 8) -> partial[Reporter]:
     """Returns what makes a reporter from `n_levels` and `width`; of whatever its YAML counts there are so many at most."""
     small = {key: min(value, most) if isinstance(value, int) else value for key, value in choice("reporter", name).items()}
     return maker(small, "reporter", "n_levels", "width")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core_model.fitting import Fitting
 from priors.circuit_size import CircuitSize
+from priors.gaussian import Gaussian
 from priors.none import NoPrior
 from priors.prior import Aid, Prior
 from priors.simplicity import Simplicity
@@ -110,12 +111,12 @@ def test_a_closed_form_is_solved_for_once_whatever_the_prior_and_the_seed(fit):
     assert heads.validation_nll_K.isfinite().all()
 
 
-def test_at_strength_zero_speed_is_no_prior_bit_for_bit(fit):
-    assert same(tiny(fit, Layered, Speed(2.0), strengths=(0.0,)), tiny(fit, Layered, NoPrior(), strengths=(0.0,)))
-    assert not same(tiny(fit, Layered, Speed(2.0), strengths=(1.0,)), tiny(fit, Layered, NoPrior(), strengths=(1.0,)))
+def test_at_strength_zero_a_prior_without_noise_is_no_prior_bit_for_bit(fit):
+    assert same(tiny(fit, Layered, Gaussian(1.0), strengths=(0.0,)), tiny(fit, Layered, NoPrior(), strengths=(0.0,)))
+    assert not same(tiny(fit, Layered, Gaussian(1.0), strengths=(1.0,)), tiny(fit, Layered, NoPrior(), strengths=(1.0,)))
 
 
-@pytest.mark.parametrize("prior", [CircuitSize(2.0, prune=False), Simplicity(0.05)], ids=["circuit_size", "simplicity"])
+@pytest.mark.parametrize("prior", [CircuitSize(2.0, prune=True), Simplicity(0.05), Speed(2.0)], ids=["circuit_size", "simplicity", "speed"])
 def test_at_strength_zero_a_prior_with_noise_of_its_own_charges_nothing_and_still_leaves_its_mark(prior, fit):
     free, none = (tiny(fit, Linear, one, strengths=(0.0,)) for one in (prior, NoPrior()))
     assert not same(free, none)
@@ -401,15 +402,9 @@ def given(reporter: str, n: int = 4096, at: int = 0) -> list[Examples]:
 
 
 @pytest.mark.parametrize("reporter", ["linear", "layered", "mlp"])
-def test_a_planted_concept_is_learned_and_no_prior_at_its_natural_price_forbids_it(reporter, fit):
+def test_a_planted_concept_is_learned(reporter, fit):
     examples, held_out, fresh = given(reporter, n=8192)
-
-    def right(prior: str) -> float:
-        return accuracy(fit(recipe(reporter), prior_of(prior), examples, held_out, seeds=range(2)), fresh).mean().item()
-
-    unpriced = right("none")
-    assert unpriced >= 0.97
-    assert all(right(prior) >= unpriced - 0.01 for prior in PRIORS if prior != "none")
+    assert accuracy(fit(recipe(reporter), NoPrior(), examples, held_out, seeds=range(2)), fresh).mean() >= 0.97
 
 
 def test_labels_that_say_nothing_teach_nothing(fit):

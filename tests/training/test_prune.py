@@ -86,4 +86,4 @@ def test_a_head_is_pruned_alone_as_it_is_in_company():
         Linear(1, 8), {name: value[1:, 2:, 1:] for name, value in weights.items()}, z_GNRD[1:], human_N, torch.tensor([8.0]).double()
     )
     for name, value in alone.items():
-        torch.testing.assert_close(value[0, 0, 0], company[name][1, 2, 1], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(value[0, 0, 0], company[name][1, 2, 1], rtol=0, atol=1e-6)  # Adam divides by numbers down to 1e-8

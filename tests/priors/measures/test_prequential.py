@@ -87,7 +87,7 @@ def test_a_head_in_closed_form_learns_by_being_solved():
 
 def test_too_few_episodes_are_refused():
     head = seeded(Linear, 8)
-    with pytest.raises(Refusal, match=r"data\.train: 63 episodes are too few for a prequential code of eleven blocks\. Use 64 or more\."):
+    with pytest.raises(Refusal, match=r"data\.train: 63 episodes are too few for a prequential code of eleven blocks\. Use 64 or more"):
         bits(head, planted(LEAST - 1, inputs=2, width=8))
 
 

@@ -1,0 +1,43 @@
+"""Matched accuracy: of each prior the largest strength that is near the best, on each predictor by itself."""
+
+import pandas as pd
+
+from report.matched import matched, table
+from tests.report.test_compare import heads
+
+
+def chosen(frame: pd.DataFrame) -> list[tuple[str, float]]:
+    kept = matched(frame)
+    return sorted({(prior, float(strength)) for prior, strength in zip(kept["prior"], kept["strength"], strict=True)})
+
+
+def test_the_largest_strength_near_the_best_is_chosen():
+    errors = {0.25: 0.100, 1.0: 0.109, 4.0: 0.115}
+    assert chosen(pd.concat([heads("speed", strength, validation_nll=nll) for strength, nll in errors.items()])) == [("speed", 1.0)]
+
+
+def test_the_best_is_that_of_any_prior_and_a_prior_that_never_comes_near_is_left_out():
+    frame = pd.concat([heads("speed", 1.0, validation_nll=0.2), heads("simplicity", 1.0, validation_nll=0.1), heads("none", 0.0, validation_nll=0.3)])
+    assert chosen(frame) == [("none", 0.0), ("simplicity", 1.0)]
+
+
+def test_a_strength_is_near_by_its_mean_error_and_not_by_a_lucky_head():
+    lucky = heads("speed", 4.0, validation_nll=0.2)
+    lucky.loc[0, "validation_nll"] = 0.1
+    assert chosen(pd.concat([heads("speed", 1.0, validation_nll=0.1), lucky])) == [("speed", 1.0)]
+
+
+def test_every_predictor_has_its_own_best():
+    frame = pd.concat([heads("speed", s, predictor=p, validation_nll=n) for p, s, n in (("a", 1, 0.1), ("a", 4, 0.2), ("b", 1, 0.3), ("b", 4, 0.3))])
+    kept = matched(frame)
+    assert kept.groupby("predictor")["strength"].first().to_dict() == {"a": 1, "b": 4}
+
+
+def test_the_table_has_a_line_a_prior_and_shares_of_verdicts():
+    both = heads("speed", follows=(0.0, 0.2, 0.9, 1.0), verdict="mixture")
+    both.loc[3, "verdict"] = "direct_translator"
+    lines = table(pd.concat([both, heads("none", follows=(0.5, 0.5))])).splitlines()
+    assert [line.split("|")[2].strip() for line in lines[2:4]] == ["none", "speed"]
+    cells = [cell.strip() for cell in lines[3].split("|")]
+    assert cells[6:8] == ["0.25", "0.00"]
+    assert cells[9] == "0.00 0.15 0.55 0.93 1.00"
