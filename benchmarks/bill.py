@@ -51,8 +51,9 @@ def main() -> None:
     together = seconds(lambda: prequential_bits(reporter, live, z_NLD, human_N))
     few = 8
     alone = seconds(lambda: [prequential_bits(reporter, {"weight_1D": live["weight_1D"][:, [k]]}, z_NLD, human_N) for k in range(few)]) * HEADS / few
-    print(f"{alone / together:8.1f} times as long: the prequential code head by head ({alone:.1f} s, from {few} heads) instead of in one batch
-    ({together:.2f} s)")
+    print(
+        f"{alone / together:8.1f} times as long: the prequential code head by head ({alone:.1f} s, from {few} heads), not in one batch ({together:.2f} s)"
+    )
 
 
 if __name__ == "__main__":
