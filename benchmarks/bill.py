@@ -52,7 +52,7 @@ def main() -> None:
     few = 8
     alone = seconds(lambda: [prequential_bits(reporter, {"weight_1D": live["weight_1D"][:, [k]]}, z_NLD, human_N) for k in range(few)]) * HEADS / few
     print(
-        f"{alone / together:8.1f} times as long: the prequential code head by head ({alone:.1f} s, from {few} heads), not in one batch ({together:.2f} s)"
+        f"{alone / together:8.1f} times as long: prequential bits head by head ({alone:.1f} s, from {few} heads), not in one batch ({together:.2f} s)"
     )
 
 
