@@ -180,10 +180,10 @@ def summary(found: pd.DataFrame) -> str:
         "| rows | table: gates, mean (range) | table: depth, mean (range) | rule: gates | rule: depth | n / log2 n | log2 n |",
         "|---|---|---|---|---|---|---|",
     ]
-    for n, row in tables.iterrows():
+    for n, (_, row) in zip(tables.index.tolist(), tables.iterrows(), strict=True):
         cells = [f"{row[key, 'mean']:.1f} ({row[key, 'min']:.0f} to {row[key, 'max']:.0f})" for key in ("gates", "depth")]
-        log = np.log2(float(str(n)))
-        lines.append(f"| {n} | {cells[0]} | {cells[1]} | {rules.loc[n, 'gates']} | {rules.loc[n, 'depth']} | {float(str(n)) / log:.0f} | {log:.0f} |")
+        log = np.log2(n)
+        lines.append(f"| {n} | {cells[0]} | {cells[1]} | {rules['gates'][n]} | {rules['depth'][n]} | {n / log:.0f} | {log:.0f} |")
     lines += ["", f"What training finds at {learned['rows'].max()} rows, by heads:", ""]
     lines += [
         "| function | prior | strength | exact heads | accuracy, mean (best) | gates | depth | fewest gates if exact |",

@@ -129,11 +129,7 @@ class Meter:
             bill[f"steps{suffix}"] = Item(where.exit_KN.double().mean(dim=1) + 1, f"steps; mean exit where the head stops, {kind} episodes")
         bill |= _circuits(reporter, weights)
         if seconds_by_level is not None:
-            with torch.no_grad():
-                begun = time.perf_counter()
-                stacked(reporter, weights, z_GNRD[:, :CLOCKED])
-                own = (time.perf_counter() - begun) / len(edges_K) * 1000 / min(CLOCKED, len(z_NLD))
-            seconds_K = torch.tensor(seconds_by_level, dtype=torch.float64)[train.level_KN].mean(dim=1) + own
+            seconds_K = torch.tensor(seconds_by_level, dtype=torch.float64)[train.level_KN].mean(dim=1) + _seconds(reporter, weights, z_GNRD)
             how = f"seconds for 1,000 episodes; by the clock of this machine, predictor to the level read, and a head's share in {len(edges_K)}"
             bill["seconds"] = Item(seconds_K, how, repeats=False)
         if self.prequential:
@@ -146,22 +142,25 @@ class Meter:
             bill["variational_bits"] = Item(told.total.flatten(), how)
             bill["variational_model_bits"] = Item(told.model.flatten(), "bits; the head's part of the variational code")
         if self.explanation and explained:
-            told_K = (
-                torch.stack([(two.rounded[name] != 0).flatten(3).sum(dim=3).flatten() for name in live]).sum(dim=0)
-                if live
-                else 0 * edges_K.nan_to_num()
-            )
-            given = (*explained, z_NLD, told_K, two.values.flatten(), len(human_N), EXPLAINED)
-            found = explanation(reporter, weights, two.rounded, *given)
+            told_K = sum((two.rounded[name] != 0).flatten(3).sum(dim=3).flatten() for name in live) + torch.zeros(len(edges_K))
+            found = explanation(reporter, weights, two.rounded, *explained, z_NLD, told_K, two.values.flatten(), len(human_N), EXPLAINED)
             how = f"bits; the shortest circuit found through predictor and head, mean ablation, {EXPLAINED} training episodes, an upper bound"
             bill["explanation_bits"] = Item(found.bits_K, how)
-            bill["explanation_components"] = Item(found.components_K, "components of the predictor (attention heads, MLPs) in that circuit")
+            bill["explanation_components"] = Item(found.components_K, "components; those of the predictor (attention heads, MLPs) in that circuit")
         if self.learning_coefficient:
             sampled = learning_coefficient(reporter, weights, z_NLD, human_N, **LANGEVIN)
             how = "half the effective parameters; Langevin dynamics about the finished head on the training episodes, a diagnostic"
             bill["learning_coefficient"] = Item(sampled.value_K, f"{how}; believe it only where it has settled")
             bill["learning_coefficient_settled"] = Item(sampled.settled_K.double(), "1 or 0; drift and split R-hat of the chains' traces")
         return bill
+
+
+@torch.no_grad()
+def _seconds(reporter: Reporter, weights: Weights, z_GNRD: Tensor) -> float:
+    """Returns one head's share of the seconds that a stack takes to read 1,000 episodes."""
+    begun = time.perf_counter()
+    heads = stacked(reporter, weights, z_GNRD[:, :CLOCKED]).log_odds_NT.shape[:3].numel()
+    return (time.perf_counter() - begun) / heads * 1000 / min(CLOCKED, z_GNRD.shape[1])
 
 
 def _circuits(reporter: Reporter, weights: Weights) -> Bill:

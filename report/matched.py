@@ -55,7 +55,7 @@ def table(heads: pd.DataFrame) -> str:
         low, high = interval(follows.to_numpy(float), group["predictor"].to_numpy(object))
         verdicts = group["verdict"].value_counts(normalize=True)
         spread = " ".join(f"{follows.quantile(at):.2f}" for at in (0, 0.25, 0.5, 0.75, 1))
-        cells = [reporter, prior, " ".join(sorted({written(value) for value in group["strength"]})) if prior != "none" else "–"]
+        cells = [str(reporter), str(prior), " ".join(sorted({written(value) for value in group["strength"]})) if prior != "none" else "–"]
         cells += [str(len(group)), str(group["predictor"].nunique())]
         cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:2]] + [f"{follows.mean():.2f} [{low:.2f}, {high:.2f}]", spread]
         cells += [f"{group['easy_accuracy'].mean():.3f}"] + [_cost(group[unit].mean() * UNITS[unit][1]) for unit in units]

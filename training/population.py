@@ -122,8 +122,8 @@ def train(
         flops_step: FLOPs an episode of one of its blocks.
         checkpoint: where an unfinished fit is kept.
         observed: for a prior that needs the observation: activations of any episodes, and what the predictor there predicts to be seen.
-        pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X, of which the human answers no to the first and yes to the
-        second. ablation: for a prior that needs the predictor.
+        pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X; the human answers no to the first, yes to the second.
+        ablation: for a prior that needs the predictor.
     """
     mean_LD, std_LD = standardiser(examples.z_NLD)
     examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
@@ -144,12 +144,8 @@ def train(
     if solved:
         population.solve(examples)
     else:
-        batches = loader(
-            Rows(*(tensor for tensor in examples if tensor is not None)),
-            len(examples.human_N),
-            schedule.batch_size,
-            seeds if schedule.order == "own" else 0,
-        )
+        rows = Rows(*(tensor for tensor in examples if tensor is not None))
+        batches = loader(rows, len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
         fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
     if price := prior.edge_price(population.n_edges, len(examples.human_N)):
