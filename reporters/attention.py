@@ -34,7 +34,7 @@ class Attention(Reporter):
         super().__init__()
         self.hidden = hidden
         self.token_AD = nn.Parameter(torch.randn(hidden, width) * width**-0.5)
-        self.level_bias_LA = nn.Parameter(torch.zeros(n_levels, hidden))
+        self.level_bias_LD = nn.Parameter(torch.zeros(n_levels, width))
         self.query_AA = nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5)
         self.new_HA, self.gate_HA = (nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5) for _ in range(2))
         self.new_HH, self.gate_HH = (nn.Parameter(torch.randn(hidden, hidden) * hidden**-0.5) for _ in range(2))
@@ -47,7 +47,7 @@ class Attention(Reporter):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         n, n_levels = z_NLD.shape[:2]
-        token_NLA = (self.token_AD @ z_NLD.flatten(0, 1).T).T.unflatten(0, (n, n_levels)) + self.level_bias_LA
+        token_NLA = (self.token_AD @ (z_NLD + self.level_bias_LD).flatten(0, 1).T).T.unflatten(0, (n, n_levels))
         seen_AN, state_HN, said = token_NLA.mean(dim=1).T, z_NLD.new_zeros(self.says_2H.shape[1], n), []
         for query_bias_A, new_bias_H, gate_bias_H in zip(self.query_bias_TA, self.new_bias_TH, self.gate_bias_TH, strict=True):
             query_AN = self.query_AA @ seen_AN + query_bias_A[:, None]
