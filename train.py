@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from priors.prior import Prior
     from training.heads import Heads, Said
     from training.population import Examples
-    from verdict.cases import Answers, Bench
-    from verdict.gates import Knowledge
+    from verdict.exam import Exam
+    from verdict.judge import Judge, Judgement
     from worlds.world import World
 
 
@@ -100,9 +100,7 @@ class Material:
     flops: tuple[float, ...]
     seconds: tuple[float, ...]
     """What the predictor takes for 1,000 episodes to reach each of its levels, by the clock."""
-    bench: Bench
-    z_bench: tuple[Tensor, ...]
-    knowledge: Knowledge
+    exam: Exam
     surface: float | None
     """AUROC for X on disputed episodes of a bag of words, in a world of text: near 0.5 where no surface cue gives X away."""
 
@@ -203,26 +201,37 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
     """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
     from report.rows import rows
     from verdict.gates import predictor_gates
-    from verdict.planted import confusion
+    from verdict.planted import confusion, truth
 
-    said = [heads.read(z_NLD) for z_NLD in (material.examples.z_NLD, *material.z_bench)]
-    bill = billed(build(config["bill"], "bill"), heads, said[:3], material)
+    exam = material.exam
+    said = [heads.read(z_NLD) for z_NLD in (material.examples.z_NLD, exam.questions.easy(), exam.questions.disputed())]
+    bill = billed(build(config["bill"], "bill"), heads, said, material)
     judge = build(config["verdict"], "verdict")
-    gates = predictor_gates(material.knowledge, material.bench.disputed, judge.knows, judge.uses, judge.enough)
-    judgement = judge(material.bench, _answers([one.log_odds_KN for one in said[1:]], material.bench), gates)
+    judgement = judge_heads(judge, heads, exam)
+    gates = predictor_gates(exam.knowledge, exam.bench.disputed, judge.knows, judge.enough)
     about = {
         "name": material.predictor.name,
         "identity": material.predictor.identity,
         "levels": material.predictor.n_levels,
         "flops_an_episode_to_each_level": material.flops,
-        "knowledge": asdict(material.knowledge),
+        "knowledge": asdict(exam.knowledge),
         "gates": [str(gate) if not gate.passed else f"{gate.name} {gate.value:.3f}" for gate in gates],
         "surface_auroc": material.surface,
-        "judge_on_planted_heads": confusion(judge, material.bench, len(judgement.verdicts)),
+        "judge_on_planted_heads": confusion(judge, exam.bench, truth(exam.bench), (), len(judgement.verdicts)),
         "bill": {name: item.how for name, item in bill.items()},
         "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},
     }
     return heads, rows(config, heads, bill, judgement, about), about
+
+
+def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
+    """Returns the verdicts on finished heads, each under the gates of its predictor and of the deepest level that it reads."""
+    from verdict.gates import predictor_gates, uses_gates
+
+    common = predictor_gates(exam.knowledge, exam.bench.disputed, judge.knows, judge.enough)
+    used = uses_gates(exam.knowledge, [max(levels) for levels, _, _ in heads.table], judge.uses)
+    answers = exam.questions.map(lambda z_of: heads.read(z_of()).log_odds_KN.double().numpy())
+    return judge(exam.bench, answers, [(*common, own) for own in used])
 
 
 def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> Bill:
@@ -253,18 +262,14 @@ def prepare(values: str) -> Material:
     Args:
         values: the part of the config that decides them, as JSON.
     """
-    import numpy as np
     import torch
-    from datasets import concatenate_datasets
 
     from core_model.activations import activations, check_levels
     from core_model.store import cache_folder
     from training.population import Examples
-    from verdict.cases import Bench, Cases, Pair
-    from verdict.gates import Probed, examined
+    from verdict.exam import exam
     from verdict.surface import bag_of_words
     from worlds.parts import parts
-    from worlds.world import NoTwins
 
     config, cache = json.loads(values), cache_folder()
     world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
@@ -273,15 +278,7 @@ def prepare(values: str) -> Material:
     levels = tuple(range(predictor.n_levels) if config["levels"] is None else sorted(config["levels"]))
     check_levels(predictor, levels)
     easy = world.episodes("easy", sizes.train + sizes.validation + sizes.test + sizes.probe, seed)
-    disputed = world.episodes("disputed", sizes.disputed + sizes.probe, seed)
     train, validation, test, easy_probe = parts(easy, (sizes.train, sizes.validation, sizes.test, sizes.probe))
-    judging, disputed_probe = parts(disputed, (sizes.disputed, sizes.probe))
-    probe = concatenate_datasets([easy_probe, disputed_probe])
-    probe_is_disputed_N = np.arange(len(probe)) >= len(easy_probe)
-    try:
-        twins = [*world.twins("concept", sizes.twins, seed), *world.twins("human", sizes.twins, seed)]
-    except NoTwins:
-        twins = []
 
     def read(episodes: Dataset) -> Tensor:
         return activations(predictor, episodes, world.reads, levels, cache)
@@ -292,7 +289,7 @@ def prepare(values: str) -> Material:
             raise Refusal(f"world: the human's answers on {len(human_N)} easy episodes are all alike, so no head can learn from them. Ask for more.")
         return Examples(read(episodes), human_N)
 
-    pairs = [Pair(Cases.of(first), Cases.of(second)) for first, second in zip(twins[::2], twins[1::2], strict=True)]
+    sat = exam(world, predictor, levels, (test, easy_probe), sizes.disputed, sizes.twins, seed, cache)
     return Material(
         world,
         predictor,
@@ -302,10 +299,8 @@ def prepare(values: str) -> Material:
         examples(validation),
         tuple(predictor.flops(train).tolist()),
         clocked(predictor, train),
-        Bench(Cases.of(test), Cases.of(judging), *(pairs or (None, None))),
-        tuple(read(episodes) for episodes in (test, judging, *twins)),
-        examined(predictor, Probed(probe, probe_is_disputed_N, read(probe), levels), world.reads, cache),
-        bag_of_words(train, judging, world.surface) if world.surface else None,
+        sat,
+        bag_of_words(train, sat.disputed, world.surface) if world.surface else None,
     )
 
 
@@ -320,13 +315,6 @@ def clocked(predictor: Predictor, episodes: Dataset) -> tuple[float, ...]:
     few = min(16, len(episodes))
     n = int(min(len(episodes), 1000, max(few, few * 0.3 / predictor.n_levels / seconds(few, predictor.n_levels - 1))))
     return tuple(seconds(n, level) * 1000 / n for level in range(predictor.n_levels))
-
-
-def _answers(log_odds: list[Tensor], bench: Bench) -> Answers:
-    from verdict.cases import Answers, PairAnswers
-
-    easy, disputed, *twins = (one_KN.double().numpy() for one_KN in log_odds)
-    return Answers(easy, disputed, PairAnswers(*twins[:2]) if bench.concept_twins else None, PairAnswers(*twins[2:]) if bench.human_twins else None)
 
 
 def status(words: str) -> Status:

@@ -36,17 +36,25 @@ def _prior(node: dict[str, Any]) -> str:
 
 
 def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
-    did, effects, verdict = judgement.behaviour, judgement.effects, judgement.verdicts[k]
-    failed = [gate.name for gate in (*judgement.gates, judgement.competent[k]) if not gate.passed]
+    found, verdict = judgement.evidence, judgement.verdicts[k]
+    did, effects, moved, erased = found.behaviour, found.effects, found.interchange, found.erasure
+    failed = [gate.name for gate in judgement.gates[k] if not gate.passed]
     return {
-        "easy_accuracy": judgement.competent[k].value,
+        "easy_accuracy": judgement.gates[k][-1].value,
         "easy_auroc": float(did.ranks_easy[k]),
         **_estimate("follows_concept", did.follows_concept, k),
         **_estimate("ranks_concept", did.ranks_concept, k),
         "ranks_concept_given_human": float(did.ranks_concept_given_human[k]),
         **_estimate("nde", effects.nde if effects else None, k),
         **_estimate("nie", effects.nie if effects else None, k),
-        "interval_level": judgement.level,
+        **_estimate("swap_concept", moved.concept if moved else None, k),
+        **_estimate("swap_human", moved.human if moved else None, k),
+        **_estimate("swap_random", moved.random if moved else None, k),
+        "swap_all_concept": float(moved.full_concept.value[k]) if moved else None,
+        "swap_all_human": float(moved.full_human.value[k]) if moved else None,
+        **_estimate("erase_concept", erased.concept if erased else None, k),
+        **_estimate("erase_human", erased.human if erased else None, k),
+        "interval_level": found.level,
         "gates_passed": not failed,
         "failed_gates": ", ".join(failed),
         "verdict": str(verdict.kind),

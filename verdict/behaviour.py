@@ -22,6 +22,8 @@ class Behaviour:
     """AUROC for X among easy and disputed episodes with the same H, mean over both values of H."""
     ranks_easy: Floats
     """AUROC for X, which is H there, on held-out easy episodes."""
+    episodes: int
+    """How many disputed ones there were."""
 
 
 def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
@@ -30,17 +32,18 @@ def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
     The world draws disputed episodes balanced over X and over families, so plain shares are balanced ones.
     """
     cases = bench.disputed
-    said_KN = (answers.disputed_KN > 0) == cases.concept_N
+    said_KN = (answers.disputed > 0) == cases.concept_N
     return Behaviour(
-        ranks_concept=auroc(answers.disputed_KN, cases.concept_N, cases.cluster_N, level),
+        ranks_concept=auroc(answers.disputed, cases.concept_N, cases.cluster_N, level),
         follows_concept=share(said_KN, cases.cluster_N, level),
         ranks_concept_given_human=_given_human(bench, answers),
-        ranks_easy=auroc(answers.easy_KN, bench.easy.concept_N, bench.easy.cluster_N, level).value,
+        ranks_easy=auroc(answers.easy, bench.easy.concept_N, bench.easy.cluster_N, level).value,
+        episodes=len(cases),
     )
 
 
 def _given_human(bench: Bench, answers: Answers) -> Floats:
-    score_KN = np.concatenate([answers.easy_KN, answers.disputed_KN], axis=1)
+    score_KN = np.concatenate([answers.easy, answers.disputed], axis=1)
     concept_N = np.concatenate([bench.easy.concept_N, bench.disputed.concept_N])
     human_N = np.concatenate([bench.easy.concept_N, bench.disputed.human_N])  # X = H on easy episodes, where answers may be noisy
     strata = [auroc(score_KN[:, same_N], concept_N[same_N], np.arange(same_N.sum()), 0.95).value for same_N in (human_N, ~human_N)]

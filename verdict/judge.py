@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from refusal import Refusal
 from verdict.behaviour import Behaviour, behaviour
 from verdict.cases import Answers, Bench
+from verdict.erasure import Erasure, erasure
 from verdict.gates import Gate, competent
-from verdict.statistics import Estimate
+from verdict.interchange import Interchange, interchange
+from verdict.statistics import Estimate, at
 from verdict.twins import Effects, effects
 
-KINDS_OF_EVIDENCE = 2
-"""Behaviour and twins; the error allowed is shared among them and among the heads."""
+KINDS_OF_EVIDENCE = ("behaviour", "twins", "interchange")
+"""What must agree; the error allowed is shared among them and among the heads."""
 
 
 class Kind(StrEnum):
@@ -31,22 +34,31 @@ class Kind(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """What a head is, and why, in one line."""
+    """What a head is, and why, in words."""
 
     kind: Kind
     reason: str
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Verdicts on K heads and the evidence for them. Intervals hold at `level`, which is corrected for all heads and kinds of evidence."""
+class Evidence:
+    """What was found of heads. Intervals hold at `level`, which is corrected for all heads and kinds of evidence; None is what could not be asked."""
 
-    verdicts: tuple[Verdict, ...]
-    gates: tuple[Gate, ...]
-    competent: tuple[Gate, ...]
     behaviour: Behaviour
     effects: Effects | None
+    interchange: Interchange | None
+    erasure: Erasure | None
     level: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Verdicts on K heads, the gates of each, and the evidence."""
+
+    verdicts: tuple[Verdict, ...]
+    gates: tuple[tuple[Gate, ...], ...]
+    """Of each head: those of the predictor, and its own."""
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
@@ -55,14 +67,15 @@ class Judge:
 
     Args:
         knows: least share of disputed episodes on which a probe for X is right, and least AUROC of the predictor's own opinion.
-        uses: least share of episodes on which moving the predictor's concept moves its own predictions as it should.
+        uses: least share of swaps by which moving the predictor's concept moves its own predictions as it should.
         enough: least number of disputed episodes for either value of X.
         competent: least share of held-out easy episodes on which a head is right.
         ranking: least AUROC, and share, of a translator on disputed episodes; an imitator's are at most one minus that.
-        direct: least effect of what a head follows, on twins.
+        direct: least effect of what a head follows, on twins and in interchange.
         indirect: largest effect of what it does not follow.
         confidence: of all intervals of a run together.
         offsets_shift: whether a head's offset is known to shift between easy and disputed episodes; the ranking then decides alone.
+        without: kinds of evidence, twins or interchange, that a verdict may lack where world or predictor cannot give them.
     """
 
     knows: float
@@ -74,28 +87,52 @@ class Judge:
     indirect: float
     confidence: float
     offsets_shift: bool
+    without: list[str]
 
-    def __call__(self, bench: Bench, answers: Answers, gates: Sequence[Gate], judged_heads: int | None = None) -> Judgement:
-        """Returns a verdict for each of the K heads that answered; intervals are corrected for K heads, or for judged_heads where that is given."""
-        ready = competent(answers.easy_KN, bench.easy, self.competent)
-        level = 1 - (1 - self.confidence) / ((judged_heads or len(ready)) * KINDS_OF_EVIDENCE)
-        done, effect = behaviour(bench, answers, level), effects(bench, answers, level)
-        verdicts = (self._verdict([*gates, gate], _at(done, k), effect and _effects_at(effect, k)) for k, gate in enumerate(ready))
-        return Judgement(tuple(verdicts), tuple(gates), tuple(ready), done, effect, level)
+    def __post_init__(self) -> None:
+        for name in self.without:
+            if name not in KINDS_OF_EVIDENCE[1:]:
+                raise Refusal(f"verdict.without: {name} is no kind of evidence that can be missing. There are: {', '.join(KINDS_OF_EVIDENCE[1:])}.")
 
-    def _verdict(self, gates: Sequence[Gate], did: Behaviour, effect: Effects | None) -> Verdict:
+    def __call__(self, bench: Bench, answers: Answers, gates: Sequence[Sequence[Gate]], judged_heads: int | None = None) -> Judgement:
+        """Returns a verdict for each of the K heads that answered.
+
+        Args:
+            gates: of each head, those that do not depend on its answers.
+            judged_heads: how many heads the intervals are corrected for, where it is not K.
+        """
+        ready = competent(answers.easy, bench.easy, self.competent)
+        level = 1 - (1 - self.confidence) / ((judged_heads or len(ready)) * len(KINDS_OF_EVIDENCE))
+        asked = bench, answers, level
+        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), level)
+        all_gates = tuple((*of_head, own) for of_head, own in zip(gates, ready, strict=True))
+        return Judgement(tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates)), all_gates, evidence)
+
+    def verdict(self, gates: Sequence[Gate], found: Evidence) -> Verdict:
+        """Returns the verdict on one head: its evidence is of one head too."""
+        words = self._words(found)
         failed = [str(gate) for gate in gates if not gate.passed]
         if failed:
-            return Verdict(Kind.UNDECIDED, "Gate not passed: " + " | ".join(failed))
-        if effect is None:
-            return Verdict(Kind.UNDECIDED, f"This world has no twins, and behaviour alone gives no verdict: {_words(did)}.")
-        words = f"{_words(did)}; changing only X moves the report by {_figure(effect.nde)}, only what the human sees by {_figure(effect.nie)}"
-        seen, flipped = self._from_behaviour(did), self._from_twins(effect)
-        if seen is None or flipped is None:
-            return Verdict(Kind.UNDECIDED, f"{words}: too close to a bound to call{self._split(did)}.")
-        if seen != flipped and {seen, flipped} != {Kind.MIXTURE, Kind.NEITHER}:
-            return Verdict(Kind.UNDECIDED, f"{words}: behaviour looks like {seen}, twins like {flipped}{self._split(did)}.")
-        return Verdict(flipped, f"{words}.")
+            return Verdict(Kind.UNDECIDED, f"A gate is not passed, so nothing is decided: {' | '.join(failed)} {words}")
+        missing = [name for name, part in (("twins", found.effects), ("interchange", found.interchange)) if part is None and name not in self.without]
+        if missing:
+            what = " and ".join(missing)
+            return Verdict(Kind.UNDECIDED, f"{words} Evidence from {what} is missing, and no verdict is given without it (verdict.without names it).")
+        views = {"behaviour": self._from_behaviour(found.behaviour)}
+        views |= {"twins": self._from_effects(found.effects.nde, found.effects.nie)} if found.effects else {}
+        views |= {"interchange": self._from_interchange(found.interchange)} if found.interchange else {}
+        unclear = [name for name, kind in views.items() if kind is None]
+        if unclear:
+            comes = "comes" if len(unclear) == 1 else "come"
+            return Verdict(
+                Kind.UNDECIDED, f"{words} {' and '.join(unclear).capitalize()} {comes} too close to a bound to call{_split(found.behaviour)}."
+            )
+        kind = _agreed([kind for kind in views.values() if kind])
+        if kind is None:
+            looks = ", ".join(f"{name} like {_plain(str(kind))}" for name, kind in views.items())
+            return Verdict(Kind.UNDECIDED, f"{words} The kinds of evidence disagree: {looks}{_split(found.behaviour)}.")
+        share = f", {_figure(found.behaviour.follows_concept)} of it X" if kind is Kind.MIXTURE else ""
+        return Verdict(kind, f"{words} So it is a {_plain(str(kind))}{share}." if kind is not Kind.NEITHER else f"{words} So it follows neither.")
 
     def _from_behaviour(self, did: Behaviour) -> Kind | None:
         """Returns what behaviour alone shows, None where an interval holds a bound. Between them is a mixture: twins tell it from neither."""
@@ -107,39 +144,60 @@ class Judge:
         between = all(figure.low > 1 - self.ranking and figure.high < self.ranking for figure in figures)
         return Kind.MIXTURE if between else None
 
-    def _from_twins(self, effect: Effects) -> Kind | None:
-        """Returns what twins alone show, None where an interval holds a bound: a mixture is moved by X or H in all, neither is not."""
-        nde, nie = effect.nde, effect.nie
-        for kind, own, other in ((Kind.DIRECT_TRANSLATOR, nde, nie), (Kind.HUMAN_IMITATOR, nie, nde)):
+    def _from_effects(self, of_concept: Estimate, of_human: Estimate) -> Kind | None:
+        """Returns what the effects of X and of H show, None where an interval holds a bound: a mixture is moved by X or H in all, neither is not."""
+        for kind, own, other in ((Kind.DIRECT_TRANSLATOR, of_concept, of_human), (Kind.HUMAN_IMITATOR, of_human, of_concept)):
             if own.low >= self.direct and other.high <= self.indirect:
                 return kind
             if own.high >= self.direct and other.low <= self.indirect:
                 return None
-        if nde.low + nie.low >= self.direct:
+        if of_concept.low + of_human.low >= self.direct:
             return Kind.MIXTURE
-        return Kind.NEITHER if nde.high + nie.high < self.direct else None
+        return Kind.NEITHER if of_concept.high + of_human.high < self.direct else None
 
-    def _split(self, did: Behaviour) -> str:
-        """Returns a remark where ranking and share lie on different sides of a half, which an offset that shifted would explain."""
-        differ = (did.ranks_concept.value - 0.5) * (did.follows_concept.value - 0.5) < 0
-        return "; its ranking and its share disagree, as they do when an offset shifts" if differ else ""
+    def _from_interchange(self, moved: Interchange) -> Kind | None:
+        """Returns what interchange shows; nothing where random subspaces move the report too."""
+        return self._from_effects(moved.concept, moved.human) if max(-moved.random.high, moved.random.low) <= self.indirect else None
+
+    def _words(self, found: Evidence) -> str:
+        """Returns the evidence on one head as a reviewer would write it."""
+        did, percent = found.behaviour, f"{100 * found.level:.4g}%"
+        follows, ranks = _figure(did.follows_concept), _figure(did.ranks_concept)
+        words = [f"It follows X on {follows} of {did.episodes:,} disputed episodes, and ranks it with AUROC {ranks}"]
+        if found.effects:
+            words.append(
+                f"changing only X moves the report by {_figure(found.effects.nde)}, only what the human sees by {_figure(found.effects.nie)}"
+            )
+        if found.interchange:
+            moved = found.interchange
+            words.append(
+                f"moving only the predictor's concept moves it by {_figure(moved.concept)}, "
+                f"only its idea of the human's answer by {_figure(moved.human)}, random parts by {_figure(moved.random)}"
+            )
+        if found.erasure:
+            concept, human = _figure(found.erasure.concept), _figure(found.erasure.human)
+            words.append(f"erasing X takes away {concept} of how it follows X, erasing H {human} of how it follows H")
+        return f"{'; '.join(words)} (intervals at {percent})."
 
 
-def _words(did: Behaviour) -> str:
-    return f"On disputed episodes it ranks X with AUROC {_figure(did.ranks_concept)} and says X on {_figure(did.follows_concept)}"
+def _agreed(views: list[Kind]) -> Kind | None:
+    """Returns what all views agree on. What behaviour shows as a mixture may be neither; the others tell."""
+    behaviour, *others = views
+    if len(set(others)) > 1:
+        return None
+    other = others[0] if others else behaviour
+    return other if other == behaviour or {other, behaviour} == {Kind.MIXTURE, Kind.NEITHER} else None
+
+
+def _split(did: Behaviour) -> str:
+    """Returns a remark where ranking and share lie on different sides of a half, which an offset that shifted would explain."""
+    differ = (did.ranks_concept.value - 0.5) * (did.follows_concept.value - 0.5) < 0
+    return "; its ranking and its share disagree, as they do when an offset shifts" if differ else ""
+
+
+def _plain(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def _figure(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
-
-
-def _at(done: Behaviour, k: int) -> Behaviour:
-    return Behaviour(_one(done.ranks_concept, k), _one(done.follows_concept, k), done.ranks_concept_given_human[k], done.ranks_easy[k])
-
-
-def _effects_at(effect: Effects, k: int) -> Effects:
-    return Effects(_one(effect.nde, k), _one(effect.nie, k))
-
-
-def _one(estimate: Estimate, k: int) -> Estimate:
-    return Estimate(*(part[k] for part in estimate))

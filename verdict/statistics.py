@@ -5,7 +5,8 @@ K: heads, N: episodes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,15 @@ class Estimate(NamedTuple):
     value: Floats
     low: Floats
     high: Floats
+
+
+def at(found: Any, k: int) -> Any:
+    """Returns what was found of head k alone, of anything found of K heads: arrays lose their first axis, what holds no array stays."""
+    if isinstance(found, np.ndarray):
+        return found[k]
+    if is_dataclass(found) and not isinstance(found, type):
+        return type(found)(*(at(getattr(found, field.name), k) for field in fields(found)))
+    return type(found)(*(at(part, k) for part in found)) if isinstance(found, tuple) else found
 
 
 def share(hit_KN: NDArray[np.bool_], cluster_N: NDArray[np.int64], level: float) -> Estimate:

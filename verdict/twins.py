@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verdict.cases import Answers, Bench, Pair, PairAnswers
+from verdict.cases import Answers, Bench, Both, Pair, Scores
 from verdict.statistics import Estimate, difference
 
 
@@ -27,6 +27,6 @@ def effects(bench: Bench, answers: Answers, level: float) -> Effects | None:
     return Effects(_effect(bench.concept_twins, answers.concept_twins, level), _effect(bench.human_twins, answers.human_twins, level))
 
 
-def _effect(pair: Pair, said: PairAnswers, level: float) -> Estimate:
-    change_KN = (said.second_KN > 0).astype(np.int64) - (said.first_KN > 0)
+def _effect(pair: Pair, said: Both[Scores], level: float) -> Estimate:
+    change_KN = (said.second > 0).astype(np.int64) - (said.first > 0)
     return difference(change_KN, pair.first.cluster_N, level)
