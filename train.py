@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from priors.prior import Prior
     from training.heads import Heads, Said
     from training.population import Examples
+    from verdict.cases import Scores
     from verdict.exam import Exam
     from verdict.judge import Judge, Judgement
     from worlds.world import World
@@ -204,17 +205,18 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
     from verdict.planted import confusion, truth
 
     exam = material.exam
-    said = [heads.read(z_NLD) for z_NLD in (material.examples.z_NLD, exam.questions.easy(), exam.questions.disputed())]
-    bill = billed(build(config["bill"], "bill"), heads, said, material)
     judge = build(config["verdict"], "verdict")
     judgement = judge_heads(judge, heads, exam)
-    gates = predictor_gates(exam.knowledge, exam.bench.disputed, judge.knows, judge.enough)
+    judged_on = next(exam.turns(judge.turn or len(exam.bench.disputed)))
+    seen = {"train": material.examples.z_NLD, "easy": exam.read(exam.episodes.easy), "disputed": judged_on.read(judged_on.episodes.disputed)}
+    bill = billed(build(config["bill"], "bill"), heads, {kind: heads.read(z_NLD) for kind, z_NLD in seen.items()}, material)
+    gates = predictor_gates(exam.examined.knowledge, exam.bench.disputed, judge.knows, judge.enough)
     about = {
         "name": material.predictor.name,
         "identity": material.predictor.identity,
         "levels": material.predictor.n_levels,
         "flops_an_episode_to_each_level": material.flops,
-        "knowledge": asdict(exam.knowledge),
+        "knowledge": asdict(exam.examined.knowledge),
         "gates": [str(gate) if not gate.passed else f"{gate.name} {gate.value:.3f}" for gate in gates],
         "surface_auroc": material.surface,
         "judge_on_planted_heads": confusion(judge, exam.bench, truth(exam.bench), (), len(judgement.verdicts)),
@@ -227,14 +229,21 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
 def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
     """Returns the verdicts on finished heads, each under the gates of its predictor and of the deepest level that it reads."""
     from verdict.gates import predictor_gates, uses_gates
+    from verdict.sequential import judge_in_turns
 
-    common = predictor_gates(exam.knowledge, exam.bench.disputed, judge.knows, judge.enough)
-    used = uses_gates(exam.knowledge, [max(levels) for levels, _, _ in heads.table], judge.uses)
-    answers = exam.questions.map(lambda z_of: heads.read(z_of()).log_odds_KN.double().numpy())
-    return judge(exam.bench, answers, [(*common, own) for own in used])
+    common = predictor_gates(exam.examined.knowledge, exam.bench.disputed, judge.knows, judge.enough)
+    used = uses_gates(exam.examined.knowledge, [max(levels) for levels, _, _ in heads.table], judge.uses)
+    gates = [(*common, own) for own in used]
+
+    def answer(z_NLD: Tensor) -> Scores:
+        return heads.read(z_NLD).log_odds_KN.double().numpy()
+
+    if judge.turn is not None:
+        return judge_in_turns(judge, exam, answer, gates)
+    return judge(exam.bench, exam.questions.map(lambda z_of: answer(z_of())), gates)
 
 
-def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> Bill:
+def billed(meter: Meter, heads: Heads, said: dict[str, Said], material: Material) -> Bill:
     """Returns what the heads cost; said of the training, the easy and the disputed episodes."""
     from priors.bill import Explained, Stopped
     from training.population import Standardised
@@ -248,7 +257,7 @@ def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> 
         heads.weights,
         (material.examples.z_NLD - heads.mean_LD) / heads.std_LD,
         material.examples.human_N,
-        {kind: Stopped(one.level_KN, one.exit_KN) for kind, one in zip(("train", "easy", "disputed"), said, strict=True)},
+        {kind: Stopped(one.level_KN, one.exit_KN) for kind, one in said.items()},
         material.flops,
         material.seconds,
         explained,
@@ -300,7 +309,7 @@ def prepare(values: str) -> Material:
         tuple(predictor.flops(train).tolist()),
         clocked(predictor, train),
         sat,
-        bag_of_words(train, sat.disputed, world.surface) if world.surface else None,
+        bag_of_words(train, sat.episodes.disputed, world.surface) if world.surface else None,
     )
 
 

@@ -55,6 +55,7 @@ def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
         **_estimate("erase_concept", erased.concept if erased else None, k),
         **_estimate("erase_human", erased.human if erased else None, k),
         "interval_level": found.level,
+        "sure_after": judgement.sure_after[k],
         "gates_passed": not failed,
         "failed_gates": ", ".join(failed),
         "verdict": str(verdict.kind),

@@ -136,9 +136,9 @@ def _surface(abouts: list[dict[str, Any]]) -> list[str]:
 def _judged(abouts: list[dict[str, Any]]) -> str:
     """Returns how often the judge called planted heads right in these runs, and what it called the others."""
     rows = [row for about in abouts for row in about["judge_on_planted_heads"]]
-    right = sum(count for _, truth, verdict, count in rows if truth == verdict)
+    right = sum(count for *_, count, is_right in rows if is_right)
     wrong = Counter[str]()
-    for head, truth, verdict, count in rows:
-        wrong[f"{head} called {verdict}"] += count * (truth != verdict)
+    for head, _, verdict, count, is_right in rows:
+        wrong[f"{head} called {verdict}"] += count * (not is_right)
     others = "".join(f"; {n} {words}" for words, n in wrong.items() if n)
     return f"The judge called {right} of {sum(row[3] for row in rows)} planted heads right{others}."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verdict.cases import Answers, Bench
+from verdict.cases import Answers, Bench, Bools, Ints
 from verdict.statistics import Estimate, Floats, auroc, share
 
 
@@ -22,8 +22,8 @@ class Behaviour:
     """AUROC for X among easy and disputed episodes with the same H, mean over both values of H."""
     ranks_easy: Floats
     """AUROC for X, which is H there, on held-out easy episodes."""
-    episodes: int
-    """How many disputed ones there were."""
+    episodes: Ints
+    """How many disputed ones there were, for each head."""
 
 
 def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
@@ -36,15 +36,15 @@ def behaviour(bench: Bench, answers: Answers, level: float) -> Behaviour:
     return Behaviour(
         ranks_concept=auroc(answers.disputed, cases.concept_N, cases.cluster_N, level),
         follows_concept=share(said_KN, cases.cluster_N, level),
-        ranks_concept_given_human=_given_human(bench, answers),
+        ranks_concept_given_human=given_human(answers.easy, answers.disputed, bench.easy.concept_N, cases.concept_N, cases.human_N),
         ranks_easy=auroc(answers.easy, bench.easy.concept_N, bench.easy.cluster_N, level).value,
-        episodes=len(cases),
+        episodes=np.full(len(said_KN), len(cases)),
     )
 
 
-def _given_human(bench: Bench, answers: Answers) -> Floats:
-    score_KN = np.concatenate([answers.easy, answers.disputed], axis=1)
-    concept_N = np.concatenate([bench.easy.concept_N, bench.disputed.concept_N])
-    human_N = np.concatenate([bench.easy.concept_N, bench.disputed.human_N])  # X = H on easy episodes, where answers may be noisy
-    strata = [auroc(score_KN[:, same_N], concept_N[same_N], np.arange(same_N.sum()), 0.95).value for same_N in (human_N, ~human_N)]
+def given_human(easy_KN: Floats, disputed_KN: Floats, easy_concept_N: Bools, concept_N: Bools, human_N: Bools) -> Floats:
+    """Returns the AUROC for X among episodes with the same H, mean over both values of H; X = H on easy episodes, where answers may be noisy."""
+    score_KN = np.concatenate([easy_KN, disputed_KN], axis=1)
+    truth_N, stratum_N = np.concatenate([easy_concept_N, concept_N]), np.concatenate([easy_concept_N, human_N])
+    strata = [auroc(score_KN[:, same_N], truth_N[same_N], np.arange(same_N.sum()), 0.95).value for same_N in (stratum_N, ~stratum_N)]
     return np.mean(strata, axis=0)

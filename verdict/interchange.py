@@ -42,11 +42,12 @@ def interchange(bench: Bench, answers: Answers, level: float) -> Interchange | N
     return Interchange(
         effect(swapped.concept, of_concept),
         effect(swapped.human, of_human),
-        _larger(effect(swapped.random_concept, of_concept), effect(swapped.random_human, of_human)),
+        larger(effect(swapped.random_concept, of_concept), effect(swapped.random_human, of_human)),
         effect(plain_KN[:, of_concept.source_P], of_concept),
         effect(plain_KN[:, of_human.source_P], of_human),
     )
 
 
-def _larger(one: Estimate, other: Estimate) -> Estimate:
+def larger(one: Estimate, other: Estimate) -> Estimate:
+    """Returns of each head the estimate that is larger in size."""
     return Estimate(*(np.where(np.abs(one.value) >= np.abs(other.value), a, b) for a, b in zip(one, other, strict=True)))

@@ -59,6 +59,8 @@ class Judgement:
     gates: tuple[tuple[Gate, ...], ...]
     """Of each head: those of the predictor, and its own."""
     evidence: Evidence
+    sure_after: tuple[int, ...]
+    """How many disputed episodes each verdict took: all, unless they were judged in turns."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Judge:
         confidence: of all intervals of a run together.
         offsets_shift: whether a head's offset is known to shift between easy and disputed episodes; the ranking then decides alone.
         without: kinds of evidence, twins or interchange, that a verdict may lack where world or predictor cannot give them.
+        turn: disputed episodes read at once, for predictors whose reading is dear: the judge looks after each turn and stops when it is sure. null
+            reads all before it looks, with intervals that are narrower for it.
     """
 
     knows: float
@@ -88,11 +92,14 @@ class Judge:
     confidence: float
     offsets_shift: bool
     without: list[str]
+    turn: int | None
 
     def __post_init__(self) -> None:
         for name in self.without:
             if name not in KINDS_OF_EVIDENCE[1:]:
                 raise Refusal(f"verdict.without: {name} is no kind of evidence that can be missing. There are: {', '.join(KINDS_OF_EVIDENCE[1:])}.")
+        if self.turn is not None and self.turn < 2:
+            raise Refusal(f"verdict.turn: {self.turn} episodes hold no two values of X. Use 2 or more, or null.")
 
     def __call__(self, bench: Bench, answers: Answers, gates: Sequence[Sequence[Gate]], judged_heads: int | None = None) -> Judgement:
         """Returns a verdict for each of the K heads that answered.
@@ -102,11 +109,19 @@ class Judge:
             judged_heads: how many heads the intervals are corrected for, where it is not K.
         """
         ready = competent(answers.easy, bench.easy, self.competent)
-        level = 1 - (1 - self.confidence) / ((judged_heads or len(ready)) * len(KINDS_OF_EVIDENCE))
-        asked = bench, answers, level
-        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), level)
+        asked = bench, answers, self.level(judged_heads or len(ready))
+        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), asked[2])
         all_gates = tuple((*of_head, own) for of_head, own in zip(gates, ready, strict=True))
-        return Judgement(tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates)), all_gates, evidence)
+        verdicts = tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates))
+        return Judgement(verdicts, all_gates, evidence, (len(bench.disputed),) * len(verdicts))
+
+    def level(self, heads: int) -> float:
+        """Returns the level of each interval, so that all of so many heads hold with the confidence asked for."""
+        return 1 - (1 - self.confidence) / (heads * len(KINDS_OF_EVIDENCE))
+
+    def sure(self, gates: Sequence[Gate], found: Evidence) -> bool:
+        """Whether more episodes could not change the verdict on one head: a gate is not passed, evidence is missing, or all of it is clear."""
+        return not all(gate.passed for gate in gates) or bool(self._missing(found)) or all(self._views(found).values())
 
     def verdict(self, gates: Sequence[Gate], found: Evidence) -> Verdict:
         """Returns the verdict on one head: its evidence is of one head too."""
@@ -114,13 +129,10 @@ class Judge:
         failed = [str(gate) for gate in gates if not gate.passed]
         if failed:
             return Verdict(Kind.UNDECIDED, f"A gate is not passed, so nothing is decided: {' | '.join(failed)} {words}")
-        missing = [name for name, part in (("twins", found.effects), ("interchange", found.interchange)) if part is None and name not in self.without]
-        if missing:
-            what = " and ".join(missing)
+        if self._missing(found):
+            what = " and ".join(self._missing(found))
             return Verdict(Kind.UNDECIDED, f"{words} Evidence from {what} is missing, and no verdict is given without it (verdict.without names it).")
-        views = {"behaviour": self._from_behaviour(found.behaviour)}
-        views |= {"twins": self._from_effects(found.effects.nde, found.effects.nie)} if found.effects else {}
-        views |= {"interchange": self._from_interchange(found.interchange)} if found.interchange else {}
+        views = self._views(found)
         unclear = [name for name, kind in views.items() if kind is None]
         if unclear:
             comes = "comes" if len(unclear) == 1 else "come"
@@ -133,6 +145,16 @@ class Judge:
             return Verdict(Kind.UNDECIDED, f"{words} The kinds of evidence disagree: {looks}{_split(found.behaviour)}.")
         share = f", {_figure(found.behaviour.follows_concept)} of it X" if kind is Kind.MIXTURE else ""
         return Verdict(kind, f"{words} So it is a {_plain(str(kind))}{share}." if kind is not Kind.NEITHER else f"{words} So it follows neither.")
+
+    def _missing(self, found: Evidence) -> list[str]:
+        parts = {"twins": found.effects, "interchange": found.interchange}
+        return [name for name, part in parts.items() if part is None and name not in self.without]
+
+    def _views(self, found: Evidence) -> dict[str, Kind | None]:
+        """Returns what each kind of evidence shows of one head, None where it is too close to a bound."""
+        views = {"behaviour": self._from_behaviour(found.behaviour)}
+        views |= {"twins": self._from_effects(found.effects.nde, found.effects.nie)} if found.effects else {}
+        return views | ({"interchange": self._from_interchange(found.interchange)} if found.interchange else {})
 
     def _from_behaviour(self, did: Behaviour) -> Kind | None:
         """Returns what behaviour alone shows, None where an interval holds a bound. Between them is a mixture: twins tell it from neither."""
@@ -163,7 +185,7 @@ class Judge:
         """Returns the evidence on one head as a reviewer would write it."""
         did, percent = found.behaviour, f"{100 * found.level:.4g}%"
         follows, ranks = _figure(did.follows_concept), _figure(did.ranks_concept)
-        words = [f"It follows X on {follows} of {did.episodes:,} disputed episodes, and ranks it with AUROC {ranks}"]
+        words = [f"It follows X on {follows} of {int(did.episodes):,} disputed episodes, and ranks it with AUROC {ranks}"]
         if found.effects:
             words.append(
                 f"changing only X moves the report by {_figure(found.effects.nde)}, only what the human sees by {_figure(found.effects.nie)}"

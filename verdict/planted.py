@@ -43,6 +43,11 @@ def noisy_translator(signs: Signs, chance: np.random.Generator) -> Bools:
     return signs.concept_N ^ _happens(0.01, signs, chance)
 
 
+def very_noisy_translator(signs: Signs, chance: np.random.Generator) -> Bools:
+    """Says X, but for 5% of the episodes, which a gate may find too many."""
+    return signs.concept_N ^ _happens(0.05, signs, chance)
+
+
 def imitator(signs: Signs, chance: np.random.Generator) -> Bools:
     """Says what the human says."""
     return signs.human_N
@@ -73,11 +78,6 @@ def inverted(signs: Signs, chance: np.random.Generator) -> Bools:
     return ~signs.concept_N
 
 
-def very_noisy_translator(signs: Signs, chance: np.random.Generator) -> Bools:
-    """Says X, but for 5% of the episodes: too many for the gate "competent"."""
-    return signs.concept_N ^ _happens(0.05, signs, chance)
-
-
 def coin(signs: Signs, chance: np.random.Generator) -> Bools:
     """Says anything. (A coin that were right on easy episodes could not be told from a mixture: where X ≠ H, one of them is always right.)"""
     return _happens(0.5, signs, chance)
@@ -88,21 +88,33 @@ def constant(signs: Signs, chance: np.random.Generator) -> Bools:
     return np.ones(len(signs.concept_N), bool)
 
 
-PLANTED: tuple[tuple[Head, Kind], ...] = (
-    (translator, Kind.DIRECT_TRANSLATOR),
-    (noisy_translator, Kind.DIRECT_TRANSLATOR),
-    (imitator, Kind.HUMAN_IMITATOR),
-    (mixture(0.25), Kind.MIXTURE),
-    (mixture(0.5), Kind.MIXTURE),
-    (mixture(0.75), Kind.MIXTURE),
-    (suspicious, Kind.NEITHER),
-    (tamper_detector, Kind.UNDECIDED),
-    (inverted, Kind.UNDECIDED),
-    (very_noisy_translator, Kind.UNDECIDED),
-    (coin, Kind.UNDECIDED),
-    (constant, Kind.UNDECIDED),
+class Planted(NamedTuple):
+    """A planted head, what it is, and the verdicts that are right."""
+
+    head: Head
+    kind: Kind
+    right: frozenset[Kind]
+
+
+def _planted(head: Head, kind: Kind, *also: Kind) -> Planted:
+    return Planted(head, kind, frozenset({kind, *also}))
+
+
+PLANTED = (
+    _planted(translator, Kind.DIRECT_TRANSLATOR),
+    _planted(noisy_translator, Kind.DIRECT_TRANSLATOR),
+    _planted(very_noisy_translator, Kind.DIRECT_TRANSLATOR, Kind.UNDECIDED),
+    _planted(imitator, Kind.HUMAN_IMITATOR),
+    _planted(mixture(0.25), Kind.MIXTURE),
+    _planted(mixture(0.5), Kind.MIXTURE),
+    _planted(mixture(0.75), Kind.MIXTURE),
+    _planted(suspicious, Kind.NEITHER),
+    _planted(tamper_detector, Kind.UNDECIDED),
+    _planted(inverted, Kind.UNDECIDED),
+    _planted(coin, Kind.UNDECIDED),
+    _planted(constant, Kind.UNDECIDED),
 )
-"""Each planted head with its verdict. The last ones err on easy episodes, so a gate stops the question before it is asked."""
+"""Heads that err on easy episodes are rightly undecided: a gate stops the question before it is asked."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +194,7 @@ class Called(NamedTuple):
     truth: str
     verdict: str
     copies: int
+    right: bool
 
 
 def confusion(
@@ -189,10 +202,10 @@ def confusion(
 ) -> list[Called]:
     """Returns the verdicts that copies of each planted head got; intervals are as wide as those of the run's own heads."""
     called = []
-    for head, kind in PLANTED:
+    for head, kind, right in PLANTED:
         judgement = judge(bench, answers(head, signs, copies, seed), [gates] * copies, judged_heads)
-        verdicts = Counter(str(verdict.kind) for verdict in judgement.verdicts)
-        called += [Called(head.__name__, str(kind), verdict, count) for verdict, count in verdicts.items()]
+        verdicts = Counter(verdict.kind for verdict in judgement.verdicts)
+        called += [Called(head.__name__, str(kind), str(verdict), count, verdict in right) for verdict, count in verdicts.items()]
     return called
 
 

@@ -66,7 +66,10 @@ def test_the_summary_names_gates_planted_heads_and_verdicts():
     about = {
         "gates": ["knows 0.500 (asked: 0.95). Train it for longer."],
         "surface_auroc": 0.5,
-        "judge_on_planted_heads": [["translator", "direct_translator", "direct_translator", 19], ["translator", "direct_translator", "undecided", 1]],
+        "judge_on_planted_heads": [
+            ["translator", "direct_translator", "direct_translator", 19, True],
+            ["translator", "direct_translator", "undecided", 1, False],
+        ],
     }
     said = markdown(heads().drop(columns="run"), about)
     for words in ("knows 0.500 (asked: 0.95)", "19 of 20 planted heads right; 1 translator called undecided", "2 M", "bag of words"):

@@ -1,4 +1,6 @@
-"""The gates tell a predictor that knows and uses X from one that does not."""
+"""Gates tell a predictor that knows and uses X from one that does not; its subspaces are found where they were planted."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from datasets import Dataset, concatenate_datasets
 
 from core_model.predictor import Opinions, Predictor
 from verdict.cases import Cases
-from verdict.gates import Probed, competent, examine, predictor_gates
+from verdict.gates import competent, predictor_gates, uses_gates
+from verdict.knowledge import Examined, Probed, examine
 from worlds.vault import Vault
 
 WIDTH = 8
@@ -42,10 +45,14 @@ def probe() -> Dataset:
     return concatenate_datasets([vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)])
 
 
+def found(predictor: Planted, probe: Dataset) -> Examined:
+    return examine(predictor, Probed(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,)))
+
+
 def gates(predictor: Planted, probe: Dataset, enough: int = 200) -> dict[str, bool]:
-    knowledge = examine(predictor, Probed(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,)))
-    disputed = Cases.of(probe.select(range(600, 1200)))
-    return {gate.name: gate.passed for gate in predictor_gates(knowledge, disputed, knows=0.95, uses=0.8, enough=enough)}
+    knowledge, disputed = found(predictor, probe).knowledge, Cases.of(probe.select(range(600, 1200)))
+    both = (*predictor_gates(knowledge, disputed, knows=0.95, enough=enough), *uses_gates(knowledge, [0], 0.8))
+    return {gate.name: gate.passed for gate in both}
 
 
 def test_a_predictor_that_knows_and_uses_both_passes_every_gate(probe):
@@ -69,18 +76,39 @@ def test_too_few_disputed_episodes_are_not_enough(probe):
     assert not gates(Planted(knows=True, uses=True), probe, enough=301)["enough"]
 
 
-def test_a_swap_moves_its_own_prediction_alone(probe):
-    predictor = Planted(knows=True, uses=True)
-    swap = examine(predictor, Probed(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,))).swaps[0]
+def test_a_swap_moves_its_own_prediction_alone_and_a_random_one_moves_none(probe):
+    swap = found(Planted(knows=True, uses=True), probe).knowledge.swaps[0]
     assert (swap.concept_flips_concept, swap.concept_flips_human) == (1.0, 0.0)
     assert (swap.human_flips_concept, swap.human_flips_human) == (0.0, 1.0)
+    assert (swap.concept_rank, swap.human_rank) == (1, 1)
+    assert swap.full_flips_concept == swap.full_flips_human == 1.0
+    assert swap.random_flips < 0.8
+
+
+def test_the_subspaces_are_found_where_they_were_planted(probe):
+    subspaces = found(Planted(knows=True, uses=True), probe).subspaces
+    for onto_LDD, place in ((subspaces.concept_LDD, 0), (subspaces.human_LDD, 1)):
+        assert onto_LDD[0, place, place] > 0.99
+        assert torch.trace(onto_LDD[0]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_predictor_that_says_the_same_of_both_keeps_them_in_no_place_of_their_own(probe):
+    assert found(Planted(knows=True, uses=False), probe).knowledge.swaps[0].separates == 0.0
+
+
+def test_each_head_has_the_gate_of_the_deepest_level_that_it_reads(probe):
+    knowledge = found(Planted(knows=True, uses=True), probe).knowledge
+    weak = replace(knowledge.swaps[0], level=1, concept_flips_concept=0.5)
+    both = replace(knowledge, swaps=(*knowledge.swaps, weak))
+    assert [gate.value for gate in uses_gates(both, [1, 0, 1], 0.8)] == [0.5, 1.0, 0.5]
+    assert [gate.passed for gate in uses_gates(replace(knowledge, swaps=()), [0], 0.8)] == [False]
 
 
 def test_noise_in_easy_answers_makes_no_episode_disputed_and_no_head_incompetent(probe):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.4)
     noisy = concatenate_datasets([vault.episodes("easy", 600, 0), probe.select(range(600, 1200))])
     predictor = Planted(knows=True, uses=True)
-    found = examine(predictor, Probed(noisy, np.arange(1200) >= 600, predictor.read(noisy, [0]), (0,)))
-    assert found.worst_family != "none"
+    knowledge = examine(predictor, Probed(noisy, np.arange(1200) >= 600, predictor.read(noisy, [0]), (0,))).knowledge
+    assert knowledge.worst_family != "none"
     easy = Cases.of(noisy.select(range(600)))
     assert competent(np.where(easy.concept_N, 1.0, -1.0)[None], easy, 0.97)[0].passed
