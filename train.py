@@ -12,7 +12,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from core_model.predictor import Predictor
     from priors.bill import Bill, Meter
     from priors.prior import Prior
+    from reporters.reporter import Reporter
     from training.heads import Heads, Said
     from training.population import Examples
     from verdict.cases import Scores
@@ -43,8 +46,8 @@ if TYPE_CHECKING:
     from worlds.world import World
 
 
-APART = 1_000_003
-"""Added to the seed of episodes that a prior learns from, so that they are not those that judge."""
+APART, AFRESH = 1_000_003, 2_000_003
+"""Added to the seed of episodes that a prior learns from, so that they are not those that judge, and to that of those that judge again."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,33 @@ def run(config: dict[str, Any], folder: Path) -> None:
         runs.finish(folder, config, *judged(config, heads, material))
 
 
+def judged_again(folder: Path) -> Judgement:
+    """Judges the saved heads of a finished run afresh, on episodes that were never drawn before.
+
+    Raises:
+        Refusal: the run is of another version, not whole, or its predictor is another now.
+    """
+    from core_model.store import cache_folder
+    from report import folder as runs
+    from training.heads import shaped
+    from verdict.exam import exam
+    from worlds.parts import parts
+
+    runs.check_whole(folder)
+    config = runs.saved_config(folder)
+    plan = checked(config)
+    world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
+    predictor = core_model.predictor(world, cache_folder(), fitting)
+    identity = runs.read(folder)["predictor"].iloc[0]
+    if predictor.identity != identity:
+        raise Refusal(f"{folder}: its heads were trained on the predictor {identity}, and this config now gives {predictor.identity}. Run it again.")
+    heads = runs.saved_heads(folder, partial(shaped, reporters_of(config)))
+    sizes, seed = plan.sizes, plan.seed + AFRESH
+    easy = parts(world.episodes("easy", sizes.test + sizes.probe, seed), (sizes.test, sizes.probe))
+    sat = exam(world, predictor, heads.levels, (easy[0], easy[1]), sizes.disputed, sizes.twins, seed, cache_folder())
+    return judge_heads(build(config["verdict"], "verdict"), heads, sat)
+
+
 def do(config: dict[str, Any], folder: Path) -> None:
     """Runs an experiment that is no run of heads: whatever its `job` is; leaves its results in the folder."""
     from report import folder as runs
@@ -147,7 +177,7 @@ def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting:
 
     prior = build(config["prior"], "prior")
     return population.train(
-        make=lambda n_levels, width: maker(config["reporter"], "reporter", "n_levels", "width")(n_levels=n_levels, width=width),
+        make=reporters_of(config),
         prior=prior,
         levels=material.levels,
         flops_L=torch.tensor([material.flops[level] for level in material.levels], dtype=torch.float64),
@@ -159,6 +189,12 @@ def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting:
         checkpoint=checkpoint,
         **what_it_needs(prior, plan, material),
     )
+
+
+def reporters_of(config: dict[str, Any]) -> Callable[[int, int], Reporter]:
+    """Returns what makes a reporter from a number of levels and a width."""
+    make = maker(config["reporter"], "reporter", "n_levels", "width")
+    return lambda n_levels, width: make(n_levels=n_levels, width=width)
 
 
 def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """A run's folder: written once whole, read by everything that reports.
 
 config.yaml, versions.json, heads.parquet (one row a head; its presence says that the run is finished), heads.safetensors, predictor.json,
-summary.md, plots/.
+hashes.json (of all these), summary.md, plots/.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import shutil
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +23,18 @@ from refusal import Refusal
 if TYPE_CHECKING:
     import pandas as pd
 
+    from reporters.reporter import Reporter
     from training.heads import Heads
 
-CONFIG, VERSIONS, HEADS, WEIGHTS, PREDICTOR, SUMMARY, PLOTS = (
+FORMAT = 2
+"""Of a run's folder. Raise it when results that were written before must not be read as if they had been written now."""
+CONFIG, VERSIONS, HEADS, WEIGHTS, PREDICTOR, HASHES, SUMMARY, PLOTS = (
     "config.yaml",
     "versions.json",
     "heads.parquet",
     "heads.safetensors",
     "predictor.json",
+    "hashes.json",
     "summary.md",
     "plots",
 )
@@ -39,8 +45,8 @@ PACKAGES = ("torch", "pytorch-lightning", "datasets", "omegaconf", "hydra-core",
 
 
 def is_finished(folder: Path, config: dict[str, Any]) -> bool:
-    """Whether the folder holds the results of this config; how Lightning runs a fit does not count."""
-    return (folder / HEADS).exists() and _deciding(_config(folder)) == _deciding(config)
+    """Whether the folder holds the results of this config, of this format; how Lightning runs a fit does not count."""
+    return (folder / HEADS).exists() and _format(folder) == FORMAT and _deciding(_config(folder)) == _deciding(config)
 
 
 def is_done(folder: Path, config: dict[str, Any]) -> bool:
@@ -50,7 +56,8 @@ def is_done(folder: Path, config: dict[str, Any]) -> bool:
 
 def begin(folder: Path, config: dict[str, Any]) -> None:
     """Makes the folder ready for a run. Results of another config move to a folder beside it; what an unfinished run of another left is removed."""
-    if (folder / CONFIG).exists() and _deciding(_config(folder)) != _deciding(config):
+    is_old = (folder / HEADS).exists() and _format(folder) != FORMAT
+    if is_old or ((folder / CONFIG).exists() and _deciding(_config(folder)) != _deciding(config)):
         if (folder / HEADS).exists() or (folder / SUMMARY).exists():
             _set_aside(folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -62,7 +69,7 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
 
 
 def finish(folder: Path, config: dict[str, Any], heads: Heads, rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Writes the results; heads.parquet comes last."""
+    """Writes the results; heads.parquet comes last, after the hashes of all."""
     import pandas as pd
 
     from core_model.store import replacing, save
@@ -79,6 +86,30 @@ def finish(folder: Path, config: dict[str, Any], heads: Heads, rows: list[dict[s
     _write(folder / SUMMARY, markdown(frame, about))
     with replacing(folder / HEADS) as temporary:
         frame.to_parquet(temporary, index=False)
+        seal(folder, temporary)
+
+
+def seal(folder: Path, heads: Path) -> None:
+    """Writes the hashes of a run's files.
+
+    Args:
+        heads: what will be its heads.parquet.
+    """
+    files = {name: folder / name for name in (CONFIG, VERSIONS, WEIGHTS, PREDICTOR) if (folder / name).exists()} | {HEADS: heads}
+    _write(folder / HASHES, json.dumps({"format": FORMAT, "sha256": {name: _sha256(path) for name, path in files.items()}}, indent=2) + "\n")
+
+
+def check_whole(folder: Path) -> None:
+    """Raises Refusal where a finished run is of another version, lacks a file, or was changed by hand."""
+    if _format(folder) != FORMAT:
+        raise Refusal(
+            f"{folder}: another version of this software wrote it (format {_format(folder)}, here {FORMAT}). Run it again: it is trained anew."
+        )
+    for name, digest in json.loads((folder / HASHES).read_text())["sha256"].items():
+        if not (folder / name).exists():
+            raise Refusal(f"{folder}: {name} is missing. Bring it back, or delete the folder and run it again.")
+        if _sha256(folder / name) != digest:
+            raise Refusal(f"{folder}: {name} was changed after the run (its hash differs). Bring it back, or delete the folder and run it again.")
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -86,6 +117,32 @@ def read(folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_parquet(folder / HEADS).assign(run=folder.name)
+
+
+def saved_config(folder: Path) -> dict[str, Any]:
+    """Returns the whole config of a run."""
+    return _config(folder)
+
+
+def saved_heads(folder: Path, make: Callable[[int, int], Reporter]) -> Heads:
+    """Returns the finished heads of a run.
+
+    Args:
+        make: from a number of levels and a width to a reporter.
+    """
+    from torch import tensor
+
+    from core_model.store import load
+    from training.heads import Heads
+
+    found = load(folder / WEIGHTS)
+    if found is None:
+        raise Refusal(f"{folder}: {WEIGHTS} is damaged. Bring it back, or delete the folder and run it again.")
+    tensors, facts = found
+    weights = {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
+    mean_LD, nll = tensors["mean_LD"], read(folder)["validation_nll"].to_numpy()
+    levels, seeds, strengths = (tuple(facts[name]) for name in ("levels", "seeds", "strengths"))
+    return Heads(make(*mean_LD.shape), weights, mean_LD, tensors["std_LD"], levels, seeds, strengths, tensor(nll))
 
 
 def about(folder: Path) -> dict[str, Any]:
@@ -125,6 +182,15 @@ def _config(folder: Path) -> dict[str, Any]:
     return yaml.safe_load((folder / CONFIG).read_text()) or {}
 
 
+def _format(folder: Path) -> int:
+    """Returns the format of a finished run's folder; those before the second have no hashes."""
+    return int(json.loads((folder / HASHES).read_text())["format"]) if (folder / HASHES).exists() else 1
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _deciding(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key != "trainer"}
 
@@ -133,7 +199,7 @@ def _set_aside(folder: Path) -> None:
     number = next(i for i in range(1, 10_000) if not folder.with_name(f"{folder.name}~{i}").exists())
     aside = folder.with_name(f"{folder.name}~{number}")
     aside.mkdir()
-    for name in (HEADS, WEIGHTS, PREDICTOR, SUMMARY, PLOTS, VERSIONS, CONFIG, *JOBS):
+    for name in (HEADS, WEIGHTS, PREDICTOR, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG, *JOBS):
         if (folder / name).exists():
             shutil.move(folder / name, aside / name)
     print(f"{folder} held a run of another config; it is kept as {aside}.", file=sys.stderr)

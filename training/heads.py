@@ -5,6 +5,7 @@ K = G · S · M heads. G: groups of levels, S: seeds, M: strengths; N: episodes,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -76,6 +77,16 @@ class Heads:
         read_GSMT = reading.levels_T.long() - 1
         level_GSMT = places_GR[:, None, None].expand(*read_GSMT.shape[:3], -1).gather(-1, read_GSMT)
         return Said(at_exit(reading.log_odds_NT), at_exit(level_GSMT[..., None, :]), exit_GSMN1.reshape(heads, -1))
+
+
+def shaped(make: Callable[[int, int], Reporter], n_levels: int, width: int) -> Reporter:
+    """Returns a reporter for one level or for all, as it wants.
+
+    Args:
+        make: from a number of levels and a width to a reporter.
+    """
+    reporter = make(1, width)
+    return reporter if reporter.reads == "one_level" else make(n_levels, width)
 
 
 def standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:

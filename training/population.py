@@ -27,7 +27,7 @@ from priors.prior import Ablation, Aid, Prior, Training
 from refusal import Refusal
 from reporters.reporter import ClosedForm, Reading, Reporter, is_weight
 from reporters.stack import Weights, grouped, over_heads
-from training.heads import Heads, standardiser
+from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
 from training.prune import without_edges
 
@@ -159,8 +159,7 @@ def train(
 def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequence[int], width: int) -> Reporter:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        reporter = make(1, width)
-        return reporter if reporter.reads == "one_level" else make(len(levels), width)
+        return shaped(make, len(levels), width)
 
 
 class Observed(NamedTuple):
