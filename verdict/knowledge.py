@@ -25,11 +25,11 @@ from verdict.erasure import Erasers, erasers
 from verdict.statistics import auroc
 from verdict.subspaces import Subspaces, basis, projection, random_basis, swapped
 
-EXAMINER_VERSION = 3
+EXAMINER_VERSION = 4
 """Raise it when the same predictor and episodes would be examined differently."""
 RANKS = (1, 2, 4, 8)
 """Ranks that a subspace may have; the smallest within WORSE of the best is taken."""
-WORSE = 0.01
+WORSE = 0.02
 FAR = 0.99
 """Quantile of the distances of activations from their mean; farther than that, an activation is called off the data."""
 
