@@ -1,0 +1,163 @@
+"""Judge the judge: planted heads of known identity on a world and its predictors.
+
+python -m verdict.calibrate world=vault
+python -m verdict.calibrate world.human=careful hydra.run.dir=runs/calibration/careful
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from configs import build, check, did_you_mean
+from configs.command_line import one_line, plain
+from refusal import Refusal
+
+os.environ["HYDRA_FULL_ERROR"] = "1"
+PARTS = ("world", "core_model", "verdict", "trainer")
+ROWS, SUMMARY, PLOT = "calibration.parquet", "calibration.md", "power.png"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The values that belong to no part; calibrate.yaml says what each is."""
+
+    seed: int
+    exams: int
+    predictors: list[int]
+    copies: int
+    heads: int
+    disputed: list[int]
+    easy: int
+    probe: int
+
+    def __post_init__(self) -> None:
+        for name in ("exams", "copies", "heads"):
+            if getattr(self, name) < 1:
+                raise Refusal(f"{name}: {getattr(self, name)} is too few. Use 1 or more.")
+        if not self.predictors or not self.disputed or min(self.disputed) < 40:
+            raise Refusal("predictors, disputed: name at least one of each, and no fewer than 40 disputed episodes.")
+
+
+def calibrated(config: dict[str, Any]) -> Any:
+    """Returns the rows of calibration.parquet: every planted head, on every exam of every predictor."""
+    import pandas as pd
+    from rich.console import Console
+
+    from core_model.store import cache_folder
+    from verdict.calibration import calls
+    from verdict.exam import exam
+    from worlds.parts import parts
+
+    plan = checked(config)
+    world, judge, fitting = (build(config[name], name) for name in ("world", "verdict", "trainer"))
+    seeds = plan.predictors if "seed" in config["core_model"] else plan.predictors[:1]
+    rows: list[dict[str, Any]] = []
+    with Console(stderr=True).status("Starting") as status:
+        for predictor_seed in seeds:
+            node = config["core_model"] | ({"seed": predictor_seed} if "seed" in config["core_model"] else {})
+            predictor = build(node, "core_model").predictor(world, cache_folder(), fitting)
+            levels, most = tuple(range(predictor.n_levels)), max(plan.disputed)
+            for number in range(plan.exams):
+                status.update(f"Predictor {predictor_seed}, exam {number + 1} of {plan.exams}")
+                seed = plan.seed + number
+                easy = parts(world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe))
+                sat = exam(world, predictor, levels, (easy[0], easy[1]), most, most // 2, seed, cache_folder())
+                found = calls(judge, sat, plan.disputed, plan.copies, plan.heads)
+                rows += [{"predictor": predictor.identity, "exam": f"{predictor.identity} {number}"} | row for row in found]
+    return pd.DataFrame(rows)
+
+
+def checked(config: dict[str, Any]) -> Plan:
+    """Returns the plan; refuses a config that cannot run."""
+    known = {*PARTS, *Plan.__dataclass_fields__}
+    for key in config:
+        if key not in known:
+            raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
+    values = {key: value for key, value in config.items() if key not in PARTS}
+    check(Plan, values, "")
+    return Plan(**values)
+
+
+def written(rows: Any, folder: Path, title: str) -> None:
+    """Writes the rows, the tables in words, and the plot of power."""
+    from core_model.store import replacing
+    from verdict.calibration import palette, power
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / ROWS) as temporary:
+        rows.to_parquet(temporary, index=False)
+    with replacing(folder / SUMMARY) as temporary:
+        temporary.write_text(summary(rows, title))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis, shares = figure.subplots(), power(rows)
+    for name, colour in palette().items():
+        line = shares[shares["head"] == name]
+        axis.plot(line["disputed"], line["right"], marker="o", color=colour, label=name.replace("_", " "))
+    axis.set(xscale="log", xlabel="disputed episodes", ylabel="share called right", ylim=(-0.02, 1.02), title=title)
+    axis.set_xticks(sorted(rows["disputed"].unique()), [f"{size:,}" for size in sorted(rows["disputed"].unique())], minor=False)
+    axis.minorticks_off()
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    with replacing(folder / PLOT) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+
+
+def summary(rows: Any, title: str) -> str:
+    """Returns all tables as Markdown."""
+    from verdict.calibration import confusion_matrix, false_translators, outcomes, rate
+
+    text = [f"# The judge on planted heads: {title}\n"]
+    for size, part in rows.groupby("disputed"):
+        found = {name: rate(outcomes(part)[name], part["exam"]) for name in ("right", "undecided", "wrong")}
+        found["translators without being one"] = false_translators(part)
+        text.append(f"## {size:,} disputed episodes\n")
+        for name, share in found.items():
+            limits = f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if exams fail as wholes"
+            text.append(f"- {name}: {100 * share.value:.2f}% of {share.heads:,} heads ({limits})")
+        text.append("")
+        matrix = confusion_matrix(part)
+        text.append("| planted head | " + " | ".join(name.replace("_", " ") for name in matrix.columns) + " | right |")
+        text.append("| --- |" + " --- |" * (len(matrix.columns) + 1))
+        rights = part.groupby("head")["right"].mean()
+        for name, counts in matrix.iterrows():
+            text.append(f"| {str(name).replace('_', ' ')} | " + " | ".join(map(str, counts)) + f" | {100 * rights[name]:.1f}% |")
+        text.append("")
+    return "\n".join(text)
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="calibrate")
+def main(config: DictConfig) -> None:
+    """Calibrates, writes and prints."""
+    from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    folder, values = Path(HydraConfig.get().runtime.output_dir), plain(config)
+    try:
+        rows = calibrated(values)
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    written(rows, folder, f"{HydraConfig.get().runtime.choices['world']}, {rows['predictor'].nunique()} predictors")
+    Console(width=None if Console().is_terminal else 140).print(Markdown((folder / SUMMARY).read_text()))
+    print(folder)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nStopped: nothing is written.")
+    except Exception as error:
+        line = one_line(error)
+        if line is None or "ELK_TRACE" in os.environ:
+            raise
+        sys.exit(f"error: {line}")
