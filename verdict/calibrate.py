@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
@@ -19,9 +19,14 @@ from configs import build, check, did_you_mean
 from configs.command_line import one_line, plain
 from refusal import Refusal
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 os.environ["HYDRA_FULL_ERROR"] = "1"
 PARTS = ("world", "core_model", "verdict", "trainer")
 ROWS, SUMMARY, PLOT = "calibration.parquet", "calibration.md", "power.png"
+COLOURS = {"right": "#2a9d5c", "undecided": "#c9c9c9", "wrong": "#c0392b"}
+"""Undecided: though more episodes would tell."""
 
 
 @dataclass(frozen=True)
@@ -88,26 +93,36 @@ def checked(config: dict[str, Any]) -> Plan:
 def written(rows: Any, folder: Path, title: str) -> None:
     """Writes the rows, the tables in words, and the plot of power."""
     from core_model.store import replacing
-    from verdict.calibration import palette, power
+    from verdict.calibration import power
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / ROWS) as temporary:
         rows.to_parquet(temporary, index=False)
     with replacing(folder / SUMMARY) as temporary:
         temporary.write_text(summary(rows, title))
+    with replacing(folder / PLOT) as temporary:
+        drawn(power(rows), title).savefig(temporary, dpi=150, format="png")
+
+
+def drawn(shares: Any, title: str) -> Figure:
+    """Returns a panel for each number of disputed episodes: of each planted head, the shares called right, undecided and wrong."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axis, shares = figure.subplots(), power(rows)
-    for name, colour in palette().items():
-        line = shares[shares["head"] == name]
-        axis.plot(line["disputed"], line["right"], marker="o", color=colour, label=name.replace("_", " "))
-    axis.set(xscale="log", xlabel="disputed episodes", ylabel="share called right", ylim=(-0.02, 1.02), title=title)
-    axis.set_xticks(sorted(rows["disputed"].unique()), [f"{size:,}" for size in sorted(rows["disputed"].unique())], minor=False)
-    axis.minorticks_off()
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    with replacing(folder / PLOT) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    sizes, heads = sorted(shares["disputed"].unique()), list(dict.fromkeys(shares["head"]))[::-1]
+    figure = Figure(figsize=(3 * len(sizes) + 2, 0.28 * len(heads) + 1.3), layout="constrained")
+    axes = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
+    for axis, size in zip(axes, sizes, strict=True):
+        part, left = shares[shares["disputed"] == size].set_index("head").loc[heads], 0.0
+        for outcome, colour in COLOURS.items():
+            axis.barh([head.replace("_", " ") for head in heads], part[outcome], left=left, color=colour, label=outcome)
+            left = left + part[outcome].to_numpy()
+        axis.set(title=f"{size:,} disputed episodes", xlim=(0, 1), xlabel="share of heads")
+        axis.tick_params(axis="y", length=0)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(f"The judge on planted heads: {title}")
+    return figure
 
 
 def summary(rows: Any, title: str) -> str:
@@ -119,9 +134,9 @@ def summary(rows: Any, title: str) -> str:
         found = {name: rate(outcomes(part)[name], part["exam"]) for name in ("right", "undecided", "wrong")}
         found["translators without being one"] = false_translators(part)
         text.append(f"## {size:,} disputed episodes\n")
-        for name, share in found.items():
+        for words, share in found.items():
             limits = f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if exams fail as wholes"
-            text.append(f"- {name}: {100 * share.value:.2f}% of {share.heads:,} heads ({limits})")
+            text.append(f"- {words}: {100 * share.value:.2f}% of {share.heads:,} heads ({limits})")
         text.append("")
         matrix = confusion_matrix(part)
         text.append("| planted head | " + " | ".join(name.replace("_", " ") for name in matrix.columns) + " | right |")

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from verdict.exam import Exam
 from verdict.gates import predictor_gates, uses_gates
@@ -86,11 +85,3 @@ def outcomes(rows: pd.DataFrame) -> pd.DataFrame:
 def power(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the shares of outcomes for each number of disputed episodes and planted head."""
     return outcomes(rows).groupby(["disputed", "head"], sort=False)[["right", "undecided", "wrong"]].mean().reset_index()
-
-
-def palette() -> dict[str, NDArray[np.float64]]:
-    """Returns a colour for each planted head."""
-    from matplotlib import colormaps
-
-    names = [planted.head.__name__ for planted in PLANTED]
-    return dict(zip(names, colormaps["turbo"](np.linspace(0.02, 0.98, len(names))), strict=True))
