@@ -52,7 +52,7 @@ def test_a_run_leaves_a_whole_folder_and_prints_its_path_last(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        *("config.yaml", "versions.json", "heads.parquet", "heads.safetensors", "predictor.json", "summary.md", "plots"),
+        *("config.yaml", "versions.json", "heads.parquet", "heads.safetensors", "predictor.json", "hashes.json", "summary.md", "plots"),
     }
     found = heads(tmp_path / "run")
     assert len(found) == 2 * 2

@@ -28,7 +28,8 @@ from verdict.subspaces import Subspaces, basis, projection, random_basis, swappe
 EXAMINER_VERSION = 4
 """Raise it when the same predictor and episodes would be examined differently."""
 RANKS = (1, 2, 4, 8)
-"""Ranks that a subspace may have; the smallest within WORSE of the best is taken."""
+"""Ranks that a subspace may have, if it has no more than a quarter of the width: exchanging nearly all would move anything. The smallest within WORSE
+of the best is taken."""
 WORSE = 0.02
 FAR = 0.99
 """Quantile of the distances of activations from their mean; farther than that, an activation is called off the data."""
@@ -55,8 +56,9 @@ class Swap:
 
     @property
     def separates(self) -> float:
-        """1 where each part flips its own prediction always and the other's never; the worst of the four decides."""
-        return min(self.concept_flips_concept, self.human_flips_human, 1 - self.concept_flips_human, 1 - self.human_flips_concept)
+        """1 where each part flips its own prediction always and the other's never, and random parts flip none; the worst of the five decides."""
+        own = min(self.concept_flips_concept, self.human_flips_human)
+        return min(own, 1 - self.concept_flips_human, 1 - self.human_flips_concept, 1 - self.random_flips)
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _parts(predictor: Predictor, probed: Probed, i: int, opinions: Opinions, thi
         return Trial(predictor, probed.episodes.select(rows), probed.levels[i], z_ND[rows], Own(*(own_N[rows] for own_N in own)))
 
     fit, choose, measure = (trial(third) for third in range(3))
-    ranks = [rank for rank in RANKS if rank <= width]
+    ranks = [rank for rank in RANKS if rank <= max(1, width // 4)]
     concepts, humans = ([basis(fit.z_ND, *who, rank) for rank in ranks] for who in (fit.own, fit.own[::-1]))
     concept = _best(concepts, [(own, 1 - other) for own, other in (choose.flips(choose.exchanges[0], projection(one)) for one in concepts)])
     human = _best(humans, [(own, 1 - other) for other, own in (choose.flips(choose.exchanges[1], projection(one)) for one in humans)])

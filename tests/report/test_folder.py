@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from refusal import Refusal
-from report.folder import CHECKPOINT, CONFIG, HEADS, begin, finished_runs, is_finished
+from report.folder import CHECKPOINT, CONFIG, HASHES, HEADS, VERSIONS, begin, check_whole, finished_runs, is_finished, seal
 
 CONFIG_A, CONFIG_B = {"seed": 0, "trainer": {"bar": True}}, {"seed": 1, "trainer": {"bar": True}}
 
@@ -12,6 +12,7 @@ CONFIG_A, CONFIG_B = {"seed": 0, "trainer": {"bar": True}}, {"seed": 1, "trainer
 def finish(folder, config):
     begin(folder, config)
     pd.DataFrame({"seed": [config["seed"]]}).to_parquet(folder / HEADS)
+    seal(folder, folder / HEADS)
 
 
 def test_a_run_is_finished_when_its_heads_are_there_under_the_same_config(tmp_path):
@@ -67,3 +68,27 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     with pytest.raises(Refusal, match=r"hydra\.run\.dir: .* cannot be written"):
         begin(tmp_path / "file" / "run", CONFIG_A)
     assert not (tmp_path / "file" / "run" / CONFIG).exists()
+
+
+def test_a_whole_run_passes_and_one_that_was_changed_lacks_a_file_or_is_of_another_version_is_said(tmp_path):
+    finish(tmp_path, CONFIG_A)
+    check_whole(tmp_path)
+    (tmp_path / CONFIG).write_text("seed: 7\n")
+    with pytest.raises(Refusal, match=r"config\.yaml was changed after the run"):
+        check_whole(tmp_path)
+    finish(tmp_path, CONFIG_A)
+    (tmp_path / VERSIONS).unlink()
+    with pytest.raises(Refusal, match=r"versions\.json is missing"):
+        check_whole(tmp_path)
+    (tmp_path / HASHES).unlink()
+    with pytest.raises(Refusal, match="another version of this software wrote it"):
+        check_whole(tmp_path)
+
+
+def test_results_of_an_older_version_are_set_aside_and_made_anew(tmp_path):
+    finish(tmp_path / "run", CONFIG_A)
+    (tmp_path / "run" / HASHES).unlink()
+    assert not is_finished(tmp_path / "run", CONFIG_A)
+    begin(tmp_path / "run", CONFIG_A)
+    assert (tmp_path / "run~1" / HEADS).exists()
+    assert not (tmp_path / "run" / HEADS).exists()

@@ -82,7 +82,7 @@ def test_a_swap_moves_its_own_prediction_alone_and_a_random_one_moves_none(probe
     assert (swap.human_flips_concept, swap.human_flips_human) == (0.0, 1.0)
     assert (swap.concept_rank, swap.human_rank) == (1, 1)
     assert swap.full_flips_concept == swap.full_flips_human == 1.0
-    assert swap.random_flips < 0.8
+    assert swap.random_flips < 0.5
 
 
 def test_the_subspaces_are_found_where_they_were_planted(probe):
