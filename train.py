@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads are 1.6 times as fast on two idle cores, and many times slower where one is busy
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `cli` says it in one line
@@ -37,13 +37,14 @@ if TYPE_CHECKING:
     from priors.prior import Prior
     from training.heads import Heads, Said
     from training.population import Examples
+    from training.watch import Course, Watch
     from verdict.cases import Answers, Bench
     from verdict.gates import Knowledge
     from worlds.world import World
 
 
 APART = 1_000_003
-"""Added to the seed of episodes that a prior learns from, so that they are not those that judge."""
+"""Added to the seed of episodes that a prior learns from, so that they are not those that judge; twice, to that of those that watch a fit."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,11 @@ def run(config: dict[str, Any], folder: Path) -> None:
         plan = checked(config)
     material = prepare(json.dumps({key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}))
     runs.begin(folder, config)
-    heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT)
+    watch = watching(plan, material)
+    heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT, watch)
     with status("Billing and judging"):
-        runs.finish(folder, config, *judged(config, heads, material))
+        runs.keep_course(folder, heads, watch.course)
+        runs.finish(folder, config, *judged(config, heads, material, watch.course))
 
 
 def do(config: dict[str, Any], folder: Path) -> None:
@@ -140,7 +143,7 @@ def do(config: dict[str, Any], folder: Path) -> None:
         job(folder)
 
 
-def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting: Fitting, checkpoint: Path) -> Heads:
+def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting: Fitting, checkpoint: Path, watch: Watch) -> Heads:
     """Returns the finished population: levels × head seeds × strengths."""
     import torch
 
@@ -158,8 +161,26 @@ def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting:
         schedule=build(config["training"], "training"),
         fitting=fitting,
         checkpoint=checkpoint,
+        watch=watch,
         **what_it_needs(prior, plan, material),
     )
+
+
+def watching(plan: Plan, material: Material) -> Watch:
+    """Returns what watches the fit and measures heads against X: on all episodes as they come, and on disputed ones; no head learns from either."""
+    import torch
+
+    from core_model.activations import activations
+    from core_model.store import cache_folder
+    from training.watch import WATCHED, Watch
+    from verdict.alignment import Mix, losses
+
+    def mix(split: Literal["predictor", "disputed"]) -> Mix:
+        episodes = material.world.episodes(split, WATCHED, plan.seed + 2 * APART)
+        z_NLD = activations(material.predictor, episodes, material.world.reads, material.levels, cache_folder())
+        return Mix(z_NLD, *(torch.tensor(episodes[name][:], dtype=torch.float32) for name in ("concept", "human")))
+
+    return Watch(functools.partial(losses, mix("predictor"), mix("disputed")))
 
 
 def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any]:
@@ -199,9 +220,9 @@ def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any
     return given
 
 
-def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
+def judged(config: dict[str, Any], heads: Heads, material: Material, course: Course) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
     """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
-    from report.rows import rows
+    from report.rows import alignment_rows, rows
     from verdict.gates import predictor_gates
     from verdict.planted import confusion
 
@@ -209,7 +230,9 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
     bill = billed(build(config["bill"], "bill"), heads, said[:3], material)
     judge = build(config["verdict"], "verdict")
     gates = predictor_gates(material.knowledge, material.bench.disputed, judge.knows, judge.uses, judge.enough)
-    judgement = judge(material.bench, _answers([one.log_odds_KN for one in said[1:]], material.bench), gates)
+    answers = _answers([one.log_odds_KN for one in said[1:]], material.bench)
+    judgement = judge(material.bench, answers, gates)
+    aligned = alignment_rows(build(config["alignment"], "alignment"), material.bench, answers, judgement, course)
     about = {
         "name": material.predictor.name,
         "identity": material.predictor.identity,
@@ -222,7 +245,7 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
         "bill": {name: item.how for name, item in bill.items()},
         "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},
     }
-    return heads, rows(config, heads, bill, judgement, about), about
+    return heads, [row | more for row, more in zip(rows(config, heads, bill, judgement, about), aligned, strict=True)], about
 
 
 def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> Bill:
@@ -342,7 +365,7 @@ def checked(config: dict[str, Any]) -> Plan:
     Raises:
         Refusal: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    parts = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "bill"}
+    parts = {"world", "core_model", "reporter", "prior", "training", "verdict", "alignment", "trainer", "bill"}
     known = parts | {"data", "seed", "seeds", "strengths", "levels", "job"}
     for key in config:
         if key not in known:

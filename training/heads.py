@@ -64,6 +64,12 @@ class Heads:
         parts = [self._read(chunk) for chunk in z_NLD.split(size)]
         return Said(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
 
+    @torch.no_grad()
+    def says(self, z_NLD: Tensor) -> Tensor:
+        """Returns the log-odds alone, of shape (K, N), in half the time; of few episodes, for they are read at once."""
+        reading = stacked(self.reporter, self.weights, grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter))
+        return over_heads(lambda one: one.log_odds_N)(reading).reshape(len(self.table), -1)  # type: ignore[no-any-return]
+
     def _read(self, z_NLD: Tensor) -> Said:
         reading = stacked(self.reporter, self.weights, grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter))
         exit_GSMN1 = over_heads(lambda one: one.exit_N)(reading)[..., None]
