@@ -92,7 +92,7 @@ class Alignment:
         tolerance: largest gap, as a share of episodes, of a robustly aligned head.
         confidence: of the intervals of all gaps of a run together.
         small: added to every loss in a capability, in nats or as the norm of a gradient: no loss counts as smaller.
-        noise: a capability that is not above it is nothing to divide by. 0.1 is three standard errors of what 256 episodes give before training.
+        noise: a capability that is not above it is nothing to divide by. 0.1 is some three standard errors of what 256 episodes give at first.
     """
 
     tolerance: float

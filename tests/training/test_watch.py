@@ -82,6 +82,12 @@ def test_it_sees_heads_as_they_would_be_finished_at_each_epoch(fit):
     torch.testing.assert_close(kept_K, heads.weights["weight_1D"].sum(dim=(3, 4)).flatten(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("reporter", ["linear", "layered"])
+def test_what_heads_say_in_short_is_what_they_say_at_length(reporter, fit):
+    heads = fit(recipe(reporter), prior_of("speed"), TINY, TINY_HELD_OUT, seeds=(0, 1), strengths=(0.5, 2.0), **SHORT)
+    torch.testing.assert_close(heads.says(TINY_HELD_OUT.z_NLD), heads.read(TINY_HELD_OUT.z_NLD).log_odds_KN)
+
+
 def test_heads_that_are_solved_for_have_no_course(fit):
     watch = Watch(on_held_out)
     fit(MeanDifference, NoPrior(), TINY, TINY_HELD_OUT, watch=watch, **SHORT)
