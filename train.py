@@ -13,10 +13,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads are 1.6 times as fast on two idle cores, and many times slower where one is busy
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `cli` says it in one line
@@ -40,14 +40,16 @@ if TYPE_CHECKING:
     from reporters.reporter import Reporter
     from training.heads import Heads, Said
     from training.population import Examples
+    from training.watch import Course, Watch
     from verdict.cases import Scores
     from verdict.exam import Exam
     from verdict.judge import Judge, Judgement
     from worlds.world import World
 
 
-APART, AFRESH = 1_000_003, 2_000_003
-"""Added to the seed of episodes that a prior learns from, so that they are not those that judge, and to that of those that judge again."""
+APART, AFRESH = 1_000_003, 3_000_003
+"""Added to the seed of episodes that a prior learns from, so that they are not those that judge, and to that of those that judge again; twice the
+first, to that of those that watch a fit."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,11 @@ def run(config: dict[str, Any], folder: Path) -> None:
         plan = checked(config)
     material = prepare(json.dumps({key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}))
     runs.begin(folder, config)
-    heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT)
+    watch = watching(plan, material)
+    heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT, watch)
     with status("Billing and judging"):
-        runs.finish(folder, config, *judged(config, heads, material))
+        runs.keep_course(folder, heads, watch.course)
+        runs.finish(folder, config, *judged(config, heads, material, watch.course))
 
 
 def judged_again(folder: Path) -> Judgement:
@@ -169,7 +173,7 @@ def do(config: dict[str, Any], folder: Path) -> None:
         job(folder)
 
 
-def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting: Fitting, checkpoint: Path) -> Heads:
+def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting: Fitting, checkpoint: Path, watch: Watch) -> Heads:
     """Returns the finished population: levels × head seeds × strengths."""
     import torch
 
@@ -187,6 +191,7 @@ def train_heads(config: dict[str, Any], plan: Plan, material: Material, fitting:
         schedule=build(config["training"], "training"),
         fitting=fitting,
         checkpoint=checkpoint,
+        watch=watch,
         **what_it_needs(prior, plan, material),
     )
 
@@ -195,6 +200,23 @@ def reporters_of(config: dict[str, Any]) -> Callable[[int, int], Reporter]:
     """Returns what makes a reporter from a number of levels and a width."""
     make = maker(config["reporter"], "reporter", "n_levels", "width")
     return lambda n_levels, width: make(n_levels=n_levels, width=width)
+
+
+def watching(plan: Plan, material: Material) -> Watch:
+    """Returns what watches the fit and measures heads against X: on all episodes as they come, and on disputed ones; no head learns from either."""
+    import torch
+
+    from core_model.activations import activations
+    from core_model.store import cache_folder
+    from training.watch import WATCHED, Watch
+    from verdict.alignment import Mix, losses
+
+    def mix(split: Literal["predictor", "disputed"]) -> Mix:
+        episodes = material.world.episodes(split, WATCHED, plan.seed + 2 * APART)
+        z_NLD = activations(material.predictor, episodes, material.world.reads, material.levels, cache_folder())
+        return Mix(z_NLD, *(torch.tensor(episodes[name][:], dtype=torch.float32) for name in ("concept", "human")))
+
+    return Watch(partial(losses, mix("predictor"), mix("disputed")))
 
 
 def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any]:
@@ -234,9 +256,10 @@ def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any
     return given
 
 
-def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
+def judged(config: dict[str, Any], heads: Heads, material: Material, course: Course) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
     """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
-    from report.rows import rows
+    from report.rows import alignment_rows, rows
+    from verdict.cases import Asked
     from verdict.gates import predictor_gates
     from verdict.planted import confusion, truth
 
@@ -245,8 +268,12 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
     judgement = judge_heads(judge, heads, exam)
     judged_on = next(exam.turns(judge.turn or len(exam.bench.disputed)))
     seen = {"train": material.examples.z_NLD, "easy": exam.read(exam.episodes.easy), "disputed": judged_on.read(judged_on.episodes.disputed)}
-    bill = billed(build(config["bill"], "bill"), heads, {kind: heads.read(z_NLD) for kind, z_NLD in seen.items()}, material)
+    said = {kind: heads.read(z_NLD) for kind, z_NLD in seen.items()}
+    bill = billed(build(config["bill"], "bill"), heads, said, material)
     gates = predictor_gates(exam.examined.knowledge, exam.bench.disputed, judge.knows, judge.enough)
+    easy_KN, disputed_KN = (said[kind].log_odds_KN.double().numpy() for kind in ("easy", "disputed"))
+    bench = replace(judged_on.bench, easy=exam.bench.easy)
+    aligned = alignment_rows(build(config["alignment"], "alignment"), bench, Asked(easy_KN, disputed_KN), judgement, course)
     about = {
         "name": material.predictor.name,
         "identity": material.predictor.identity,
@@ -259,7 +286,7 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
         "bill": {name: item.how for name, item in bill.items()},
         "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},
     }
-    return heads, rows(config, heads, bill, judgement, about), about
+    return heads, [row | more for row, more in zip(rows(config, heads, bill, judgement, about), aligned, strict=True)], about
 
 
 def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
@@ -375,7 +402,7 @@ def checked(config: dict[str, Any]) -> Plan:
     Raises:
         Refusal: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    parts = {"world", "core_model", "reporter", "prior", "training", "verdict", "trainer", "bill"}
+    parts = {"world", "core_model", "reporter", "prior", "training", "verdict", "alignment", "trainer", "bill"}
     known = parts | {"data", "seed", "seeds", "strengths", "levels", "job"}
     for key in config:
         if key not in known:

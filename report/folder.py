@@ -1,7 +1,7 @@
 """A run's folder: written once whole, read by everything that reports.
 
-config.yaml, versions.json, heads.parquet (one row a head; its presence says that the run is finished), heads.safetensors, predictor.json,
-hashes.json (of all these), summary.md, plots/.
+config.yaml, versions.json, heads.parquet (one row a head; its presence says that the run is finished), heads.safetensors, training.parquet (one
+row a head and epoch), predictor.json, hashes.json (of all these), summary.md, plots/.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
     from reporters.reporter import Reporter
     from training.heads import Heads
+    from training.watch import Course
 
 FORMAT = 2
 """Of a run's folder. Raise it when results that were written before must not be read as if they had been written now."""
-CONFIG, VERSIONS, HEADS, WEIGHTS, PREDICTOR, HASHES, SUMMARY, PLOTS = (
+CONFIG, VERSIONS, HEADS, WEIGHTS, TRAINING, PREDICTOR, HASHES, SUMMARY, PLOTS = (
     "config.yaml",
     "versions.json",
     "heads.parquet",
     "heads.safetensors",
+    "training.parquet",
     "predictor.json",
     "hashes.json",
     "summary.md",
@@ -68,6 +70,26 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
         raise Refusal(f"hydra.run.dir: {folder} cannot be written ({error.strerror}). Name another folder.") from None
 
 
+def keep_course(folder: Path, heads: Heads, course: Course) -> None:
+    """Writes training.parquet: how the training of each head went, epoch by epoch; no rows for heads that were solved for.
+
+    epoch: passes over the training episodes that were done, 0 before any step. l_base: nats an episode of easy training episodes against H, with the
+    whole charge. gradient_norm: of that, in nats an episode per unit of the trained parameters. l_int: nats an episode against X on everything as
+    it comes. l_int_disputed, l_human_disputed: nats an episode against X, and against H, on disputed episodes. kept: whether the finished head has
+    this epoch's weights (before edges are taken away).
+    """
+    import pandas as pd
+
+    from core_model.store import replacing
+    from report.rows import course_rows
+
+    figures = ("l_base", "gradient_norm", "l_int", "l_int_disputed", "l_human_disputed")
+    frame = pd.DataFrame(course_rows(heads, course), columns=["level", "levels", "seed", "strength", "epoch", *figures, "kept"])
+    types = {"level": "Int64", "levels": "str", "seed": "int64", "strength": "float64", "epoch": "int64", "kept": "bool"}
+    with replacing(folder / TRAINING) as temporary:
+        frame.astype(types | dict.fromkeys(figures, "float64")).to_parquet(temporary, index=False)
+
+
 def finish(folder: Path, config: dict[str, Any], heads: Heads, rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
     """Writes the results; heads.parquet comes last, after the hashes of all."""
     import pandas as pd
@@ -95,7 +117,7 @@ def seal(folder: Path, heads: Path) -> None:
     Args:
         heads: what will be its heads.parquet.
     """
-    files = {name: folder / name for name in (CONFIG, VERSIONS, WEIGHTS, PREDICTOR) if (folder / name).exists()} | {HEADS: heads}
+    files = {name: folder / name for name in (CONFIG, VERSIONS, WEIGHTS, TRAINING, PREDICTOR) if (folder / name).exists()} | {HEADS: heads}
     _write(folder / HASHES, json.dumps({"format": FORMAT, "sha256": {name: _sha256(path) for name, path in files.items()}}, indent=2) + "\n")
 
 
@@ -199,7 +221,7 @@ def _set_aside(folder: Path) -> None:
     number = next(i for i in range(1, 10_000) if not folder.with_name(f"{folder.name}~{i}").exists())
     aside = folder.with_name(f"{folder.name}~{number}")
     aside.mkdir()
-    for name in (HEADS, WEIGHTS, PREDICTOR, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG, *JOBS):
+    for name in (HEADS, WEIGHTS, TRAINING, PREDICTOR, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG, *JOBS):
         if (folder / name).exists():
             shutil.move(folder / name, aside / name)
     print(f"{folder} held a run of another config; it is kept as {aside}.", file=sys.stderr)

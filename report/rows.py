@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from priors.bill import Bill
 from training.heads import Heads
+from training.watch import Course
+from verdict.alignment import Alignment
+from verdict.cases import Answers, Bench
 from verdict.judge import Judgement
 from verdict.statistics import Estimate
 
@@ -27,6 +32,34 @@ def rows(config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement,
         | {"validation_nll": float(heads.validation_nll_K[k])}
         | _evidence(judgement, k)
         for k, (levels, seed, strength) in enumerate(heads.table)
+    ]
+
+
+def alignment_rows(alignment: Alignment, bench: Bench, answers: Answers, judgement: Judgement, course: Course) -> list[dict[str, Any]]:
+    """Returns what the rows of heads.parquet say of each head's alignment and of its training."""
+    gaps = alignment.gaps(bench, answers, np.array([gates[-1].passed for gates in judgement.gates]))
+    trained, disputed = alignment.trained(course), alignment.trained(course, disputed=True)
+    return [
+        _estimate("pseudo_alignment_gap", gaps.all_families, k)
+        | {"worst_family": gaps.worst[k]}
+        | _estimate("worst_family_gap", gaps.worst_gap, k)
+        | {"robustly_aligned": bool(gaps.robustly_aligned[k])}
+        | {name: float(getattr(trained, name)[k]) for name in ("capability_int", "capability_base", "capability_gradient")}
+        | {"outer_alignment": float(trained.outer[k]), "inner_alignment": float(trained.inner[k]), "ratio_refused": trained.refused[k]}
+        | {"capability_int_disputed": float(disputed.capability_int[k]), "capability_human_disputed": float(disputed.capability_base[k])}
+        | {"outer_alignment_disputed": float(disputed.outer[k])}
+        for k in range(len(gaps.worst))
+    ]
+
+
+def course_rows(heads: Heads, course: Course) -> list[dict[str, Any]]:
+    """Returns the rows of training.parquet: one a head and epoch."""
+    return [
+        {"level": levels[0] if len(levels) == 1 else None, "levels": " ".join(map(str, levels)), "seed": seed, "strength": strength, "epoch": epoch}
+        | {name: float(value_EK[e, k]) for name, value_EK in course.figures.items()}
+        | {"kept": epoch == int(course.kept_K[k])}
+        for k, (levels, seed, strength) in enumerate(heads.table)
+        for e, epoch in enumerate(course.epochs)
     ]
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from report import alignment
 from report import folder as runs
 from report.compare import KINDS, compared, finding, lines, written
 
@@ -59,7 +60,7 @@ def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
     return (
         f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n"
-        f"## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n"
+        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n"
     )
 
 

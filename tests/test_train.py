@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from report.folder import CHECKPOINT, CONFIG, HEADS
+from report.folder import CHECKPOINT, CONFIG, HEADS, TRAINING
 from train import cli
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,8 @@ def test_a_run_leaves_a_whole_folder_and_prints_its_path_last(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        *("config.yaml", "versions.json", "heads.parquet", "heads.safetensors", "predictor.json", "hashes.json", "summary.md", "plots"),
+        *("config.yaml", "versions.json", "heads.parquet", "heads.safetensors", "training.parquet", "predictor.json"),
+        *("hashes.json", "summary.md", "plots"),
     }
     found = heads(tmp_path / "run")
     assert len(found) == 2 * 2
@@ -62,6 +63,12 @@ def test_a_run_leaves_a_whole_folder_and_prints_its_path_last(tmp_path):
     expected = {"world": "vault", "core_model": "transformer", "reporter": "layered", "prior": "speed"}
     assert {key: found[key].unique().tolist() for key in expected} == {key: [value] for key, value in expected.items()}
     assert set(found["verdict"]) <= {"direct_translator", "human_imitator", "mixture", "neither", "undecided"}
+    course = pd.read_parquet(tmp_path / "run" / TRAINING)
+    assert (course.groupby(["levels", "seed", "strength"])["epoch"].apply(list) == [list(range(5))] * 4).all(), "one row a head and epoch"
+    assert (course.groupby(["levels", "seed", "strength"])["kept"].sum() == 1).all()
+    assert course[["l_base", "gradient_norm", "l_int", "l_int_disputed", "l_human_disputed"]].notna().all(axis=None)
+    assert found[["pseudo_alignment_gap", "worst_family_gap_high", "capability_int", "capability_base", "capability_gradient"]].notna().all(axis=None)
+    assert "## Alignment" in (tmp_path / "run" / "summary.md").read_text()
 
 
 @pytest.mark.usefixtures("cached")
@@ -97,6 +104,7 @@ def test_a_run_killed_half_way_and_started_again_ends_with_the_same_heads(tmp_pa
     assert not (tmp_path / "killed" / HEADS).exists()
     assert train(*words, folder=tmp_path / "killed").returncode == 0
     pd.testing.assert_frame_equal(heads(tmp_path / "killed"), heads(tmp_path / "undisturbed"))
+    pd.testing.assert_frame_equal(*(pd.read_parquet(tmp_path / name / TRAINING) for name in ("killed", "undisturbed")))
     assert not (tmp_path / "killed" / CHECKPOINT).exists()
 
 
@@ -156,6 +164,17 @@ def test_an_experiment_that_is_no_run_of_heads_leaves_its_results_and_is_not_don
     assert "is finished" in train(*words, "training.epochs=2", "training.patience=2", "trainer.bar=false", folder=tmp_path / "run").stderr
 
 
+@pytest.mark.usefixtures("cached")
+def test_heads_that_are_solved_for_have_no_course_and_no_capability(tmp_path):
+    done = train(*TINY, "reporter=mean_difference", folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert pd.read_parquet(tmp_path / "run" / TRAINING).empty
+    found = heads(tmp_path / "run")
+    assert found[["capability_int", "capability_base", "capability_gradient", "outer_alignment", "inner_alignment"]].isna().all(axis=None)
+    assert set(found["ratio_refused"]) == {"solved for, not trained"}
+    assert found["pseudo_alignment_gap"].notna().all()
+
+
 MISTAKES = [
     (["prior=simplicty"], "prior: there is no choice simplicty. Did you mean simplicity?"),
     (["sedes=3"], "sedes: no such key. Did you mean seeds?"),
@@ -177,6 +196,7 @@ MISTAKES = [
     (["bill.explanation=maybe"], "bill.explanation: 'maybe' is not true or false."),
     (["bill=ful"], "bill: there is no choice ful. Did you mean full?"),
     (["experiment=lookup", "job.rows=[16,20]"], "job.rows: a table of 20 rows is none of whole bits."),
+    (["alignment.tolerance=-1"], "alignment.tolerance: -1 is too small."),
     (["levels=[9]"], "levels: transformer has no level 9. It has 0 to 2."),
 ]
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from reporters.reporter import Reporter
 from reporters.stack import Weights, grouped, over_heads, stacked
@@ -64,6 +65,16 @@ class Heads:
         size = max(1, CHUNK // (len(self.table) * z_NLD[0].numel()))
         parts = [self._read(chunk) for chunk in z_NLD.split(size)]
         return Said(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
+
+    @torch.no_grad()
+    def says(self, z_NLD: Tensor) -> Tensor:
+        """Returns the log-odds alone, of shape (K, N), in half the time; of few episodes, for they are read at once."""
+
+        def says(one: Weights, z_NLD: Tensor) -> Tensor:
+            return functional_call(self.reporter, one, (z_NLD,)).log_odds_N  # type: ignore[no-any-return]
+
+        z_GNLD = grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter)
+        return over_heads(says, (0, 0), (0, None), (0, None))(self.weights, z_GNLD).reshape(len(self.table), -1)  # type: ignore[no-any-return]
 
     def _read(self, z_NLD: Tensor) -> Said:
         reading = stacked(self.reporter, self.weights, grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter))

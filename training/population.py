@@ -30,6 +30,7 @@ from reporters.stack import Weights, grouped, over_heads
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
 from training.prune import without_edges
+from training.watch import Moment, Watch
 
 PAIRS = 128
 """Pairs that a prior on pairs sees at each step."""
@@ -111,6 +112,7 @@ def train(
     observed: Observed | None = None,
     pairs_2PLD: Tensor | None = None,
     ablation: Ablation | None = None,
+    watch: Watch | None = None,
 ) -> Heads:
     """Returns a finished head for every group of levels, seed and strength.
 
@@ -124,6 +126,7 @@ def train(
         observed: for a prior that needs the observation: activations of any episodes, and what the predictor there predicts to be seen.
         pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X; the human answers no to the first, yes to the second.
         ablation: for a prior that needs the predictor.
+        watch: takes note of the heads at each epoch; they are the same heads without it.
     """
     mean_LD, std_LD = standardiser(examples.z_NLD)
     examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
@@ -141,6 +144,18 @@ def train(
     )
     ablation = ablation and Standardised(ablation, mean_LD, std_LD)
     population = Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule, aid, ablation)
+    grid = (*population.best_GSM.shape[:2], len(strengths))
+
+    def flat(value_GSM: Tensor) -> Tensor:
+        return value_GSM.cpu().expand(grid).flatten()
+
+    def heads(weights: Weights) -> Heads:
+        whole = {name: value.detach().cpu().expand(*grid, *value.shape[3:]) for name, value in weights.items()}
+        return Heads(population.reporter, whole, mean_LD, std_LD, tuple(levels), tuple(seeds), tuple(strengths), flat(population.best_nll_GSM))
+
+    if watch:
+        watch.look = lambda: Moment(heads(population.current), flat(population.loss_GSM), flat(population.norm_GSM))
+        population.callbacks.append(watch)
     if solved:
         population.solve(examples)
     else:
@@ -150,10 +165,9 @@ def train(
         population.cpu()
     if price := prior.edge_price(population.n_edges, len(examples.human_N)):
         population.prune(price, examples)
-    grid = (*population.best_GSM.shape[:2], len(strengths))
-    weights = {name: value.detach().expand(*grid, *value.shape[3:]) for name, value in population.finished.items()}
-    nll_K = population.best_nll_GSM.expand(grid).flatten()
-    return Heads(population.reporter, weights, mean_LD, std_LD, tuple(levels), tuple(seeds), tuple(strengths), nll_K)
+    if watch:
+        watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
+    return heads(population.finished)
 
 
 def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequence[int], width: int) -> Reporter:
@@ -211,6 +225,10 @@ class Population(pl.LightningModule):
     best_GSM: Tensor
     best_nll_GSM: Tensor
     best_epoch_GSM: Tensor
+    loss_GSM: Tensor
+    """Nats an episode of the last batch, before its step, with the charge at full strength."""
+    norm_GSM: Tensor
+    """Norm of the gradient there, before it is clipped: of what is trained on, with the charge and the bonus as scheduled."""
 
     def __init__(
         self,
@@ -248,11 +266,21 @@ class Population(pl.LightningModule):
         self.register_buffer("best_nll_GSM", torch.full(grid, torch.nan))
         self.register_buffer("best_epoch_GSM", torch.zeros(grid, dtype=torch.long))
         self.best = _parameters(start).requires_grad_(False)
+        self.loss_GSM, self.norm_GSM = torch.full(grid, torch.nan), torch.full(grid, torch.nan)
+        self.callbacks: list[pl.Callback] = []
 
     @property
     def finished(self) -> Weights:
         """The finished weights of every head: the best on held-out easy episodes."""
         return _tensors(self.best)
+
+    @property
+    def current(self) -> Weights:
+        """The weights of every head as they would be, were it finished now."""
+        return self._finished(_tensors(self.weights), _tensors(self.state))
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        return self.callbacks
 
     def training_step(self, batch: tuple[Tensor, ...]) -> Tensor:
         z_BLD, human_B, *inputs = batch
@@ -260,24 +288,27 @@ class Population(pl.LightningModule):
         progress = self.trainer.global_step / self.trainer.estimated_stepping_batches
         share, bonus = self.schedule.strength_share(progress), self.schedule.bonus(progress) * self.has_exits
 
-        def loss(one: _Head, noise: Weights, strength: Tensor, group: _Group, z_BLD: Tensor, human_B: Tensor, *inputs: Tensor) -> Tensor:
+        def loss(one: _Head, noise: Weights, strength: Tensor, group: _Group, z_BLD: Tensor, human_B: Tensor, *inputs: Tensor) -> Any:
             used = self.prior.transform(one.weights, one.state, noise)
             reading = self._read(used, z_BLD)
             halt_BT = reading.halt_NT
             nll = (halt_BT * _nll(reading.log_odds_NT, human_B[:, None])).sum(dim=1).mean()
-            charged = nll + share * strength * self.prior.charge(self._training(one, noise, used, z_BLD, reading, group, inputs))
-            return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged
+            charge = self.prior.charge(self._training(one, noise, used, z_BLD, reading, group, inputs))
+            charged, whole = nll + share * strength * charge, (nll + strength * charge).detach()
+            return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged, whole
 
         rest = 1 + len(inputs)
         axes = ((0, None, None, 0, 0, *[None] * rest), (0, 0, None, None, own, *[own] * rest), (0, None, 0, None, None, *[None] * rest))
         head, group = _Head(_tensors(self.weights), _tensors(self.state)), self._groups(self._pairs_now())
-        return over_heads(loss, *axes)(head, self._noise(), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs).sum()
+        given = (head, self._noise(), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs)
+        paid_GSM, self.loss_GSM = over_heads(loss, *axes)(*given)
+        return paid_GSM.sum()  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
         """Keeps each head's weights where they are the best so far on held-out episodes: their errors, plus the charge at full strength."""
         weights, state = _tensors(self.weights), _tensors(self.state)
-        finished = over_heads(lambda one, state: self.reporter.harden(self.prior.finish(one, state)))(weights, state)
+        finished = self._finished(weights, state)
         nll_GSM, charge_GSM = self._held_out(weights, state, finished)
         total_GSM = nll_GSM + self.strength_M * charge_GSM
         better_GSM = (total_GSM < self.best_GSM) & self._going_GSM()
@@ -299,8 +330,8 @@ class Population(pl.LightningModule):
         """Clips the norm of each head's gradient by itself."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         grid = self.best_GSM.shape
-        norm_GSM = torch.stack([g.reshape(*grid, -1).square().sum(dim=3) for g in gradients]).sum(dim=0).sqrt()
-        scale_GSM = (self.schedule.clip / norm_GSM.clamp_min(1e-12)).clamp(max=1)
+        self.norm_GSM = torch.stack([g.reshape(*grid, -1).square().sum(dim=3) for g in gradients]).sum(dim=0).sqrt()
+        scale_GSM = (self.schedule.clip / self.norm_GSM.clamp_min(1e-12)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(scale_GSM.view(*grid, *[1] * (gradient.dim() - 3)))
 
@@ -326,6 +357,9 @@ class Population(pl.LightningModule):
         for name, value in _tensors(self.best).items():
             value.copy_(solved[name][:, None, None].expand(*grid, *solved[name].shape[1:]))
         self.best_nll_GSM.copy_(self._held_out(self.finished, {}, self.finished)[0])
+
+    def _finished(self, weights: Weights, state: Weights) -> Weights:
+        return over_heads(lambda one, state: self.reporter.harden(self.prior.finish(one, state)))(weights, state)  # type: ignore[no-any-return]
 
     def _read(self, weights: Weights, z_NLD: Tensor) -> Reading:
         return functional_call(self.reporter, weights, (z_NLD,))

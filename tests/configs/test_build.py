@@ -13,7 +13,7 @@ from train import checked
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GIVEN = {"reporter": ("n_levels", "width")}
-PARTS = ("world", "core_model", "reporter", "prior", "verdict", "trainer", "training")
+PARTS = ("world", "core_model", "reporter", "prior", "verdict", "alignment", "trainer", "training")
 
 
 def node(choice: str) -> dict:

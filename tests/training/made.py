@@ -18,6 +18,7 @@ from reporters.reporter import Reporter
 from tests.reporters.made import choice
 from training.heads import Heads
 from training.population import Examples, Observed, Schedule, train
+from training.watch import Watch
 
 LAST = -1
 """The dimension in which what the human sees shows, for priors that ask."""
@@ -52,6 +53,7 @@ def population(
     levels: Sequence[int] | None = None,
     seeds: Sequence[int] = (0,),
     strengths: Sequence[float] = (1.0,),
+    watch: Watch | None = None,
     **changed: Any,
 ) -> Heads:
     """Returns a trained population; the keywords that remain change the default schedule."""
@@ -74,6 +76,7 @@ def population(
         observed=observed(examples) if "observation" in prior.needs else None,
         pairs_2PLD=pairs(examples) if "pairs" in prior.needs else None,
         ablation=Halves() if "predictor" in prior.needs else None,
+        watch=watch,
     )
 
 

@@ -1,0 +1,92 @@
+"""Watches a fit and leaves it as it is: the objective that heads are trained on, epoch by epoch, and what else is measured of them.
+
+K: heads, in the order of `Heads.table`; E: epochs watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from training.heads import Heads
+
+WATCHED = 256
+"""Episodes of each mix on which heads are measured, the same at each epoch: few, so that a fit takes hardly longer."""
+
+
+class Moment(NamedTuple):
+    """All heads at one time of a fit."""
+
+    heads: Heads
+    """As they would be, were they finished now."""
+    l_base_K: Tensor
+    """Nats an episode of the last batch, before its step: against the human's answers, with the whole charge."""
+    gradient_norm_K: Tensor
+    """Norm of the gradient there, in nats an episode per unit of the trained parameters."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the training of K heads went. Figures have shape (E, K); E is 0 where heads were solved for and not trained."""
+
+    epochs: tuple[int, ...]
+    """Passes over the training episodes that were done; 0 is before any step."""
+    figures: dict[str, Tensor]
+    """l_base and gradient_norm, as in `Moment`, and what was measured, each under its own name."""
+    kept_K: Tensor
+    """The epoch whose weights the finished head has."""
+
+
+class Watch(pl.Callback):
+    """Takes note of all heads before the first step and at the end of each epoch. What it noted is part of the fit's checkpoint.
+
+    What a step computes anyhow is taken from the last step of an epoch, so it is of one step before the epoch's end; before the first step, of the
+    first. It costs nothing then.
+
+    Args:
+        measure: what else is to be noted of heads, each figure of shape (K,). What it returns is kept, and training never looks at it.
+    """
+
+    look: Callable[[], Moment]
+    kept_K: Tensor
+
+    def __init__(self, measure: Callable[[Heads], dict[str, Tensor]]) -> None:
+        self.measure = measure
+        self.noted: dict[int, dict[str, Tensor]] = {}
+
+    @property
+    def course(self) -> Course:
+        """All that was noted."""
+        epochs = sorted(self.noted)
+        names = self.noted[epochs[0]] if epochs else {}
+        return Course(tuple(epochs), {name: torch.stack([self.noted[epoch][name] for epoch in epochs]) for name in names}, self.kept_K)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.noted:
+            self._note(trainer.current_epoch)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        if trainer.global_step == 1:
+            self.noted[0] |= self._paid(self.look())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._note(trainer.current_epoch + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"noted": self.noted}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.noted = dict(state_dict["noted"])
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _note(self, epoch: int) -> None:
+        now = self.look()
+        self.noted[epoch] = self._paid(now) | self.measure(now.heads)
+
+    def _paid(self, now: Moment) -> dict[str, Tensor]:
+        return {"l_base": now.l_base_K, "gradient_norm": now.gradient_norm_K}
