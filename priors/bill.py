@@ -105,6 +105,8 @@ class Meter:
             Refusal: heads that are not finished; too few episodes for the prequential code.
         """
         refuse_unfinished(reporter, weights)
+        if next(iter(weights.values())).shape[2] > 1 and all((value == value[:, :, :1]).all() for value in weights.values()):
+            return self._of_one_strength(reporter, weights, z_NLD, human_N, stopped, flops_by_level, seconds_by_level, explained)
         z_GNRD = grouped(z_NLD, reporter)
         live = _live(reporter, weights, z_GNRD)
         edges_K = over_heads(count)(live).flatten() if live else torch.full(next(iter(weights.values())).shape[:3], torch.nan).flatten()
@@ -153,6 +155,16 @@ class Meter:
             bill["learning_coefficient"] = Item(sampled.value_K, f"{how}; believe it only where it has settled")
             bill["learning_coefficient_settled"] = Item(sampled.settled_K.double(), "1 or 0; drift and split R-hat of the chains' traces")
         return bill
+
+    def _of_one_strength(
+        self, reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor, stopped: Mapping[str, Stopped], *rest: Any
+    ) -> Bill:
+        """Returns the bill of heads that are the same at every strength, as those without a prior are: each is measured once."""
+        grid = next(iter(weights.values())).shape[:3]
+        once = {name: value[:, :, :1] for name, value in weights.items()}
+        stopped_once = {kind: Stopped(*(of_all_KN[:: grid[2]] for of_all_KN in where)) for kind, where in stopped.items()}
+        bill = self(reporter, once, z_NLD, human_N, stopped_once, *rest)
+        return {name: item._replace(value_K=item.value_K.repeat_interleave(grid[2])) for name, item in bill.items()}
 
 
 @torch.no_grad()

@@ -10,6 +10,8 @@ from report.compare import KINDS, interval, written
 
 NEAR = 0.01
 """Nats an episode by which heads at matched accuracy may err more than the best."""
+SETTLED = 0.9
+"""Share of heads whose learning coefficient has settled below which the share is written beside the mean."""
 PLACE = ["world", "predictor", "reporter", "level"]
 UNITS = {
     "prequential_bits": ("bits", 1.0),
@@ -22,13 +24,16 @@ UNITS = {
     "steps": ("steps", 1.0),
     "gates": ("gates", 1.0),
     "depth": ("depth", 1.0),
+    "seconds": ("ms for 1,000", 1e3),
 }
 """Columns of the bill, what the table calls them, and the unit that it writes them in."""
 LEGEND = (
     "Of each prior the heads of its largest strength whose mean error on held-out easy episodes is within 0.01 nats of the least that any "
     "prior reaches on the same predictor with the same reporter. follows X: share of disputed episodes, mean over heads, [95% by bootstrap "
     "over predictors, and over heads within them], then least, quarter, median, three quarters, most. translators, imitators: share of heads "
-    "with that verdict; the rest are mixtures, neither or undecided. Costs are means over heads."
+    "with that verdict; the rest are mixtures, neither or undecided. Costs are means over heads. ms for 1,000: milliseconds for 1,000 episodes by "
+    "the clock, predictor to the level read and a head's share. learning coefficient: mean over the heads whose chains have settled; their share "
+    "in brackets where it is below 0.9."
 )
 
 
@@ -58,10 +63,10 @@ def table(heads: pd.DataFrame) -> str:
         cells = [str(reporter), str(prior), " ".join(sorted({written(value) for value in group["strength"]})) if prior != "none" else "–"]
         cells += [str(len(group)), str(group["predictor"].nunique())]
         cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:2]] + [f"{follows.mean():.2f} [{low:.2f}, {high:.2f}]", spread]
-        cells += [f"{group['easy_accuracy'].mean():.3f}"] + [_cost(group[unit].mean() * UNITS[unit][1]) for unit in units]
+        cells += [f"{group['easy_accuracy'].mean():.3f}"] + [_cost(group[unit].mean() * UNITS[unit][1]) for unit in units] + [_coefficient(group)]
         lines.append("| " + " | ".join(cells) + " |")
     headings = ["reporter", "prior", "strength", "heads", "predictors", "translators", "imitators", "follows X", "least ¼ ½ ¾ most", "easy"]
-    headings += [UNITS[unit][0] for unit in units]
+    headings += [UNITS[unit][0] for unit in units] + ["learning coefficient"]
     return "\n".join(["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings), *lines, "", LEGEND, ""])
 
 
@@ -71,14 +76,30 @@ def show(folders: list[Path]) -> None:
     from rich.markdown import Markdown
 
     from report.compare import compared
-    from report.folder import read
 
-    heads = compared(pd.concat([read(folder) for folder in folders], ignore_index=True), each_level=True)
+    heads = compared(pd.concat([timed(folder) for folder in folders], ignore_index=True), each_level=True)
     console = Console()
     if console.is_terminal:
         console.print(Markdown(table(heads)))
     else:
         print(table(heads))
+
+
+def timed(folder: Path) -> pd.DataFrame:
+    """Returns the heads of a finished run and, where a clock was read, the `seconds` that each takes for 1,000 episodes."""
+    from report.folder import about, read
+
+    return read(folder).assign(seconds=about(folder).get("clocked", {}).get("seconds"))
+
+
+def _coefficient(group: pd.DataFrame) -> str:
+    """Returns the mean learning coefficient of the heads that have settled, with their share where it is low; a dash where none was measured."""
+    if "learning_coefficient" not in group or group["learning_coefficient"].isna().all():
+        return "–"
+    measured = group[group["learning_coefficient"].notna()]
+    settled = measured["learning_coefficient_settled"] == 1
+    mean = _cost(measured["learning_coefficient"][settled].mean())
+    return mean if settled.mean() >= SETTLED else f"{mean} ({settled.mean():.2f})"
 
 
 def _cost(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -30,11 +31,11 @@ class Layered(Reporter):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         # A product a level and not one batched product: stacked heads then share the activations, where a batched product would copy them for each.
-        read_L2N = torch.stack([weight_2D @ z_DN for weight_2D, z_DN in zip(self.weight_L2D, z_NLD.permute(1, 2, 0), strict=True)])
-        so_far_2NL = read_L2N.cumsum(dim=0).permute(1, 2, 0)
-        log_odds_NL, stop_NL = so_far_2NL[0] + self.bias_2L[0], so_far_2NL[1] * self.pace + self.bias_2L[1]
+        read_L2N = (weight_2D @ z_DN for weight_2D, z_DN in zip(self.weight_L2D, z_NLD.permute(1, 2, 0), strict=True))
+        so_far_2LN = torch.stack(list(accumulate(read_L2N)), dim=1)
+        log_odds_LN, stop_LN = so_far_2LN[0] + self.bias_2L[0, :, None], so_far_2LN[1] * self.pace + self.bias_2L[1, :, None]
         levels_T = torch.arange(1, z_NLD.shape[1] + 1, device=z_NLD.device, dtype=z_NLD.dtype)
-        return Reading(log_odds_NL, halting(stop_NL), levels_T)
+        return Reading(log_odds_LN.T, halting(stop_LN.T), levels_T)
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [4 * units["D"] * level for level in range(1, units["L"] + 1)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -79,10 +80,9 @@ def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
 
 def halting(stop_NT: Tensor) -> Tensor:
     """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last exit always stops."""
-    log_go_on_NT = nn.functional.logsigmoid(-stop_NT[:, :-1]).cumsum(dim=1)
-    none_N1 = torch.zeros_like(stop_NT[:, :1])
-    log_stop_NT = torch.cat([nn.functional.logsigmoid(stop_NT[:, :-1]), none_N1], dim=1)
-    return (torch.cat([none_N1, log_go_on_NT], dim=1) + log_stop_NT).exp()
+    stop_TN, none_1N = stop_NT.T[:-1], torch.zeros_like(stop_NT.T[:1])  # episodes last: a sum over exits then adds whole rows
+    log_go_on_TN = torch.stack(list(accumulate(nn.functional.logsigmoid(-stop_TN), initial=none_1N[0])))
+    return (log_go_on_TN + torch.cat([nn.functional.logsigmoid(stop_TN), none_1N])).exp().T
 
 
 def axes(name: str) -> str:

@@ -1,6 +1,7 @@
 """Prune and refit: edges leave finished heads as long as that lowers errors and the price of edges together.
 
-K: heads of one group, J: candidates, E: edges, N: episodes, B: episodes of a batch, R: levels a head is given, D: width.
+K: heads of one group, J: candidates of a head, P: distinct candidates of all heads, U: units, E: edges, N: episodes, B: episodes of a batch, R:
+levels a head is given, D: width.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from reporters.stack import Weights
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
 """Shares of a head's least salient edges that are tried without, all at once."""
-SINGLES, UNITS = 8, 6
+SINGLES, UNITS = 4, 6
 """How many of its least salient edges, and of its least salient units with all their edges, are tried without one by one."""
-MANY = 64
-"""Edges above which none is tried by itself."""
+MANY = 32
+"""Edges of a head above which no edge and no unit is tried by itself."""
 STEPS, BATCH, RATE = 60, 256, 0.1
 """Adam steps of a refit, episodes a step, learning rate at its start."""
 PROBES = 8
@@ -39,11 +40,11 @@ def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N:
         price_M: nats that an edge costs for the whole training set, by strength; where it is 0 nothing is taken.
     """
     taken = [name for name in weights if is_weight(name)]
-    pruned = {name: value.clone() for name, value in weights.items()}
+    pruned = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
     grid = next(iter(weights.values())).shape[:3]
     price_K = price_M.expand(grid[1], -1).flatten()
     for g, z_NRD in enumerate(z_GNRD):  # one group at a time: heads that are done then leave the batch
-        group = {name: value[g].flatten(0, 1) for name, value in weights.items()}
+        group = {name: value[g].flatten(0, 1) for name, value in pruned.items()}
         active_K = price_K.nonzero().flatten()
         while len(active_K):
             before = {name: value[active_K] for name, value in group.items()}
@@ -59,21 +60,22 @@ def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N:
 def _round(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor, price_K: Tensor) -> tuple[Weights, Tensor]:
     """Returns the best candidate of each head, and whether it has fewer edges than before."""
     keep_KJE = _candidates(_saliency(reporter, taken, weights, z_NRD, human_N), _units({name: weights[name][0] for name in taken}))
-    masks = _unflattened(keep_KJE, {name: weights[name] for name in taken})
-    candidates = {name: value[:, None].expand(-1, keep_KJE.shape[1], *value.shape[1:]) for name, value in weights.items()}
-    candidates = _refitted(reporter, candidates, masks, z_NRD, human_N)
+    grid, row_K = keep_KJE.shape[:2], torch.arange(len(keep_KJE), device=keep_KJE.device)
+    own_KJ1 = row_K.view(-1, 1, 1).expand(*grid, 1)
+    distinct_PE, place_KJ = torch.cat([own_KJ1, keep_KJE.long()], dim=2).flatten(0, 1).unique(dim=0, return_inverse=True)
+    head_P, keep_PE, place_KJ = distinct_PE[:, 0], distinct_PE[:, 1:], place_KJ.view(grid)  # of equal candidates of a head, one is refitted
+    masks = _unflattened(keep_PE, {name: weights[name] for name in taken})
+    candidates = _refitted(reporter, {name: value[head_P] for name, value in weights.items()}, masks, z_NRD, human_N)
 
     def errors(one: Weights) -> Tensor:
         reading = functional_call(reporter, one, (z_NRD,))
         return (F.softplus(reading.log_odds_N) - human_N * reading.log_odds_N).sum()
 
     with torch.no_grad():
-        errors_KJ = vmap(vmap(errors), chunk_size=max(1, 2**28 // (keep_KJE.shape[1] * z_NRD.numel())))(candidates)
-    total_KJ = errors_KJ + price_K[:, None] * keep_KJE.sum(dim=2)
-    best_K = total_KJ.argmin(dim=1)
-    row_K = torch.arange(len(best_K), device=best_K.device)
-    edges_KJ = keep_KJE.sum(dim=2)
-    return {name: value[row_K, best_K] for name, value in candidates.items()}, edges_KJ[row_K, best_K] < edges_KJ[:, 0]
+        total_P = vmap(errors, chunk_size=max(1, 2**28 // z_NRD.numel()))(candidates) + price_K[head_P] * keep_PE.sum(dim=1)
+    best_K = place_KJ[row_K, total_P[place_KJ].argmin(dim=1)]
+    edges_P = keep_PE.sum(dim=1)
+    return {name: value[best_K] for name, value in candidates.items()}, edges_P[best_K] < edges_P[place_KJ[:, 0]]
 
 
 def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
@@ -112,37 +114,36 @@ def _units(one: Weights) -> Tensor:
 
 
 def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
-    """Returns which edges each candidate keeps, shape (K, J, E): all, all but the least of each fraction, all but one of the least, all but those of
-    one of the least units.
+    """Returns which edges each candidate keeps, shape (K, J, E): all, all but the least of each fraction, and of heads with few edges all but one of
+    the least, and all but those of one of the least units; for others these places say all again.
     """
     live_KE = saliency_KE >= 0
     n_K = live_KE.sum(dim=1)
+    few_K1 = n_K[:, None] <= MANY
     order_KE = torch.where(live_KE, saliency_KE, torch.inf).argsort(dim=1)
     rank_KE = order_KE.argsort(dim=1)
     without = [torch.zeros_like(live_KE)]
     without += [rank_KE < (n_K * fraction).long()[:, None] for fraction in FRACTIONS]
-    if n_K.max() <= MANY:
-        without += [rank_KE == place for place in range(min(SINGLES, live_KE.shape[1]))]
+    without += [(rank_KE == place) & few_K1 for place in range(min(SINGLES, live_KE.shape[1]))]
     unit_UE = unit_UE.to(live_KE.device)
     salient_KU = saliency_KE.clamp_min(0) @ unit_UE.T.to(saliency_KE)
     least_KJ = torch.where((live_KE.float() @ unit_UE.T.float()) > 0, salient_KU, torch.inf).topk(min(UNITS, len(unit_UE)), largest=False).indices
-    return live_KE[:, None] & ~torch.cat([torch.stack(without, dim=1), unit_UE[least_KJ]], dim=1)
+    return live_KE[:, None] & ~torch.cat([torch.stack(without, dim=1), unit_UE[least_KJ] & few_K1[:, None]], dim=1)
 
 
 def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor) -> Weights:
-    """Returns candidates (K, J, ...) after a few steps of Adam on the expected errors, without the edges that their masks take away."""
+    """Returns candidates (P, ...) after a few steps of Adam on the expected errors, without the edges that their masks take away."""
 
     def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
         return _errors(functional_call(reporter, one, (z_BRD,)), human_B).mean()
 
-    gradients = vmap(vmap(grad(errors), in_dims=(0, None, None)), in_dims=(0, None, None))
     chance = torch.Generator().manual_seed(0)
 
-    def masked(weights: Weights, step: int) -> Weights:
+    def losses(weights: Weights, step: int) -> Tensor:
         batch_B = torch.randint(len(z_NRD), (min(BATCH, len(z_NRD)),), generator=chance).to(z_NRD.device)
-        return {name: value * masks.get(name, 1) for name, value in gradients(weights, z_NRD[batch_B], human_N[batch_B]).items()}
+        return vmap(errors, in_dims=(0, None, None))(weights, z_NRD[batch_B], human_N[batch_B])
 
-    return descended({name: value * masks.get(name, 1) for name, value in weights.items()}, masked, STEPS, RATE)
+    return descended({name: value * masks.get(name, 1) for name, value in weights.items()}, losses, STEPS, RATE, masks)
 
 
 def _errors(reading: Reading, human_N: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ def _errors(reading: Reading, human_N: Tensor) -> Tensor:
     return (reading.halt_NT * (F.softplus(reading.log_odds_NT) - human_N[:, None] * reading.log_odds_NT)).sum(dim=1)
 
 
-def _unflattened(keep_KJE: Tensor, weights: Weights) -> Weights:
-    """Returns masks shaped like the weights, with leading axes (K, J)."""
-    parts = keep_KJE.split([value[0].numel() for value in weights.values()], dim=2)
-    return {name: part.reshape(*part.shape[:2], *value.shape[1:]).to(value) for (name, value), part in zip(weights.items(), parts, strict=True)}
+def _unflattened(keep_PE: Tensor, weights: Weights) -> Weights:
+    """Returns masks shaped like the weights, with leading axis P."""
+    parts = keep_PE.split([value[0].numel() for value in weights.values()], dim=1)
+    return {name: part.reshape(-1, *value.shape[1:]).to(value) for (name, value), part in zip(weights.items(), parts, strict=True)}

@@ -1,6 +1,6 @@
 """The local learning coefficient: how many parameters a finished head effectively has, halved. A diagnostic, never a charge.
 
-K = G · S · M heads; C: chains, U: steps kept, N: episodes, B: episodes of a batch, L: levels, D: width.
+K = G · S · M heads; C: chains, U: steps, N: episodes, B: episodes of a batch, L: levels, D: width.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
+from reporters.descent import slopes
 from reporters.reporter import Reporter
 from reporters.stack import Weights, grouped
 
@@ -34,13 +35,27 @@ class LearningCoefficient(NamedTuple):
 
 
 def learning_coefficient(
-    reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor, step: float, steps: int, chains: int, pull: float, seed: int
+    reporter: Reporter,
+    weights: Weights,
+    z_NLD: Tensor,
+    human_N: Tensor,
+    step: float,
+    steps: int,
+    chains: int,
+    pull: float,
+    seed: int,
+    batch: int = 512,
 ) -> LearningCoefficient:
     """Returns n·beta · (E[L] − L(w*)) of a stack of finished heads with leading axes (G, S, M), where n·beta = n / ln n and L are nats an episode.
 
     Lau et al. (2023), "Quantifying degeneracy in singular models via the learning coefficient"; Watanabe (2013), "A widely applicable Bayesian
-    information criterion". The expectation is over exp(−n·beta·L(w) − ½ pull |w − w*|²), sampled by Langevin dynamics (Welling and Teh 2011) on all
-    episodes, the first third of the steps left out. z is standardised, and weights must be at a minimum of L, as those of a head without a prior are.
+    information criterion". The expectation is over exp(−n·beta·L(w) − ½ pull |w − w*|²), sampled by stochastic gradient Langevin dynamics (Welling
+    and Teh 2011), the first third of the steps left out. z is standardised, and weights must be at a minimum of L, as those of heads without a prior.
+
+    All chains of all heads share each step's batch B, and all heads a chain's noise: a head alone is measured as in company. The trace is L_B(w) −
+    L_B(w*), and gradients too are told from w*: L_B'(w) − L_B'(w*) + L'(w*) (Baker et al. 2019, "Control variates for stochastic gradient MCMC"). On
+    logistic regressions with n = 4,096 the variance of the gradient's step is then 0.5% of that of the noise put in, without it 5%. What the shared
+    batches add to the error is not in `error_K`, which tells chains apart.
 
     Args:
         human_N: the human's answers, 0 or 1, float.
@@ -48,18 +63,17 @@ def learning_coefficient(
         steps: steps of a chain, at least 30.
         chains: chains a head, at least 2.
         pull: precision of the Gaussian about w* that keeps a chain near.
+        batch: episodes a step; all of them where there are no more.
     """
     flat = {name: value.flatten(0, 2).detach() for name, value in weights.items()}
     given_GNLD = grouped(z_NLD, reporter)
     group_K = torch.arange(len(given_GNLD)).repeat_interleave(len(next(iter(flat.values()))) // len(given_GNLD))
-    trace_KCU, best_K, chance = [], [], torch.Generator().manual_seed(seed)
+    trace_KCU = []
     for g, z_NRD in enumerate(given_GNLD):  # heads of one group share their activations: one product for all chains
         of_group = {name: value[group_K == g] for name, value in flat.items()}
-        trace, best = _sampled(reporter, of_group, z_NRD, human_N, step, steps, chains, pull, chance)
-        trace_KCU.append(trace)
-        best_K.append(best)
-    scale = len(human_N) / math.log(len(human_N))
-    return summed_up(scale * (torch.cat(trace_KCU) - torch.cat(best_K)[:, None, None]))
+        chance = torch.Generator().manual_seed(seed)
+        trace_KCU.append(_sampled(reporter, of_group, z_NRD, human_N, step, steps, chains, pull, batch, chance))
+    return summed_up(len(human_N) / math.log(len(human_N)) * torch.cat(trace_KCU))
 
 
 def summed_up(trace_KCU: Tensor) -> LearningCoefficient:
@@ -82,27 +96,38 @@ def summed_up(trace_KCU: Tensor) -> LearningCoefficient:
 
 
 def _sampled(
-    reporter: Reporter, weights: Weights, z_NRD: Tensor, human_N: Tensor, step: float, steps: int, chains: int, pull: float, chance: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Returns the errors along each chain, shape (K, C, U), and where the chains began, shape (K,), in nats an episode."""
+    reporter: Reporter,
+    weights: Weights,
+    z_NRD: Tensor,
+    human_N: Tensor,
+    step: float,
+    steps: int,
+    chains: int,
+    pull: float,
+    batch: int,
+    chance: torch.Generator,
+) -> Tensor:
+    """Returns how much more than where it began each chain errs at each step, on that step's batch, in nats an episode, shape (K, C, U)."""
 
-    def errors(one: Weights) -> Tensor:
-        reading = functional_call(reporter, one, (z_NRD,))
-        log_odds_NT = reading.log_odds_NT
-        return (reading.halt_NT * (F.softplus(log_odds_NT) - human_N[:, None] * log_odds_NT)).sum(dim=1).mean()
+    def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
+        log_odds_BT, halt_BT, _ = functional_call(reporter, one, (z_BRD,))
+        return (halt_BT * (F.softplus(log_odds_BT) - human_B[:, None] * log_odds_BT)).sum(dim=1).mean()
 
-    slopes = vmap(vmap(grad_and_value(errors)))
-    scale = len(human_N) / math.log(len(human_N))
-    start = {name: value[:, None].expand(-1, chains, *value.shape[1:]) for name, value in weights.items()}
-    at, trace = start, []
-    with torch.no_grad():
-        for _ in range(steps):
-            slope, errors_KC = slopes(at)
-            trace.append(errors_KC)
-            at = {
-                name: value
-                - step / 2 * (scale * slope[name] + pull * (value - start[name]))
-                + math.sqrt(step) * torch.randn(value.shape, generator=chance, dtype=value.dtype)
-                for name, value in at.items()
-            }
-    return torch.stack(trace, dim=2), trace[0][:, 0]
+    of_all, n = vmap(vmap(errors, (0, None, None)), (0, None, None)), len(human_N)
+    at = {name: value.expand(chains + 1, *value.shape).clone().requires_grad_() for name, value in weights.items()}  # the last one stays at w*
+    whole = {name: torch.zeros_like(value) for name, value in weights.items()}
+    for z_BRD, human_B in zip(z_NRD.split(batch), human_N.split(batch), strict=True):
+        start = {name: value[-1:].detach().requires_grad_() for name, value in at.items()}
+        for name, slope in slopes(start, of_all(start, z_BRD, human_B)).items():
+            whole[name] += slope[0] * len(human_B) / n
+    trace = []
+    for _ in range(steps):
+        batch_B = torch.randperm(n, generator=chance)[:batch].to(z_NRD.device)
+        errors_CK = of_all(at, z_NRD[batch_B], human_N[batch_B])
+        trace.append((errors_CK[:-1] - errors_CK[-1:]).detach().T)
+        for name, slope in slopes(at, errors_CK).items():
+            value = at[name].detach()[:-1]  # the same numbers: what changes it in place moves the chains
+            noise = torch.randn(chains, *value.shape[2:], generator=chance, dtype=value.dtype).to(value.device)
+            pulled = n / math.log(n) * (slope[:-1] - slope[-1:] + whole[name]) + pull * (value - weights[name])
+            value -= step / 2 * pulled - math.sqrt(step) * noise[:, None]
+    return torch.stack(trace, dim=2)

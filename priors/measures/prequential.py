@@ -5,11 +5,12 @@ K: heads of one group, B: blocks, E: edges, N: episodes, R: levels a head is giv
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from priors.measures.naming import subset_bits
@@ -28,6 +29,9 @@ SHORT = 256
 STEPS, RATE, SCALE = 100, 0.2, 4.0
 """How the learner fits a prefix, all of it at once: steps of Adam, their first rate in standard deviations of a Gaussian prior on its weights, and
 that standard deviation where a unit has one live edge in; with k of them it is 1 / √k of that, so that units say as much whatever they hear."""
+
+KNOWN: dict[tuple[str, bytes], Tensor] = {}
+"""Bits of each block but the first, by a digest of all that decides them and by which edges are live."""
 
 
 def prequential_bits(reporter: Reporter, live: Weights, z_NLD: Tensor, human_N: Tensor) -> Tensor:
@@ -62,7 +66,29 @@ def _group(reporter: Reporter, live: Weights, z_NRD: Tensor, human_N: Tensor) ->
     masks = {name: part.reshape(-1, *live[name].shape[1:]).to(z_NRD) for name, part in zip(live, parts, strict=True)}
     n_K = edges_KE.sum(dim=1)
     named_K = torch.where(n_K == edges_KE.shape[1], 1.0, 1.0 + subset_bits(edges_KE.shape[1], n_K))
-    return _coded(_learned(reporter, _start(reporter, masks, len(edges_KE)), masks, z_NRD, human_N), named_K, human_N)[which_K]
+    return _coded(_learned_once(reporter, edges_KE, masks, z_NRD, human_N), named_K, human_N)[which_K]
+
+
+def _learned_once(reporter: Reporter, edges_KE: Tensor, masks: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
+    """Returns what `_learned` does, and fits only circuits that have not been fitted since the process began: runs of a sweep share some."""
+    given = _digest(reporter, z_NRD, human_N)
+    keys = [(given, edges_E.cpu().numpy().tobytes()) for edges_E in edges_KE]
+    new = [k for k, key in enumerate(keys) if key not in KNOWN]
+    if new:
+        masks = {name: mask[new] for name, mask in masks.items()}
+        learned = _learned(reporter, _start(reporter, masks, len(new)), masks, z_NRD, human_N)
+        KNOWN.update(zip((keys[k] for k in new), learned, strict=True))
+    return torch.stack([KNOWN[key] for key in keys])
+
+
+def _digest(reporter: Reporter, *given: Tensor) -> str:
+    """Returns a digest of a reporter, its parameters and its plain values, and of tensors."""
+    plain = sorted((name, value) for name, value in vars(reporter).items() if isinstance(value, (int, float, str)))
+    digest = hashlib.sha256(f"{type(reporter)} {plain}".encode())
+    for value in (*reporter.state_dict().values(), *given):
+        digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def refuse_few(n: int) -> None:
@@ -116,9 +142,9 @@ def _fitted(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, h
         errors_N = (halt_NT * (F.softplus(log_odds_NT) - human_N[:, None] * log_odds_NT)).sum(dim=1)
         return (share_N * errors_N).sum() + sum(value.square().sum() for name, value in one.items() if is_weight(name)) / (2 * end)
 
-    gradients = vmap(vmap(grad(loss), in_dims=(0, 0, None, None)), in_dims=(0, None, 0, 0))
+    losses = vmap(vmap(loss, in_dims=(0, 0, None, None)), in_dims=(0, None, 0, 0))
     begun = {name: (value / scales[name].clamp_min(1e-9)).expand(len(upto), *value.shape) for name, value in start.items()}
-    fitted = descended(begun, lambda now, _: gradients(now, scales, share_PN.to(z_NRD), end_P), STEPS, RATE)
+    fitted = descended(begun, lambda now, _: losses(now, scales, share_PN.to(z_NRD), end_P), STEPS, RATE)
     return [{name: value[p] * scales[name] for name, value in fitted.items()} for p in range(len(upto))]
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from priors.measures.naming import choice_bits, subset_bits
@@ -76,13 +76,12 @@ def variational(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Te
         return {name: torch.randn(value.shape[3:], generator=chance).to(value) for name, value in weights.items()}
 
     axes = ((0, 0, 0, None, 0, None), *2 * ((0, 0, 0, None, None, None),))
-    gradients = over_heads(grad(loss), *axes)
 
-    def gradient(log_sigma: Weights, step: int) -> Weights:
+    def losses(log_sigma: Weights, step: int) -> Tensor:
         batch_B = torch.randint(len(human_N), (min(BATCH, len(human_N)),), generator=chance).to(human_N.device)
-        return gradients(log_sigma, weights, live, noise(), z_GNRD[:, batch_B], human_N[batch_B])  # type: ignore[no-any-return]
+        return over_heads(loss, *axes)(log_sigma, weights, live, noise(), z_GNRD[:, batch_B], human_N[batch_B])  # type: ignore[no-any-return]
 
-    log_sigma = descended({name: _start(value) for name, value in weights.items()}, gradient, STEPS, RATE)
+    log_sigma = descended({name: _start(value) for name, value in weights.items()}, losses, STEPS, RATE)
 
     def errors(log_sigma: Weights, weights: Weights, live: Weights, noise: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
         log_odds_N = functional_call(reporter, drawn(log_sigma, weights, live, noise), (z_NRD,)).log_odds_N

@@ -1,8 +1,12 @@
 """Matched accuracy: of each prior the largest strength that is near the best, on each predictor by itself."""
 
-import pandas as pd
+import json
 
-from report.matched import matched, table
+import pandas as pd
+import pytest
+
+from report.folder import HEADS, PREDICTOR
+from report.matched import matched, table, timed
 from tests.report.test_compare import heads
 
 
@@ -41,3 +45,35 @@ def test_the_table_has_a_line_a_prior_and_shares_of_verdicts():
     cells = [cell.strip() for cell in lines[3].split("|")]
     assert cells[6:8] == ["0.25", "0.00"]
     assert cells[9] == "0.00 0.15 0.55 0.93 1.00"
+
+
+def cells(frame: pd.DataFrame) -> dict[str, str]:
+    """Returns the cells of the table's first line, by their headings."""
+    headings, _, first, *_ = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table(frame).splitlines()[:3])
+    return dict(zip(headings, first, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settled", "written"),
+    [((1.0,) * 10, "5.50"), ((1.0,) * 9 + (0.0,), "5.00"), ((1.0,) * 5 + (0.0,) * 5, "3.00 (0.50)"), ((0.0,) * 10, "– (0.00)")],
+    ids=["all", "nine in ten", "half", "none"],
+)
+def test_the_learning_coefficient_is_that_of_heads_that_have_settled_and_says_so_where_few_have(settled, written):
+    frame = heads(follows=(0.5,) * 10).assign(learning_coefficient=[float(i) for i in range(1, 11)], learning_coefficient_settled=settled)
+    assert cells(frame)["learning coefficient"] == written
+
+
+def test_what_was_not_measured_is_a_dash_or_no_column():
+    priced = heads("speed").assign(learning_coefficient=4.0, learning_coefficient_settled=1.0, seconds=0.0205)
+    both = pd.concat([heads("simplicity"), priced])
+    assert (cells(both)["learning coefficient"], cells(both)["ms for 1,000"]) == ("–", "–")
+    assert (cells(priced)["learning coefficient"], cells(priced)["ms for 1,000"]) == ("4.00", "20")
+    assert cells(heads())["learning coefficient"] == "–"
+    assert "ms for 1,000" not in cells(heads())
+
+
+@pytest.mark.parametrize(("clocked", "seconds"), [({"seconds": [0.5, 0.25]}, [0.5, 0.25]), ({}, [None, None])], ids=["clocked", "not clocked"])
+def test_each_heads_seconds_are_read_from_what_the_run_says_of_its_clock(clocked, seconds, tmp_path):
+    heads(follows=(0.1, 0.2)).to_parquet(tmp_path / HEADS)
+    (tmp_path / PREDICTOR).write_text(json.dumps({"clocked": clocked}))
+    assert timed(tmp_path)["seconds"].tolist() == seconds
