@@ -17,7 +17,7 @@ from reporters.stack import Weights
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
 """Shares of a head's least salient edges that are tried without, all at once."""
-SINGLES, UNITS = 4, 6
+SINGLES, UNITS = 8, 6
 """How many of its least salient edges, and of its least salient units with all their edges, are tried without one by one."""
 MANY = 32
 """Edges of a head above which no edge and no unit is tried by itself."""
