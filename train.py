@@ -117,7 +117,8 @@ def run(config: dict[str, Any], folder: Path) -> None:
         return
     with status("Starting"):
         plan = checked(config)
-    material = prepare(json.dumps({key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}))
+    decide = {key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}
+    material = prepare(json.dumps(decide | {"uses": config["verdict"]["uses"]}))
     runs.begin(folder, config)
     heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT)
     with status("Billing and judging"):
@@ -226,12 +227,14 @@ def judged(config: dict[str, Any], heads: Heads, material: Material) -> tuple[He
 
 def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
     """Returns the verdicts on finished heads, each under the gates of its predictor and of the deepest level that it reads."""
+    from verdict.access import of_deeper_heads
     from verdict.gates import predictor_gates, uses_gates
 
     common = predictor_gates(exam.knowledge, exam.bench.disputed, judge.knows, judge.enough)
-    used = uses_gates(exam.knowledge, [max(levels) for levels, _, _ in heads.table], judge.uses)
+    deepest = [max(levels) for levels, _, _ in heads.table]
+    used = uses_gates(exam.knowledge, deepest, judge.uses)
     answers = exam.questions.map(lambda z_of: heads.read(z_of()).log_odds_KN.double().numpy())
-    return judge(exam.bench, answers, [(*common, own) for own in used])
+    return judge(exam.bench, of_deeper_heads(answers, deepest, exam.written), [(*common, own) for own in used])
 
 
 def billed(meter: Meter, heads: Heads, said: list[Said], material: Material) -> Bill:
@@ -289,7 +292,7 @@ def prepare(values: str) -> Material:
             raise Refusal(f"world: the human's answers on {len(human_N)} easy episodes are all alike, so no head can learn from them. Ask for more.")
         return Examples(read(episodes), human_N)
 
-    sat = exam(world, predictor, levels, (test, easy_probe), sizes.disputed, sizes.twins, seed, cache)
+    sat = exam(world, predictor, levels, (test, easy_probe), sizes.disputed, sizes.twins, seed, cache, config["uses"])
     return Material(
         world,
         predictor,

@@ -130,6 +130,14 @@ class Erased(NamedTuple, Generic[T]):
     random: T
 
 
+class Written(NamedTuple, Generic[T]):
+    """One thing for each part that is exchanged at an earlier level, from which the predictor then runs on: over the pairs with another X."""
+
+    concept: T
+    random: T
+    """A random part of the same rank."""
+
+
 @dataclass(frozen=True)
 class Asked(Generic[T]):
     """One thing, activations or answers, for each question to a head; None for what cannot be asked."""
@@ -140,6 +148,7 @@ class Asked(Generic[T]):
     human_twins: Both[T] | None = None
     swapped: Swapped[T] | None = None
     erased: Erased[T] | None = None
+    run_on: Written[T] | None = None
 
     def map(self, answer: Callable[[T], U]) -> Asked[U]:
         """Returns what a function makes of each."""
@@ -150,6 +159,7 @@ class Asked(Generic[T]):
             Both(*map(answer, self.human_twins)) if self.human_twins else None,
             Swapped(*map(answer, self.swapped)) if self.swapped else None,
             Erased(*map(answer, self.erased)) if self.erased else None,
+            Written(*map(answer, self.run_on)) if self.run_on else None,
         )
 
 

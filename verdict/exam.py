@@ -16,7 +16,8 @@ from torch import Tensor, cat
 
 from core_model.activations import activations
 from core_model.predictor import Predictor
-from verdict.cases import Asked, Bench, Both, Cases, Erased, Pair, Swapped
+from verdict.access import certified
+from verdict.cases import Asked, Bench, Both, Cases, Erased, Pair, Swapped, Written
 from verdict.erasure import Erasers
 from verdict.knowledge import Examined, Knowledge, Probed, examined
 from verdict.subspaces import Subspaces, swapped
@@ -38,10 +39,20 @@ class Exam:
     knowledge: Knowledge
     probed: Probed
     """The episodes on which the predictor was examined."""
+    written: int | None
+    """The level at which X's part is exchanged before the predictor runs on; None where none below the deepest is certified."""
 
 
 def exam(
-    world: World, predictor: Predictor, levels: Sequence[int], easy: tuple[Dataset, Dataset], disputed: int, twins: int, seed: int, cache: Path
+    world: World,
+    predictor: Predictor,
+    levels: Sequence[int],
+    easy: tuple[Dataset, Dataset],
+    disputed: int,
+    twins: int,
+    seed: int,
+    cache: Path,
+    uses: float,
 ) -> Exam:
     """Returns the exam of a predictor, the activations read or taken from the cache.
 
@@ -50,6 +61,7 @@ def exam(
         easy: easy episodes that measure competence, and others on which the predictor itself is examined.
         disputed: how many disputed episodes judge; as many more as there are easy ones for the predictor's examination are drawn beside them.
         twins: pairs of either kind.
+        uses: least share of swaps by which moving the predictor's concept moves its own predictions as it should, where its part is certified.
     """
 
     def read(episodes: Dataset) -> Tensor:
@@ -65,7 +77,11 @@ def exam(
     bench = Bench(Cases.of(test), Cases.of(judging), *(cases or (None, None)))
     of_concept, of_human = [Both(read(first), read(second)) for first, second in pairs] or (None, None)
     plain = Asked(read(test), read(judging), of_concept, of_human)
-    return Exam(bench, questions(bench, plain, found), judging, found.knowledge, probed)
+    written = certified(found.knowledge, uses, max(levels))
+    asked = questions(bench, plain, found)
+    if written is not None and found.subspaces:
+        asked = replace(asked, run_on=run_on(predictor, concatenate_datasets([test, judging]), levels, written, bench, plain, found.subspaces))
+    return Exam(bench, asked, judging, found.knowledge, probed, written)
 
 
 def twins_of(world: World, n: int, seed: int) -> list[tuple[Dataset, Dataset]]:
@@ -83,6 +99,20 @@ def questions(bench: Bench, plain: Asked[Tensor], found: Examined) -> Questions:
     swaps = found.subspaces and _swaps(bench, pool_NLD, found.subspaces)
     bases_PLD = pool_NLD[bench.concept_exchange.base_P]
     return replace(asked, swapped=swaps, erased=Erased(*(_erased(eraser, bases_PLD) for eraser in found.erasers)))
+
+
+def run_on(
+    predictor: Predictor, pool: Dataset, levels: Sequence[int], level: int, bench: Bench, plain: Asked[Tensor], parts: Subspaces
+) -> Written[Callable[[], Tensor]]:
+    """Returns the activations after X's part, or a random one, was exchanged at one level, and the predictor ran on from there."""
+    pairs, i = bench.concept_exchange, levels.index(level)
+
+    def after(onto_LDD: Tensor) -> Tensor:
+        z_ND = cat([plain.easy[:, i], plain.disputed[:, i]])
+        written_PD = swapped(z_ND[:, None], pairs, onto_LDD[[i]])[:, 0]
+        return predictor.read_on(pool.select(pairs.base_P), levels, level, written_PD)
+
+    return Written(partial(after, parts.concept_LDD), partial(after, parts.random_concept_LDD))
 
 
 def _swaps(bench: Bench, pool_NLD: Tensor, parts: Subspaces) -> Swapped[Callable[[], Tensor]]:

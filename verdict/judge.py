@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+
 from refusal import Refusal
+from verdict.access import Access, access
 from verdict.behaviour import Behaviour, behaviour
 from verdict.cases import Answers, Bench
 from verdict.erasure import Erasure, erasure
@@ -49,6 +52,7 @@ class Evidence:
     interchange: Interchange | None
     erasure: Erasure | None
     level: float
+    access: Access | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Judge:
         confidence: of all intervals of a run together.
         offsets_shift: whether a head's offset is known to shift between easy and disputed episodes; the ranking then decides alone.
         without: kinds of evidence, twins or interchange, that a verdict may lack where world or predictor cannot give them.
+        margin: share of reports; what changes less of them counts as nothing.
     """
 
     knows: float
@@ -88,6 +93,7 @@ class Judge:
     confidence: float
     offsets_shift: bool
     without: list[str]
+    margin: float = 0.02
 
     def __post_init__(self) -> None:
         for name in self.without:
@@ -104,7 +110,7 @@ class Judge:
         ready = competent(answers.easy, bench.easy, self.competent)
         level = 1 - (1 - self.confidence) / ((judged_heads or len(ready)) * len(KINDS_OF_EVIDENCE))
         asked = bench, answers, level
-        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), level)
+        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), level, access(*asked, gates, self.margin))
         all_gates = tuple((*of_head, own) for of_head, own in zip(gates, ready, strict=True))
         return Judgement(tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates)), all_gates, evidence)
 
@@ -177,6 +183,8 @@ class Judge:
         if found.erasure:
             concept, human = _figure(found.erasure.concept), _figure(found.erasure.human)
             words.append(f"erasing X takes away {concept} of how it follows X, erasing H {human} of how it follows H")
+        if found.access:
+            words.append(f"whether it depends on X: {_places(found.access)}")
         return f"{'; '.join(words)} (intervals at {percent})."
 
 
@@ -193,6 +201,13 @@ def _split(did: Behaviour) -> str:
     """Returns a remark where ranking and share lie on different sides of a half, which an offset that shifted would explain."""
     differ = (did.ranks_concept.value - 0.5) * (did.follows_concept.value - 0.5) < 0
     return "; its ranking and its share disagree, as they do when an offset shifts" if differ else ""
+
+
+def _places(found: Access) -> str:
+    """Returns where a head depends on X, with how many more reports X's part changes than a random part does."""
+    places = {"in the head": found.head, "in the predictor": found.predictor}
+    said = [f"{one.depends} {place} ({_figure(one.changes)})" for place, one in places.items() if one and not np.isnan(one.changes.value)]
+    return ", ".join(said)
 
 
 def _plain(kind: str) -> str:
