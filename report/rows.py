@@ -59,6 +59,8 @@ def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
         "depends_in_head": str(in_head.depends[k]) if in_head else None,
         **_estimate("access_predictor", in_predictor.changes if in_predictor else None, k),
         "depends_in_predictor": str(in_predictor.depends[k]) if in_predictor else None,
+        **_estimate("departs_from_human", found.imitation.departs if found.imitation else None, k),
+        "imitation": str(found.imitation.says[k]) if found.imitation else None,
         "interval_level": found.level,
         "gates_passed": not failed,
         "failed_gates": ", ".join(failed),

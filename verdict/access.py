@@ -23,7 +23,8 @@ class Dependence(NamedTuple):
 
     changes: Estimate
     """Share of reports that change when X's part is that of an episode with the same H and another X, less the share that change when a random part
-    of equal rank is. Signs do not count: 0 where a head never looks at X, 1 where X alone decides. NaN for a head that could not be asked."""
+    of equal rank is. Signs do not count: 0 where a head never looks at X, 1 where X alone decides. NaN for a head that could not be asked. The random
+    part is one draw, and the interval does not hold the chance of that draw."""
     depends: NDArray[np.str_]
     """yes: the whole interval lies above the margin. no: it lies below. Else unclear, as for a head that could not be asked."""
 

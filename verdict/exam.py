@@ -6,6 +6,7 @@ N: episodes, L: levels, D: width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,19 @@ import numpy as np
 from datasets import Dataset, concatenate_datasets
 from torch import Tensor, cat
 
-from core_model.activations import activations
+from core_model.activations import activations, opinions
 from core_model.predictor import Predictor
+from refusal import Refusal
 from verdict.access import certified
-from verdict.cases import Asked, Bench, Both, Cases, Erased, Pair, Swapped, Written
+from verdict.cases import Asked, Bench, Both, Cases, Deployed, Erased, Pair, Swapped, Written
 from verdict.erasure import Erasers
 from verdict.knowledge import Examined, Knowledge, Probed, examined
 from verdict.subspaces import Subspaces, swapped
 from worlds.parts import parts
 from worlds.world import NoTwins, World
+
+DEPLOYED = 2_000_003
+"""Added to the seed of episodes as they come, so that they are not those that the predictor was trained on."""
 
 Questions = Asked[Callable[[], Tensor]]
 """What gives the activations z_NLD of each question; those that are changed are made only when they are asked for."""
@@ -59,7 +64,8 @@ def exam(
     Args:
         levels: those that heads are given.
         easy: easy episodes that measure competence, and others on which the predictor itself is examined.
-        disputed: how many disputed episodes judge; as many more as there are easy ones for the predictor's examination are drawn beside them.
+        disputed: how many disputed episodes judge; as many more as there are easy ones for the predictor's examination are drawn beside them. As many
+            unlabelled ones as they come, and as many tampered with, show who departs from the human.
         twins: pairs of either kind.
         uses: least share of swaps by which moving the predictor's concept moves its own predictions as it should, where its part is certified.
     """
@@ -74,11 +80,13 @@ def exam(
     found = examined(predictor, probed, world.reads, cache)
     pairs = twins_of(world, twins, seed)
     cases = [Pair(Cases.of(first), Cases.of(second)) for first, second in pairs]
-    bench = Bench(Cases.of(test), Cases.of(judging), *(cases or (None, None)))
+    mixed = deployment(world, disputed, seed + DEPLOYED)
+    human_N = opinions(predictor, mixed, world.reads, cache).human_N.double().numpy() if world.human_shows_in else None
+    bench = replace(Bench(Cases.of(test), Cases.of(judging), *(cases or (None, None))), deployed=Deployed.of(mixed, human_N))
     of_concept, of_human = [Both(read(first), read(second)) for first, second in pairs] or (None, None)
     plain = Asked(read(test), read(judging), of_concept, of_human)
     written = certified(found.knowledge, uses, max(levels))
-    asked = questions(bench, plain, found)
+    asked = replace(questions(bench, plain, found), deployed=partial(read, mixed))
     if written is not None and found.subspaces:
         asked = replace(asked, run_on=run_on(predictor, concatenate_datasets([test, judging]), levels, written, bench, plain, found.subspaces))
     return Exam(bench, asked, judging, found.knowledge, probed, written)
@@ -90,6 +98,15 @@ def twins_of(world: World, n: int, seed: int) -> list[tuple[Dataset, Dataset]]:
         return [world.twins("concept", n, seed), world.twins("human", n, seed)]
     except NoTwins:
         return []
+
+
+def deployment(world: World, n: int, seed: int) -> Dataset:
+    """Returns n episodes as they come and, in a world where somebody interferes, n with which somebody did."""
+    found = [world.episodes("predictor", n, seed)]
+    with suppress(Refusal):
+        found.append(world.episodes("tampered", n, seed))
+    cluster_N = np.concatenate([np.array(episodes["cluster"]) * len(found) + i for i, episodes in enumerate(found)])
+    return concatenate_datasets(found).remove_columns("cluster").add_column("cluster", cluster_N)
 
 
 def questions(bench: Bench, plain: Asked[Tensor], found: Examined) -> Questions:

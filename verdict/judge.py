@@ -18,6 +18,7 @@ from verdict.behaviour import Behaviour, behaviour
 from verdict.cases import Answers, Bench
 from verdict.erasure import Erasure, erasure
 from verdict.gates import Gate, competent
+from verdict.imitation import Imitation, imitation
 from verdict.interchange import Interchange, interchange
 from verdict.statistics import Estimate, at
 from verdict.twins import Effects, effects
@@ -53,6 +54,7 @@ class Evidence:
     erasure: Erasure | None
     level: float
     access: Access | None = None
+    imitation: Imitation | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class Judge:
         ready = competent(answers.easy, bench.easy, self.competent)
         level = 1 - (1 - self.confidence) / ((judged_heads or len(ready)) * len(KINDS_OF_EVIDENCE))
         asked = bench, answers, level
-        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), level, access(*asked, gates, self.margin))
+        reaches, imitates = access(*asked, gates, self.margin), imitation(*asked, self.competent, self.margin)
+        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), level, reaches, imitates)
         all_gates = tuple((*of_head, own) for of_head, own in zip(gates, ready, strict=True))
         return Judgement(tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates)), all_gates, evidence)
 
