@@ -123,7 +123,8 @@ def run(config: dict[str, Any], folder: Path) -> None:
         return
     with status("Starting"):
         plan = checked(config)
-    material = prepare(json.dumps({key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}))
+    decide = {key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}
+    material = prepare(json.dumps(decide | {"uses": config["verdict"]["uses"]}))
     runs.begin(folder, config)
     watch = watching(plan, material)
     heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT, watch)
@@ -153,10 +154,10 @@ def judged_again(folder: Path) -> Judgement:
     if predictor.identity != identity:
         raise Refusal(f"{folder}: its heads were trained on the predictor {identity}, and this config now gives {predictor.identity}. Run it again.")
     heads = runs.saved_heads(folder, partial(shaped, reporters_of(config)))
-    sizes, seed = plan.sizes, plan.seed + AFRESH
+    sizes, seed, judge = plan.sizes, plan.seed + AFRESH, build(config["verdict"], "verdict")
     easy = parts(world.episodes("easy", sizes.test + sizes.probe, seed), (sizes.test, sizes.probe))
-    sat = exam(world, predictor, heads.levels, (easy[0], easy[1]), sizes.disputed, sizes.twins, seed, cache_folder())
-    return judge_heads(build(config["verdict"], "verdict"), heads, sat)
+    sat = exam(world, predictor, heads.levels, (easy[0], easy[1]), sizes.disputed, sizes.twins, seed, cache_folder(), judge.uses)
+    return judge_heads(judge, heads, sat)
 
 
 def do(config: dict[str, Any], folder: Path) -> None:
@@ -291,19 +292,21 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
 
 def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
     """Returns the verdicts on finished heads, each under the gates of its predictor and of the deepest level that it reads."""
+    from verdict.access import of_deeper_heads
     from verdict.gates import predictor_gates, uses_gates
     from verdict.sequential import judge_in_turns
 
     common = predictor_gates(exam.examined.knowledge, exam.bench.disputed, judge.knows, judge.enough)
-    used = uses_gates(exam.examined.knowledge, [max(levels) for levels, _, _ in heads.table], judge.uses)
-    gates = [(*common, own) for own in used]
+    deepest = [max(levels) for levels, _, _ in heads.table]
+    gates = [(*common, own) for own in uses_gates(exam.examined.knowledge, deepest, judge.uses)]
 
     def answer(z_NLD: Tensor) -> Scores:
         return heads.read(z_NLD).log_odds_KN.double().numpy()
 
     if judge.turn is not None:
         return judge_in_turns(judge, exam, answer, gates)
-    return judge(exam.bench, exam.questions.map(lambda z_of: answer(z_of())), gates)
+    answers = exam.questions.map(lambda z_of: answer(z_of()))
+    return judge(exam.bench, of_deeper_heads(answers, deepest, exam.written), gates)
 
 
 def billed(meter: Meter, heads: Heads, said: dict[str, Said], material: Material) -> Bill:
@@ -361,7 +364,7 @@ def prepare(values: str) -> Material:
             raise Refusal(f"world: the human's answers on {len(human_N)} easy episodes are all alike, so no head can learn from them. Ask for more.")
         return Examples(read(episodes), human_N)
 
-    sat = exam(world, predictor, levels, (test, easy_probe), sizes.disputed, sizes.twins, seed, cache)
+    sat = exam(world, predictor, levels, (test, easy_probe), sizes.disputed, sizes.twins, seed, cache, config["uses"])
     return Material(
         world,
         predictor,

@@ -1,4 +1,4 @@
-"""Activations of a frozen predictor, read once and kept on disk under a key of all that they depend on.
+"""Activations of a frozen predictor, and its own predictions: read once and kept on disk under a key of all that they depend on.
 
 N: episodes, L: levels, D: width.
 """
@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from core_model.predictor import Predictor, content_hash
+from core_model.predictor import Opinions, Predictor, content_hash
 from core_model.store import kept
 from refusal import Refusal
 
@@ -36,6 +36,18 @@ def activations(predictor: Predictor, episodes: Dataset, columns: Sequence[str],
     path = cache / "activations" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
     tensors, _ = kept(path, lambda: ({"z_NLD": _finite(predictor.read(episodes, levels, position), levels)}, {"key": key}))
     return tensors["z_NLD"].float()
+
+
+def opinions(predictor: Predictor, episodes: Dataset, columns: Sequence[str], cache: Path) -> Opinions:
+    """Returns the predictor's own predictions for the last step of the episodes, made now or taken from the cache.
+
+    Args:
+        columns: what the predictor reads of an episode; together with its weights, it decides the key.
+    """
+    key = f"{READER_VERSION} {predictor.identity} {content_hash(episodes, columns)} opinions"
+    path = cache / "opinions" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+    tensors, _ = kept(path, lambda: (predictor.opinions(episodes)._asdict(), {"key": key}))
+    return Opinions(**tensors)
 
 
 def check_levels(predictor: Predictor, levels: Sequence[int]) -> None:

@@ -43,13 +43,21 @@ class Predictor(ABC):
     identity: str
     """Hash of its weights: 16 hexadecimal digits."""
     can_write: bool
-    """Whether `opinions` can run on from an activation that was written back."""
+    """Whether `opinions` and `read_on` can run on from an activation that was written back."""
     can_ablate: bool = False
     """Whether its attention heads and MLPs can be switched off one by one."""
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
         """Returns the activations z_NLD at one position (-1: the last) of the levels asked for; computes no deeper level and no logits."""
+
+    def read_on(self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1) -> Tensor:
+        """Returns what `read` does after z_ND was written at one level and the position: that level as written, those below it as they were.
+
+        Raises:
+            Refusal: it cannot run on from an activation that was written back.
+        """
+        raise Refusal(f"core_model: {self.name} cannot run on from an activation that was written back. Use core_model=transformer.")
 
     @abstractmethod
     def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:

@@ -172,6 +172,13 @@ class TransformerPredictor(Predictor):
         return torch.cat([self._levels(reads_BTC, levels, position).cpu() for reads_BTC in self._batches(episodes)])
 
     @torch.no_grad()
+    def read_on(self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1) -> Tensor:
+        check_levels(self, levels)
+        check_levels(self, [level])
+        batches = zip(self._batches(episodes), z_ND.split(READ_BATCH), strict=True)
+        return torch.cat([self._levels(reads_BTC, levels, position, level, z_BD).cpu() for reads_BTC, z_BD in batches])
+
+    @torch.no_grad()
     def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:
         check_levels(self, [0 if level is None else level])
         parts = []
@@ -194,12 +201,13 @@ class TransformerPredictor(Predictor):
         check_levels(self, levels)
         return Ablated(self.model, partial(symbols, columns=self.world.reads), reference, levels, kind)
 
-    def _levels(self, reads_BTC: Tensor, levels: Sequence[int], position: int) -> Tensor:
-        z_BTD = self.model.embed(reads_BTC)
-        found = {0: z_BTD[:, position]}
-        for i, block in enumerate(self.model.blocks[: max(levels)], start=1):
-            z_BTD = block(z_BTD)
+    def _levels(self, reads_BTC: Tensor, levels: Sequence[int], position: int, level: int | None = None, z_BD: Tensor | None = None) -> Tensor:
+        z_BTD, found = self.model.embed(reads_BTC), {}
+        for i, block in enumerate([*self.model.blocks[: max(levels)], nn.Identity()]):
+            if i == level and z_BD is not None:
+                z_BTD[:, position] = z_BD.to(z_BTD)
             found[i] = z_BTD[:, position]
+            z_BTD = block(z_BTD)
         return torch.stack([found[level] for level in levels], dim=1)
 
     def _batches(self, episodes: Dataset) -> Iterator[Tensor]:

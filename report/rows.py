@@ -70,7 +70,8 @@ def _prior(node: dict[str, Any]) -> str:
 
 def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
     found, verdict = judgement.evidence, judgement.verdicts[k]
-    did, effects, moved, erased = found.behaviour, found.effects, found.interchange, found.erasure
+    did, effects, moved, erased, access = found.behaviour, found.effects, found.interchange, found.erasure, found.access
+    in_head, in_predictor = (access.head, access.predictor) if access else (None, None)
     failed = [gate.name for gate in judgement.gates[k] if not gate.passed]
     return {
         "easy_accuracy": judgement.gates[k][-1].value,
@@ -87,6 +88,12 @@ def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
         "swap_all_human": float(moved.full_human.value[k]) if moved else None,
         **_estimate("erase_concept", erased.concept if erased else None, k),
         **_estimate("erase_human", erased.human if erased else None, k),
+        **_estimate("access_head", in_head.changes if in_head else None, k),
+        "depends_in_head": str(in_head.depends[k]) if in_head else None,
+        **_estimate("access_predictor", in_predictor.changes if in_predictor else None, k),
+        "depends_in_predictor": str(in_predictor.depends[k]) if in_predictor else None,
+        **_estimate("departs_from_human", found.imitation.departs if found.imitation else None, k),
+        "imitation": str(found.imitation.says[k]) if found.imitation else None,
         "interval_level": found.level,
         "sure_after": judgement.sure_after[k],
         "gates_passed": not failed,

@@ -73,7 +73,7 @@ def calibrated(config: dict[str, Any]) -> Any:
                 status.update(f"Predictor {predictor_seed}, exam {number + 1} of {plan.exams}")
                 seed = plan.seed + number
                 easy = parts(world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe))
-                sat = exam(world, predictor, levels, (easy[0], easy[1]), most, most // 2, seed, cache_folder())
+                sat = exam(world, predictor, levels, (easy[0], easy[1]), most, most // 2, seed, cache_folder(), judge.uses)
                 found = calls(judge, sat, plan.disputed, plan.copies, plan.heads)
                 rows += [{"predictor": predictor.identity, "exam": f"{predictor.identity} {number}"} | row for row in found]
     return pd.DataFrame(rows)

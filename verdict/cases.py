@@ -78,6 +78,29 @@ def exchange(differs_N: Bools, same_N: Bools, chance: np.random.Generator) -> Ex
 
 
 @dataclass(frozen=True)
+class Deployed:
+    """N episodes as deployment brings them. X is not known of them."""
+
+    human_N: Bools
+    sure_N: Bools
+    """Where the model of the human is sure of that answer."""
+    cluster_N: Ints
+
+    @classmethod
+    def of(cls, episodes: Dataset, log_odds_N: Scores | None, sure: float = 0.95) -> Deployed:
+        """Returns what may be known of them.
+
+        Args:
+            log_odds_N: that the human says yes, in nats, as a model of the human has it; where there is none, every answer counts as sure.
+            sure: least probability of the human's own answer.
+        """
+        columns = episodes.select_columns(["human", "cluster"]).with_format("numpy")[:]
+        human_N, cluster_N = columns["human"], columns["cluster"]
+        sure_N = np.ones(len(human_N), bool) if log_odds_N is None else np.where(human_N, log_odds_N, -log_odds_N) >= np.log(sure / (1 - sure))
+        return cls(human_N, sure_N, cluster_N)
+
+
+@dataclass(frozen=True)
 class Bench:
     """The episodes on which heads are judged. Twins are None in a world that cannot make them."""
 
@@ -85,6 +108,7 @@ class Bench:
     disputed: Cases
     concept_twins: Pair | None
     human_twins: Pair | None
+    deployed: Deployed | None = None
 
     @property
     def pool(self) -> Cases:
@@ -130,6 +154,14 @@ class Erased(NamedTuple, Generic[T]):
     random: T
 
 
+class Written(NamedTuple, Generic[T]):
+    """One thing for each part that is exchanged at an earlier level, from which the predictor then runs on: over the pairs with another X."""
+
+    concept: T
+    random: T
+    """A random part of the same rank."""
+
+
 @dataclass(frozen=True)
 class Asked(Generic[T]):
     """One thing, activations or answers, for each question to a head; None for what cannot be asked."""
@@ -140,6 +172,8 @@ class Asked(Generic[T]):
     human_twins: Both[T] | None = None
     swapped: Swapped[T] | None = None
     erased: Erased[T] | None = None
+    run_on: Written[T] | None = None
+    deployed: T | None = None
 
     def map(self, answer: Callable[[T], U]) -> Asked[U]:
         """Returns what a function makes of each."""
@@ -150,6 +184,8 @@ class Asked(Generic[T]):
             Both(*map(answer, self.human_twins)) if self.human_twins else None,
             Swapped(*map(answer, self.swapped)) if self.swapped else None,
             Erased(*map(answer, self.erased)) if self.erased else None,
+            Written(*map(answer, self.run_on)) if self.run_on else None,
+            None if self.deployed is None else answer(self.deployed),
         )
 
 

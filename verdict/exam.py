@@ -1,11 +1,12 @@
 """The exam that heads sit: episodes apart from all training, their activations, and the same with parts of them exchanged or erased.
 
-N: episodes, L: levels, D: width.
+N: episodes, L: levels, D: width, P: exchanges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,14 +15,19 @@ import numpy as np
 from datasets import Dataset, concatenate_datasets
 from torch import Tensor, cat
 
-from core_model.activations import activations
+from core_model.activations import activations, opinions
 from core_model.predictor import Predictor
-from verdict.cases import Asked, Bench, Both, Cases, Erased, Pair, Swapped
+from refusal import Refusal
+from verdict.access import certified
+from verdict.cases import Asked, Bench, Both, Cases, Deployed, Erased, Pair, Swapped, Written
 from verdict.erasure import Erasers
 from verdict.knowledge import Examined, Probed, examined
 from verdict.subspaces import Subspaces, swapped
 from worlds.parts import parts
 from worlds.world import NoTwins, World
+
+DEPLOYED = 2_000_003
+"""Added to the seed of episodes as they come, so that they are not those that the predictor was trained on."""
 
 Questions = Asked[Callable[[], Tensor]]
 """What gives the activations z_NLD of each question; those that are changed are made only when they are asked for."""
@@ -31,33 +37,47 @@ Questions = Asked[Callable[[], Tensor]]
 class Exam:
     """All that heads are judged with, whatever their reporter and prior."""
 
+    world: World
+    predictor: Predictor
+    cache: Path
     episodes: Asked[Dataset]
-    """The held-out easy ones, the disputed ones, and the twins."""
+    """The held-out easy ones, the disputed ones, the twins, and those as they come in deployment."""
     read: Callable[[Dataset], Tensor]
     """From episodes to their activations z_NLD."""
     probed: Probed
     """The episodes on which the predictor was examined."""
     examined: Examined
+    uses: float
+    """Least share of swaps by which a part must move the predictor's own predictions as it should, to be certified."""
 
     @cached_property
     def bench(self) -> Bench:
         """What is known of the episodes."""
-        cases = self.episodes.map(Cases.of)
-        twins = (both and Pair(*both) for both in (cases.concept_twins, cases.human_twins))
-        return Bench(cases.easy, cases.disputed, *twins)
+        cases = replace(self.episodes, deployed=None).map(Cases.of)
+        concept_twins, human_twins = (both and Pair(*both) for both in (cases.concept_twins, cases.human_twins))
+        return Bench(cases.easy, cases.disputed, concept_twins, human_twins, self._deployed)
 
     @cached_property
     def questions(self) -> Questions:
         """The activations that heads are asked about; those of the episodes are read now or taken from the cache."""
-        plain = self.episodes.map(self.read)
-        pool_NLD = cat([plain.easy, plain.disputed])
-        swaps = self.examined.subspaces and _swaps(self.bench, pool_NLD, self.examined.subspaces)
+        plain = replace(self.episodes, deployed=None).map(self.read)
+        pool_NLD, parts = cat([plain.easy, plain.disputed]), self.examined.subspaces
         bases_PLD = pool_NLD[self.bench.concept_exchange.base_P]
-        erased = Erased(*(_erased(eraser, bases_PLD) for eraser in self.examined.erasers))
-        return replace(plain.map(_given), swapped=swaps, erased=erased)
+        return replace(
+            plain.map(_given),
+            swapped=parts and _swaps(self.bench, pool_NLD, parts),
+            erased=Erased(*(_erased(eraser, bases_PLD) for eraser in self.examined.erasers)),
+            run_on=parts and self._run_on(pool_NLD, parts),
+            deployed=self.episodes.deployed and partial(self.read, self.episodes.deployed),
+        )
+
+    @property
+    def written(self) -> int | None:
+        """The level at which X's part is exchanged before the predictor runs on; None where none below the deepest is certified."""
+        return certified(self.examined.knowledge, self.uses, max(self.probed.levels))
 
     def turns(self, disputed: int) -> Iterator[Exam]:
-        """Yields the exam in parts of so many disputed episodes, and of the others a like share; each part is read when it is asked about."""
+        """Yields the exam in parts of so many disputed episodes, and of easy ones and twins a like share; each is read when it is asked about."""
         count = max(1, len(self.episodes.disputed) // disputed)
         easy_NLD = self.read(self.episodes.easy)
         for turn in range(count):
@@ -72,19 +92,52 @@ class Exam:
         return replace(short, episodes=replace(short.episodes, easy=self.episodes.easy))
 
     def _part(self, rows: Callable[[int], range]) -> Exam:
-        return replace(self, episodes=self.episodes.map(lambda episodes: episodes.select(rows(len(episodes)))))
+        some = replace(self.episodes, deployed=None).map(lambda episodes: episodes.select(rows(len(episodes))))
+        return replace(self, episodes=some)
+
+    @property
+    def _deployed(self) -> Deployed | None:
+        mixed = self.episodes.deployed
+        if mixed is None:
+            return None
+        has_opinion = self.world.human_shows_in is not None
+        human_N = opinions(self.predictor, mixed, self.world.reads, self.cache).human_N.double().numpy() if has_opinion else None
+        return Deployed.of(mixed, human_N)
+
+    def _run_on(self, pool_NLD: Tensor, parts: Subspaces) -> Written[Callable[[], Tensor]] | None:
+        """Returns the activations after X's part, or a random one, was exchanged at one level, and the predictor ran on from there."""
+        if self.written is None:
+            return None
+        pairs, levels, level = self.bench.concept_exchange, self.probed.levels, self.written
+        pool, i = concatenate_datasets([self.episodes.easy, self.episodes.disputed]), levels.index(level)
+
+        def after(onto_LDD: Tensor) -> Tensor:
+            written_PD = swapped(pool_NLD[:, [i]], pairs, onto_LDD[[i]])[:, 0]
+            return self.predictor.read_on(pool.select(pairs.base_P), levels, level, written_PD)
+
+        return Written(partial(after, parts.concept_LDD), partial(after, parts.random_concept_LDD))
 
 
 def exam(
-    world: World, predictor: Predictor, levels: Sequence[int], easy: tuple[Dataset, Dataset], disputed: int, twins: int, seed: int, cache: Path
+    world: World,
+    predictor: Predictor,
+    levels: Sequence[int],
+    easy: tuple[Dataset, Dataset],
+    disputed: int,
+    twins: int,
+    seed: int,
+    cache: Path,
+    uses: float,
 ) -> Exam:
     """Returns the exam of a predictor, which is examined now unless its cache tells what was found.
 
     Args:
         levels: those that heads are given.
         easy: easy episodes that measure competence, and others on which the predictor itself is examined.
-        disputed: how many disputed episodes judge; as many more as there are easy ones for the predictor's examination are drawn beside them.
+        disputed: how many disputed episodes judge; as many more as there are easy ones for the predictor's examination are drawn beside them. As many
+            unlabelled ones as they come, and as many tampered with, show who departs from the human.
         twins: pairs of either kind.
+        uses: least share of swaps by which moving the predictor's concept moves its own predictions as it should, where its part is certified.
     """
 
     def read(episodes: Dataset) -> Tensor:
@@ -95,7 +148,8 @@ def exam(
     probe = concatenate_datasets([easy_probe, disputed_probe])
     probed = Probed(probe, np.arange(len(probe)) >= len(easy_probe), read(probe), tuple(levels))
     of_concept, of_human = twins_of(world, twins, seed) or (None, None)
-    return Exam(Asked(test, judging, of_concept, of_human), read, probed, examined(predictor, probed, world.reads, cache))
+    episodes = Asked(test, judging, of_concept, of_human, deployed=deployment(world, disputed, seed + DEPLOYED))
+    return Exam(world, predictor, cache, episodes, read, probed, examined(predictor, probed, world.reads, cache), uses)
 
 
 def twins_of(world: World, n: int, seed: int) -> tuple[Both[Dataset], Both[Dataset]] | None:
@@ -104,6 +158,15 @@ def twins_of(world: World, n: int, seed: int) -> tuple[Both[Dataset], Both[Datas
         return Both(*world.twins("concept", n, seed)), Both(*world.twins("human", n, seed))
     except NoTwins:
         return None
+
+
+def deployment(world: World, n: int, seed: int) -> Dataset:
+    """Returns n episodes as they come and, in a world where somebody interferes, n with which somebody did."""
+    found = [world.episodes("predictor", n, seed)]
+    with suppress(Refusal):
+        found.append(world.episodes("tampered", n, seed))
+    cluster_N = np.concatenate([np.array(episodes["cluster"]) * len(found) + i for i, episodes in enumerate(found)])
+    return concatenate_datasets(found).remove_columns("cluster").add_column("cluster", cluster_N)
 
 
 def _swaps(bench: Bench, pool_NLD: Tensor, parts: Subspaces) -> Swapped[Callable[[], Tensor]]:

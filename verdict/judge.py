@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+
 from refusal import Refusal
+from verdict.access import Access, access
 from verdict.behaviour import Behaviour, behaviour
 from verdict.cases import Answers, Bench
 from verdict.erasure import Erasure, erasure
 from verdict.gates import Gate, competent
+from verdict.imitation import Imitation, imitation
 from verdict.interchange import Interchange, interchange
 from verdict.statistics import Estimate, at
 from verdict.twins import Effects, effects
@@ -49,6 +53,8 @@ class Evidence:
     interchange: Interchange | None
     erasure: Erasure | None
     level: float
+    access: Access | None = None
+    imitation: Imitation | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class Judge:
         without: kinds of evidence, twins or interchange, that a verdict may lack where world or predictor cannot give them.
         turn: disputed episodes read at once, for predictors whose reading is dear: the judge looks after each turn and stops when it is sure. null
             reads all before it looks, with intervals that are narrower for it.
+        margin: share of reports; what changes less of them counts as nothing.
     """
 
     knows: float
@@ -93,6 +100,7 @@ class Judge:
     offsets_shift: bool
     without: list[str]
     turn: int | None
+    margin: float
 
     def __post_init__(self) -> None:
         for name in self.without:
@@ -110,7 +118,8 @@ class Judge:
         """
         ready = competent(answers.easy, bench.easy, self.competent)
         asked = bench, answers, self.level(judged_heads or len(ready))
-        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), asked[2])
+        reaches, imitates = access(*asked, gates, self.margin), imitation(*asked, self.competent, self.margin)
+        evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), asked[2], reaches, imitates)
         all_gates = tuple((*of_head, own) for of_head, own in zip(gates, ready, strict=True))
         verdicts = tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates))
         return Judgement(verdicts, all_gates, evidence, (len(bench.disputed),) * len(verdicts))
@@ -199,6 +208,8 @@ class Judge:
         if found.erasure:
             concept, human = _figure(found.erasure.concept), _figure(found.erasure.human)
             words.append(f"erasing X takes away {concept} of how it follows X, erasing H {human} of how it follows H")
+        if found.access:
+            words.append(f"whether it depends on X: {_places(found.access)}")
         return f"{'; '.join(words)} (intervals at {percent})."
 
 
@@ -215,6 +226,13 @@ def _split(did: Behaviour) -> str:
     """Returns a remark where ranking and share lie on different sides of a half, which an offset that shifted would explain."""
     differ = (did.ranks_concept.value - 0.5) * (did.follows_concept.value - 0.5) < 0
     return "; its ranking and its share disagree, as they do when an offset shifts" if differ else ""
+
+
+def _places(found: Access) -> str:
+    """Returns where a head depends on X, with how many more reports X's part changes than a random part does."""
+    places = {"in the head": found.head, "in the predictor": found.predictor}
+    said = [f"{one.depends} {place} ({_figure(one.changes)})" for place, one in places.items() if one and not np.isnan(one.changes.value)]
+    return ", ".join(said)
 
 
 def _plain(kind: str) -> str:

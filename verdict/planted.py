@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from verdict.cases import Answers, Asked, Bench, Bools, Both, Cases, Erased, Exchange, Pair, Scores, Swapped
+from verdict.cases import Answers, Asked, Bench, Bools, Both, Cases, Erased, Exchange, Pair, Scores, Swapped, Written
 from verdict.gates import Gate
 from verdict.judge import Judge, Kind
 from verdict.knowledge import Probed
@@ -207,6 +207,7 @@ def truth(bench: Bench) -> Asked[Signs]:
         twins(bench.human_twins),
         swaps,
         Erased(erased("concept_N"), erased("human_N", "seen_N"), erased()),
+        Written(swaps.concept, swaps.random_concept),
     )
 
 

@@ -26,7 +26,8 @@ def judge_in_turns(judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores],
     """Returns verdicts on K heads after as many turns of judge.turn disputed episodes as it took to be sure of each, or after all.
 
     Intervals are anytime-valid (`verdict.betting`), so that looking often costs nothing but their width. Easy episodes are all read at first; twins
-    and exchanges come in shares like those of the disputed episodes. Erasure, which decides nothing, is left out.
+    and exchanges come in shares like those of the disputed episodes. Erasure and access, which decide
+    nothing, are left out.
 
     Args:
         answer: from activations z_NLD to what K heads say, log-odds in nats.
@@ -36,7 +37,7 @@ def judge_in_turns(judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores],
     tally = None
     sure_after = np.zeros(len(gates), dtype=np.int64)
     for part in exam.turns(judge.turn):
-        asked = replace(part.questions, erased=None).map(lambda z_of: answer(z_of()))
+        asked = replace(part.questions, erased=None, run_on=None).map(lambda z_of: answer(z_of()))
         if tally is None:
             easy = Cases.of(exam.episodes.easy)
             easy_KN = answer(exam.read(exam.episodes.easy))

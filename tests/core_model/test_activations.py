@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset, Features, List, Value
 from torch import Tensor
 
-from core_model.activations import activations, check_levels
+from core_model.activations import activations, check_levels, opinions
 from core_model.predictor import Opinions, Predictor, content_hash
 from refusal import Refusal
 
@@ -149,3 +149,13 @@ def test_no_level_or_one_twice_is_refused(levels):
     with pytest.raises(Refusal, match="Name each level once"):
         check_levels(Planted(), levels)
     check_levels(Planted(), [2, 0, 1])
+
+
+def test_opinions_come_back_as_they_were_said_and_are_asked_for_once(tiny_predictor, vault, tmp_path, monkeypatch):
+    episodes, said = vault.episodes("disputed", 50, seed=0), []
+    asked = type(tiny_predictor).opinions
+    monkeypatch.setattr(type(tiny_predictor), "opinions", lambda self, episodes: said.append(len(episodes)) or asked(self, episodes))
+    for one in (episodes, episodes, episodes.select(range(20))):
+        for kept, now in zip(opinions(tiny_predictor, one, vault.reads, tmp_path), asked(tiny_predictor, one), strict=True):
+            assert torch.equal(kept, now)
+    assert said == [50, 20]

@@ -191,6 +191,8 @@ def test_it_cannot_write_back(predictor):
     assert not predictor.can_write
     with pytest.raises(Refusal, match="cannot run on"):
         predictor.opinions(EPISODES, level=1, z_ND=torch.zeros(9, 24))
+    with pytest.raises(Refusal, match=f"^core_model: {predictor.name} cannot run on"):
+        predictor.read_on(EPISODES, [2], 1, torch.zeros(9, 24))
 
 
 def test_reading_refuses_what_is_not_there(predictor):

@@ -286,8 +286,56 @@ def test_a_world_that_says_nothing_to_predict_is_refused(fitting, tmp_path):
         RECIPE.predictor(Cities(population=40_000, spellings=25, cities_per_country=100), tmp_path, fitting)
 
 
+@pytest.mark.parametrize("position", [-1, 0, 3])
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_writing_back_what_was_read_changes_no_level(tiny_predictor, episodes, level, position):
+    z_NLD = tiny_predictor.read(episodes, [2, 0, 1], position)
+    again = tiny_predictor.read_on(episodes, [2, 0, 1], level, tiny_predictor.read(episodes, [level], position)[:, 0], position)
+    torch.testing.assert_close(again, z_NLD, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_what_is_written_is_read_there_heard_above_and_not_below(tiny_predictor, episodes, level):
+    others = episodes.select([*range(1, 30), 0])
+    written_ND = tiny_predictor.read(others, [level])[:, 0]
+    before, after = tiny_predictor.read(episodes, [0, 1, 2]), tiny_predictor.read_on(episodes, [0, 1, 2], level, written_ND)
+    assert torch.equal(after[:, level], written_ND)
+    assert torch.equal(after[:, :level], before[:, :level])
+    moved_L = (after - before).abs().amax(dim=(0, 2))
+    assert all(moved_L[level:] > 1e-3)
+
+
+def test_writing_anothers_deepest_level_gives_the_others_and_earlier_steps_still_count(tiny_predictor, episodes):
+    others = episodes.select([*range(1, 30), 0])
+    theirs = tiny_predictor.read(others, [0, 1, 2])
+    assert torch.equal(tiny_predictor.read_on(episodes, [2], 2, theirs[:, 2])[:, 0], theirs[:, 2])
+    assert (tiny_predictor.read_on(episodes, [2], 1, theirs[:, 1])[:, 0] - theirs[:, 2]).abs().max() > 1e-3
+
+
+def test_what_was_read_after_a_write_leads_to_the_opinions_after_it(tiny_predictor, episodes):
+    written_ND = tiny_predictor.read(episodes.select([*range(1, 30), 0]), [1])[:, 0]
+    last_ND = tiny_predictor.read_on(episodes, [2], 1, written_ND)[:, 0]
+    for by_hand_N, said_N in zip(tiny_predictor.opinions(episodes, 2, last_ND), tiny_predictor.opinions(episodes, 1, written_ND), strict=True):
+        torch.testing.assert_close(by_hand_N, said_N)
+
+
+def test_writing_in_batches_writes_each_episode_its_own(tiny_predictor, episodes, monkeypatch):
+    written_ND = tiny_predictor.read(episodes.select([*range(1, 30), 0]), [1])[:, 0]
+    whole = tiny_predictor.read_on(episodes, [1, 2], 1, written_ND)
+    monkeypatch.setattr("core_model.transformer.READ_BATCH", 7)
+    torch.testing.assert_close(tiny_predictor.read_on(episodes, [1, 2], 1, written_ND), whole, atol=1e-6, rtol=0)
+
+
+def test_a_write_above_all_that_is_read_changes_nothing(tiny_predictor, episodes):
+    assert torch.equal(tiny_predictor.read_on(episodes, [0, 1], 2, torch.zeros(30, 16)), tiny_predictor.read(episodes, [0, 1]))
+
+
 @pytest.mark.parametrize("level", [-1, 3])
 def test_a_level_that_is_not_there_is_refused(tiny_predictor, episodes, level):
+    with pytest.raises(Refusal, match=f"has no level {level}"):
+        tiny_predictor.read_on(episodes, [0], level, torch.zeros(30, 16))
+    with pytest.raises(Refusal, match=f"has no level {level}"):
+        tiny_predictor.read_on(episodes, [0, level], 0, torch.zeros(30, 16))
     with pytest.raises(Refusal, match=f"has no level {level}"):
         tiny_predictor.opinions(episodes, level, torch.zeros(30, 16))
     with pytest.raises(Refusal, match=f"has no level {level}"):

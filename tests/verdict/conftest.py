@@ -35,4 +35,5 @@ def judge() -> Judge:
         offsets_shift=False,
         without=[],
         turn=None,
+        margin=0.02,
     )

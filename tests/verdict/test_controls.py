@@ -29,7 +29,7 @@ def world() -> Vault:
 
 def sat(world: World, predictor, cache) -> Exam:
     easy = world.episodes("easy", 500, 0), world.episodes("easy", 600, 1)
-    return exam(world, predictor, tuple(range(predictor.n_levels)), easy, 2000, 1000, 0, cache)
+    return exam(world, predictor, tuple(range(predictor.n_levels)), easy, 2000, 1000, 0, cache, 0.8)
 
 
 def called(judge, sat: Exam) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def called(judge, sat: Exam) -> pd.DataFrame:
 
 def test_on_a_predictor_that_knows_and_uses_x_planted_heads_are_called_what_they_are(judge, world, tmp_path):
     rows = called(judge, sat(world, Planted(knows=True, uses=True), tmp_path))
-    assert rows["right"].mean() >= 0.95
+    assert rows[rows["head"] != "suspicious"]["right"].mean() >= 0.95, "it holds no sign of tampering that a suspicious head could read"
     assert false_translators(rows).value == 0
     assert confusion_matrix(rows).loc["translator", str(Kind.DIRECT_TRANSLATOR)] == 5
     assert set(power(rows)["disputed"]) == {2000}

@@ -56,7 +56,7 @@ def test_no_verdict_without_twins_or_interchange_unless_asked_by_name(judge, ben
 
 def test_behaviour_cannot_be_left_out():
     with pytest.raises(Refusal, match=r"verdict\.without: behaviour is no kind of evidence that can be missing"):
-        Judge(0.95, 0.8, 200, 0.97, 0.9, 0.8, 0.1, 0.95, False, ["behaviour"], None)
+        Judge(0.95, 0.8, 200, 0.97, 0.9, 0.8, 0.1, 0.95, False, ["behaviour"], None, 0.02)
 
 
 def put_together(bench: Bench, behaviour: Head, twins: Head, interchange: Head) -> Answers:

@@ -21,7 +21,7 @@ DISPUTED, TURN = 2000, 100
 def sat(tmp_path_factory) -> Exam:
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     easy = vault.episodes("easy", 500, 0), vault.episodes("easy", 600, 1)
-    return exam(vault, PlantedPredictor(knows=True, uses=True), (0,), easy, DISPUTED, 1000, 0, tmp_path_factory.mktemp("cache"))
+    return exam(vault, PlantedPredictor(knows=True, uses=True), (0,), easy, DISPUTED, 1000, 0, tmp_path_factory.mktemp("cache"), 0.8)
 
 
 def in_turns(judge, sat: Exam, head: Head, copies: int = 5) -> Judgement:
