@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verdict.cases import Answers, Bench, Exchange, Scores
+from verdict.cases import Answers, Bench, Exchange, Ints, Scores
 from verdict.statistics import Estimate, difference
 
 
@@ -14,8 +14,9 @@ from verdict.statistics import Estimate, difference
 class Interchange:
     """How the reports of K heads follow when parts of their activations are exchanged at every level they read; a translator has (1, 0).
 
-    After Geiger et al. (2021), "Causal abstractions of neural networks". Each figure is the share of swaps after which the report has turned towards
-    what the source has, less that after which it has turned away. The subspaces are found from the predictor's own predictions, on episodes apart.
+    After Geiger et al. (2021), "Causal abstractions of neural networks". Each figure is the share of swaps into disputed episodes after which the
+    report has turned towards what the source has, less that after which it has turned away. The subspaces are found from the predictor's own
+    predictions, on episodes apart.
     """
 
     concept: Estimate
@@ -33,19 +34,26 @@ def interchange(bench: Bench, answers: Answers, level: float) -> Interchange | N
     """Returns all effects with intervals at this level; None where the predictor's subspaces are not known."""
     if answers.swapped is None:
         return None
-    plain_KN = np.concatenate([answers.easy, answers.disputed], axis=1)
-    swapped, of_concept, of_human = answers.swapped, bench.concept_exchange, bench.human_exchange
-
-    def effect(after_KP: Scores, pairs: Exchange) -> Estimate:
-        return difference(((after_KP > 0).astype(np.int64) - (plain_KN[:, pairs.base_P] > 0)) * pairs.sign_P, pairs.cluster_P, level)
-
-    return Interchange(
-        effect(swapped.concept, of_concept),
-        effect(swapped.human, of_human),
-        larger(effect(swapped.random_concept, of_concept), effect(swapped.random_human, of_human)),
-        effect(plain_KN[:, of_concept.source_P], of_concept),
-        effect(plain_KN[:, of_human.source_P], of_human),
+    concept, human, random_concept, random_human, full_concept, full_human = (
+        difference(turned_KP, np.arange(turned_KP.shape[1]), level) for turned_KP in turned(bench, answers)
     )
+    return Interchange(concept, human, larger(random_concept, random_human), full_concept, full_human)
+
+
+def turned(bench: Bench, answers: Answers) -> list[Ints]:
+    """Returns whether each report of K heads turned towards what the source has (1), away (-1) or not (0), in the order of `Interchange`, both random
+    swaps apart. Only disputed episodes are bases: on easy ones even a head that follows neither turns with both.
+    """
+    plain_KN = np.concatenate([answers.easy, answers.disputed], axis=1)
+
+    def change(after_KP: Scores, pairs: Exchange) -> Ints:
+        turned_KP = ((after_KP > 0).astype(np.int64) - (plain_KN[:, pairs.base_P] > 0)) * pairs.sign_P
+        return turned_KP[:, pairs.base_P >= len(bench.easy)]
+
+    assert answers.swapped is not None
+    pairs = (bench.concept_exchange, bench.human_exchange)
+    swaps = [change(after_KP, of) for after_KP, of in zip(answers.swapped, pairs * 2, strict=True)]
+    return swaps + [change(plain_KN[:, of.source_P], of) for of in pairs]
 
 
 def larger(one: Estimate, other: Estimate) -> Estimate:

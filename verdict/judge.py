@@ -81,6 +81,7 @@ class Judge:
         ranking: least AUROC, and share, of a translator on disputed episodes; an imitator's are at most one minus that.
         direct: least effect of what a head follows, on twins and in interchange.
         indirect: largest effect of what it does not follow.
+        either: least effect of X and H together on a head that follows one, the other, or both by turns; below it, it follows neither.
         confidence: of all intervals of a run together.
         offsets_shift: whether a head's offset is known to shift between easy and disputed episodes; the ranking then decides alone.
         without: kinds of evidence, twins or interchange, that a verdict may lack where world or predictor cannot give them.
@@ -96,6 +97,7 @@ class Judge:
     ranking: float
     direct: float
     indirect: float
+    either: float
     confidence: float
     offsets_shift: bool
     without: list[str]
@@ -182,13 +184,14 @@ class Judge:
                 return kind
             if own.high >= self.direct and other.low <= self.indirect:
                 return None
-        if of_concept.low + of_human.low >= self.direct:
+        if of_concept.low + of_human.low >= self.either:
             return Kind.MIXTURE
-        return Kind.NEITHER if of_concept.high + of_human.high < self.direct else None
+        return Kind.NEITHER if of_concept.high + of_human.high < self.either else None
 
     def _from_interchange(self, moved: Interchange) -> Kind | None:
-        """Returns what interchange shows; nothing where random subspaces move the report too."""
-        return self._from_effects(moved.concept, moved.human) if max(-moved.random.high, moved.random.low) <= self.indirect else None
+        """Returns what interchange shows; nothing where random parts move the report more than half as far as the parts of X or H do."""
+        most = max(self.indirect, float(max(moved.concept.low, moved.human.low)) / 2)
+        return self._from_effects(moved.concept, moved.human) if moved.random.low <= most and moved.random.high >= -most else None
 
     def _words(self, found: Evidence) -> str:
         """Returns the evidence on one head as a reviewer would write it."""

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from verdict.behaviour import Behaviour, given_human
 from verdict.betting import Bets, by_cluster, changes, pairs, says
-from verdict.cases import Answers, Asked, Bench, Both, Cases, Exchange, Pair, Scores
+from verdict.cases import Answers, Asked, Bench, Both, Cases, Pair, Scores
 from verdict.exam import Exam
 from verdict.gates import Gate, competent
-from verdict.interchange import Interchange, larger
+from verdict.interchange import Interchange, larger, turned
 from verdict.judge import Evidence, Judge, Judgement
 from verdict.statistics import Floats, at, auroc
 from verdict.twins import Effects
@@ -85,8 +85,8 @@ class Tally:
         self.ranks.take(pairs(said_KN, cases.concept_N, cases.cluster_N))
         for bets, value_KP in zip(self.twins, _twin_changes(bench, answers), strict=True):
             bets.take(value_KP)
-        for bets, value_KP in zip(self.swaps, _swap_changes(bench, answers), strict=True):
-            bets.take(value_KP)
+        for bets, turned_KP in zip(self.swaps, turned(bench, answers) if self.swaps else [], strict=True):
+            bets.take(turned_KP.astype(np.float64))
 
     @property
     def evidence(self) -> Evidence:
@@ -111,16 +111,3 @@ def _twin_changes(bench: Bench, answers: Answers) -> list[Floats]:
 
     both = ((bench.concept_twins, answers.concept_twins), (bench.human_twins, answers.human_twins))
     return [change(pair, said) for pair, said in both if pair and said]
-
-
-def _swap_changes(bench: Bench, answers: Answers) -> list[Floats]:
-    """Returns how the report turned in each pair: X's part, H's, random parts for both, all for both."""
-    if answers.swapped is None:
-        return []
-    plain_KN, of_concept, of_human = np.concatenate([answers.easy, answers.disputed], axis=1), bench.concept_exchange, bench.human_exchange
-
-    def change(after_KP: Scores, pairs: Exchange) -> Floats:
-        return by_cluster(changes(plain_KN[:, pairs.base_P], after_KP) * pairs.sign_P, pairs.cluster_P)
-
-    after = zip(answers.swapped, (of_concept, of_human) * 2, strict=True)
-    return [change(*one) for one in after] + [change(plain_KN[:, pairs.source_P], pairs) for pairs in (of_concept, of_human)]

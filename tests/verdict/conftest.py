@@ -31,6 +31,7 @@ def judge() -> Judge:
         ranking=0.9,
         direct=0.8,
         indirect=0.1,
+        either=0.5,
         confidence=0.95,
         offsets_shift=False,
         without=[],

@@ -3,7 +3,7 @@
 import pytest
 
 from refusal import Refusal
-from tests.test_train import TINY, train
+from tests.test_train import TINY, heads, train
 from verdict import __main__ as command
 from verdict import door
 from verdict.judge import Evidence, Judgement, Kind, Verdict
@@ -17,6 +17,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("door") / "run"
     done = train(*TINY, "levels=[2]", folder=folder)
     assert done.returncode == 0, done.stderr
+    heads(folder)  # pandas makes known how it reads before tests within tests begin, which forget what they imported
     return folder
 
 
