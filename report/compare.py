@@ -83,7 +83,7 @@ def written(value: float) -> str:
 def _line(key: dict[str, Any], heads: pd.DataFrame) -> dict[Any, Any]:
     low, high = interval(heads["follows_concept"].to_numpy(float), heads["predictor"].to_numpy(object))
     means = ["prequential_bits", "variational_bits", "two_part_bits", "flops", "edges", "level_read", "easy_accuracy", "easy_auroc", "validation_nll"]
-    means += ["follows_concept", "ranks_concept", "nde", "nie", "gates_passed"]
+    means += ["follows_concept", "ranks_concept", "nde", "nie", "swap_concept", "swap_human", "gates_passed"]
     verdicts = {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
     ends = {"least": heads["follows_concept"].min(), "most": heads["follows_concept"].max()}
     return key | {"heads": len(heads)} | heads.reindex(columns=means).astype(float).mean().to_dict() | {"low": low, "high": high} | ends | verdicts

@@ -18,16 +18,17 @@ from report.compare import KINDS, compared, finding, lines, written
 
 HEADINGS = (
     *("prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
-    *("follows X", "least-most", "AUROC", "NDE", "NIE", "verdicts"),
+    *("follows X", "least-most", "AUROC", "NDE", "NIE", "swap X", "swap H", "verdicts"),
 )
-DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edges", "NIE", "NDE", "level", "own bits", "bits")
+DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edges", "swap H", "swap X", "NIE", "NDE", "level", "own bits", "bits")
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
     "bits: prequential code of the training labels by learners with a head's live edges. own bits: variational code about the head itself. "
     "kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
     "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the "
     "most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a "
-    "translator has 1, 0. verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
+    "translator has 1, 0. swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it. "
+    "verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
 )
 
 
@@ -60,7 +61,7 @@ def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
     return (
         f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n"
-        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n"
+        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n\n{_planted(about)}\n"
     )
 
 
@@ -106,6 +107,7 @@ def _cells(line: pd.Series) -> list[str]:
         f"{line['ranks_concept']:.2f}",
         f"{line['nde']:.2f}",
         f"{line['nie']:.2f}",
+        *("–" if pd.isna(line[name]) else f"{line[name]:.2f}" for name in ("swap_concept", "swap_human")),
         " ".join(f"{line[kind]} {kind[0].upper() if kind != 'direct_translator' else 'T'}" for kind in KINDS if line[kind]).replace(" H", " I"),
     ]
 
@@ -132,6 +134,20 @@ def _surface(abouts: list[dict[str, Any]]) -> list[str]:
     return (
         [f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to {max(values):.3f}; 0.5 is no surface cue."] if values else []
     )
+
+
+def _planted(about: dict[str, Any]) -> str:
+    """Returns what the judge called each planted head on this run's episodes, as a table."""
+    called: dict[str, Counter[str]] = {}
+    for head, _, verdict, count, _ in about["judge_on_planted_heads"]:
+        called.setdefault(head, Counter())[verdict] += count
+    names = " | ".join(_plain(kind) for kind in KINDS)
+    lines = [f"| {_plain(head)} | " + " | ".join(str(counts[kind]) for kind in KINDS) + " |" for head, counts in called.items()]
+    return "\n".join([f"| planted head | {names} |", "| --- |" + " --- |" * len(KINDS), *lines])
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _judged(abouts: list[dict[str, Any]]) -> str:
