@@ -96,6 +96,7 @@ def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
         "imitation": str(found.imitation.says[k]) if found.imitation else None,
         "interval_level": found.level,
         "sure_after": judgement.sure_after[k],
+        "disputed": judgement.disputed,
         "gates_passed": not failed,
         "failed_gates": ", ".join(failed),
         "verdict": str(verdict.kind),

@@ -40,7 +40,7 @@ def show(folders: list[Path], each_level: bool = True) -> None:
     console.print(_fitting(table, _titled(heads), console))
     abouts = [runs.about(folder) for folder in folders]
     heads = compared(heads, each_level=True)
-    for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts)):
+    for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts), *_in_turns(heads)):
         console.print(line, style="dim", highlight=False)
     console.print(finding(table, heads), style="bold", highlight=False)
 
@@ -61,7 +61,7 @@ def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
     return (
         f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n"
-        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n\n{_planted(about)}\n"
+        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n\n{_planted(about)}\n\n{' '.join(_in_turns(heads))}\n"
     )
 
 
@@ -134,6 +134,15 @@ def _surface(abouts: list[dict[str, Any]]) -> list[str]:
     return (
         [f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to {max(values):.3f}; 0.5 is no surface cue."] if values else []
     )
+
+
+def _in_turns(heads: pd.DataFrame) -> list[str]:
+    """Returns how many disputed episodes were not read, where the judge looked in turns and stopped when it was sure."""
+    if "sure_after" not in heads or (heads["sure_after"] >= heads["disputed"]).all():
+        return []
+    of_run = heads.groupby("run")[["sure_after", "disputed"]].max().sum()
+    saved = 1 - of_run["sure_after"] / of_run["disputed"]
+    return [f"Judged in turns: {of_run['sure_after']:,} of {of_run['disputed']:,} disputed episodes were read, {100 * saved:.0f}% saved."]
 
 
 def _planted(about: dict[str, Any]) -> str:

@@ -158,10 +158,13 @@ def main(config: DictConfig) -> None:
     folder, values = Path(HydraConfig.get().runtime.output_dir), plain(config)
     try:
         rows = calibrated(values)
+    except Refusal as refusal:
+        sys.exit(f"error: {refusal}")
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    written(rows, folder, f"{HydraConfig.get().runtime.choices['world']}, {rows['predictor'].nunique()} predictors")
+    count = rows["predictor"].nunique()
+    written(rows, folder, f"{HydraConfig.get().runtime.choices['world']}, {count} predictor{'s' * (count > 1)}")
     Console(width=None if Console().is_terminal else 140).print(Markdown((folder / SUMMARY).read_text()))
     print(folder)
 

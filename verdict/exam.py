@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +111,11 @@ class Exam:
         pairs, levels, level = self.bench.concept_exchange, self.probed.levels, self.written
         pool, i = concatenate_datasets([self.episodes.easy, self.episodes.disputed]), levels.index(level)
 
-        def after(onto_LDD: Tensor) -> Tensor:
+        def after(onto_LDD: Tensor) -> Callable[[], Tensor]:
             written_PD = swapped(pool_NLD[:, [i]], pairs, onto_LDD[[i]])[:, 0]
-            return self.predictor.read_on(pool.select(pairs.base_P), levels, level, written_PD)
+            return cache(partial(self.predictor.read_on, pool.select(pairs.base_P), levels, level, written_PD))
 
-        return Written(partial(after, parts.concept_LDD), partial(after, parts.random_concept_LDD))
+        return Written(after(parts.concept_LDD), after(parts.random_concept_LDD))
 
 
 def exam(

@@ -67,6 +67,8 @@ class Judgement:
     evidence: Evidence
     sure_after: tuple[int, ...]
     """How many disputed episodes each verdict took: all, unless they were judged in turns."""
+    disputed: int
+    """How many there were."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Judge:
         evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), asked[2], reaches, imitates)
         all_gates = tuple((*of_head, own) for of_head, own in zip(gates, ready, strict=True))
         verdicts = tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates))
-        return Judgement(verdicts, all_gates, evidence, (len(bench.disputed),) * len(verdicts))
+        return Judgement(verdicts, all_gates, evidence, (len(bench.disputed),) * len(verdicts), len(bench.disputed))
 
     def level(self, heads: int) -> float:
         """Returns the level of each interval, so that all of so many heads hold with the confidence asked for."""

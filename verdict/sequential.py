@@ -51,7 +51,9 @@ def judge_in_turns(judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores],
             break
     assert tally is not None
     verdicts = tuple(judge.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates))
-    return Judgement(verdicts, tuple(all_gates), evidence, tuple(np.where(sure_after, sure_after, tally.episodes).tolist()))
+    return Judgement(
+        verdicts, tuple(all_gates), evidence, tuple(np.where(sure_after, sure_after, tally.episodes).tolist()), len(exam.episodes.disputed)
+    )
 
 
 class Tally:

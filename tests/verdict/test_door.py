@@ -23,7 +23,7 @@ def run(tmp_path_factory):
 
 def judged(*kinds: Kind) -> Judgement:
     verdicts = tuple(Verdict(kind, f"It is a {kind} because it is.") for kind in kinds)
-    return Judgement(verdicts, ((),) * len(kinds), Evidence(None, None, None, None, 0.95), (100,) * len(kinds))
+    return Judgement(verdicts, ((),) * len(kinds), Evidence(None, None, None, None, 0.95), (100,) * len(kinds), 100)
 
 
 @pytest.fixture

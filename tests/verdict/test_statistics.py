@@ -80,3 +80,17 @@ def test_difference_is_exact_for_heads_that_always_never_or_half_the_time_change
     assert found.value == pytest.approx([1.0, 0.0, 0.5, -1.0])
     assert (found.low <= found.value).all()
     assert (found.value <= found.high).all()
+
+
+def test_a_perfect_head_on_rare_positives_has_a_share_of_one():
+    positive = np.arange(100) < 20
+    assert share((np.where(positive, 2.0, -1.0)[None] > 0) == positive, ALONE(100), 0.95).value.tolist() == [1.0]
+    assert share((np.full((1, 100), -1.0) > 0) == positive, ALONE(100), 0.95).value.tolist() == [0.8], "always no is right on the other 80%"
+
+
+@pytest.mark.parametrize(("rise", "fall"), [(0.9, 0.0), (0.3, 0.25), (0.02, 0.02)])
+def test_intervals_of_differences_cover_the_truth(rise, fall):
+    chance = np.random.default_rng(4).random((2000, 200))
+    change = (chance < rise).astype(int) - (chance > 1 - fall)
+    found = difference(change, ALONE(200), 0.95)
+    assert ((found.low <= rise - fall) & (rise - fall <= found.high)).mean() >= 0.95
