@@ -59,9 +59,10 @@ def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     head = "| " + " | ".join(HEADINGS) + " |\n|" + " --- |" * len(HEADINGS)
     body = "\n".join("| " + " | ".join(_cells(line)) + " |" for _, line in table.iterrows())
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
+    judged = "\n\n".join([_judged([about]), _planted(about), *_in_turns(heads)])
     return (
         f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n"
-        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{_judged([about])}\n\n{_planted(about)}\n\n{' '.join(_in_turns(heads))}\n"
+        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{judged}\n"
     )
 
 
