@@ -120,9 +120,12 @@ def steps_of(hops: int, right_S: Tensor, steps_S: Tensor) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("hops", "epochs"), [(1, 4), (2, 12), (3, 12)])
-def test_under_a_price_of_steps_it_takes_as_many_as_there_are_hops(hops, epochs, fitting, tmp_path):
-    right_S, steps_S = trained(fitting, tmp_path, hops, price=1 / 8, epochs=epochs)
+@pytest.mark.parametrize(("hops", "n", "epochs", "rate"), [(1, EPISODES, 4, 0.01), (2, 14 * EPISODES, 1, 0.005), (3, 14 * EPISODES, 1, 0.005)])
+def test_under_a_price_of_steps_it_takes_as_many_as_there_are_hops(hops, n, epochs, rate, fitting, tmp_path):
+    """Two and three hops see each episode once: the last hop is worth little there, and a head that sees few episodes often learns those by heart
+    instead, and goes astray from some of the nodes.
+    """
+    right_S, steps_S = trained(fitting, tmp_path, hops, price=1 / 8, n=n, epochs=epochs, learning_rate=rate)
     assert steps_of(hops, right_S, steps_S) >= 2, (right_S, steps_S)  # a restart may fail
 
 
