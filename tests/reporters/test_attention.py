@@ -17,7 +17,7 @@ from reporters.reporter import units
 from tests.training.made import schedule
 from training.population import Examples, train
 
-NODES, AGREE, STEPS, HIDDEN = 10, 0.9, 4, 64
+NODES, AGREE, STEPS, HIDDEN, EPISODES = 10, 0.9, 4, 64, 8192
 SEED = 200
 """Of heads and of data; what is set below was chosen on others."""
 
@@ -41,16 +41,20 @@ def chase(hops: int, n: int, seed: int) -> Examples:
     return Examples(torch.cat(told, dim=2).float(), on_way_NH[:, -1].float())
 
 
-def trained(fitting: Fitting, folder: Path, hops: int, price: float, **changed: float) -> tuple[Tensor, Tensor]:
+def trained(fitting: Fitting, folder: Path, hops: int, price: float, most: int = STEPS, n: int = EPISODES, **changed: float) -> tuple[Tensor, Tensor]:
     """Returns the share of fresh episodes on which each of three heads is right, and its mean steps, each of shape (S,).
 
     The prior is a price of a step and nothing else: the gates on units begin so far open that they stay open, and one step of the head is one step.
+
+    Args:
+        most: most steps a head may take.
+        n: episodes to learn from.
     """
-    examples, held_out, fresh = (chase(hops, n, seed=SEED + i) for i, n in enumerate((8192, 1000, 2000)))
-    head = Attention(NODES, examples.z_NLD.shape[2], HIDDEN, STEPS)
+    examples, held_out, fresh = (chase(hops, n, seed=SEED + i) for i, n in enumerate((n, 1000, 2000)))
+    head = Attention(NODES, examples.z_NLD.shape[2], HIDDEN, most)
     first, second, *_ = head.flops(units(head, NODES))
     heads = train(
-        make=lambda n_levels, width: Attention(n_levels, width, HIDDEN, STEPS),
+        make=lambda n_levels, width: Attention(n_levels, width, HIDDEN, most),
         prior=Speed(log_alpha=30.0),
         examples=examples,
         held_out=held_out,
@@ -116,10 +120,24 @@ def steps_of(hops: int, right_S: Tensor, steps_S: Tensor) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("hops", "epochs"), [(1, 4), (2, 12), (3, 12)])
-def test_under_a_price_of_steps_it_takes_as_many_as_there_are_hops(hops, epochs, fitting, tmp_path):
-    right_S, steps_S = trained(fitting, tmp_path, hops, price=1 / 8, epochs=epochs)
+@pytest.mark.parametrize(("hops", "n", "epochs", "rate"), [(1, EPISODES, 4, 0.01), (2, 14 * EPISODES, 1, 0.005), (3, 14 * EPISODES, 1, 0.005)])
+def test_under_a_price_of_steps_it_takes_as_many_as_there_are_hops(hops, n, epochs, rate, fitting, tmp_path):
+    """Two and three hops see each episode once: the last hop is worth little there, and a head that sees few episodes often learns those by heart
+    instead, and goes astray from some of the nodes.
+    """
+    right_S, steps_S = trained(fitting, tmp_path, hops, price=1 / 8, n=n, epochs=epochs, learning_rate=rate)
     assert steps_of(hops, right_S, steps_S) >= 2, (right_S, steps_S)  # a restart may fail
+
+
+@pytest.mark.slow
+def test_of_five_steps_allowed_it_takes_four_for_four_hops(fitting, tmp_path):
+    """A step more is allowed than is needed, so that four is its own choice and not the end.
+
+    Four hops take a slower rate of learning: at that of the others a head often does not learn the last hops, and stops early. They also take more
+    episodes: with half as many, some heads are right on too few fresh ones.
+    """
+    right_S, steps_S = trained(fitting, tmp_path, hops=4, price=1 / 8, most=5, n=2 * EPISODES, epochs=7, learning_rate=0.003)
+    assert steps_of(4, right_S, steps_S) >= 2, (right_S, steps_S)  # a restart may fail
 
 
 @pytest.mark.slow
