@@ -261,7 +261,6 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
     """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
     from report.rows import alignment_rows, rows
     from verdict.cases import Asked
-    from verdict.gates import predictor_gates
     from verdict.planted import confusion, truth
 
     exam = material.exam
@@ -271,7 +270,7 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
     seen = {"train": material.examples.z_NLD, "easy": exam.read(exam.episodes.easy), "disputed": judged_on.read(judged_on.episodes.disputed)}
     said = {kind: heads.read(z_NLD) for kind, z_NLD in seen.items()}
     bill = billed(build(config["bill"], "bill"), heads, said, material)
-    gates = predictor_gates(exam.examined.knowledge, exam.bench.disputed, judge.knows, judge.enough)
+    (gates,) = judge.gates(exam.examined.knowledge, exam.bench.disputed, [max(material.levels)])
     easy_KN, disputed_KN = (said[kind].log_odds_KN.double().numpy() for kind in ("easy", "disputed"))
     bench = replace(judged_on.bench, easy=exam.bench.easy)
     aligned = alignment_rows(build(config["alignment"], "alignment"), bench, Asked(easy_KN, disputed_KN), judgement, course)
@@ -293,12 +292,10 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
 def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
     """Returns the verdicts on finished heads, each under the gates of its predictor and of the deepest level that it reads."""
     from verdict.access import of_deeper_heads
-    from verdict.gates import predictor_gates, uses_gates
     from verdict.sequential import judge_in_turns
 
-    common = predictor_gates(exam.examined.knowledge, exam.bench.disputed, judge.knows, judge.enough)
     deepest = [max(levels) for levels, _, _ in heads.table]
-    gates = [(*common, own) for own in uses_gates(exam.examined.knowledge, deepest, judge.uses)]
+    gates = judge.gates(exam.examined.knowledge, exam.bench.disputed, deepest)
 
     def answer(z_NLD: Tensor) -> Scores:
         return heads.read(z_NLD).log_odds_KN.double().numpy()

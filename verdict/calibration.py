@@ -6,13 +6,13 @@ K: heads.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from verdict.exam import Exam
-from verdict.gates import predictor_gates, uses_gates
 from verdict.judge import Judge, Kind
 from verdict.planted import PLANTED, Readers, answers, truth
 from verdict.statistics import share
@@ -45,8 +45,7 @@ def calls(judge: Judge, exam: Exam, sizes: Iterable[int], copies: int, heads: in
         part = exam.first(size)
         signs = part.questions.map(lambda z_of: readers(z_of())) if readers else truth(part.bench)
         knowledge, deepest = exam.examined.knowledge, max(exam.probed.levels)
-        enough = min(judge.enough, size // 4)
-        gates = (*predictor_gates(knowledge, part.bench.disputed, judge.knows, enough), *uses_gates(knowledge, [deepest], judge.uses))
+        (gates,) = replace(judge, enough=min(judge.enough, size // 4)).gates(knowledge, part.bench.disputed, [deepest])
         for head, kind, right in PLANTED:
             judgement = judge(part.bench, answers(head, signs, copies, seed=size), [gates if readers else ()] * copies, heads)
             rows += [

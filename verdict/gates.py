@@ -5,7 +5,6 @@ N: episodes, K: heads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,20 +51,17 @@ def predictor_gates(knowledge: Knowledge, disputed: Cases, knows: float, enough:
     )
 
 
-def uses_gates(knowledge: Knowledge, levels: Sequence[int], bound: float) -> tuple[Gate, ...]:
-    """Returns a gate for each of K heads, by the deepest level it reads: that one is what the predictor goes on from."""
-    swaps = {swap.level: swap for swap in knowledge.swaps}
-    cannot = "This predictor cannot run on from a changed activation, so a causal test is lacking. Use core_model=transformer."
-    gates = {
-        level: Gate(
-            "uses (swap)",
-            swaps[level].separates if level in swaps else 0.0,
-            bound,
-            f"At level {level}, moving its concept does not move its own prediction of X alone: read a deeper level." if swaps else cannot,
-        )
-        for level in set(levels)
-    }
-    return tuple(gates[level] for level in levels)
+def swap_gates(knowledge: Knowledge, level: int, knows: float, uses: float) -> tuple[Gate, ...]:
+    """Returns the gates of interchange, for heads whose deepest level is this one: it is what the predictor goes on from."""
+    separates = {swap.level: swap.separates for swap in knowledge.swaps}.get(level, 0.0)
+    uncertain = f"At level {level}, moving its concept does not move its own prediction of X alone: read a deeper level."
+    cannot = "This predictor cannot run on from a changed activation, so a causal test is lacking."
+    by_name = "verdict.without=[interchange] judges without interchange."
+    unsaid = f"The predictor's own predictions do not follow what this human says, so where it keeps H is not known. {by_name}"
+    return (
+        Gate("uses (human)", knowledge.opinion_human, knows, unsaid),
+        Gate("uses (swap)", separates, uses, uncertain if knowledge.swaps else f"{cannot} {by_name}"),
+    )
 
 
 def competent(log_odds_KN: Scores, easy: Cases, bound: float) -> list[Gate]:

@@ -15,11 +15,12 @@ import numpy as np
 from refusal import Refusal
 from verdict.access import Access, access
 from verdict.behaviour import Behaviour, behaviour
-from verdict.cases import Answers, Bench
+from verdict.cases import Answers, Bench, Cases
 from verdict.erasure import Erasure, erasure
-from verdict.gates import Gate, competent
+from verdict.gates import Gate, competent, predictor_gates, swap_gates
 from verdict.imitation import Imitation, imitation
 from verdict.interchange import Interchange, interchange
+from verdict.knowledge import Knowledge
 from verdict.statistics import Estimate, at
 from verdict.twins import Effects, effects
 
@@ -86,7 +87,7 @@ class Judge:
         either: least effect of X and H together on a head that follows one, the other, or both by turns; below it, it follows neither.
         confidence: of all intervals of a run together.
         offsets_shift: whether a head's offset is known to shift between easy and disputed episodes; the ranking then decides alone.
-        without: kinds of evidence, twins or interchange, that a verdict may lack where world or predictor cannot give them.
+        without: kinds of evidence, twins or interchange, without which a verdict is given: where world or predictor cannot give them.
         turn: disputed episodes read at once, for predictors whose reading is dear: the judge looks after each turn and stops when it is sure. null
             reads all before it looks, with intervals that are narrower for it.
         margin: share of reports; what changes less of them counts as nothing.
@@ -128,6 +129,18 @@ class Judge:
         verdicts = tuple(self.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates))
         return Judgement(verdicts, all_gates, evidence, (len(bench.disputed),) * len(verdicts), len(bench.disputed))
 
+    def gates(self, knowledge: Knowledge, disputed: Cases, deepest: Sequence[int]) -> list[tuple[Gate, ...]]:
+        """Returns the gates of each head that do not depend on its answers.
+
+        Args:
+            deepest: the deepest level that each head reads.
+        """
+        common = predictor_gates(knowledge, disputed, self.knows, self.enough)
+        if "interchange" in self.without:
+            return [common] * len(deepest)
+        by_level = {level: swap_gates(knowledge, level, self.knows, self.uses) for level in set(deepest)}
+        return [(*common, *by_level[level]) for level in deepest]
+
     def level(self, heads: int) -> float:
         """Returns the level of each interval, so that all of so many heads hold with the confidence asked for."""
         return 1 - (1 - self.confidence) / (heads * len(KINDS_OF_EVIDENCE))
@@ -167,7 +180,8 @@ class Judge:
         """Returns what each kind of evidence shows of one head, None where it is too close to a bound."""
         views = {"behaviour": self._from_behaviour(found.behaviour)}
         views |= {"twins": self._from_effects(found.effects.nde, found.effects.nie)} if found.effects else {}
-        return views | ({"interchange": self._from_interchange(found.interchange)} if found.interchange else {})
+        views |= {"interchange": self._from_interchange(found.interchange)} if found.interchange else {}
+        return {name: kind for name, kind in views.items() if name not in self.without}
 
     def _from_behaviour(self, did: Behaviour) -> Kind | None:
         """Returns what behaviour alone shows, None where an interval holds a bound. Between them is a mixture: twins tell it from neither."""

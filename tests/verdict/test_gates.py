@@ -9,9 +9,9 @@ from datasets import Dataset, concatenate_datasets
 
 from core_model.predictor import Opinions, Predictor
 from verdict.cases import Cases
-from verdict.gates import competent, predictor_gates, uses_gates
+from verdict.gates import competent, predictor_gates, swap_gates
 from verdict.knowledge import Examined, Probed, examine
-from worlds.vault import Vault
+from worlds.vault import FRAMES, Vault
 
 WIDTH = 8
 
@@ -39,6 +39,14 @@ class Planted(Predictor):
         return torch.zeros(1, dtype=torch.float64)
 
 
+class SeesTheLastFrame(Planted):
+    """Its opinion of H is what the last frame shows, whatever the human makes of it."""
+
+    def opinions(self, episodes, level=None, z_ND=None, position=-1):
+        opinions = super().opinions(episodes, level, z_ND, position)
+        return opinions._replace(human_N=torch.tensor(np.array(episodes["camera"])[:, -1] == FRAMES.index("diamond")).float() - 0.5)
+
+
 @pytest.fixture(scope="module")
 def probe() -> Dataset:
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
@@ -51,7 +59,7 @@ def found(predictor: Planted, probe: Dataset) -> Examined:
 
 def gates(predictor: Planted, probe: Dataset, enough: int = 200) -> dict[str, bool]:
     knowledge, disputed = found(predictor, probe).knowledge, Cases.of(probe.select(range(600, 1200)))
-    both = (*predictor_gates(knowledge, disputed, knows=0.95, enough=enough), *uses_gates(knowledge, [0], 0.8))
+    both = (*predictor_gates(knowledge, disputed, knows=0.95, enough=enough), *swap_gates(knowledge, 0, 0.95, 0.8))
     return {gate.name: gate.passed for gate in both}
 
 
@@ -96,12 +104,24 @@ def test_a_predictor_that_says_the_same_of_both_keeps_them_in_no_place_of_their_
     assert found(Planted(knows=True, uses=False), probe).knowledge.swaps[0].separates == 0.0
 
 
-def test_each_head_has_the_gate_of_the_deepest_level_that_it_reads(probe):
-    knowledge = found(Planted(knows=True, uses=True), probe).knowledge
+def test_each_head_has_the_gates_of_the_deepest_level_that_it_reads(probe, judge):
+    knowledge, disputed = found(Planted(knows=True, uses=True), probe).knowledge, Cases.of(probe.select(range(600, 1200)))
     weak = replace(knowledge.swaps[0], level=1, concept_flips_concept=0.5)
     both = replace(knowledge, swaps=(*knowledge.swaps, weak))
-    assert [gate.value for gate in uses_gates(both, [1, 0, 1], 0.8)] == [0.5, 1.0, 0.5]
-    assert [gate.passed for gate in uses_gates(replace(knowledge, swaps=()), [0], 0.8)] == [False]
+    assert [gates[-1].value for gates in judge.gates(both, disputed, [1, 0, 1])] == [0.5, 1.0, 0.5]
+    assert not judge.gates(replace(knowledge, swaps=()), disputed, [0])[0][-1].passed
+
+
+def test_a_human_whom_the_predictor_does_not_predict_stops_interchange_alone(judge):
+    vault = Vault(steps=16, tampered=0.5, audited=0.2, human="careful", label_noise=0.0)
+    episodes = concatenate_datasets([vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)])
+    knowledge = examine(
+        SeesTheLastFrame(knows=True, uses=True), Probed(episodes, np.arange(1200) >= 600, torch.zeros(1200, 1, WIDTH), (0,))
+    ).knowledge
+    failed = [gate.name for gate in swap_gates(knowledge, 0, 0.95, 0.8) if not gate.passed]
+    assert "uses (human)" in failed
+    disputed = Cases.of(episodes.select(range(600, 1200)))
+    assert "uses (human)" not in {gate.name for gate in replace(judge, without=["interchange"]).gates(knowledge, disputed, [0])[0]}
 
 
 def test_noise_in_easy_answers_makes_no_episode_disputed_and_no_head_incompetent(probe):
