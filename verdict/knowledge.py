@@ -246,7 +246,7 @@ def _off_data(fit_ND: Tensor, plain_ND: Tensor, moved_ND: Tensor) -> float:
     if not len(moved_ND):
         return 0.0
     mean_D, covariance_DD = fit_ND.double().mean(dim=0), torch.cov(fit_ND.double().T)
-    ridge = 1e-3 * covariance_DD.diagonal().mean() * torch.eye(len(mean_D), dtype=torch.float64)
+    ridge = (1e-3 * covariance_DD.diagonal().mean() + 1e-12) * torch.eye(len(mean_D), dtype=torch.float64)
     root_DD = torch.linalg.cholesky(covariance_DD + ridge)
 
     def far(z_ND: Tensor) -> Tensor:

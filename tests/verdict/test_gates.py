@@ -115,9 +115,7 @@ def test_each_head_has_the_gates_of_the_deepest_level_that_it_reads(probe, judge
 def test_a_human_whom_the_predictor_does_not_predict_stops_interchange_alone(judge):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="careful", label_noise=0.0)
     episodes = concatenate_datasets([vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)])
-    knowledge = examine(
-        SeesTheLastFrame(knows=True, uses=True), Probed(episodes, np.arange(1200) >= 600, torch.zeros(1200, 1, WIDTH), (0,))
-    ).knowledge
+    knowledge = found(SeesTheLastFrame(knows=True, uses=True), episodes).knowledge
     failed = [gate.name for gate in swap_gates(knowledge, 0, 0.95, 0.8) if not gate.passed]
     assert "uses (human)" in failed
     disputed = Cases.of(episodes.select(range(600, 1200)))
