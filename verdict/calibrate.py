@@ -129,7 +129,9 @@ def summary(rows: Any, title: str) -> str:
     """Returns all tables as Markdown."""
     from verdict.calibration import confusion_matrix, false_translators, outcomes, rate
 
-    text = [f"# The judge on planted heads: {title}\n"]
+    reads = rows["reads"].value_counts()
+    told = "; ".join(f"{count:,} read {what}" for what, count in reads.items())
+    text = [f"# The judge on planted heads: {title}\n", f"Of the planted heads {told}.\n"]
     for size, part in rows.groupby("disputed"):
         found = {name: rate(outcomes(part)[name], part["exam"]) for name in ("right", "undecided", "wrong")}
         found["translators without being one"] = false_translators(part)

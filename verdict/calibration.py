@@ -12,10 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from verdict.cases import Asked, Cases, T
 from verdict.exam import Exam
 from verdict.judge import Judge, Kind
-from verdict.planted import PLANTED, Readers, answers, truth
+from verdict.planted import PLANTED, Readers, answers, known, truth
 from verdict.statistics import share
+
+
+FAITHFUL = 0.9
+"""Share of the episodes of every kind on which a probe must be right, for a head made of it to be what it is called."""
 
 
 class Rate(NamedTuple):
@@ -33,13 +38,15 @@ def calls(judge: Judge, exam: Exam, sizes: Iterable[int], copies: int, heads: in
     """Returns a row for each copy of each planted head and number of disputed episodes: what it is, what it was called, whether that is right.
 
     Planted heads read X and H by probes from the activations of the predictor, and its gates hold for them. Where the predictor cannot run on from an
-    activation, no subspace of it is known: there planted heads are told the truth, swaps included, and its gates are left out.
+    activation, or probes are wrong too often for heads made of them to be what they are called, planted heads are told the truth instead, after swaps
+    too, and the predictor's gates are left out.
 
     Args:
         sizes: numbers of disputed episodes; the gate "enough" asks for no more of either value of X than a quarter of each.
         heads: how many heads the intervals are corrected for.
     """
     readers = Readers.fitted(exam.probed) if exam.examined.subspaces else None
+    readers = readers if readers and faithful(readers, exam) else None
     rows: list[dict[str, object]] = []
     for size in sizes:
         part = exam.first(size)
@@ -49,10 +56,29 @@ def calls(judge: Judge, exam: Exam, sizes: Iterable[int], copies: int, heads: in
         for head, kind, right in PLANTED:
             judgement = judge(part.bench, answers(head, signs, copies, seed=size), [gates if readers else ()] * copies, heads)
             rows += [
-                {"disputed": size, "head": head.__name__, "is": str(kind), "called": str(verdict.kind), "right": verdict.kind in right}
+                {
+                    "reads": "activations" if readers else "the truth",
+                    "disputed": size,
+                    "head": head.__name__,
+                    "is": str(kind),
+                    "called": str(verdict.kind),
+                    "right": verdict.kind in right,
+                }
                 for verdict in judgement.verdicts
             ]
     return rows
+
+
+def faithful(readers: Readers, exam: Exam) -> bool:
+    """Whether probes for X and H are right on nearly all episodes of every kind, twins among them."""
+    episodes = replace(exam.episodes, deployed=None).map(Cases.of)
+    kinds = zip(_each(exam.questions), _each(episodes), strict=True)
+    return all((read == true).mean() >= FAITHFUL for z_of, cases in kinds for read, true in zip(readers(z_of())[:3], known(cases)[:3], strict=True))
+
+
+def _each(asked: Asked[T]) -> list[T]:
+    """Returns what is given for each kind of plain episodes."""
+    return [asked.easy, asked.disputed, *(asked.concept_twins or ()), *(asked.human_twins or ())]
 
 
 def rate(hits: pd.Series, exams: pd.Series) -> Rate:

@@ -83,7 +83,7 @@ class Judge:
         competent: least share of held-out easy episodes on which a head is right.
         ranking: least AUROC, and share, of a translator on disputed episodes; an imitator's are at most one minus that.
         direct: least effect of what a head follows, on twins and in interchange.
-        indirect: largest effect of what it does not follow.
+        indirect: largest effect, in size, of what it does not follow.
         either: least effect of X and H together on a head that follows one, the other, or both by turns; below it, it follows neither.
         confidence: of all intervals of a run together.
         offsets_shift: whether a head's offset is known to shift between easy and disputed episodes; the ranking then decides alone.
@@ -196,13 +196,13 @@ class Judge:
     def _from_effects(self, of_concept: Estimate, of_human: Estimate) -> Kind | None:
         """Returns what the effects of X and of H show, None where an interval holds a bound: a mixture is moved by X or H in all, neither is not."""
         for kind, own, other in ((Kind.DIRECT_TRANSLATOR, of_concept, of_human), (Kind.HUMAN_IMITATOR, of_human, of_concept)):
-            if own.low >= self.direct and other.high <= self.indirect:
+            if own.low >= self.direct and _most(other) <= self.indirect:
                 return kind
             if own.high >= self.direct and other.low <= self.indirect:
                 return None
         if of_concept.low + of_human.low >= self.either:
             return Kind.MIXTURE
-        return Kind.NEITHER if of_concept.high + of_human.high < self.either else None
+        return Kind.NEITHER if _most(of_concept) + _most(of_human) < self.either else None
 
     def _from_interchange(self, moved: Interchange) -> Kind | None:
         """Returns what interchange shows; nothing where random parts move the report more than half as far as the parts of X or H do."""
@@ -239,6 +239,11 @@ def _agreed(views: list[Kind]) -> Kind | None:
         return None
     other = others[0] if others else behaviour
     return other if other == behaviour or {other, behaviour} == {Kind.MIXTURE, Kind.NEITHER} else None
+
+
+def _most(effect: Estimate) -> float:
+    """Returns the largest size that the interval of an effect holds: a report that X turns the wrong way is moved by X too."""
+    return float(max(abs(effect.low), abs(effect.high)))
 
 
 def _split(did: Behaviour) -> str:

@@ -145,3 +145,13 @@ def test_a_constant_head_is_competent_nowhere_and_ranks_by_chance(judge, bench):
     judgement = judge(bench, truth(bench).map(lambda signs: np.ones((1, len(signs.concept_N)))), [()])
     assert judgement.verdicts[0].kind is Kind.UNDECIDED
     assert judgement.evidence.behaviour.ranks_concept.value[0] == 0.5
+
+
+@pytest.mark.parametrize("kind", [Kind.DIRECT_TRANSLATOR, Kind.HUMAN_IMITATOR])
+def test_a_head_that_what_it_should_not_follow_turns_the_wrong_way_is_no_pure_one(judge, bench, kind):
+    head, other = (translator, "human_twins") if kind is Kind.DIRECT_TRANSLATOR else (imitator, "concept_twins")
+    said = answers(head, truth(bench), 1, 0)
+    assert judge(bench, said, [()]).verdicts[0].kind is kind
+    pair = getattr(said, other)
+    turned = replace(said, **{other: pair._replace(first=np.abs(pair.first), second=-np.abs(pair.second))})
+    assert judge(bench, turned, [()]).verdicts[0].kind is Kind.UNDECIDED
