@@ -56,7 +56,7 @@ def calibrated(config: dict[str, Any]) -> Any:
     from rich.console import Console
 
     from core_model.store import cache_folder
-    from verdict.calibration import calls
+    from verdict.calibration import calls, faithful
     from verdict.exam import exam
     from worlds.parts import parts
 
@@ -74,7 +74,7 @@ def calibrated(config: dict[str, Any]) -> Any:
                 seed = plan.seed + number
                 easy = parts(world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe))
                 sat = exam(world, predictor, levels, (easy[0], easy[1]), most, most // 2, seed, cache_folder(), judge.uses)
-                found = calls(judge, sat, plan.disputed, plan.copies, plan.heads)
+                found = calls(judge, sat, faithful(sat), plan.disputed, plan.copies, plan.heads)
                 rows += [{"predictor": predictor.identity, "exam": f"{predictor.identity} {number}"} | row for row in found]
     return pd.DataFrame(rows)
 

@@ -18,7 +18,6 @@ from verdict.judge import Judge, Kind
 from verdict.planted import PLANTED, Readers, answers, known, truth
 from verdict.statistics import share
 
-
 FAITHFUL = 0.9
 """Share of the episodes of every kind on which a probe must be right, for a head made of it to be what it is called."""
 
@@ -34,19 +33,15 @@ class Rate(NamedTuple):
     heads: int
 
 
-def calls(judge: Judge, exam: Exam, sizes: Iterable[int], copies: int, heads: int) -> list[dict[str, object]]:
+def calls(judge: Judge, exam: Exam, readers: Readers | None, sizes: Iterable[int], copies: int, heads: int) -> list[dict[str, object]]:
     """Returns a row for each copy of each planted head and number of disputed episodes: what it is, what it was called, whether that is right.
 
-    Planted heads read X and H by probes from the activations of the predictor, and its gates hold for them. Where the predictor cannot run on from an
-    activation, or probes are wrong too often for heads made of them to be what they are called, planted heads are told the truth instead, after swaps
-    too, and the predictor's gates are left out.
-
     Args:
+        readers: probes by which planted heads read X and H from the activations of the predictor, whose gates hold for them. None: they are told the
+            truth instead, after swaps too, and the predictor's gates are left out.
         sizes: numbers of disputed episodes; the gate "enough" asks for no more of either value of X than a quarter of each.
         heads: how many heads the intervals are corrected for.
     """
-    readers = Readers.fitted(exam.probed) if exam.examined.subspaces else None
-    readers = readers if readers and faithful(readers, exam) else None
     rows: list[dict[str, object]] = []
     for size in sizes:
         part = exam.first(size)
@@ -69,11 +64,17 @@ def calls(judge: Judge, exam: Exam, sizes: Iterable[int], copies: int, heads: in
     return rows
 
 
-def faithful(readers: Readers, exam: Exam) -> bool:
-    """Whether probes for X and H are right on nearly all episodes of every kind, twins among them."""
-    episodes = replace(exam.episodes, deployed=None).map(Cases.of)
-    kinds = zip(_each(exam.questions), _each(episodes), strict=True)
-    return all((read == true).mean() >= FAITHFUL for z_of, cases in kinds for read, true in zip(readers(z_of())[:3], known(cases)[:3], strict=True))
+def faithful(exam: Exam) -> Readers | None:
+    """Returns probes on the predictor's activations; None where they are wrong too often, on twins too, for heads made of them to be what they are
+    called, or where the predictor cannot run on from an activation.
+    """
+    if exam.examined.subspaces is None:
+        return None
+    readers, episodes = Readers.fitted(exam.probed), replace(exam.episodes, deployed=None).map(Cases.of)
+    for z_of, cases in zip(_each(exam.questions), _each(episodes), strict=True):
+        if any((read == true).mean() < FAITHFUL for read, true in zip(readers(z_of())[:3], known(cases)[:3], strict=True)):
+            return None
+    return readers
 
 
 def _each(asked: Asked[T]) -> list[T]:

@@ -12,9 +12,10 @@ from core_model.transformer import Model, Transformer, TransformerPredictor, siz
 from tests.conftest import node
 from tests.verdict.test_gates import Planted
 from verdict import knowledge
-from verdict.calibration import calls, confusion_matrix, false_translators, power
+from verdict.calibration import calls, confusion_matrix, faithful, false_translators, power
 from verdict.exam import Exam, exam
 from verdict.judge import Kind
+from verdict.planted import Readers
 from verdict.subspaces import random_basis
 from worlds.vault import Vault
 from worlds.world import World
@@ -33,7 +34,7 @@ def sat(world: World, predictor, cache) -> Exam:
 
 
 def called(judge, sat: Exam) -> pd.DataFrame:
-    return pd.DataFrame(calls(judge, sat, [2000], copies=5, heads=14)).assign(exam="0")
+    return pd.DataFrame(calls(judge, sat, Readers.fitted(sat.probed), [2000], copies=5, heads=14)).assign(exam="0")
 
 
 def test_on_a_predictor_that_knows_and_uses_x_planted_heads_are_called_what_they_are(judge, world, tmp_path):
@@ -42,6 +43,7 @@ def test_on_a_predictor_that_knows_and_uses_x_planted_heads_are_called_what_they
     assert false_translators(rows).value == 0
     assert confusion_matrix(rows).loc["translator", str(Kind.DIRECT_TRANSLATOR)] == 5
     assert set(power(rows)["disputed"]) == {2000}
+    assert set(rows["reads"]) == {"activations"}
 
 
 def test_on_an_untrained_predictor_nothing_is_called_anything(judge, world, tmp_path):
@@ -50,7 +52,9 @@ def test_on_an_untrained_predictor_nothing_is_called_anything(judge, world, tmp_
         torch.manual_seed(0)
         recipe = Transformer(blocks=2, width=32, heads=2, episodes=1, epochs=1, batch_size=1, learning_rate=0.1, seed=0)
         model = Model(sizes(episodes, world.reads), sizes(episodes, world.predicts), world.steps, recipe)
-    assert set(called(judge, sat(world, TransformerPredictor(model, world), tmp_path))["called"]) <= NOTHING
+    untrained = sat(world, TransformerPredictor(model, world), tmp_path)
+    assert set(called(judge, untrained)["called"]) <= NOTHING
+    assert faithful(untrained) is None, "heads made of its probes are not what they are called"
 
 
 class Shuffled(Vault):
