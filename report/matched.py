@@ -30,8 +30,8 @@ UNITS = {
 LEGEND = (
     "Of each prior the heads of its largest strength whose mean error on held-out easy episodes is within 0.01 nats of the least that any "
     "prior reaches on the same predictor with the same reporter. follows X: share of disputed episodes, mean over heads, [95% by bootstrap "
-    "over predictors, and over heads within them], then least, quarter, median, three quarters, most. translators, imitators: share of heads "
-    "with that verdict; the rest are mixtures, neither or undecided. Costs are means over heads. ms for 1,000: milliseconds for 1,000 episodes by "
+    "over predictors, and over heads within them], then least, quarter, median, three quarters, most. translators, imitators, mixtures: share "
+    "of heads with that verdict; the rest are neither or undecided. Costs are means over heads. ms for 1,000: milliseconds for 1,000 episodes by "
     "the clock, predictor to the level read and a head's share. learning coefficient: mean over the heads whose chains have settled; their share "
     "in brackets where it is below 0.9."
 )
@@ -62,10 +62,10 @@ def table(heads: pd.DataFrame) -> str:
         spread = " ".join(f"{follows.quantile(at):.2f}" for at in (0, 0.25, 0.5, 0.75, 1))
         cells = [str(reporter), str(prior), " ".join(sorted({written(value) for value in group["strength"]})) if prior != "none" else "–"]
         cells += [str(len(group)), str(group["predictor"].nunique())]
-        cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:2]] + [f"{follows.mean():.2f} [{low:.2f}, {high:.2f}]", spread]
+        cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:3]] + [f"{follows.mean():.2f} [{low:.2f}, {high:.2f}]", spread]
         cells += [f"{group['easy_accuracy'].mean():.3f}"] + [_cost(group[unit].mean() * UNITS[unit][1]) for unit in units] + [_coefficient(group)]
         lines.append("| " + " | ".join(cells) + " |")
-    headings = ["reporter", "prior", "strength", "heads", "predictors", "translators", "imitators", "follows X", "least ¼ ½ ¾ most", "easy"]
+    headings = ["reporter", "prior", "strength", "heads", "predictors", "translators", "imitators", "mixtures", "follows X", "least ¼ ½ ¾ most", "easy"]
     headings += [UNITS[unit][0] for unit in units] + ["learning coefficient"]
     return "\n".join(["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings), *lines, "", LEGEND, ""])
 
