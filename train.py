@@ -134,7 +134,7 @@ def run(config: dict[str, Any], folder: Path) -> None:
 
 
 def judged_again(folder: Path) -> Judgement:
-    """Judges the saved heads of a finished run afresh, on episodes that were never drawn before.
+    """Judges the saved heads of a finished run afresh, on episodes drawn anew; a world of finitely many gives some of them again.
 
     Raises:
         Refusal: the run is of another version, not whole, or its predictor is another now.

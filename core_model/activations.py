@@ -16,6 +16,7 @@ from torch import Tensor
 from core_model.predictor import Opinions, Predictor, content_hash
 from core_model.store import kept
 from refusal import Refusal
+from worlds.world import World
 
 READER_VERSION = 1
 """Raise it when the same weights and episodes would be read differently: what is kept under another version is not used."""
@@ -38,13 +39,14 @@ def activations(predictor: Predictor, episodes: Dataset, columns: Sequence[str],
     return tensors["z_NLD"].float()
 
 
-def opinions(predictor: Predictor, episodes: Dataset, columns: Sequence[str], cache: Path) -> Opinions:
+def opinions(predictor: Predictor, episodes: Dataset, world: World, cache: Path) -> Opinions:
     """Returns the predictor's own predictions for the last step of the episodes, made now or taken from the cache.
 
     Args:
-        columns: what the predictor reads of an episode; together with its weights, it decides the key.
+        world: says what the predictor reads of an episode, and where X and H show in what it predicts.
     """
-    key = f"{READER_VERSION} {predictor.identity} {content_hash(episodes, columns)} opinions"
+    shows = f"{world.concept_shows_in} {world.human_shows_in}"
+    key = f"{READER_VERSION} {predictor.identity} {content_hash(episodes, world.reads)} opinions {shows}"
     path = cache / "opinions" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
     tensors, _ = kept(path, lambda: (predictor.opinions(episodes)._asdict(), {"key": key}))
     return Opinions(**tensors)

@@ -124,10 +124,9 @@ def seal(folder: Path, heads: Path) -> None:
 def check_whole(folder: Path) -> None:
     """Raises Refusal where a finished run is of another version, lacks a file, or was changed by hand."""
     if _format(folder) != FORMAT:
-        raise Refusal(
-            f"{folder}: another version of this software wrote it (format {_format(folder)}, here {FORMAT}). Run it again: it is trained anew."
-        )
-    for name, digest in json.loads((folder / HASHES).read_text())["sha256"].items():
+        other = f"another version of this software wrote it (format {_format(folder)}, here {FORMAT}), or its {HASHES} is missing"
+        raise Refusal(f"{folder}: {other}. Run it again: it is trained anew.")
+    for name, digest in _hashes(folder)["sha256"].items():
         if not (folder / name).exists():
             raise Refusal(f"{folder}: {name} is missing. Bring it back, or delete the folder and run it again.")
         if _sha256(folder / name) != digest:
@@ -206,7 +205,15 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _format(folder: Path) -> int:
     """Returns the format of a finished run's folder; those before the second have no hashes."""
-    return int(json.loads((folder / HASHES).read_text())["format"]) if (folder / HASHES).exists() else 1
+    return int(_hashes(folder)["format"]) if (folder / HASHES).exists() else 1
+
+
+def _hashes(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / HASHES).read_text())
+        return {"format": int(found["format"]), "sha256": dict(found["sha256"])}
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(f"{folder}: {HASHES} is damaged. Bring it back, or delete the folder and run it again.") from None
 
 
 def _sha256(path: Path) -> str:

@@ -65,7 +65,19 @@ def table(heads: pd.DataFrame) -> str:
         cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:3]] + [f"{follows.mean():.2f} [{low:.2f}, {high:.2f}]", spread]
         cells += [f"{group['easy_accuracy'].mean():.3f}"] + [_cost(group[unit].mean() * UNITS[unit][1]) for unit in units] + [_coefficient(group)]
         lines.append("| " + " | ".join(cells) + " |")
-    headings = ["reporter", "prior", "strength", "heads", "predictors", "translators", "imitators", "mixtures", "follows X", "least ¼ ½ ¾ most", "easy"]
+    headings = [
+        "reporter",
+        "prior",
+        "strength",
+        "heads",
+        "predictors",
+        "translators",
+        "imitators",
+        "mixtures",
+        "follows X",
+        "least ¼ ½ ¾ most",
+        "easy",
+    ]
     headings += [UNITS[unit][0] for unit in units] + ["learning coefficient"]
     return "\n".join(["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings), *lines, "", LEGEND, ""])
 

@@ -168,4 +168,4 @@ def _judged(abouts: list[dict[str, Any]]) -> str:
     for head, _, verdict, count, is_right in rows:
         wrong[f"{head} called {verdict}"] += count * (not is_right)
     others = "".join(f"; {n} {words}" for words, n in wrong.items() if n)
-    return f"The judge called {right} of {sum(row[3] for row in rows)} planted heads right{others}."
+    return f"The judge's rule called {right} of {sum(row[3] for row in rows)} planted heads right that were told the truth{others}."

@@ -1,4 +1,4 @@
-"""Judge the saved heads of finished runs afresh, on episodes that were never drawn before.
+"""Judge the saved heads of finished runs afresh, on episodes drawn anew.
 
 python -m verdict runs/NAME              a line a head
 python -m verdict runs/NAME --head 3     the evidence on head 3 in words
@@ -32,10 +32,15 @@ def main(words: list[str]) -> None:
     unknown = next((word for word in words if word.startswith("-")), None)
     if unknown:
         raise Refusal(f"{unknown}: no such option. There is: --head NUMBER.")
+    if not words:
+        raise Refusal("no run is named. For example: python -m verdict runs/NAME")
     from report.folder import finished_runs
     from train import judged_again
 
-    for folder in finished_runs([Path(word) for word in words]):
+    folders = finished_runs([Path(word) for word in words])
+    for folder in folders:
+        check_head(folder, head or 0, len(labels(folder)))
+    for folder in folders:
         show(folder, judged_again(folder), head)
 
 
@@ -47,7 +52,6 @@ def show(folder: Path, judgement: Judgement, head: int | None) -> None:
 
     console, names = Console(width=None if Console().is_terminal else 160), labels(folder)
     if head is not None:
-        check_head(folder, head, len(names))
         console.print(f"{folder}, head {head} ({names[head]}): {judgement.verdicts[head].kind}", style="bold", highlight=False)
         console.print(judgement.verdicts[head].reason, highlight=False)
         return
@@ -58,7 +62,7 @@ def show(folder: Path, judgement: Judgement, head: int | None) -> None:
     twins = (found.effects.nde, found.effects.nie) if found.effects else (None, None)
     swaps = (found.interchange.concept, found.interchange.human) if found.interchange else (None, None)
     for k, (name, verdict) in enumerate(zip(names, judgement.verdicts, strict=True)):
-        figures = [_figure(estimate, k) for estimate in (found.behaviour.follows_concept, *twins, *swaps)]
+        figures = [_figure(found.behaviour.follows_concept, k), *(_value(estimate, k) for estimate in (*twins, *swaps))]
         table.add_row(str(k), name, str(verdict.kind), *figures, ", ".join(gate.name for gate in judgement.gates[k] if not gate.passed))
     console.print(table)
 
@@ -73,12 +77,16 @@ def labels(folder: Path) -> list[str]:
 
 def check_head(folder: Path, head: int, heads: int) -> None:
     """Raises Refusal where a run has no head of that number."""
-    if head >= heads:
+    if not 0 <= head < heads:
         raise Refusal(f"--head: {folder} has no head {head}. It has {heads}, from 0 to {heads - 1}.")
 
 
-def _figure(estimate: Estimate | None, k: int) -> str:
-    return f"{estimate.value[k]:.2f} [{estimate.low[k]:.2f}, {estimate.high[k]:.2f}]" if estimate else "–"
+def _figure(estimate: Estimate, k: int) -> str:
+    return f"{estimate.value[k]:.2f} [{estimate.low[k]:.2f}, {estimate.high[k]:.2f}]"
+
+
+def _value(estimate: Estimate | None, k: int) -> str:
+    return f"{estimate.value[k]:.2f}" if estimate else "–"
 
 
 if __name__ == "__main__":

@@ -41,13 +41,17 @@ class Plan:
     disputed: list[int]
     easy: int
     probe: int
+    told: bool
 
     def __post_init__(self) -> None:
-        for name in ("exams", "copies", "heads"):
-            if getattr(self, name) < 1:
-                raise Refusal(f"{name}: {getattr(self, name)} is too few. Use 1 or more.")
-        if not self.predictors or not self.disputed or min(self.disputed) < 40:
-            raise Refusal("predictors, disputed: name at least one of each, and no fewer than 40 disputed episodes.")
+        for name, least in {"seed": 0, "exams": 1, "copies": 1, "heads": 1, "easy": 40, "probe": 40}.items():
+            if getattr(self, name) < least:
+                raise Refusal(f"{name}: {getattr(self, name)} is too few. Use {least} or more.")
+        if not self.disputed or min(self.disputed) < 40:
+            raise Refusal("disputed: name at least one number, and none below 40.")
+        for name in ("predictors", "disputed"):
+            if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise Refusal(f"{name}: {getattr(self, name)} must name at least one, and each once.")
 
 
 def calibrated(config: dict[str, Any]) -> Any:
@@ -56,11 +60,14 @@ def calibrated(config: dict[str, Any]) -> Any:
     from rich.console import Console
 
     from core_model.store import cache_folder
-    from verdict.calibration import calls, faithful
+    from verdict.calibration import calls
     from verdict.exam import exam
+    from verdict.planted import Readers
     from worlds.parts import parts
 
     plan = checked(config)
+    if config["verdict"]["turn"] is not None:
+        raise Refusal("verdict.turn: the judge is calibrated at once, not in turns. Use null.")
     world, judge, fitting = (build(config[name], name) for name in ("world", "verdict", "trainer"))
     seeds = plan.predictors if "seed" in config["core_model"] else plan.predictors[:1]
     rows: list[dict[str, Any]] = []
@@ -74,7 +81,7 @@ def calibrated(config: dict[str, Any]) -> Any:
                 seed = plan.seed + number
                 easy = parts(world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe))
                 sat = exam(world, predictor, levels, (easy[0], easy[1]), most, most // 2, seed, cache_folder(), judge.uses)
-                found = calls(judge, sat, faithful(sat), plan.disputed, plan.copies, plan.heads)
+                found = calls(judge, sat, None if plan.told else Readers.fitted(sat.probed), plan.disputed, plan.copies, plan.heads)
                 rows += [{"predictor": predictor.identity, "exam": f"{predictor.identity} {number}"} | row for row in found]
     return pd.DataFrame(rows)
 
@@ -127,14 +134,15 @@ def drawn(shares: Any, title: str) -> Figure:
 
 def summary(rows: Any, title: str) -> str:
     """Returns all tables as Markdown."""
-    from verdict.calibration import confusion_matrix, false_translators, outcomes, rate
+    from verdict.calibration import confusion_matrix, false_translators, judged, outcomes, rate
 
     reads = rows["reads"].value_counts()
     told = "; ".join(f"{count:,} read {what}" for what, count in reads.items())
-    text = [f"# The judge on planted heads: {title}\n", f"Of the planted heads {told}.\n"]
+    text = [f"# The judge on planted heads: {title}\n", f"Of the planted heads {told}. Rates are of those that are right on easy episodes.\n"]
     for size, part in rows.groupby("disputed"):
-        found = {name: rate(outcomes(part)[name], part["exam"]) for name in ("right", "undecided", "wrong")}
-        found["translators without being one"] = false_translators(part)
+        able = judged(part)
+        found = {name: rate(outcomes(able)[name], able["exam"]) for name in ("right", "undecided", "wrong")}
+        found["called translators without being one"] = false_translators(part)
         text.append(f"## {size:,} disputed episodes\n")
         for words, share in found.items():
             limits = f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if exams fail as wholes"

@@ -175,6 +175,12 @@ class Asked(Generic[T]):
     run_on: Written[T] | None = None
     deployed: T | None = None
 
+    @property
+    def each(self) -> list[T]:
+        """All of them."""
+        several = (*(self.concept_twins or ()), *(self.human_twins or ()), *(self.swapped or ()), *(self.erased or ()), *(self.run_on or ()))
+        return [self.easy, self.disputed, *several, *([] if self.deployed is None else [self.deployed])]
+
     def map(self, answer: Callable[[T], U]) -> Asked[U]:
         """Returns what a function makes of each."""
         return Asked(

@@ -31,12 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection(session: pytest.Session) -> object | None:
     """Collects the heads of the runs named, and no other test, where a run is named."""
     folders: list[str] = session.config.getoption("--run")
-    if not folders:
+    if not folders or session.config.pluginmanager.hasplugin("dsession"):  # which has its workers collect
         return None
     try:
         session.items = [item for folder in folders for item in _items(session, Path(folder), session.config.getoption("--head"))]
     except Refusal as error:
         raise pytest.UsageError(str(error)) from None
+    session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+    session.config.hook.pytest_collection_finish(session=session)
     session.testscollected = len(session.items)
     return session.items
 

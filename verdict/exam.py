@@ -78,7 +78,8 @@ class Exam:
 
     def turns(self, disputed: int) -> Iterator[Exam]:
         """Yields the exam in parts of so many disputed episodes, and of easy ones and twins a like share; each is read when it is asked about."""
-        count = max(1, len(self.episodes.disputed) // disputed)
+        fewest = min(len(episodes) for episodes in (self.episodes.easy, *(self.episodes.concept_twins or ()), *(self.episodes.human_twins or ())))
+        count = max(1, min(len(self.episodes.disputed) // disputed, fewest))
         easy_NLD = self.read(self.episodes.easy)
         for turn in range(count):
             part = self._part(lambda n, turn=turn: range(n * turn // count, n * (turn + 1) // count))  # type: ignore[misc]
@@ -101,7 +102,7 @@ class Exam:
         if mixed is None:
             return None
         has_opinion = self.world.human_shows_in is not None
-        human_N = opinions(self.predictor, mixed, self.world.reads, self.cache).human_N.double().numpy() if has_opinion else None
+        human_N = opinions(self.predictor, mixed, self.world, self.cache).human_N.double().numpy() if has_opinion else None
         return Deployed.of(mixed, human_N)
 
     def _run_on(self, pool_NLD: Tensor, parts: Subspaces) -> Written[Callable[[], Tensor]] | None:
@@ -149,7 +150,7 @@ def exam(
     probed = Probed(probe, np.arange(len(probe)) >= len(easy_probe), read(probe), tuple(levels))
     of_concept, of_human = twins_of(world, twins, seed) or (None, None)
     episodes = Asked(test, judging, of_concept, of_human, deployed=deployment(world, disputed, seed + DEPLOYED))
-    return Exam(world, predictor, cache, episodes, read, probed, examined(predictor, probed, world.reads, cache), uses)
+    return Exam(world, predictor, cache, episodes, read, probed, examined(predictor, probed, world, cache), uses)
 
 
 def twins_of(world: World, n: int, seed: int) -> tuple[Both[Dataset], Both[Dataset]] | None:

@@ -5,11 +5,11 @@ N: episodes, K: heads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from verdict.cases import Cases, Scores
+from verdict.cases import Answers, Bools, Cases, Scores
 from verdict.knowledge import Knowledge, both
 from verdict.statistics import share
 
@@ -64,8 +64,17 @@ def swap_gates(knowledge: Knowledge, level: int, knows: float, uses: float) -> t
     )
 
 
-def competent(log_odds_KN: Scores, easy: Cases, bound: float) -> list[Gate]:
-    """Returns a gate for each head: its share right on held-out easy episodes, whose truth is X; 0 where it says what is no number."""
+def says_numbers(answers: Answers) -> Bools:
+    """Returns whether each of K heads answers every question that decides with a number."""
+    return np.logical_and.reduce([np.isfinite(said_KN).all(axis=1) for said_KN in replace(answers, run_on=None).each])
+
+
+def competent(log_odds_KN: Scores, easy: Cases, bound: float, numbers_K: Bools | bool = True) -> list[Gate]:
+    """Returns a gate for each head: its share right on held-out easy episodes, whose truth is X; 0 where it says what is no number.
+
+    Args:
+        numbers_K: whether each head answers the other questions with numbers.
+    """
     right = share((log_odds_KN > 0) == easy.concept_N, easy.cluster_N, 0.95).value
-    right = np.where(np.isfinite(log_odds_KN).all(axis=1), right, 0.0)
+    right = np.where(np.isfinite(log_odds_KN).all(axis=1) & numbers_K, right, 0.0)
     return [Gate("competent", float(value), bound, "The head errs on easy episodes: train it for longer, or charge it less.") for value in right]

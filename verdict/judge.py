@@ -17,7 +17,7 @@ from verdict.access import Access, access
 from verdict.behaviour import Behaviour, behaviour
 from verdict.cases import Answers, Bench, Cases
 from verdict.erasure import Erasure, erasure
-from verdict.gates import Gate, competent, predictor_gates, swap_gates
+from verdict.gates import Gate, competent, predictor_gates, says_numbers, swap_gates
 from verdict.imitation import Imitation, imitation
 from verdict.interchange import Interchange, interchange
 from verdict.knowledge import Knowledge
@@ -111,6 +111,13 @@ class Judge:
         for name in self.without:
             if name not in KINDS_OF_EVIDENCE[1:]:
                 raise Refusal(f"verdict.without: {name} is no kind of evidence that can be missing. There are: {', '.join(KINDS_OF_EVIDENCE[1:])}.")
+        if len(set(self.without)) > 1:
+            raise Refusal("verdict.without: behaviour alone gives no verdict. Leave out twins or interchange, not both.")
+        for name in ("knows", "uses", "competent", "ranking", "direct", "indirect", "either", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise Refusal(f"verdict.{name}: {getattr(self, name)} is no share between 0 and 1.")
+        if self.ranking <= 0.5 or self.direct <= self.indirect or self.margin < 0 or self.enough < 1:
+            raise Refusal("verdict: ranking must be above 0.5, direct above indirect, margin 0 or more, and enough 1 or more.")
         if self.turn is not None and self.turn < 2:
             raise Refusal(f"verdict.turn: {self.turn} episodes hold no two values of X. Use 2 or more, or null.")
 
@@ -121,7 +128,7 @@ class Judge:
             gates: of each head, those that do not depend on its answers.
             judged_heads: how many heads the intervals are corrected for, where it is not K.
         """
-        ready = competent(answers.easy, bench.easy, self.competent)
+        ready = competent(answers.easy, bench.easy, self.competent, says_numbers(answers))
         asked = bench, answers, self.level(judged_heads or len(ready))
         reaches, imitates = access(*asked, gates, self.margin), imitation(*asked, self.competent, self.margin)
         evidence = Evidence(behaviour(*asked), effects(*asked), interchange(*asked), erasure(*asked), asked[2], reaches, imitates)
@@ -205,9 +212,14 @@ class Judge:
         return Kind.NEITHER if _most(of_concept) + _most(of_human) < self.either else None
 
     def _from_interchange(self, moved: Interchange) -> Kind | None:
-        """Returns what interchange shows; nothing where random parts move the report more than half as far as the parts of X or H do."""
+        """Returns what interchange shows; nothing where random parts move the report more than half as far as the parts of X or H do, and nothing
+        pure unless their whole interval lies within that.
+        """
         most = max(self.indirect, float(max(moved.concept.low, moved.human.low)) / 2)
-        return self._from_effects(moved.concept, moved.human) if moved.random.low <= most and moved.random.high >= -most else None
+        kind = self._from_effects(moved.concept, moved.human)
+        if kind in (Kind.DIRECT_TRANSLATOR, Kind.HUMAN_IMITATOR):
+            return kind if _most(moved.random) <= most else None
+        return kind if moved.random.low <= most and moved.random.high >= -most else None
 
     def _words(self, found: Evidence) -> str:
         """Returns the evidence on one head as a reviewer would write it."""

@@ -6,7 +6,6 @@ N: episodes, L: levels, D: width, R: rank.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from verdict.cases import Bools, Cases, Erased, Exchange, exchange
 from verdict.erasure import Erasers, erasers
 from verdict.statistics import auroc
 from verdict.subspaces import Subspaces, basis, projection, random_basis, swapped
+from worlds.world import World
 
 EXAMINER_VERSION = 4
 """Raise it when the same predictor and episodes would be examined differently."""
@@ -100,10 +100,12 @@ class Probed:
     levels: tuple[int, ...]
 
 
-def examined(predictor: Predictor, probed: Probed, columns: Sequence[str], cache: Path) -> Examined:
+def examined(predictor: Predictor, probed: Probed, world: World, cache: Path) -> Examined:
     """Returns what `examine` finds, kept under a key of all that it depends on."""
-    content = content_hash(probed.episodes, (*columns, "concept", "human", "family", "cluster"))
-    key = f"{EXAMINER_VERSION} {predictor.identity} {probed.levels} {content}"
+    columns = (*world.reads, *({"prompt"} & set(probed.episodes.column_names)), "concept", "human", "family", "cluster")
+    which = hashlib.sha256(np.packbits(probed.disputed_N).tobytes()).hexdigest()
+    shows = f"{world.concept_shows_in} {world.human_shows_in}"
+    key = f"{EXAMINER_VERSION} {predictor.identity} {probed.levels} {content_hash(probed.episodes, columns)} {which} {shows}"
     path = cache / "knowledge" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
     def make() -> tuple[dict[str, Tensor], dict[str, object]]:

@@ -15,7 +15,7 @@ from verdict.behaviour import Behaviour, given_human
 from verdict.betting import Bets, by_cluster, changes, pairs, says
 from verdict.cases import Answers, Asked, Bench, Both, Cases, Pair, Scores
 from verdict.exam import Exam
-from verdict.gates import Gate, competent
+from verdict.gates import Gate, competent, says_numbers
 from verdict.interchange import Interchange, larger, turned
 from verdict.judge import Evidence, Judge, Judgement
 from verdict.statistics import Floats, at, auroc
@@ -40,10 +40,11 @@ def judge_in_turns(judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores],
         asked = replace(part.questions, erased=None, run_on=None).map(lambda z_of: answer(z_of()))
         if tally is None:
             easy = Cases.of(exam.episodes.easy)
-            easy_KN = answer(exam.read(exam.episodes.easy))
-            all_gates = [(*of_head, own) for of_head, own in zip(gates, competent(easy_KN, easy, judge.competent), strict=True)]
-            tally = Tally(easy, easy_KN, judge.level(len(gates)), asked)
-        tally.take(part.bench, asked)
+            easy_KN, numbers_K = answer(exam.read(exam.episodes.easy)), np.ones(len(gates), bool)
+            tally = Tally(easy, np.nan_to_num(easy_KN), judge.level(len(gates)), asked)
+        numbers_K &= says_numbers(asked)
+        all_gates = [(*of_head, own) for of_head, own in zip(gates, competent(easy_KN, easy, judge.competent, numbers_K), strict=True)]
+        tally.take(part.bench, asked.map(np.nan_to_num))
         evidence = tally.evidence
         for k in np.flatnonzero(sure_after == 0).tolist():
             sure_after[k] = tally.episodes * judge.sure(all_gates[k], at(evidence, k))
@@ -81,7 +82,7 @@ class Tally:
 
     def take(self, bench: Bench, answers: Answers) -> None:
         """Adds what the heads said in one turn."""
-        cases, said_KN = bench.disputed, np.nan_to_num(answers.disputed)
+        cases, said_KN = bench.disputed, answers.disputed
         self.disputed.append((cases, said_KN))
         self.follows.take(by_cluster(says(said_KN, cases.concept_N), cases.cluster_N))
         self.ranks.take(pairs(said_KN, cases.concept_N, cases.cluster_N))

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
+FEW = 10
+"""Clusters with hits, or with misses, below which they do not show how alike the episodes of a cluster are."""
 
 
 class Estimate(NamedTuple):
@@ -35,12 +37,12 @@ def at(found: Any, k: int) -> Any:
 def share(hit_KN: NDArray[np.bool_], cluster_N: NDArray[np.int64], level: float) -> Estimate:
     """Returns the share of hits, with the exact interval of Clopper and Pearson (1934) at this level.
 
-    Where a cluster holds several episodes, their number is divided by the design effect (Korn and Graubard 1998). A share of 0 or 1, which shows no
-    variance, counts each cluster once.
+    Where a cluster holds several episodes, their number is divided by the design effect (Korn and Graubard 1998). Where hits or misses fall in fewer
+    than FEW clusters, too few to show how alike those of a cluster are, each cluster counts once at most.
     """
     n = hit_KN.shape[1]
     value_K = hit_KN.mean(axis=1)
-    n_K = _effective(hit_KN - value_K[:, None], value_K * (1 - value_K), cluster_N)
+    n_K = _effective(hit_KN, value_K, cluster_N)
     hits_K, tail = value_K * n_K, (1 - level) / 2
     with np.errstate(invalid="ignore"):
         low_K = stats.beta.ppf(tail, hits_K, n_K - hits_K + 1)
@@ -60,14 +62,14 @@ def auroc(score_KN: Floats, positive_N: NDArray[np.bool_], cluster_N: NDArray[np
     """Returns the area under the ROC curve: how often a positive scores above a negative.
 
     The interval is the wider of two at either end: DeLong, DeLong and Clarke-Pearson (1988) with clusters as in Obuchowski (1997); and method 5 of
-    Newcombe (2006), which has a width at 0 and 1 too.
+    Newcombe (2006), which has a width at 0 and 1 too, with clusters instead of episodes.
     """
     value_K, place_KN = _placements(score_KN, positive_N)
     z = stats.norm.ppf(1 - (1 - level) / 2)
     influence_KN = np.where(positive_N, 1 / positive_N.sum(), 1 / (~positive_N).sum()) * (place_KN - value_K[:, None])
     _, cluster = np.unique(cluster_N, return_inverse=True)
     spread_K = z * np.sqrt(_by_cluster(influence_KN, cluster).var(axis=1) * (cluster.max() + 1))
-    low_K, high_K = _newcombe(value_K, int(positive_N.sum()), int((~positive_N).sum()), z)
+    low_K, high_K = _newcombe(value_K, len(np.unique(cluster[positive_N])), len(np.unique(cluster[~positive_N])), z)
     return Estimate(value_K, np.minimum(low_K, np.maximum(value_K - spread_K, 0)), np.maximum(high_K, np.minimum(value_K + spread_K, 1)))
 
 
@@ -101,17 +103,18 @@ def _newcombe(value_K: Floats, n_positive: int, n_negative: int, z: float) -> tu
     return solve(value_K, np.zeros_like(value_K)), solve(value_K, np.ones_like(value_K))
 
 
-def _effective(deviation_KN: Floats, variance_K: Floats, cluster_N: NDArray[np.int64]) -> Floats:
+def _effective(hit_KN: NDArray[np.bool_], value_K: Floats, cluster_N: NDArray[np.int64]) -> Floats:
     """Returns how many independent episodes are worth as much as these: their number over the design effect, never more than their number."""
-    n = deviation_KN.shape[1]
+    n = hit_KN.shape[1]
     _, cluster = np.unique(cluster_N, return_inverse=True)
     n_clusters = int(cluster.max()) + 1
     if n_clusters == n:
-        return np.full(len(deviation_KN), float(n))
-    of_mean_K = np.square(_by_cluster(deviation_KN, cluster)).sum(axis=1) / n**2
+        return np.full(len(hit_KN), float(n))
+    of_mean_K = np.square(_by_cluster(hit_KN - value_K[:, None], cluster)).sum(axis=1) / n**2
     with np.errstate(divide="ignore", invalid="ignore"):
-        n_K = variance_K / of_mean_K
-    return np.where(variance_K > 0, np.clip(n_K, 1, n), n_clusters)
+        n_K = np.clip(value_K * (1 - value_K) / of_mean_K, 1, n)
+    shown_K = np.minimum(*((_by_cluster(which_KN.astype(float), cluster) > 0).sum(axis=1) for which_KN in (hit_KN, ~hit_KN)))
+    return np.where(shown_K >= FEW, n_K, np.fmin(n_K, n_clusters))
 
 
 def _by_cluster(value_KN: Floats, cluster_N: NDArray[np.intp]) -> Floats:

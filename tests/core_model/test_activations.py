@@ -156,6 +156,6 @@ def test_opinions_come_back_as_they_were_said_and_are_asked_for_once(tiny_predic
     asked = type(tiny_predictor).opinions
     monkeypatch.setattr(type(tiny_predictor), "opinions", lambda self, episodes: said.append(len(episodes)) or asked(self, episodes))
     for one in (episodes, episodes, episodes.select(range(20))):
-        for kept, now in zip(opinions(tiny_predictor, one, vault.reads, tmp_path), asked(tiny_predictor, one), strict=True):
+        for kept, now in zip(opinions(tiny_predictor, one, vault, tmp_path), asked(tiny_predictor, one), strict=True):
             assert torch.equal(kept, now)
     assert said == [50, 20]

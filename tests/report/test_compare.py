@@ -72,7 +72,12 @@ def test_the_summary_names_gates_planted_heads_and_verdicts():
         ],
     }
     said = markdown(heads().drop(columns="run"), about)
-    for words in ("knows 0.500 (asked: 0.95)", "19 of 20 planted heads right; 1 translator called undecided", "2 M", "bag of words"):
+    for words in (
+        "knows 0.500 (asked: 0.95)",
+        "19 of 20 planted heads right that were told the truth; 1 translator called undecided",
+        "2 M",
+        "bag of words",
+    ):
         assert words in said
 
 

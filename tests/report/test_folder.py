@@ -80,6 +80,9 @@ def test_a_whole_run_passes_and_one_that_was_changed_lacks_a_file_or_is_of_anoth
     (tmp_path / VERSIONS).unlink()
     with pytest.raises(Refusal, match=r"versions\.json is missing"):
         check_whole(tmp_path)
+    (tmp_path / HASHES).write_text('{"format": 2')
+    with pytest.raises(Refusal, match=r"hashes\.json is damaged"):
+        check_whole(tmp_path)
     (tmp_path / HASHES).unlink()
     with pytest.raises(Refusal, match="another version of this software wrote it"):
         check_whole(tmp_path)

@@ -11,6 +11,7 @@ from report.rows import rows
 from tests.conftest import node
 from verdict.access import of_deeper_heads
 from verdict.cases import Bench, Cases, Deployed
+from verdict.gates import Gate
 from verdict.planted import answers, imitator, known, translator, truth
 
 CONFIG = {key: {"_target_": f"{key}.{key}.{key}"} for key in ("world", "core_model", "reporter", "prior")}
@@ -24,7 +25,7 @@ def bench(vault) -> Bench:
 
 def rows_of(bench: Bench, said) -> list[dict]:
     n = len(said.easy)
-    judgement = build(node("verdict/default.yaml"), "verdict")(bench, said, [()] * n)
+    judgement = build(node("verdict/default.yaml"), "verdict")(bench, said, [[Gate("uses (swap)", 1.0, 0.8, "")]] * n)
     heads = SimpleNamespace(table=[((k + 1,), 0, 1.0) for k in range(n)], validation_nll_K=np.zeros(n))
     return rows(CONFIG, heads, {}, judgement, ABOUT)
 

@@ -24,6 +24,7 @@ from worlds.parts import parts
 from worlds.vault import FRAMES, Vault
 
 LEVEL, MARGIN = 0.99, 0.02
+CERTIFIED = Gate("uses (swap)", 1.0, 0.8, "")
 WIDTH, X, H, CAMERA, GLARE = 8, 0, 1, 2, 3
 
 
@@ -45,8 +46,8 @@ def bench() -> Bench:
 
 
 def asked(bench: Bench, said, gates=None):
-    """Returns what K heads depend on, those of no gate where none is named."""
-    return access(bench, said, LEVEL, gates or [()] * len(said.easy), MARGIN)
+    """Returns what K heads depend on, X's part being certified unless gates say otherwise."""
+    return access(bench, said, LEVEL, gates or [[CERTIFIED]] * len(said.easy), MARGIN)
 
 
 class Witnessed(NamedTuple):
@@ -119,7 +120,7 @@ def test_the_margin_tells_little_from_nothing(bench, every, says):
     said = answers(imitator, truth(bench), 1, 0)
     change = np.where(bench.concept_exchange.cluster_P % every, 1, -1)
     swapped = said.swapped._replace(concept=said.swapped.random_concept * change)
-    found = access(bench, replace(said, swapped=swapped), 0.95, [()], MARGIN)
+    found = access(bench, replace(said, swapped=swapped), 0.95, [[CERTIFIED]], MARGIN)
     assert found.head.changes.value.item() == pytest.approx(1 / every, rel=0.3)
     assert found.head.depends.item() == says
 
@@ -266,7 +267,7 @@ def test_a_predictor_that_cannot_write_refuses_to_read_on_by_name():
 def test_the_judge_says_it_in_words(bench):
     judge = build(node("verdict/default.yaml", without=["twins"]), "verdict")
     for head, word in ((translator, "yes"), (imitator, "no")):
-        (verdict,) = judge(bench, answers(head, truth(bench), 1, 0), [()]).verdicts
+        (verdict,) = judge(bench, answers(head, truth(bench), 1, 0), [[CERTIFIED]]).verdicts
         assert f"whether it depends on X: {word} in the head ({float(word == 'yes'):.2f} [" in verdict.reason
         assert f"{word} in the predictor (" in verdict.reason
     one, other = (of_deeper_heads(answers(translator, truth(bench), 1, 0), [level], 2) for level in (2, 3))

@@ -155,3 +155,17 @@ def test_a_head_that_what_it_should_not_follow_turns_the_wrong_way_is_no_pure_on
     pair = getattr(said, other)
     turned = replace(said, **{other: pair._replace(first=np.abs(pair.first), second=-np.abs(pair.second))})
     assert judge(bench, turned, [()]).verdicts[0].kind is Kind.UNDECIDED
+
+
+def test_a_head_that_answers_a_swap_with_no_number_gets_no_verdict(judge, bench):
+    said = answers(translator, truth(bench), 1, 0)
+    said.swapped.human[0, 0] = np.nan
+    verdict = judge(bench, said, [()]).verdicts[0]
+    assert verdict.kind is Kind.UNDECIDED
+    assert "competent 0.000" in verdict.reason
+
+
+def test_bounds_that_make_no_sense_are_refused(judge):
+    for changed, said in (({"confidence": 95.0}, "confidence"), ({"ranking": 0.4}, "ranking"), ({"without": ["twins", "interchange"]}, "behaviour alone")):
+        with pytest.raises(Refusal, match=said):
+            replace(judge, **changed)

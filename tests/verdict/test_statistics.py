@@ -94,3 +94,12 @@ def test_intervals_of_differences_cover_the_truth(rise, fall):
     change = (chance < rise).astype(int) - (chance > 1 - fall)
     found = difference(change, ALONE(200), 0.95)
     assert ((found.low <= rise - fall) & (rise - fall <= found.high)).mean() >= 0.95
+
+
+def test_one_error_never_narrows_a_clustered_interval():
+    cluster = np.repeat(np.arange(50), 4)
+    none, one = np.zeros((1, 200), bool), np.arange(200)[None] == 7
+    assert share(one, cluster, 0.995).high[0] > share(none, cluster, 0.995).high[0]
+    assert share(~one, cluster, 0.995).low[0] < share(~none, cluster, 0.995).low[0]
+    score, positive = np.repeat(np.arange(50) < 25, 4)[None].astype(float), np.repeat(np.arange(50) < 25, 4)
+    assert auroc(score, positive, cluster, 0.95).low[0] < auroc(score, positive, ALONE(200), 0.95).low[0]
