@@ -166,6 +166,7 @@ def test_a_head_that_answers_a_swap_with_no_number_gets_no_verdict(judge, bench)
 
 
 def test_bounds_that_make_no_sense_are_refused(judge):
-    for changed, said in (({"confidence": 95.0}, "confidence"), ({"ranking": 0.4}, "ranking"), ({"without": ["twins", "interchange"]}, "behaviour alone")):
+    both = {"without": ["twins", "interchange"]}
+    for changed, said in (({"confidence": 95.0}, "confidence"), ({"ranking": 0.4}, "ranking"), (both, "behaviour alone")):
         with pytest.raises(Refusal, match=said):
             replace(judge, **changed)
