@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
@@ -81,23 +84,54 @@ class Fitting:
     def __call__(self, module: pl.LightningModule, batches: DataLoader[tuple[Tensor, ...]], epochs: int, checkpoint: Path, what: str) -> None:
         """Trains the module for so many epochs, from the checkpoint on where there is a whole one; removes it once done."""
         torch.set_flush_denormal(True)  # squares of tiny gradients, and Adam's averages of them, else take a hundred times as long
+        pressed = threading.Event()
         trainer = pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
             max_epochs=epochs,
-            callbacks=[_Save(checkpoint, self.save_every), *([_Bar(what, epochs)] if self.bar else [])],
+            callbacks=[_Stop(pressed), _Save(checkpoint, self.save_every), *([_Bar(what, epochs)] if self.bar else [])],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        with warnings.catch_warnings():
+        with noting_ctrl_c(pressed), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning|lightning")
             try:
                 trainer.fit(module, batches, ckpt_path=_whole(checkpoint), weights_only=True)
             except SystemExit:  # what Lightning makes of Ctrl-C
                 raise KeyboardInterrupt from None
         checkpoint.unlink(missing_ok=True)
+
+
+@contextmanager
+def noting_ctrl_c(pressed: threading.Event) -> Iterator[None]:
+    """Takes note of Ctrl-C and goes on: an exception that it raised anywhere in a batch may be lost there. A second one stops at once."""
+
+    def note(*_: object) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Stop(pl.Callback):
+    """Stops at the end of the batch in which Ctrl-C was pressed."""
+
+    def __init__(self, pressed: threading.Event) -> None:
+        self.pressed = pressed
+
+    def on_train_batch_end(self, *_: object) -> None:  # type: ignore[override]
+        if self.pressed.is_set():
+            raise KeyboardInterrupt
 
 
 def _whole(checkpoint: Path) -> Path | None:

@@ -1,5 +1,7 @@
 """Fits: batches in an order keyed by seed and epoch alone, and a fit that was stopped ends as if it had not been."""
 
+import signal
+import threading
 from io import BytesIO
 from zipfile import ZipFile
 
@@ -7,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from core_model.fitting import Batches, Fitting, Rows, loader
+from core_model.fitting import Batches, Fitting, Rows, loader, noting_ctrl_c
 
 SAVING = Fitting(accelerator="cpu", save_every=0.0, bar=False)
 EPOCHS, ROWS, BATCH = 4, 20, 5
@@ -139,3 +141,13 @@ def test_a_damaged_checkpoint_is_noticed_and_training_starts_anew(tmp_path, caps
     anew = fit(Slope(), tmp_path / "fit.ckpt")
     assert anew.seen == whole.seen and torch.equal(anew.slope, whole.slope)
     assert "fit.ckpt is damaged" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_ctrl_c_is_noted_at_first_and_stops_at_once_when_pressed_again():
+    pressed, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    with noting_ctrl_c(pressed):
+        signal.raise_signal(signal.SIGINT)
+        assert pressed.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
