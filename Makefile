@@ -6,7 +6,7 @@ BIN = .venv/bin
 .PHONY: train lm test check clean
 
 train: .venv/base
-	@$(BIN)/python train.py +sweep=priors
+	@$(BIN)/python train.py +sweep=first
 
 lm: .venv/lm
 	@$(BIN)/python train.py experiment=cities

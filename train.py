@@ -2,7 +2,7 @@
 
 python train.py                                   linear heads, no prior, on the vault
 python train.py reporter=layered prior=speed      choices and values: python train.py --help
-python train.py +sweep=priors                     three priors and none, compared
+python train.py +sweep=first                      three priors and none, compared
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads are 1.6 times as fast on two idle cores, and many times slower where one is busy
+os.environ.setdefault("MKL_NUM_THREADS", os.environ["OMP_NUM_THREADS"])  # launchers of many processes else set it by themselves, and it wins
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `cli` says it in one line
 
 import hydra
@@ -26,11 +28,12 @@ from omegaconf import DictConfig
 
 from configs import build, check, did_you_mean, maker
 from configs.command_line import name_runs, name_sweep, one_line, plain
+from progress import line
 from refusal import Refusal
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from rich.status import Status
+    from pytorch_lightning.loggers import Logger
     from torch import Tensor
 
     from core_model.fitting import Fitting
@@ -111,9 +114,23 @@ class Material:
     """AUROC for X on disputed episodes of a bag of words, in a world of text: near 0.5 where no surface cue gives X away."""
 
 
+class Clock:
+    """Seconds that the parts of a run took, since it was last started; what others prepared before costs it nothing."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Ends a part."""
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now
+
+
 def run(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
     from report import folder as runs
+    from training.loggers import open_until_done
 
     if "job" in config:
         do(config, folder)
@@ -121,16 +138,35 @@ def run(config: dict[str, Any], folder: Path) -> None:
     if runs.is_finished(folder, config):
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
-    with status("Starting"):
+    clock = Clock()
+    with line("Starting"):
         plan = checked(config)
     decide = {key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}
     material = prepare(json.dumps(decide | {"uses": config["verdict"]["uses"]}))
     runs.begin(folder, config)
-    watch = watching(plan, material)
-    heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT, watch)
-    with status("Billing and judging"):
-        runs.keep_course(folder, heads, watch.course)
-        runs.finish(folder, config, *judged(config, heads, material, watch.course))
+    clock.lap("preparing")
+    logger = build(config["logger"], "logger")(folder)
+    with open_until_done(logger, config):
+        watch = watching(plan, material, logger)
+        heads = train_heads(config, plan, material, build(config["trainer"], "trainer"), folder / runs.CHECKPOINT, watch)
+        clock.lap("training")
+        with line("Billing and judging"):
+            runs.keep_course(folder, heads, watch.course)
+            rows, about = judged(config, heads, material, watch.course, clock)
+            runs.finish(folder, config, heads, rows, about)
+        if logger:
+            logger.log_metrics(outcome(rows, plan.strengths))
+
+
+def outcome(rows: list[dict[str, Any]], strengths: list[float]) -> dict[str, float]:
+    """Returns what a logger is told of finished heads: means over the heads of each strength."""
+    import torch
+
+    from training.loggers import by_strength
+
+    found = {"follows_concept": [row["follows_concept"] for row in rows], "easy_accuracy": [row["easy_accuracy"] for row in rows]}
+    found["translators"] = [float(row["verdict"] == "direct_translator") for row in rows]
+    return by_strength({f"finished/{name}": torch.tensor(value) for name, value in found.items()}, strengths)
 
 
 def judged_again(folder: Path) -> Judgement:
@@ -164,13 +200,13 @@ def do(config: dict[str, Any], folder: Path) -> None:
     """Runs an experiment that is no run of heads: whatever its `job` is; leaves its results in the folder."""
     from report import folder as runs
 
-    if runs.is_done(folder, config):
+    if runs.is_finished(folder, config):
         print(f"{folder} is finished: nothing to do.", file=sys.stderr)
         return
     checked(config)
     job = build(config["job"], "job")
     runs.begin(folder, config)
-    with status("Working"):
+    with line("Working"):
         job(folder)
 
 
@@ -203,12 +239,17 @@ def reporters_of(config: dict[str, Any]) -> Callable[[int, int], Reporter]:
     return lambda n_levels, width: make(n_levels=n_levels, width=width)
 
 
-def watching(plan: Plan, material: Material) -> Watch:
-    """Returns what watches the fit and measures heads against X: on all episodes as they come, and on disputed ones; no head learns from either."""
+def watching(plan: Plan, material: Material, logger: Logger | None) -> Watch:
+    """Returns what watches the fit and measures heads against X: on all episodes as they come, and on disputed ones; no head learns from either.
+
+    Args:
+        logger: is told of it epoch by epoch.
+    """
     import torch
 
     from core_model.activations import activations
     from core_model.store import cache_folder
+    from training.loggers import log
     from training.watch import WATCHED, Watch
     from verdict.alignment import Mix, losses
 
@@ -217,7 +258,7 @@ def watching(plan: Plan, material: Material) -> Watch:
         z_NLD = activations(material.predictor, episodes, material.world.reads, material.levels, cache_folder())
         return Mix(z_NLD, *(torch.tensor(episodes[name][:], dtype=torch.float32) for name in ("concept", "human")))
 
-    return Watch(partial(losses, mix("predictor"), mix("disputed")))
+    return Watch(partial(losses, mix("predictor"), mix("disputed")), partial(log, logger, plan.strengths) if logger else None)
 
 
 def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any]:
@@ -257,8 +298,8 @@ def what_it_needs(prior: Prior, plan: Plan, material: Material) -> dict[str, Any
     return given
 
 
-def judged(config: dict[str, Any], heads: Heads, material: Material, course: Course) -> tuple[Heads, list[dict[str, Any]], dict[str, Any]]:
-    """Returns the heads, a row of results for each, and what is said of the predictor and of the judge."""
+def judged(config: dict[str, Any], heads: Heads, material: Material, course: Course, clock: Clock) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Returns a row of results for each head, and what is said of the predictor and of the judge."""
     from report.rows import alignment_rows, rows
     from verdict.cases import Asked
     from verdict.planted import confusion, truth
@@ -266,10 +307,12 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
     exam = material.exam
     judge = build(config["verdict"], "verdict")
     judgement = judge_heads(judge, heads, exam)
+    clock.lap("judging")
     judged_on = next(exam.turns(judge.turn or len(exam.bench.disputed)))
     seen = {"train": material.examples.z_NLD, "easy": exam.read(exam.episodes.easy), "disputed": judged_on.read(judged_on.episodes.disputed)}
     said = {kind: heads.read(z_NLD) for kind, z_NLD in seen.items()}
     bill = billed(build(config["bill"], "bill"), heads, said, material)
+    clock.lap("billing")
     (gates,) = judge.gates(exam.examined.knowledge, exam.bench.disputed, [max(material.levels)])
     easy_KN, disputed_KN = (said[kind].log_odds_KN.double().numpy() for kind in ("easy", "disputed"))
     bench = replace(judged_on.bench, easy=exam.bench.easy)
@@ -285,8 +328,9 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
         "judge_on_planted_heads": confusion(judge, exam.bench, truth(exam.bench), (), len(judgement.verdicts)),
         "bill": {name: item.how for name, item in bill.items()},
         "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},
+        "seconds": clock.laps,
     }
-    return heads, [row | more for row, more in zip(rows(config, heads, bill, judgement, about), aligned, strict=True)], about
+    return [row | more for row, more in zip(rows(config, heads, bill, judgement, about), aligned, strict=True)], about
 
 
 def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
@@ -327,7 +371,7 @@ def billed(meter: Meter, heads: Heads, said: dict[str, Said], material: Material
     )
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def prepare(values: str) -> Material:
     """Returns the predictor, its activations and the bench; what a sweep's runs have in common is made once.
 
@@ -389,20 +433,13 @@ def clocked(predictor: Predictor, episodes: Dataset) -> tuple[float, ...]:
     return tuple(seconds(n, level) * 1000 / n for level in range(predictor.n_levels))
 
 
-def status(words: str) -> Status:
-    """Returns a line on stderr that says what goes on, gone when it is done; silent where stderr is no terminal."""
-    from rich.console import Console
-
-    return Console(stderr=True).status(words)
-
-
 def checked(config: dict[str, Any]) -> Plan:
     """Returns the values that belong to no part; refuses a config that cannot run, before anything is made.
 
     Raises:
         Refusal: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    parts = {"world", "core_model", "reporter", "prior", "training", "verdict", "alignment", "trainer", "bill"}
+    parts = {"world", "core_model", "reporter", "prior", "training", "verdict", "alignment", "trainer", "logger", "bill"}
     known = parts | {"data", "seed", "seeds", "strengths", "levels", "job"}
     for key in config:
         if key not in known:
@@ -433,11 +470,10 @@ def main(config: DictConfig) -> None:
     folder, alone = Path(settings.runtime.output_dir), settings.mode is RunMode.RUN
     try:
         run(plain(config), folder)
-    except Refusal as refusal:
+    except Exception as error:
         if alone:
-            sys.exit(f"error: {refusal}")
-        print(f"error: {folder.name}: {refusal}", file=sys.stderr)
-        raise  # Hydra goes on with the sweep's other runs, and raises this at its end
+            raise
+        failed(folder, error)  # the sweep's other runs go on, and its end says which failed and why
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -448,6 +484,15 @@ def main(config: DictConfig) -> None:
         print(folder)
 
 
+def failed(folder: Path, error: Exception) -> None:
+    """Notes in its folder why a run of a sweep could not be finished; of what is no user's mistake, also where."""
+    from report.folder import fail
+
+    why = one_line(error)
+    fail(folder, why or f"{type(error).__name__}: {' '.join(str(error).split())}", "" if why else "".join(traceback.format_exception(error)))
+    print(f"error: {folder.name}: {why or repr(error)}", file=sys.stderr)
+
+
 def cli() -> None:
     """Runs `main`, and says in one line what stopped it; with ELK_TRACE set, where."""
     name_sweep(sys.argv[1:])
@@ -456,11 +501,13 @@ def cli() -> None:
     except KeyboardInterrupt:
         sys.exit("\nStopped. What is whole is kept; the same command goes on from there.")
     except Exception as error:
-        line = one_line(error)
-        if line is None or "ELK_TRACE" in os.environ:
+        why = one_line(error)
+        if why is None or "ELK_TRACE" in os.environ:
             raise
-        sys.exit("error: The sweep's other runs are whole, but it has no table." if isinstance(error, Refusal) else f"error: {line}")
+        sys.exit(f"error: {why}")
 
 
 if __name__ == "__main__":
-    cli()
+    from train import cli as as_module  # what a launcher sends to other processes is then found there under its own name
+
+    as_module()

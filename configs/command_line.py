@@ -13,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from configs import did_you_mean
 from refusal import Refusal
 
+LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
+"""What installs the launchers whose names begin so."""
 CHOICES = ("world", "core_model", "reporter", "prior")
 
 
@@ -46,6 +48,8 @@ def one_line(error: Exception) -> str | None:
         return f"{error.filename}: {error.strerror}. Name another folder, or make this one fit to be written."
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if group == "hydra/launcher" and choice.split("_")[0] in LAUNCHERS:
+            return f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{LAUNCHERS[choice.split('_')[0]]}]'"
         return f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are: {', '.join(error.options)}."
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
@@ -61,6 +65,6 @@ def _run_name(*, _root_: DictConfig) -> str:
     """Names a run's folder after its choices and a hash of all that decides its results."""
     values = OmegaConf.to_container(_root_, resolve=False)
     assert isinstance(values, dict)
-    deciding = {str(key): value for key, value in values.items() if key not in ("hydra", "trainer", "experiment")}
+    deciding = {str(key): value for key, value in values.items() if key not in ("hydra", "trainer", "logger", "experiment")}
     choices = [str(_root_.hydra.runtime.choices[group]) for group in CHOICES]
     return "-".join(choices) + "-" + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]

@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,12 +17,11 @@ from zipfile import ZipFile
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core_model.store import replacing
+from progress import line
 
 for _name in ("pytorch_lightning", "lightning.pytorch"):
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -170,17 +169,13 @@ class _Bar(pl.Callback):
     """A line on stderr that says what is trained, how far it is and how long it will take; gone when done."""
 
     def __init__(self, what: str, epochs: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4)
-        self.what, self.epochs = what, epochs
+        self.what, self.epochs, self.shown = what, epochs, ExitStack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        total = self.epochs * trainer.num_training_batches
-        self.progress.start()
-        self.task = self.progress.add_task(self.what, total=total, completed=trainer.global_step)
+        self.line = self.shown.enter_context(line(self.what, self.epochs * trainer.num_training_batches, trainer.global_step))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-        self.progress.update(self.task, completed=trainer.global_step)
+        self.line.at(trainer.global_step)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self.progress.stop()
+        self.shown.close()

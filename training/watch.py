@@ -50,13 +50,14 @@ class Watch(pl.Callback):
 
     Args:
         measure: what else is to be noted of heads, each figure of shape (K,). What it returns is kept, and training never looks at it.
+        tell: where the figures of an epoch go as well, as soon as they are known.
     """
 
     look: Callable[[], Moment]
     kept_K: Tensor
 
-    def __init__(self, measure: Callable[[Heads], dict[str, Tensor]]) -> None:
-        self.measure = measure
+    def __init__(self, measure: Callable[[Heads], dict[str, Tensor]], tell: Callable[[dict[str, Tensor], int], None] | None = None) -> None:
+        self.measure, self.tell = measure, tell
         self.noted: dict[int, dict[str, Tensor]] = {}
 
     @property
@@ -69,6 +70,8 @@ class Watch(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.noted:
             self._note(trainer.current_epoch)
+        for epoch in sorted(self.noted):  # where a fit goes on, a log begins anew
+            self._told(epoch)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         if trainer.global_step == 1:
@@ -76,6 +79,7 @@ class Watch(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._note(trainer.current_epoch + 1)
+        self._told(trainer.current_epoch + 1)
 
     def state_dict(self) -> dict[str, Any]:
         return {"noted": self.noted}
@@ -87,6 +91,10 @@ class Watch(pl.Callback):
     def _note(self, epoch: int) -> None:
         now = self.look()
         self.noted[epoch] = self._paid(now) | self.measure(now.heads)
+
+    def _told(self, epoch: int) -> None:
+        if self.tell:
+            self.tell(self.noted[epoch], epoch)
 
     def _paid(self, now: Moment) -> dict[str, Tensor]:
         return {"l_base": now.l_base_K, "gradient_norm": now.gradient_norm_K}

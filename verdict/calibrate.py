@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from configs import build, check, did_you_mean
 from configs.command_line import one_line, plain
+from progress import line
 from refusal import Refusal
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class Plan:
 def calibrated(config: dict[str, Any]) -> Any:
     """Returns the rows of calibration.parquet: every planted head, on every exam of every predictor."""
     import pandas as pd
-    from rich.console import Console
 
     from core_model.store import cache_folder
     from verdict.calibration import calls
@@ -71,13 +71,13 @@ def calibrated(config: dict[str, Any]) -> Any:
     world, judge, fitting = (build(config[name], name) for name in ("world", "verdict", "trainer"))
     seeds = plan.predictors if "seed" in config["core_model"] else plan.predictors[:1]
     rows: list[dict[str, Any]] = []
-    with Console(stderr=True).status("Starting") as status:
-        for predictor_seed in seeds:
+    with line("Starting", len(seeds) * plan.exams) as shown:
+        for place, predictor_seed in enumerate(seeds):
             node = config["core_model"] | ({"seed": predictor_seed} if "seed" in config["core_model"] else {})
             predictor = build(node, "core_model").predictor(world, cache_folder(), fitting)
             levels, most = tuple(range(predictor.n_levels)), max(plan.disputed)
             for number in range(plan.exams):
-                status.update(f"Predictor {predictor_seed}, exam {number + 1} of {plan.exams}")
+                shown.at(place * plan.exams + number, f"Predictor {predictor_seed}, exam {number + 1} of {plan.exams}")
                 seed = plan.seed + number
                 easy = parts(world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe))
                 sat = exam(world, predictor, levels, (easy[0], easy[1]), most, most // 2, seed, cache_folder(), judge.uses)
@@ -185,7 +185,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit("\nStopped: nothing is written.")
     except Exception as error:
-        line = one_line(error)
-        if line is None or "ELK_TRACE" in os.environ:
+        why = one_line(error)
+        if why is None or "ELK_TRACE" in os.environ:
             raise
-        sys.exit(f"error: {line}")
+        sys.exit(f"error: {why}")
