@@ -74,6 +74,7 @@ class Plan:
     seed: int
     seeds: int
     strengths: list[float]
+    """0 alone where nothing is charged: all strengths would give the same heads."""
     levels: list[int] | None
     sizes: Sizes
 
@@ -445,16 +446,17 @@ def checked(config: dict[str, Any]) -> Plan:
         if key not in known:
             raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
     from priors.measures.prequential import refuse_few
+    from priors.none import NoPrior
 
     values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
     check(Sizes, config["data"], "data")
     check(Plan, values, "", given=("sizes",))
-    plan = Plan(**values, sizes=Sizes(**config["data"]))
     maker(config["reporter"], "reporter", "n_levels", "width")
     built = {key: build(config[key], key) for key in parts - {"reporter"}}
+    plan = Plan(**values, sizes=Sizes(**config["data"]))
     if built["bill"].prequential:
         refuse_few(plan.sizes.train)
-    return plan
+    return replace(plan, strengths=[0.0]) if isinstance(built["prior"], NoPrior) else plan
 
 
 name_runs()

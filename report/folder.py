@@ -68,8 +68,8 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
             _set_aside(folder, differs)
         for unfinished in folder.glob(f"{CHECKPOINT}*"):
             unfinished.unlink()
-    (folder / FAILED).unlink(missing_ok=True)
     try:
+        (folder / FAILED).unlink(missing_ok=True)
         _write(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
         _write(folder / VERSIONS, json.dumps(versions() | {"code": fingerprint(config)}, indent=2) + "\n")
     except OSError as error:

@@ -1,5 +1,6 @@
 """What many tests share: a short vault and a tiny frozen predictor that has read it, in a cache of their own."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,17 @@ def tiny_predictor(vault, fitting, cache) -> TransformerPredictor:
     """Frozen, and trained so shortly that it knows little; a test that wants to change it takes a deep copy."""
     recipe = Transformer(blocks=2, width=16, heads=2, episodes=512, epochs=1, batch_size=64, learning_rate=0.003, seed=0)
     return recipe.predictor(vault, cache, fitting)
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    """One cache for the runs of a file, so that the tiny predictor is trained once."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ELK_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield Path(os.environ["ELK_CACHE"])
+    patch.undo()
+
+
+@pytest.fixture
+def cached(shared_cache, monkeypatch):
+    monkeypatch.setenv("ELK_CACHE", str(shared_cache))

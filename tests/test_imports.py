@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = ("worlds", "core_model", "reporters", "priors", "training", "verdict", "report", "experiments")
-BELOW = {"refusal"}
-OURS = {*ORDER, *BELOW, "configs", "train"}
+BELOW = {"progress", "refusal"}
+OURS = {*ORDER, *BELOW, "configs", "train", "sweeps"}
 COMMANDS = {"verdict/__main__.py", "verdict/door.py", "verdict/calibrate.py"}
 """What a user calls beside train.py: no part of anything, so it may call everything, and nothing imports it."""
 FILES = [path for folder in ORDER for path in (ROOT / folder).rglob("*.py") if str(path.relative_to(ROOT)) not in COMMANDS]

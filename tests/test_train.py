@@ -1,7 +1,6 @@
 """train.py from the outside: a whole small run, a run that is killed and goes on, a second run over a first, and mistakes in one line."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -30,20 +29,6 @@ def train(*words: str, folder: Path | None = None, cwd: Path = ROOT) -> subproce
 
 def heads(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / HEADS)
-
-
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    """One cache for the runs of this file, so that the tiny predictor is trained once."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("ELK_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield Path(os.environ["ELK_CACHE"])
-    patch.undo()
-
-
-@pytest.fixture
-def cached(shared_cache, monkeypatch):
-    monkeypatch.setenv("ELK_CACHE", str(shared_cache))
 
 
 @pytest.mark.usefixtures("cached")
@@ -217,13 +202,6 @@ def test_a_mistake_exits_with_1_and_shows_no_trace(tmp_path):
     done = train("prior=simplicty", folder=tmp_path / "run")
     assert (done.returncode, done.stderr.strip().count("\n")) == (1, 0)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.usefixtures("cached")
-def test_a_mistake_in_a_sweep_stops_that_run_alone(tmp_path):
-    done = train("-m", *TINY, "reporter=linear,mlp", "+reporter.hidden=4", f"hydra.sweep.dir={tmp_path / 'sweep'}")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path, monkeypatch):
