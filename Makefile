@@ -11,7 +11,7 @@ train: .venv/base
 lm: .venv/lm
 	@$(BIN)/python train.py experiment=cities
 
-test: .venv/lm
+test: .venv/lm .venv/launchers
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/base
@@ -27,6 +27,10 @@ check: .venv/base
 
 .venv/lm: .venv/base requirements-lm.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-lm.lock
+	@touch $@
+
+.venv/launchers: .venv/base requirements-launchers.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-launchers.lock
 	@touch $@
 
 clean:

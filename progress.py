@@ -63,4 +63,4 @@ def _shown() -> Progress:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(elapsed_when_finished=False))
     quiet = not console.is_terminal or QUIET in os.environ
-    return Progress(*columns, console=console, transient=True, refresh_per_second=4, disable=quiet)
+    return Progress(*columns, console=console, transient=True, refresh_per_second=4, speed_estimate_period=3600, disable=quiet)

@@ -38,6 +38,7 @@ class Sweep(Callback):
             sys.exit(f"error: {refusal}")
         atexit.register(self._close.close)
         self._close.enter_context(Shown(list(configs), {folder for folder, values in configs.items() if is_finished(folder, values)}))
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network that nobody asked for
         if "basic_launcher" not in str(config.hydra.launcher._target_):
             os.environ[QUIET] = "1"
 
@@ -70,17 +71,19 @@ def checked_runs(config: DictConfig) -> dict[Path, dict[str, Any]]:
     from train import checked
 
     loader, runs, found = GlobalHydra.instance().config_loader(), overrides(config), {}
-    for words in runs:
-        try:
-            composed = loader.load_sweep_config(config, list(words))
-            values = plain(composed)
-            checked(values)
-            found[Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir)).absolute()] = values
-        except Exception as error:
-            why = one_line(error)
-            if why is None:
-                raise
-            raise Refusal(f"{why} (the run {' '.join(words)}; nothing was run)" if len(runs) > 1 else why) from None
+    with line("Checking every config", len(runs)) as shown:
+        for number, words in enumerate(runs):
+            shown.at(number)
+            try:
+                composed = loader.load_sweep_config(config, list(words))
+                values = plain(composed)
+                checked(values)
+                found[Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir)).absolute()] = values
+            except Exception as error:
+                why = one_line(error)
+                if why is None:
+                    raise
+                raise Refusal(f"{why} (the run {' '.join(words)}; nothing was run)" if len(runs) > 1 else why) from None
     return found
 
 

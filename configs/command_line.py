@@ -51,6 +51,8 @@ def one_line(error: Exception) -> str | None:
         if group == "hydra/launcher" and choice.split("_")[0] in LAUNCHERS:
             return f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{LAUNCHERS[choice.split('_')[0]]}]'"
         return f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are: {', '.join(error.options)}."
+    if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
+        return f"{error}. A sweep's config is shown without -m: python train.py +sweep=NAME --cfg job"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
