@@ -129,16 +129,22 @@ class Clock:
 
 
 def run(config: dict[str, Any], folder: Path) -> None:
+    """Makes one run, unless it is finished; where another process is at work on it, once that is done."""
+    from report import folder as runs
+
+    if not runs.is_finished(folder, config):
+        with runs.alone(folder):
+            if not runs.is_finished(folder, config):
+                (do if "job" in config else run_heads)(config, folder)
+                return
+    print(f"{folder} is finished: nothing to do.", file=sys.stderr)
+
+
+def run_heads(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
     from report import folder as runs
     from training.loggers import open_until_done
 
-    if "job" in config:
-        do(config, folder)
-        return
-    if runs.is_finished(folder, config):
-        print(f"{folder} is finished: nothing to do.", file=sys.stderr)
-        return
     clock = Clock()
     with line("Starting"):
         plan = checked(config)
@@ -201,9 +207,6 @@ def do(config: dict[str, Any], folder: Path) -> None:
     """Runs an experiment that is no run of heads: whatever its `job` is; leaves its results in the folder."""
     from report import folder as runs
 
-    if runs.is_finished(folder, config):
-        print(f"{folder} is finished: nothing to do.", file=sys.stderr)
-        return
     checked(config)
     job = build(config["job"], "job")
     runs.begin(folder, config)

@@ -11,12 +11,14 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from refusal import Refusal
 from report.fingerprint import fingerprint
@@ -47,7 +49,7 @@ NOT_DECIDING = ("trainer", "logger")
 """Keys of a config that change no result."""
 JOBS = ("lookup.parquet", "lookup.png")
 """What experiments that are no runs of heads leave beside their summary."""
-CHECKPOINT = "unfinished.ckpt"
+CHECKPOINT, LOCK = "unfinished.ckpt", ".lock"
 PACKAGES = ("torch", "pytorch-lightning", "datasets", "omegaconf", "hydra-core", "numpy", "scipy", "scikit-learn", "transformers")
 
 
@@ -56,6 +58,22 @@ def is_finished(folder: Path, config: dict[str, Any]) -> bool:
     if "job" in config:
         return (folder / SUMMARY).exists() and not _differs(folder, config)
     return (folder / HEADS).exists() and _format(folder) == FORMAT and not _differs(folder, config)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process is at work on the folder's run, and keeps others waiting meanwhile."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{folder}: another process is at work on this run; waiting for it.", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 def begin(folder: Path, config: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from hydra.errors import MissingConfigException
 import sweeps
 from configs.command_line import one_line
 from core_model.store import load
-from report.folder import FAILED, HEADS, begin, failures
+from report.folder import FAILED, HEADS, LOCK, begin, failures
 from sweeps import Shown
 from tests.test_train import ROOT, TINY, train
 
@@ -167,6 +167,16 @@ def test_two_sweeps_at_once_over_one_cache_make_each_of_its_files_once(tmp_path,
     assert kept
     assert sorted(made) == sorted(kept), "each file of the cache was written once, by one of the two"
     assert all(load(path) for path in (tmp_path / "cache").rglob("*.safetensors"))
+
+
+@pytest.mark.usefixtures("cached")
+def test_two_processes_on_one_run_make_it_once(tmp_path):
+    words = [sys.executable, "train.py", *QUICK, f"hydra.run.dir={tmp_path / 'run'}"]
+    both = [subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [running.communicate()[1] for running in both]
+    assert [running.returncode for running in both] == [0, 0], said
+    assert sum("is finished: nothing to do." in one for one in said) == 1
+    assert not (tmp_path / "run" / LOCK).exists()
 
 
 def test_how_far_a_sweep_is_is_read_from_its_folders(tmp_path, capsys, monkeypatch):
