@@ -27,7 +27,7 @@ import hydra
 from omegaconf import DictConfig
 
 from configs import build, check, did_you_mean, maker
-from configs.command_line import name_runs, name_sweep, one_line, plain
+from configs.command_line import in_one_line, name_runs, name_sweep, one_line, plain
 from progress import line
 from refusal import Refusal
 
@@ -499,17 +499,9 @@ def failed(folder: Path, error: Exception) -> None:
 
 
 def cli() -> None:
-    """Runs `main`, and says in one line what stopped it; with ELK_TRACE set, where."""
+    """Runs `main`, and says in one line what stopped it."""
     name_sweep(sys.argv[1:])
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. What is whole is kept; the same command goes on from there.")
-    except Exception as error:
-        why = one_line(error)
-        if why is None or "ELK_TRACE" in os.environ:
-            raise
-        sys.exit(f"error: {why}")
+    in_one_line(main, "Stopped. What is whole is kept; the same command goes on from there.")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -35,6 +36,23 @@ def name_sweep(words: Sequence[str]) -> None:
     values = " ".join(sorted(word for word in words if "=" in word and not word.startswith("hydra"))).replace(",", "+")
     readable = "".join(letter if letter.isalnum() or letter in "=.+" else "-" for letter in values)[:60]
     os.environ["ELK_SWEEP_NAME"] = f"sweep-{readable}-{hashlib.sha256(values.encode()).hexdigest()[:6]}"
+
+
+def in_one_line(main: Callable[[], None], stopped: str) -> None:
+    """Runs a command, and exits with one line for what stopped it; with ELK_TRACE set, where it was.
+
+    Args:
+        stopped: what is said after Ctrl-C.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(f"\n{stopped}")
+    except Exception as error:
+        why = one_line(error)
+        if why is None or "ELK_TRACE" in os.environ:
+            raise
+        sys.exit(f"error: {why}")
 
 
 def one_line(error: Exception) -> str | None:

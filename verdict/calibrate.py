@@ -16,7 +16,7 @@ import hydra
 from omegaconf import DictConfig
 
 from configs import build, check, did_you_mean
-from configs.command_line import one_line, plain
+from configs.command_line import in_one_line, plain
 from progress import line
 from refusal import Refusal
 
@@ -180,12 +180,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("\nStopped: nothing is written.")
-    except Exception as error:
-        why = one_line(error)
-        if why is None or "ELK_TRACE" in os.environ:
-            raise
-        sys.exit(f"error: {why}")
+    in_one_line(main, "Stopped: nothing is written.")
