@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from core_model.ablation import Ablated, Kind
 from core_model.activations import check_levels
 from core_model.fitting import Fitting, Rows, loader
-from core_model.predictor import CoreModel, Opinions, Predictor, content_hash, freeze, weights_hash
+from core_model.predictor import CoreModel, Opinions, Portion, Predictor, content_hash, freeze, gathered, weights_hash
+from core_model.spread import Spread
 from core_model.store import kept
 from refusal import Refusal
 from worlds.world import World
@@ -77,7 +78,7 @@ class Transformer(CoreModel):
             model = Model(sizes(episodes, world.reads), sizes(episodes, world.predicts), episodes.features[world.reads[0]].length, self)
         weights, _ = kept(path, lambda: (self._train(model, world, episodes, path.with_suffix(".ckpt"), fitting), {"key": key}))
         model.load_state_dict(weights)
-        return TransformerPredictor(model, world)
+        return TransformerPredictor(model.to(fitting.device), world, fitting.spread)
 
     def _train(self, model: Model, world: World, episodes: Dataset, checkpoint: Path, fitting: Fitting) -> dict[str, Tensor]:
         rows = Rows(symbols(episodes, world.reads), symbols(episodes, world.predicts))
@@ -159,17 +160,24 @@ class TransformerPredictor(Predictor):
     can_write = True
     can_ablate = True
 
-    def __init__(self, model: Model, world: World) -> None:
-        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, model: Model, world: World, spread: Spread | None = None) -> None:
+        self.model, self.world, self.spread = model, world, spread
         freeze(model)
-        self.world = world
         self.n_levels, self.width = len(model.blocks) + 1, model.norm.normalized_shape[0]
-        self.identity = weights_hash(model)
+        self.identity, self.dtype = weights_hash(model), model.norm.weight.dtype
+
+    def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
+        return gathered(self.portions(episodes, levels, position), len(episodes), len(levels), self.width, self.dtype)
+
+    def portions(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Sequence[Portion]:
+        check_levels(self, levels)
+        reads_NTC = symbols(episodes, self.world.reads)
+        rows = torch.arange(len(episodes)).split(READ_BATCH)
+        return [Portion(rows_B, partial(self._read, reads_NTC[rows_B], levels, position)) for rows_B in rows]
 
     @torch.no_grad()
-    def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        check_levels(self, levels)
-        return torch.cat([self._levels(reads_BTC, levels, position).cpu() for reads_BTC in self._batches(episodes)])
+    def _read(self, reads_BTC: Tensor, levels: Sequence[int], position: int) -> Tensor:
+        return self._levels(reads_BTC.to(next(self.model.parameters()).device), levels, position).cpu()
 
     @torch.no_grad()
     def read_on(self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1) -> Tensor:
