@@ -6,7 +6,10 @@ N: episodes, D: width.
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,8 @@ ALIGNED = 64
 """Bytes: the first number stands at a multiple of it."""
 KINDS = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 """The names that safetensors gives to types of numbers."""
+POPULATE_WRITE, AT_ONCE = 23, 1_000_000_000
+"""Linux's advice to hand out a mapping's pages at once, which Python has no name for, and the bytes up to which it is followed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class LevelFile:
         """
         if not self.path.exists() or self.path.stat().st_size != self._size:
             return None
-        bytes_ = _mapped(self.path, self._size, shared=False)
+        bytes_ = _mapped(self.path, mmap.ACCESS_COPY)
         numbers = bytes_[self._start :]
         whole = bytes_[: self._start].numpy().tobytes() == self._header(_checksum(numbers))
         return self._table(numbers) if whole else None
@@ -66,11 +71,11 @@ class LevelFile:
 
     def rows(self) -> Tensor:
         """Returns z_ND of the temporary file, to be filled in; several processes may fill in rows of the same file."""
-        return self._table(_mapped(self.temporary, self._size, shared=True)[self._start :])
+        return self._table(_mapped(self.temporary, mmap.ACCESS_WRITE)[self._start :])
 
     def seal(self) -> bool:
         """Gives the file its checksum and its name, if all of its numbers are finite; returns whether they are."""
-        bytes_ = _mapped(self.temporary, self._size, shared=True)
+        bytes_ = _mapped(self.temporary, mmap.ACCESS_WRITE)
         if not is_finite(self._table(bytes_[self._start :])):
             return False
         header = self._header(_checksum(bytes_[self._start :]))
@@ -113,5 +118,10 @@ def _checksum(numbers: Tensor) -> str:
     return xxhash.xxh3_128(numbers.numpy().data).hexdigest()
 
 
-def _mapped(path: Path, size: int, shared: bool) -> Tensor:
-    return torch.from_file(str(path), shared=shared, size=size, dtype=torch.uint8)
+def _mapped(path: Path, access: int) -> Tensor:
+    with path.open("r+b" if access == mmap.ACCESS_WRITE else "rb") as file:
+        memory = mmap.mmap(file.fileno(), 0, access=access)
+    if access == mmap.ACCESS_WRITE and len(memory) <= AT_ONCE and sys.platform == "linux":
+        with suppress(OSError):  # a system that is older than this advice: pages come one by one
+            memory.madvise(POPULATE_WRITE)
+    return torch.frombuffer(memory, dtype=torch.uint8)

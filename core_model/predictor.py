@@ -49,7 +49,7 @@ class Portion(NamedTuple):
     def into(self, rows_LND: Sequence[Tensor]) -> None:
         """Reads them, and writes what was read into their rows of each level's table."""
         for rows_ND, z_BD in zip(rows_LND, self.read().unbind(1), strict=True):
-            rows_ND[self.rows_B] = z_BD
+            rows_ND.index_copy_(0, self.rows_B, z_BD)
 
 
 class Predictor(ABC):
