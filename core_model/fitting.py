@@ -98,9 +98,7 @@ class Fitting:
             raise Refusal(f"trainer.strategy: {self.strategy} cannot read activations: {why}. Use {', '.join(STRATEGIES)}.")
         here = torch.cuda.device_count()
         if self.devices > 1 and self.device == "cuda" and self.devices > here:
-            raise Refusal(
-                f"trainer.devices: {self.devices} are more than the {here} GPUs of this machine. Ask for fewer, or for trainer.accelerator=cpu."
-            )
+            raise Refusal(f"trainer.devices: this machine has {here} GPUs, not {self.devices}. Ask for fewer, or for trainer.accelerator=cpu.")
 
     @property
     def device(self) -> str:

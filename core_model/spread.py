@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import pytorch_lightning as pl
 from datasets import Dataset
 from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
+from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import DataLoader
 
 from core_model.level_file import LevelFile
+from refusal import Refusal
 
 if TYPE_CHECKING:
     from core_model.predictor import Predictor
@@ -40,8 +43,26 @@ class Spread:
     strategy: str
 
     def __call__(self, predictor: Predictor, episodes: Dataset, files: dict[int, LevelFile], position: int) -> None:
-        """Fills in the temporary files. Portions are those that one device would read, so what is read is the same."""
-        trainer = pl.Trainer(
+        """Fills in the temporary files. Portions are those that one device would read, so what is read is the same.
+
+        Raises:
+            Refusal: Lightning cannot start the processes, or one of them was ended from outside.
+        """
+        share = Share(predictor, episodes, files, position)
+        with Console(stderr=True).status(f"{predictor.name} reads on {self.devices} devices"), _quiet():
+            try:
+                self._trainer().predict(share, return_predictions=False)
+            except SystemExit:  # what Lightning makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            except ProcessExitedException as error:
+                why = f"one of {self.devices} processes that read was ended ({str(error).splitlines()[0]})"
+                raise Refusal(f"trainer.devices: {why}. Has memory room for as many copies of the model? If not, use fewer.") from None
+            except (MisconfigurationException, RuntimeError, ValueError) as error:
+                why = f"{self.strategy} on {self.devices} {self.accelerator} devices cannot start here ({str(error).strip().splitlines()[0]})"
+                raise Refusal(f"trainer.strategy: {why}. Use trainer.devices=1, or another strategy.") from error
+
+    def _trainer(self) -> pl.Trainer:
+        return pl.Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
             strategy=self.strategy,
@@ -53,11 +74,6 @@ class Spread:
             use_distributed_sampler=False,
             inference_mode=False,
         )
-        with Console(stderr=True).status(f"{predictor.name} reads on {self.devices} devices"), _quiet():
-            try:
-                trainer.predict(Share(predictor, episodes, files, position), return_predictions=False)
-            except SystemExit:  # what Lightning makes of Ctrl-C
-                raise KeyboardInterrupt from None
 
 
 class Share(pl.LightningModule):
