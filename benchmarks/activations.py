@@ -54,15 +54,20 @@ class Bar(NamedTuple):
         return f"| {self.what} | {bar} | {self.value:.3g}{self.unit} | {met} |"
 
 
-def timed(runs: dict[str, Call], rounds: int = ROUNDS) -> dict[str, float]:
-    """Returns the median seconds of each, all of them once a round so that a neighbour of this machine disturbs all alike."""
+def rounds_of(runs: dict[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Returns the seconds of each round, all of them once a round so that a neighbour of this machine disturbs all alike."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             begun = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(times[name]) for name in runs}
+    return times
+
+
+def timed(runs: dict[str, Call], rounds: int = ROUNDS) -> dict[str, float]:
+    """Returns the median seconds of each."""
+    return {name: statistics.median(times) for name, times in rounds_of(runs, rounds).items()}
 
 
 def on_disk(folder: Path) -> list[Bar]:
@@ -163,11 +168,12 @@ def read(name: str, predictor: Predictor, episodes: Dataset, world: World, bare:
             activations(predictor, episodes, world.reads, range(predictor.n_levels), Path(cache))
 
     bare()
-    took = timed({"bare": bare, "extracted": extracted})
-    bars = [Bar(f"reading {len(episodes):,} episodes by {name}, of the bare forward pass", 100 * took["bare"] / took["extracted"], "%", 95)]
+    took = rounds_of({"bare": bare, "extracted": extracted}, 2 * ROUNDS - 1)
+    share = statistics.median(one / other for one, other in zip(took["bare"], took["extracted"], strict=True))
+    bars = [Bar(f"reading {len(episodes):,} episodes by {name}, of the bare forward pass", 100 * share, "%", 95)]
     if alone:
         each = timed({"alone": alone}, 2)["alone"] / ALONE * len(episodes)
-        bars.append(Bar(f"– one episode at a time with all logits ({ALONE} of them)", 100 * took["bare"] / each, "%"))
+        bars.append(Bar(f"– one episode at a time with all logits ({ALONE} of them)", 100 * statistics.median(took["bare"]) / each, "%"))
     return bars
 
 

@@ -71,7 +71,7 @@ class LevelFile:
 
     def rows(self) -> Tensor:
         """Returns z_ND of the temporary file, to be filled in; several processes may fill in rows of the same file."""
-        return self._table(_mapped(self.temporary, mmap.ACCESS_WRITE)[self._start :])
+        return self._table(_mapped(self.temporary, mmap.ACCESS_WRITE, at_once=self._size <= AT_ONCE)[self._start :])
 
     def seal(self) -> bool:
         """Gives the file its checksum and its name, if all of its numbers are finite; returns whether they are."""
@@ -118,10 +118,10 @@ def _checksum(numbers: Tensor) -> str:
     return xxhash.xxh3_128(numbers.numpy().data).hexdigest()
 
 
-def _mapped(path: Path, access: int) -> Tensor:
+def _mapped(path: Path, access: int, at_once: bool = False) -> Tensor:
     with path.open("r+b" if access == mmap.ACCESS_WRITE else "rb") as file:
         memory = mmap.mmap(file.fileno(), 0, access=access)
-    if access == mmap.ACCESS_WRITE and len(memory) <= AT_ONCE and sys.platform == "linux":
+    if at_once and sys.platform == "linux":
         with suppress(OSError):  # a system that is older than this advice: pages come one by one
             memory.madvise(POPULATE_WRITE)
     return torch.frombuffer(memory, dtype=torch.uint8)
