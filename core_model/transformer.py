@@ -172,9 +172,8 @@ class TransformerPredictor(Predictor):
 
     def portions(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Sequence[Portion]:
         check_levels(self, levels)
-        reads_NTC = symbols(episodes, self.world.reads)
-        rows = torch.arange(len(episodes)).split(READ_BATCH)
-        return [Portion(rows_B, partial(self._read, reads_NTC[rows_B], levels, position)) for rows_B in rows]
+        batches = zip(*(whole.split(READ_BATCH) for whole in (torch.arange(len(episodes)), symbols(episodes, self.world.reads))), strict=True)
+        return [Portion(rows_B, partial(self._read, reads_BTC, levels, position)) for rows_B, reads_BTC in batches]
 
     @torch.no_grad()
     def _read(self, reads_BTC: Tensor, levels: Sequence[int], position: int) -> Tensor:
