@@ -24,7 +24,7 @@ os.environ.setdefault("MKL_NUM_THREADS", os.environ["OMP_NUM_THREADS"])  # launc
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `cli` says it in one line
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from configs import build, check, did_you_mean, maker
 from configs.command_line import in_one_line, name_runs, name_sweep, one_line, plain
@@ -140,6 +140,12 @@ def run(config: dict[str, Any], folder: Path) -> None:
     print(f"{folder} is finished: nothing to do.", file=sys.stderr)
 
 
+def as_here() -> dict[str, Any]:
+    """Returns the parts of a config that change no result, as they are by default: a run of before, or of another machine, may have others."""
+    files = {"trainer": "trainer/default.yaml", "logger": "logger/none.yaml"}
+    return {key: OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "configs" / file)) for key, file in files.items()}
+
+
 def run_heads(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
     from report import folder as runs
@@ -189,7 +195,7 @@ def judged_again(folder: Path) -> Judgement:
     from worlds.parts import parts
 
     runs.check_whole(folder)
-    config = runs.saved_config(folder)
+    config = runs.saved_config(folder) | as_here()
     plan = checked(config)
     world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
     predictor = core_model.predictor(world, cache_folder(), fitting)

@@ -20,11 +20,16 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from core_model.spread import Spread
 from core_model.store import replacing
 from progress import line
+from refusal import Refusal
 
 for _name in ("pytorch_lightning", "lightning.pytorch"):
     logging.getLogger(_name).setLevel(logging.ERROR)
+
+STRATEGIES = {"auto": "ddp_spawn", "ddp_spawn": "ddp_spawn", "ddp_fork": "ddp_fork"}
+"""What starts processes for a reading alone, and nothing else of the program."""
 
 
 class Rows(Dataset[tuple[Tensor, ...]]):
@@ -74,11 +79,35 @@ class Fitting:
         accelerator: as Lightning's Trainer takes it: auto, cpu, gpu.
         save_every: seconds between two checkpoints; they are written at the end of an epoch.
         bar: whether a progress bar shows.
+        devices: how many share in reading activations. A fit stays on one: heads are small.
+        strategy: how Lightning starts the processes for that: auto (ddp_spawn), ddp_spawn or ddp_fork.
     """
 
     accelerator: str
     save_every: float
     bar: bool
+    devices: int = 1
+    strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise Refusal(f"trainer.devices: {self.devices} read nothing. Use 1 or more.")
+        if self.strategy not in STRATEGIES:
+            why = "other strategies start the whole program once a device, or split a model that is being trained"
+            raise Refusal(f"trainer.strategy: {self.strategy} cannot read activations: {why}. Use {', '.join(STRATEGIES)}.")
+        here = torch.cuda.device_count()
+        if self.devices > 1 and self.device == "cuda" and self.devices > here:
+            raise Refusal(f"trainer.devices: this machine has {here} GPUs, not {self.devices}. Ask for fewer, or for trainer.accelerator=cpu.")
+
+    @property
+    def device(self) -> str:
+        """Where a frozen predictor is kept."""
+        return "cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+
+    @property
+    def spread(self) -> Spread | None:
+        """What has several devices share in a reading; None for one device."""
+        return Spread(self.accelerator, self.devices, STRATEGIES[self.strategy]) if self.devices > 1 else None
 
     def __call__(self, module: pl.LightningModule, batches: DataLoader[tuple[Tensor, ...]], epochs: int, checkpoint: Path, what: str) -> None:
         """Trains the module for so many epochs, from the checkpoint on where there is a whole one; removes it once done."""

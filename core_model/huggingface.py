@@ -54,7 +54,7 @@ class HuggingFace(CoreModel):
             raise Refusal(f"core_model.batch_size: {self.batch_size} reads nothing. Use 1 or more.")
 
     def predictor(self, world: World, cache: Path, fitting: Fitting) -> HuggingFacePredictor:
-        """Returns the model, frozen, on the GPU if there is one. Weights come from safetensors or GGUF, never from pickles.
+        """Returns the model, frozen, on the GPU if `trainer.accelerator` allows one. Weights come from safetensors or GGUF, never from pickles.
 
         Raises:
             Refusal: the world is not one of text; the model, a part of it or a package it needs is missing.
@@ -72,6 +72,7 @@ class HuggingFace(CoreModel):
             raise Refusal(f"core_model.model: {self.model} is no folder, nor a stored model. Set core_model.download=true, or name a folder.")
         with Console(stderr=True).status(f"Loading {self.model}"):
             model, tokenizer = self._load(place, cache)
+            freeze(model).to(fitting.device)
         blocks = residual_blocks(model)
         return HuggingFacePredictor(
             model=model,
@@ -83,6 +84,8 @@ class HuggingFace(CoreModel):
             n_levels=len(blocks) + 1,
             width=model.config.get_text_config().hidden_size,
             identity=identity(model, tokenizer),
+            dtype=model.dtype,
+            spread=fitting.spread,
         )
 
     def _load(self, place: Path | None, cache: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -108,7 +111,6 @@ class HuggingFace(CoreModel):
             raise Refusal(f"core_model.model: {self.model} cannot be loaded ({reason}). Is it whole, and a causal language model?") from error
         if report["missing_keys"]:
             raise Refusal(f"core_model.model: {self.model} lacks weights, {min(report['missing_keys'])} among them. Fetch it again.")
-        freeze(model).to("cuda" if torch.cuda.is_available() else "cpu")
         return model, tokenizer
 
 

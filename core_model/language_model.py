@@ -5,9 +5,10 @@ N: episodes, B: episodes in a batch, T: tokens, L: levels read, D: width, V: voc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -16,17 +17,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.hooks import RemovableHandle
 
-from core_model.predictor import Opinions, Predictor
+from core_model.predictor import Opinions, Portion, Predictor, gathered, shown
 from refusal import Refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from core_model.spread import Spread
+
 
 class Batch(NamedTuple):
     """Texts of like length, padded on the right."""
 
-    rows: list[int]
     ids_BT: Tensor
     mask_BT: Tensor
 
@@ -52,23 +54,23 @@ class HuggingFacePredictor(Predictor):
     n_levels: int
     width: int
     identity: str
+    dtype: torch.dtype
+    spread: Spread | None = None
     can_write: bool = field(default=False, init=False)
 
-    @torch.no_grad()
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
         """Returns z_NLD on the CPU, in the model's dtype. Position -1 is each text's last token, whatever its length; 0 is its first."""
+        return gathered(self.portions(episodes, levels, position), len(episodes), len(levels), self.width, self.dtype)
+
+    def portions(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Sequence[Portion]:
         tokens = self._tokens(episodes[self.column])
         wrong = [level for level in levels if not 0 <= level < self.n_levels]
         if wrong or not levels:
             raise Refusal(f"levels: {self.name} has the levels 0 to {self.n_levels - 1}, not {wrong}. Ask for at least one of them.")
         if tokens and not -min(map(len, tokens)) <= position < min(map(len, tokens)):
             raise Refusal(f"position: the shortest text has {min(map(len, tokens))} tokens, and so no position {position}.")
-        z_NLD = torch.empty(len(tokens), len(levels), self.width, dtype=self.model.dtype)
-        for batch in self._batches(tokens, f"{self.name} reads"):
-            place_B = position if position >= 0 else batch.mask_BT.sum(1) + position
-            z_of = self._streams(batch, set(levels), place_B)
-            z_NLD[batch.rows] = torch.stack([z_of[level] for level in levels], dim=1).cpu()
-        return z_NLD
+        alike = self._alike(tokens)
+        return [Portion(torch.tensor(rows), partial(self._read, [tokens[row] for row in rows], levels, position)) for rows in alike]
 
     @torch.no_grad()
     def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:
@@ -85,13 +87,14 @@ class HuggingFacePredictor(Predictor):
         pairs = zip(self._tokens(episodes["prompt"]), tokens, strict=True)
         start_N = torch.tensor([common_prefix(prompt, text) for prompt, text in pairs])
         score_N = torch.zeros(len(tokens))
-        for batch in self._batches(tokens, f"{self.name} judges"):
+        for rows in shown(self._alike(tokens), f"{self.name} judges"):
+            batch = self._batch([tokens[row] for row in rows])
             place_T = torch.arange(1, batch.ids_BT.shape[1])
-            asked_BT = batch.mask_BT[:, 1:].bool() & (place_T >= start_N[batch.rows, None]).to(batch.mask_BT.device)
+            asked_BT = batch.mask_BT[:, 1:].bool() & (place_T >= start_N[rows, None]).to(batch.mask_BT.device)
             logits_BTV = self.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False).logits[:, :-1]
             nats_BT = torch.zeros(asked_BT.shape, device=asked_BT.device)
             nats_BT[asked_BT] = -cross_entropy(logits_BTV[asked_BT].float(), batch.ids_BT[:, 1:][asked_BT], reduction="none")
-            score_N[batch.rows] = nats_BT.sum(1).cpu()
+            score_N[rows] = nats_BT.sum(1).cpu()
         return Opinions(score_N, score_N.clone())
 
     def flops(self, episodes: Dataset) -> Tensor:
@@ -115,20 +118,23 @@ class HuggingFacePredictor(Predictor):
                 raise Refusal(f"{self.column}: row {row} has {len(text)} tokens, and {self.name} reads 1 to {longest}.")
         return tokens
 
-    def _batches(self, tokens: list[list[int]], doing: str) -> Iterator[Batch]:
-        """Yields the texts sorted by length, `batch_size` at once, while a bar on stderr shows how far it is."""
-        from rich.console import Console
-        from rich.progress import track
-
+    def _alike(self, tokens: list[list[int]]) -> list[list[int]]:
+        """Returns the rows of the texts sorted by length, `batch_size` at once."""
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        console = Console(stderr=True)
-        starts = range(0, len(tokens), self.batch_size)
-        for start in track(starts, doing, console=console, transient=True, disable=not console.is_terminal):
-            rows = by_length[start : start + self.batch_size]
-            ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(tokens[row]) for row in rows], batch_first=True)
-            length_B = torch.tensor([len(tokens[row]) for row in rows])
-            mask_BT = (torch.arange(ids_BT.shape[1]) < length_B[:, None]).long()
-            yield Batch(rows, ids_BT.to(self.model.device), mask_BT.to(self.model.device))
+        return [by_length[start : start + self.batch_size] for start in range(0, len(tokens), self.batch_size)]
+
+    def _batch(self, texts: list[list[int]]) -> Batch:
+        ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+        length_B = torch.tensor([len(text) for text in texts])
+        mask_BT = (torch.arange(ids_BT.shape[1]) < length_B[:, None]).long()
+        return Batch(ids_BT.to(self.model.device), mask_BT.to(self.model.device))
+
+    @torch.no_grad()
+    def _read(self, texts: list[list[int]], levels: Sequence[int], position: int) -> Tensor:
+        """Returns z_BLD on the CPU, of texts that are read at once."""
+        batch = self._batch(texts)
+        z_of = self._streams(batch, set(levels), position if position >= 0 else batch.mask_BT.sum(1) + position)
+        return torch.stack([z_of[level] for level in levels], dim=1).cpu()
 
     def _streams(self, batch: Batch, levels: set[int], place_B: Tensor | int) -> dict[int, Tensor]:
         """Returns the residual stream z_BD at one place of each text, by level; runs no block beyond the deepest level."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
 import torch
@@ -22,6 +23,11 @@ from worlds.world import World
 if TYPE_CHECKING:
     from core_model.ablation import Ablated, Kind
     from core_model.fitting import Fitting
+    from core_model.spread import Spread
+
+SHOWN = 20
+"""Portions from which on a work shows how far it is."""
+One = TypeVar("One")
 
 
 class Opinions(NamedTuple):
@@ -31,6 +37,19 @@ class Opinions(NamedTuple):
     """Its prediction of what follows from X (the scale reads "heavy"), in nats of log-odds."""
     human_N: Tensor
     """Its prediction of what follows from H (the camera shows a diamond), in nats of log-odds."""
+
+
+class Portion(NamedTuple):
+    """Episodes that are read at once."""
+
+    rows_B: Tensor
+    read: Callable[[], Tensor]
+    """From nothing to their activations z_BLD."""
+
+    def into(self, rows_LND: Sequence[Tensor]) -> None:
+        """Reads them, and writes what was read into their rows of each level's table."""
+        for rows_ND, z_BD in zip(rows_LND, self.read().unbind(1), strict=True):
+            rows_ND.index_copy_(0, self.rows_B, z_BD)
 
 
 class Predictor(ABC):
@@ -46,10 +65,18 @@ class Predictor(ABC):
     """Whether `opinions` and `read_on` can run on from an activation that was written back."""
     can_ablate: bool = False
     """Whether its attention heads and MLPs can be switched off one by one."""
+    dtype: torch.dtype = torch.float32
+    """Of the numbers that it is read in."""
+    spread: Spread | None = None
+    """The devices that share in a large reading; None where there is one."""
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
         """Returns the activations z_NLD at one position (-1: the last) of the levels asked for; computes no deeper level and no logits."""
+
+    def portions(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Sequence[Portion]:
+        """Returns what `read` does in portions, of which none is read yet: their order is free, each episode is in one of them."""
+        return [Portion(torch.arange(len(episodes)), partial(self.read, episodes, levels, position))]
 
     def read_on(self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1) -> Tensor:
         """Returns what `read` does after z_ND was written at one level and the position: that level as written, those below it as they were.
@@ -90,6 +117,23 @@ class CoreModel(ABC):
         Args:
             fitting: how Lightning runs a fit, for a recipe that trains.
         """
+
+
+def gathered(portions: Sequence[Portion], n: int, levels: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Returns z_NLD of n episodes, read portion by portion."""
+    z_NLD = torch.empty(n, levels, width, dtype=dtype)
+    for portion in portions:
+        portion.into(z_NLD.unbind(1))
+    return z_NLD
+
+
+def shown(portions: Sequence[One], doing: str) -> Iterable[One]:
+    """Returns the portions of a work one by one; where there are many, a bar on stderr shows how far it is."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(portions, doing, console=console, transient=True, disable=len(portions) < SHOWN or not console.is_terminal)
 
 
 def freeze(model: nn.Module) -> nn.Module:
