@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from rich.console import Console
 
 from core_model.gguf import unpacked
 from core_model.language_model import HuggingFacePredictor, residual_blocks
 from core_model.predictor import CoreModel, freeze, weights_hash
+from progress import line
 from refusal import Refusal
 from worlds.world import World
 
@@ -70,7 +70,7 @@ class HuggingFace(CoreModel):
             raise Refusal(f"core_model: {self.model} needs the packages {', '.join(missing)}. Run: pip install -e '.[lm]'")
         if place is None and not self.download and not is_stored(self.model):
             raise Refusal(f"core_model.model: {self.model} is no folder, nor a stored model. Set core_model.download=true, or name a folder.")
-        with Console(stderr=True).status(f"Loading {self.model}"):
+        with line(f"Loading {self.model}"):
             model, tokenizer = self._load(place, cache)
             freeze(model).to(fitting.device)
         blocks = residual_blocks(model)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -17,6 +18,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 
+from progress import line
 from refusal import Refusal
 from worlds.world import World
 
@@ -127,13 +129,13 @@ def gathered(portions: Sequence[Portion], n: int, levels: int, width: int, dtype
     return z_NLD
 
 
-def shown(portions: Sequence[One], doing: str) -> Iterable[One]:
-    """Returns the portions of a work one by one; where there are many, a bar on stderr shows how far it is."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(portions, doing, console=console, transient=True, disable=len(portions) < SHOWN or not console.is_terminal)
+def shown(portions: Sequence[One], doing: str) -> Iterator[One]:
+    """Yields the portions of a work one by one; where there are many, a bar on stderr shows how far it is."""
+    with line(doing, len(portions)) if len(portions) >= SHOWN else nullcontext() as bar:
+        for number, portion in enumerate(portions):
+            yield portion
+            if bar:
+                bar.at(number + 1)
 
 
 def freeze(model: nn.Module) -> nn.Module:

@@ -14,11 +14,11 @@ import pytorch_lightning as pl
 from datasets import Dataset
 from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from rich.console import Console
 from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import DataLoader
 
 from core_model.level_file import LevelFile
+from progress import line
 from refusal import Refusal
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Spread:
             Refusal: Lightning cannot start the processes, or one of them was ended from outside.
         """
         share = Share(predictor, episodes, files, position)
-        with Console(stderr=True).status(f"{predictor.name} reads on {self.devices} devices"), _quiet():
+        with line(f"{predictor.name} reads on {self.devices} devices"), _quiet():
             try:
                 self._trainer().predict(share, return_predictions=False)
             except SystemExit:  # what Lightning makes of Ctrl-C

@@ -46,7 +46,7 @@ def test_it_stays_shut_where_a_head_is_anything_else_and_says_why(pytester, run,
     says(Kind.DIRECT_TRANSLATOR, kind)
     result = pytester.runpytest_inprocess("-p", "verdict.door", f"--run={run}")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines([f"*head 1 (level 2, seed 1, strength 1): {kind}. It is a {kind} because it is.*"])
+    result.stdout.fnmatch_lines([f"*head 1 (level 2, seed 1, strength 0): {kind}. It is a {kind} because it is.*"])
 
 
 def test_one_head_can_be_asked_about_alone(pytester, run, says):
@@ -74,7 +74,7 @@ def test_the_table_and_the_words_of_a_real_judgement(run, capsys):
     assert said.count("level 2, seed") == 2
     assert "undecided" in said
     command.main([str(run), "--head", "1"])
-    assert "head 1 (level 2, seed 1, strength 1): undecided" in capsys.readouterr().out
+    assert "head 1 (level 2, seed 1, strength 0): undecided" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
