@@ -139,7 +139,7 @@ def _surface(abouts: list[dict[str, Any]]) -> list[str]:
 
 def _in_turns(heads: pd.DataFrame) -> list[str]:
     """Returns how many disputed episodes were not read, where the judge looked in turns and stopped when it was sure."""
-    if "sure_after" not in heads or (heads["sure_after"] >= heads["disputed"]).all():
+    if "sure_after" not in heads or "disputed" not in heads or (heads["sure_after"] >= heads["disputed"]).all():
         return []
     of_run = heads.groupby("run")[["sure_after", "disputed"]].max().sum()
     saved = 1 - of_run["sure_after"] / of_run["disputed"]
