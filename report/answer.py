@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from report.clusters import Mean, mean
+from report.clusters import Mean, by_prior, mean
 from report.heaps import heaps
 from report.matched import UNITS
 from report.pairs import Pair, pairs, stopped
@@ -47,16 +47,14 @@ def written(value: Mean) -> str:
     >>> written(Mean(0.25, 0.125, 0.5, 4, 128)), written(Mean(0.25, float("nan"), float("nan"), 1, 1))
     ('0.25 [0.12, 0.50]', '0.25 [not known]')
     """
-    return f"{value.value:.2f} [not known]" if pd.isna(value.low) else f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+    ends = "not known" if pd.isna(value.low) else f"{value.low:.2f}, {value.high:.2f}"
+    return f"{value.value:.2f} [{ends}]".replace("-", "−").replace("−0.00", "0.00")
 
 
 def translators(heads: pd.DataFrame) -> dict[tuple[str, str], Mean]:
     """Returns of each reporter and prior the share of its heads that are translators; intervals hold for all of them together."""
-    groups = heads.groupby(["reporter", "prior"])
-    return {
-        (str(reporter), str(prior)): mean(group["translator"].to_numpy(bool), group["predictor"].to_numpy(object), groups.ngroups, (0.0, 1.0))
-        for (reporter, prior), group in groups
-    }
+    groups = by_prior(heads)
+    return {key: mean(group["translator"].to_numpy(bool), group["predictor"].to_numpy(object), len(groups), (0.0, 1.0)) for key, group in groups}
 
 
 def _headline(heads: pd.DataFrame, found: list[Pair], gone: dict[tuple[str, str], str]) -> str:
@@ -65,17 +63,27 @@ def _headline(heads: pd.DataFrame, found: list[Pair], gone: dict[tuple[str, str]
         return "Not decided: " + _failed(heads)
     several = heads["reporter"].nunique() > 1
     best = max(shares, key=lambda key: (shares[key].value, key))
+    of_pairs = "the difference may be chance" if len(found) == 1 else f"none of the {len(found)} differences is beyond chance"
     sure = [pair for pair in found if pair.translators.decided]
     if sure:
         return " ".join(_beats(sure, several))
     most = f"{name(*best, several)} has most, {shares[best].value:.0%} of its heads [{shares[best].low:.0%}, {shares[best].high:.0%}]"
     if len(shares) == 1:
-        return f"Only one prior can be judged, {name(*best, several)}: {written(shares[best])} of its heads are translators."
+        return _alone(heads, best, shares[best])
     if shares[best].value == 0:
         return "No head of any prior is shown to be a translator."
     if not found:
         return f"No two priors share a predictor and a seed, so they are not compared: {most}."
-    return f"No prior is shown to find translators more often than another: {most}, but this may be chance of few predictors."
+    return f"No prior is shown to find translators more often than another: {most}; {of_pairs}."
+
+
+def _alone(heads: pd.DataFrame, key: tuple[str, str], share: Mean) -> str:
+    """Returns what is found of one prior, where there is no other to compare it with."""
+    own = heads[(heads["reporter"] == key[0]) & (heads["prior"] == key[1])]
+    follows = mean(own["follows_concept"].to_numpy(float), own["predictor"].to_numpy(object), bounds=(0.0, 1.0))
+    who = "Without a prior" if key[1] == "none" else f"Under {key[1]}"
+    said = f"{who}, heads follow X on {written(follows)} of disputed episodes, and {written(share)} of them are translators"
+    return f"{said}; there is no other prior to compare."
 
 
 def _beats(sure: list[Pair], several: bool) -> list[str]:
@@ -131,7 +139,7 @@ def _costs(heads: pd.DataFrame, found: list[Pair]) -> str:
 
 def _heaps(heads: pd.DataFrame) -> list[str]:
     several = heads["reporter"].nunique() > 1
-    found = {key: heaps(group["follows_concept"].to_numpy(float), group["predictor"].to_numpy(object)) for key, group in heads.groupby(["reporter", "prior"])}
+    found = {key: heaps(group["follows_concept"].to_numpy(float), group["predictor"].to_numpy(object)) for key, group in by_prior(heads)}
     return [f"Heads of {name(*key, several)} are {two.words()}: their mean describes neither." for key, two in found.items() if two]
 
 
@@ -147,7 +155,9 @@ def _failed(heads: pd.DataFrame) -> str:
 
 def _reach(heads: pd.DataFrame, found: list[Pair]) -> str:
     predictors, seeds = heads["predictor"].nunique(), heads["seed"].nunique()
-    who = "one predictor: the intervals are over its head seeds and say nothing of other predictors" if predictors == 1 else f"{predictors} predictors"
+    who = (
+        "one predictor: the intervals are over its head seeds and say nothing of other predictors" if predictors == 1 else f"{predictors} predictors"
+    )
     corrected = f"; intervals hold at 95% for all {len(found)} pairs together" if len(found) > 1 else ""
     return f"{len(heads):,} heads at matched accuracy, {seeds} head seed{'s' * (seeds > 1)}, {who}{corrected}."
 

@@ -33,7 +33,10 @@ class Mean(NamedTuple):
 
 
 def mean(
-    value_K: NDArray[np.float64 | np.bool_ | np.int64], predictor_K: NDArray[np.object_], among: int = 1, bounds: tuple[float, float] = (-np.inf, np.inf)
+    value_K: NDArray[np.float64 | np.bool_ | np.int64],
+    predictor_K: NDArray[np.object_],
+    among: int = 1,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> Mean:
     """Returns the mean with the wider of two intervals at 95%, together for all means that are asked about.
 
@@ -69,6 +72,11 @@ def paired(first: pd.DataFrame, second: pd.DataFrame, column: str, among: int = 
     return mean(both[column].to_numpy(kind) - both[f"{column}_2"].to_numpy(kind), both["predictor"].to_numpy(object), among, (-1.0, 1.0))
 
 
+def by_prior(heads: pd.DataFrame, by_name: bool = True) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Returns the heads of each reporter and prior, by name, or as they come."""
+    return [((str(reporter), str(prior)), group) for (reporter, prior), group in heads.groupby(["reporter", "prior"], sort=by_name)]
+
+
 def _alike(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     return bool(first["levels"].nunique() > 1) and set(first["levels"]) == set(second["levels"])
 
@@ -84,6 +92,7 @@ def _student(value_N: NDArray[np.float64], level: float) -> tuple[float, float]:
 def _heads(value_K: NDArray[np.float64 | np.bool_ | np.int64], level: float) -> tuple[float, float]:
     if value_K.dtype.kind not in "bi":
         return _student(value_K.astype(float), level)
-    rule = share if value_K.dtype.kind == "b" else difference
-    found = rule(value_K[None], np.arange(len(value_K)), level)
+    alone_K = np.arange(len(value_K))
+    is_share = value_K.dtype.kind == "b"
+    found = share(value_K[None].astype(bool), alone_K, level) if is_share else difference(value_K[None].astype(np.int64), alone_K, level)
     return float(found.low[0]), float(found.high[0])

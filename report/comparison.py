@@ -13,6 +13,7 @@ from report.heaps import heaps
 from report.matched import UNITS, matched
 
 SHARE = (0.0, 1.0)
+LIMITS = tuple(f"follows_concept_{end}{which}" for end in ("low", "high") for which in ("", "_corrected"))
 KEYS = ["reporter", "prior", "strength", "level"]
 COST_UNITS = {name: "levels" if name == "level_read" else name.split("_")[0] for name in UNITS} | {
     "prequential_bits": "bits",
@@ -45,7 +46,7 @@ COLUMNS = {
     "heads": ("heads", "judged"),
     "predictors": ("predictors", "that they read"),
     "gates_passed": ("share", "of heads that no gate stopped"),
-    **{kind: ("heads", "with this verdict") for kind in KINDS},
+    **dict.fromkeys(KINDS, ("heads", "with this verdict")),
     "translators": ("share", "of heads that are direct translators; mean over predictors"),
     "follows_concept": ("share", "of disputed episodes on which a head follows X; mean over predictors"),
     **{f"{name}_{end}{which}": ("share", f"{word} limit of {what}") for name in ("translators", "follows_concept")
@@ -58,7 +59,7 @@ COLUMNS = {
     **FIGURES,
     **{name: (COST_UNITS[name], "cost of a finished head; mean over heads") for name in UNITS},
 }  # fmt: skip
-"""Every column's unit and meaning, but for those of families: follows_concept_<family>, the share of its disputed episodes on which heads follow X."""
+"""Every column's unit and meaning, but for those of families: follows_concept_<family>, the share of its disputed episodes that follow X."""
 
 
 def heads_of(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:
@@ -73,14 +74,14 @@ def lines(setting: str, heads: pd.DataFrame) -> pd.DataFrame:
     groups = list(heads.groupby(KEYS, dropna=False, sort=True))
     rows = [_line(group, len(groups)) | dict(zip(KEYS, key, strict=True)) for key, group in groups]
     table = pd.DataFrame(rows).assign(setting=setting)
-    families = sorted(name for name in table if name.startswith("follows_concept_") and name not in COLUMNS)
+    families = [name for name in family_columns(table) if name not in COLUMNS]
     table = table.reindex(columns=[*COLUMNS, *families]).astype({"level": "Int64"})
     return table.sort_values(["reporter", "prior", "strength"], key=_none_first, kind="stable").reset_index(drop=True)
 
 
 def family_columns(heads: pd.DataFrame) -> list[str]:
     """Returns the columns that hold the share of a family's disputed episodes on which a head follows X."""
-    return sorted(name for name in heads if str(name).startswith("follows_concept_") and name not in ("follows_concept_low", "follows_concept_high"))
+    return sorted(str(name) for name in heads if str(name).startswith("follows_concept_") and name not in LIMITS)
 
 
 def write(table: pd.DataFrame, folder: Path) -> list[Path]:
@@ -88,7 +89,10 @@ def write(table: pd.DataFrame, folder: Path) -> list[Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    said = {name: COLUMNS.get(name) or ("share", f"of disputed episodes of this family on which heads follow X: {name[16:]}") for name in table}
+    said = {
+        str(name): COLUMNS.get(str(name)) or ("share", f"of disputed episodes of this family on which heads follow X: {str(name)[16:]}")
+        for name in table
+    }
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     fields = [field.with_metadata({"unit": said[field.name][0], "meaning": said[field.name][1]}) for field in arrow.schema]
     paths = [folder / f"comparison{end}" for end in (".parquet", ".csv", "_columns.csv")]
@@ -111,7 +115,7 @@ def _line(heads: pd.DataFrame, among: int) -> dict[str, object]:
     found = heaps(follows, names)
     line |= {"least": follows.min(), "median": float(np.median(follows)), "most": follows.max(), "two_heaps": found.words() if found else ""}
     figures = [*FIGURES, *UNITS, *family_columns(heads)]
-    line |= heads.reindex(columns=figures).astype(float).mean().to_dict()
+    line |= {name: float(value) for name, value in zip(figures, heads.reindex(columns=figures).astype(float).mean(), strict=True)}
     return line | {"matched": heads.groupby("predictor")["matched"].any().mean()}
 
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from report.plots import COLOURS
 
-INK, FAINT, RULE = "#1f2328", "#6b7280", "#d0d4da"
+INK, FAINT, RULE, PAPER = "#1f2328", "#6b7280", "#d0d4da", "#fefefe"
 SANS = ["Helvetica Neue", "Arial", "DejaVu Sans", "sans-serif"]
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "elk", "font.sans-serif": ["DejaVu Sans"], "text.color": INK, "axes.labelcolor": INK} | {
+STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "elk", "font.sans-serif": ["DejaVu Sans"], } | {
+    "text.color": INK, "axes.labelcolor": INK,
     "axes.edgecolor": FAINT, "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
     "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "axes.labelsize": 8, "axes.titlesize": 9, "axes.linewidth": 0.6,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "axes.spines.top": False, "axes.spines.right": False,
@@ -98,5 +99,9 @@ def _short(svg: str) -> str:
     svg = re.sub(r"(?s)<metadata>.*?</metadata>|<!--.*?-->", "", svg)
     svg = re.sub(r' id="(?!p[0-9a-f]{10}|m[0-9a-f]{10})[^"]*"', "", svg)
     svg = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg )', r"\1\2", svg, count=1) if "width=" in svg[:400] else svg
-    svg = re.sub(r"-?\d+\.\d{2,}", lambda number: f"{float(number.group()):.1f}".removesuffix(".0"), svg)
+    svg = re.sub(r'"[^"]*"', lambda value: re.sub(r"-?\d+\.\d{2,}", _tenth, value.group()), svg)
     return re.sub(r"\s*\n\s*", " ", svg)
+
+
+def _tenth(number: re.Match[str]) -> str:
+    return f"{float(number.group()):.1f}".removesuffix(".0")

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from report.answer import written as with_interval
-from report.clusters import Mean, mean
+from report.clusters import Mean, by_prior, mean
 from report.compare import KINDS, written
-from report.drawing import FAINT, INK, RULE, STYLE, Dots, Drawing, new
+from report.drawing import FAINT, INK, PAPER, RULE, STYLE, Dots, Drawing, new
 from report.heaps import heaps
 from report.plots import COLOURS
 
@@ -56,7 +55,7 @@ def panels(heads: pd.DataFrame, table: pd.DataFrame, key: str, whole: bool) -> l
         key: strength or level.
         whole: whether all panels are in one drawing, for a file of its own.
     """
-    shown = [(r, p) for (r, p), group in table.groupby(["reporter", "prior"], sort=False) if key == "level" or p != "none" or len(group) > 1]
+    shown = [(r, p) for (r, p), group in by_prior(table, by_name=False) if key == "level" or p != "none" or len(group) > 1]
     if not shown:
         return []
     drawn = []
@@ -67,7 +66,7 @@ def panels(heads: pd.DataFrame, table: pd.DataFrame, key: str, whole: bool) -> l
         for axis in grid.ravel()[len(shown) :]:
             axis.set_visible(False)
     else:
-        cells = [(one, axes[0, 0]) for one, axes in (new(3.1, 2.3, 1.25) for _ in shown)]
+        cells = [(one, axes[0, 0]) for one, axes in (new(2.6, 2.0, 1.05) for _ in shown)]
     for (reporter, prior), (one, axis) in zip(shown, cells, strict=False):
         with rc_context(STYLE):
             _panel(one, axis, heads[heads["reporter"] == reporter], table[table["reporter"] == reporter], prior, key)
@@ -78,42 +77,6 @@ def panels(heads: pd.DataFrame, table: pd.DataFrame, key: str, whole: bool) -> l
         _legend(drawing, heads)
         return drawn[:1]
     return drawn
-
-
-def front(table: pd.DataFrame, unit: str, said: str, scale: float, against: str) -> tuple[Drawing, list[pd.Series]]:
-    """Draws mean cost against error, or against following X, of every prior and strength; the front is numbered. Returns its lines too."""
-    table = table[table[unit].notna() & table[against].notna()]
-    best = pareto(table[unit].to_numpy(float), table[against].to_numpy(float) * (1 if against == "validation_nll" else -1))
-    drawing, axes = new(3.1, 2.2)
-    axis, x, y = axes[0, 0], table[unit].to_numpy(float) * scale, table[against].to_numpy(float)
-    with rc_context(STYLE):
-        axis.scatter(x, y, s=14, color="#9aa3ad", linewidth=0, alpha=0.8)
-        axis.step(x[best], y[best], where="post", color=INK, linewidth=0.9)
-        axis.scatter(x[best], y[best], s=62, color="white", edgecolor=INK, linewidth=0.8, zorder=3)
-        for i, at in enumerate(best):
-            axis.annotate(str(i + 1), (x[at], y[at]), ha="center", va="center", fontsize=6.3, zorder=4)
-        if x.min() > 0 and x.max() > 20 * x.min():
-            _log(axis, "x")
-        if against == "validation_nll" and y.min() > 0 and y.max() > 20 * y.min():
-            _log(axis, "y")
-        axis.margins(0.08, 0.1)
-        axis.set_xlabel(said)
-        axis.set_ylabel("held-out error, nats" if against == "validation_nll" else "follows X")
-    return drawing, [table.iloc[at] for at in best]
-
-
-def pareto(cost_N: NDArray[np.float64], bad_N: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Returns which points no other beats in both, the cheapest first.
-
-    >>> pareto(np.array([1.0, 2.0, 3.0, 2.5]), np.array([0.5, 0.1, 0.3, 0.05]))
-    array([0, 1, 3])
-    """
-    kept, least = [], np.inf
-    for i in np.lexsort((bad_N, cost_N)):
-        if bad_N[i] < least:
-            kept.append(i)
-            least = bad_N[i]
-    return np.array(kept, np.int64)
 
 
 def _strip(drawing: Drawing, axis: Axes, heads: pd.DataFrame, among: int) -> Mean:
@@ -129,7 +92,7 @@ def _strip(drawing: Drawing, axis: Axes, heads: pd.DataFrame, among: int) -> Mea
     axis.plot([0, 1], [0.2, 0.2], color=RULE, linewidth=0.7, zorder=0)
     if not np.isnan(said.low):
         axis.plot([said.low, said.high], [0.09, 0.09], color=INK, linewidth=2.2, alpha=0.35 if two else 0.9, solid_capstyle="butt")
-    axis.plot([said.value], [0.09], marker="D", markersize=5, color=INK, markerfacecolor="white" if two else INK, markeredgewidth=0.9)
+    axis.plot([said.value], [0.09], marker="D", markersize=5, color=INK, markerfacecolor=PAPER if two else INK, markeredgewidth=0.9)
     axis.set(xlim=(-0.015, 1.015), ylim=(0, 1), yticks=[], xticks=[])
     axis.spines[:].set_visible(False)
     return said
@@ -139,14 +102,16 @@ def _panel(drawing: Drawing, axis: Axes, heads: pd.DataFrame, table: pd.DataFram
     priced = table if key == "level" else table[table["prior"] != "none"]
     places = sorted(float(value) for value in priced[key].dropna().unique())
     mine, theirs = table[table["prior"] == prior], heads[(heads["prior"] == prior) & heads[key].notna()]
-    for other, line in priced.groupby("prior", sort=False):
+    for other, points in priced.groupby("prior", sort=False):
         if other != prior:
-            line = _over(line, key, places)
+            line = _over(points, key, places)
             axis.plot(line["x"], line["follows_concept"], color=RULE, linewidth=0.9, zorder=0)
     none = table[(table["prior"] == "none")] if key == "strength" else table[:0]
     if len(none) and prior != "none":
         axis.axhline(none["follows_concept"].iloc[0], color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0.5)
-        axis.annotate("no prior", (len(places) - 0.38, none["follows_concept"].iloc[0]), fontsize=6.5, color=FAINT, va="center", annotation_clip=False)
+        axis.annotate(
+            "no prior", (len(places) - 0.38, none["follows_concept"].iloc[0]), fontsize=6.5, color=FAINT, va="center", annotation_clip=False
+        )
     slot = np.searchsorted(places, theirs[key].to_numpy(float))
     x_N = slot + _sideways(slot, theirs["follows_concept"].to_numpy(float))
     drawing.dots.append((axis, Dots(x_N, theirs["follows_concept"].to_numpy(float), theirs["verdict"].to_numpy(object), theirs["index"].to_numpy())))
@@ -155,19 +120,12 @@ def _panel(drawing: Drawing, axis: Axes, heads: pd.DataFrame, table: pd.DataFram
     axis.plot(line["x"], line["follows_concept"], color=INK, linewidth=1.4, zorder=3)
     two = line[line["two_heaps"].fillna("") != ""]
     axis.plot(line["x"], line["follows_concept"], "o", color=INK, markersize=3, zorder=3)
-    axis.plot(two["x"], two["follows_concept"], "o", color=INK, markerfacecolor="white", markersize=4.2, markeredgewidth=0.9, zorder=4)
+    axis.plot(two["x"], two["follows_concept"], "o", color=INK, markerfacecolor=PAPER, markersize=4.2, markeredgewidth=0.9, zorder=4)
     axis.set(xlim=(-0.6, len(places) - 0.4), ylim=(-0.03, 1.03), yticks=[0, 0.25, 0.5, 0.75, 1])
     axis.set_yticklabels(["0", "", "0.5", "", "1"])
     axis.set_xticks(range(len(places)), [written(value) for value in places], fontsize=7.5 if len(places) < 9 else 5.5)
     axis.set_xlabel("strength of the prior" if key == "strength" else "level that the head reads")
     axis.set_ylabel("follows X")
-
-
-def _log(axes: Axes, which: str) -> None:
-    axes.set(**{f"{which}scale": "log"})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _over(line: pd.DataFrame, key: str, places: list[float]) -> pd.DataFrame:
@@ -185,11 +143,13 @@ def _sideways(slot_N: NDArray[np.int64], value_N: NDArray[np.float64]) -> NDArra
 
 
 def _rank(heads: pd.DataFrame) -> NDArray[np.int64]:
-    return heads["verdict"].map({kind: i for i, kind in enumerate(KINDS)}).to_numpy(np.int64)
+    return np.array([KINDS.index(kind) for kind in heads["verdict"]], np.int64)
 
 
 def _legend(drawing: Drawing, heads: pd.DataFrame) -> None:
     kinds = [kind for kind in KINDS if (heads["verdict"] == kind).any()]
     axis = drawing.figure.axes[0]
     marks = [axis.plot([], [], "o", color=COLOURS[kind], markersize=4, label=kind.replace("_", " "))[0] for kind in kinds]
-    drawing.figure.legend(handles=marks, loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=8, handletextpad=0.2, columnspacing=1.4)
+    drawing.figure.legend(
+        handles=marks, loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=8, handletextpad=0.2, columnspacing=1.4
+    )

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from report.clusters import Mean, paired
+from report.clusters import Mean, by_prior, paired
 
 ENOUGH = 0.5
 """Share of a prior's heads that must pass the gates before anything is said of whom they follow."""
@@ -36,7 +36,7 @@ def pairs(heads: pd.DataFrame) -> list[Pair]:
     Args:
         heads: of one setting, at matched accuracy.
     """
-    groups = {key: group for key, group in heads.groupby(["reporter", "prior"]) if group["gates_passed"].mean() >= ENOUGH}
+    groups = {key: group for key, group in by_prior(heads) if group["gates_passed"].mean() >= ENOUGH}
     both = [(one, other) for one, other in combinations(groups, 2) if one[0] == other[0]]
     found = []
     for one, other in both:
@@ -50,10 +50,10 @@ def pairs(heads: pd.DataFrame) -> list[Pair]:
 def stopped(heads: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Returns of each reporter and prior of which nothing is said, why: how many heads which gate stopped."""
     out = {}
-    for (reporter, prior), group in heads.groupby(["reporter", "prior"]):
+    for key, group in by_prior(heads):
         if group["gates_passed"].mean() < ENOUGH:
             gates = group.loc[group["failed_gates"] != "", "failed_gates"].str.split(", ").explode().value_counts()
-            out[(str(reporter), str(prior))] = ", ".join(f"{gate} stopped {n} of {len(group)} heads" for gate, n in gates.items())
+            out[key] = ", ".join(f"{gate} stopped {n} of {len(group)} heads" for gate, n in gates.items())
     return out
 
 

@@ -88,7 +88,7 @@ def find(folders: list[Path]) -> Found:
             refused.append(str(refusal).replace(str(place), name))
     if not runs:
         raise Refusal(_nothing(folders, unfinished, failed, refused))
-    return Found(_distinct(tuple(runs.values())), tuple(unfinished), tuple(failed), tuple([*refused, *_strangers(list(runs.values()))]))
+    return Found(_distinct(tuple(runs.values())), tuple(unfinished), tuple(failed), (*refused, *_strangers(list(runs.values()))))
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich import box
@@ -14,19 +15,39 @@ from rich.table import Table
 
 from report import alignment
 from report import folder as runs
-from report.compare import KINDS, compared, finding, lines, written
+from report.compare import KINDS, compared, lines, written
+from report.finding import finding
+
+if TYPE_CHECKING:
+    from report.settings import Setting
 
 HEADINGS = (
     *("prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
     *("follows X", "least-most", "AUROC", "NDE", "NIE", "swap X", "swap H", "verdicts"),
 )
-DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edges", "swap H", "swap X", "NIE", "NDE", "level", "own bits", "bits")
+DROPPED_FIRST = (
+    "easy AUROC",
+    "reads to",
+    "AUROC",
+    "heads",
+    "least-most",
+    "edges",
+    "swap H",
+    "swap X",
+    "NIE",
+    "NDE",
+    "level",
+    "own bits",
+    "bits",
+    "kFLOPs",
+    "easy",
+)
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
     "bits: prequential code of the training labels by learners with a head's live edges. own bits: variational code about the head itself. "
     "kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
-    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the "
-    "most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a "
+    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over predictors "
+    "[95% over predictors and their heads], then the least and the most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a "
     "translator has 1, 0. swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it. "
     "verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
 )
@@ -35,21 +56,39 @@ LEGEND = (
 def show(folders: list[Path], each_level: bool = True) -> None:
     """Prints the table of finished runs, what was found, and how the judge did on planted heads."""
     heads = pd.concat([runs.read(folder) for folder in folders], ignore_index=True)
-    table = lines(heads, each_level)
-    console = Console(width=None if Console().is_terminal else 160)
-    console.print(_fitting(table, _titled(heads), console))
-    abouts = [runs.about(folder) for folder in folders]
+    _show(heads, [runs.about(folder) for folder in folders], each_level)
+
+
+def show_setting(setting: Setting) -> None:
+    """Prints the same of the runs of one setting."""
+    _show(setting.heads, [run.about for run in setting.runs], each_level=False)
+
+
+def show_notices(lines: list[str]) -> None:
+    """Prints what is left out, a line each, by name."""
+    for line in lines:
+        console().print(f"! {line}", style="yellow", highlight=False)
+
+
+def console() -> Console:
+    """Returns a terminal; into a file it is 160 columns wide, unless COLUMNS says otherwise."""
+    return Console(width=None if Console().is_terminal or "COLUMNS" in os.environ else 160)
+
+
+def _show(heads: pd.DataFrame, abouts: list[dict[str, Any]], each_level: bool) -> None:
+    table, out = lines(heads, each_level), console()
+    out.print(_fitting(table, _titled(heads), out))
     heads = compared(heads, each_level=True)
     for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts), *_in_turns(heads)):
-        console.print(line, style="dim", highlight=False)
-    console.print(finding(table, heads), style="bold", highlight=False)
+        out.print(line, style="dim", highlight=False)
+    out.print(finding(table, heads), style="bold", highlight=False)
 
 
 def show_job(folder: Path) -> None:
     """Prints what an experiment that is no run of heads found."""
     from rich.markdown import Markdown
 
-    Console(width=None if Console().is_terminal else 160).print(Markdown((folder / runs.SUMMARY).read_text()))
+    console().print(Markdown((folder / runs.SUMMARY).read_text()))
 
 
 def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
@@ -80,7 +119,7 @@ def _fitting(table: pd.DataFrame, title: str, console: Console) -> Table:
 
 
 def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
-    shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     kept = [i for i, heading in enumerate(HEADINGS) if heading not in dropped]
     for i in kept:
         shown.add_column(HEADINGS[i], justify="left" if HEADINGS[i] in ("prior", "verdicts") else "right", no_wrap=True)

@@ -12,13 +12,15 @@ import pandas as pd
 
 from report.answer import Answer, answer
 from report.comparison import heads_of, lines
-from report.page import found, made, tables
+from report.page import costs, found, made, tables
 from report.page.found import Drawn
+from report.page.html import section
 from report.page.pack import RATES, columns, packed
 from report.runs import Found
 from report.settings import Setting, mixed
 
 HERE = Path(__file__).parent
+EVERYTHING = "Means over predictors; intervals at 95%, each by itself. comparison.csv has them too, and those that hold for all lines together."
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,22 @@ def page(title: str, all_found: Found, parts: list[Compared]) -> str:
 
 def _setting(part: Compared, place: str, drawn: Drawn, several: bool) -> str:
     matched, runs = part.matched, part.setting.runs
-    by_level = lines(part.setting.name, part.each) if part.each["level"].nunique() > 1 else part.lines
+    levelled = part.each["level"].nunique() > 1
+    by_level = lines(part.setting.name, part.each) if levelled else part.lines
+    levels = tables.everything(by_level, "Levels") if levelled else ""
     pieces = [
         found.first(matched, part.answer, place, drawn),
         found.against(part.heads, part.lines, "strength", place, drawn),
-        found.against(part.each, by_level, "level", place, drawn) if part.each["level"].nunique() > 1 else "",
+        found.against(part.each, by_level, "level", place, drawn) if levelled else "",
         tables.matched(matched, place),
         tables.pairwise(part.answer, place),
-        tables.fronts(part.lines, place),
-        tables.levels(by_level, place),
+        costs.fronts(part.lines, place),
+        section(f"{place}-levels", "By level", "Heads that read one level only; every level.", levels),
         tables.families(matched, place),
         tables.reporters(matched, place),
         made.judge(runs, place),
         made.predictors(runs, place),
-        f'<section id="{place}-lines"><h3>Every prior and strength</h3><p class="said">Means over predictors, each interval at 95% by itself; also in comparison.csv.</p>{tables.everything(part.lines)}</section>',
+        section(f"{place}-lines", "Every prior and strength", EVERYTHING, tables.everything(part.lines)),
         made.costs(runs, place),
     ]
     heading = f"<h2>{escape(part.setting.name)}</h2>" if several else ""

@@ -8,11 +8,11 @@ import pandas as pd
 
 from report import figures
 from report.answer import Answer, name, translators, written
-from report.clusters import mean
+from report.clusters import by_prior, mean
 from report.compare import KINDS
 from report.drawing import Drawing
 from report.heaps import heaps
-from report.page.html import figure, section
+from report.page.html import breakable, figure, section
 from report.plots import COLOURS
 
 Drawn = dict[str, Drawing]
@@ -21,8 +21,7 @@ Drawn = dict[str, Drawing]
 
 def rows(heads: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     """Returns the matched heads of each reporter and prior, those with most translators first, then those that follow X most."""
-    groups = [((str(reporter), str(prior)), group) for (reporter, prior), group in heads.groupby(["reporter", "prior"])]
-    return sorted(groups, key=lambda item: (item[0][0], -item[1]["translator"].mean(), -item[1]["follows_concept"].mean()))
+    return sorted(by_prior(heads), key=lambda item: (item[0][0], -item[1]["translator"].mean(), -item[1]["follows_concept"].mean()))
 
 
 def first(heads: pd.DataFrame, answer: Answer, place: str, drawn: Drawn) -> str:
@@ -44,8 +43,8 @@ def against(heads: pd.DataFrame, table: pd.DataFrame, key: str, place: str, draw
         told = f" <span>{len(two)} of its {key}s make two heaps.</span>" if len(two) else ""
         cells.append(f"<div><h4>{escape(words)}</h4>{figure(drawing.svg(), mark, told, f'Share that follows X against {key}, {words}')}</div>")
     how = (
-        "A dot is a head. Black: the mean over predictors, the band its 95% interval (each mean by itself); a hollow point is a mean of two heaps, which "
-        "describes neither. Grey lines: the other priors; dashed: without a prior. Click a dot for its evidence."
+        "A dot is a head. Black: the mean over predictors, the band its 95% interval (each mean by itself); a hollow point is a mean of two heaps, "
+        "which describes neither. Grey lines: the other priors; dashed: without a prior. Click a dot for its evidence."
     )
     title = {"strength": "Whom heads follow, against strength", "level": "Whom heads follow, by the level they read"}[key]
     return section(f"{place}-{key}", title, how, f'<div class="panels">{"".join(cells)}</div>' if cells else "")
@@ -71,15 +70,18 @@ def _strips(heads: pd.DataFrame, place: str, drawn: Drawn) -> str:
         mark = f"{place}-strip-{number}"
         drawn[mark] = figures.strip(group, len(ordered))
         said, two = mean(follows, names, len(ordered), (0.0, 1.0)), heaps(follows, names)
-        words = f"<b>{escape(name(*key, several))}</b>"
+        words = f"<b>{breakable(name(*key, several))}</b>"
         told = f'<em class="two">{escape(two.words().split(" (")[0])}</em>' if two else ""
-        figures_said = f"<span>translators {written(shares[key])}</span><span>follows X {written(said)}</span>{told}"
+        said_too = f"<span>translators {written(shares[key])}</span><span>follows X {written(said)}</span>{told}"
         label = f"Heads of {name(*key, several)}: share of disputed episodes on which each follows X; mean {written(said)}"
-        lines.append(f'<div class="strip"><div class="who">{words}</div>{figure(drawn[mark].svg(), mark, "", label)}<div class="what">{figures_said}</div></div>')
-    axis = '<div class="strip axis"><div></div><div class="ticks"><span>0<br>imitates the human</span><span>0.5</span><span>1<br>reads X</span></div><div></div></div>'
+        lines.append(
+            f'<div class="strip"><div class="who">{words}</div>{figure(drawn[mark].svg(), mark, "", label)}<div class="what">{said_too}</div></div>'
+        )
+    ticks = "<span>0<br>imitates the human</span><span>0.5</span><span>1<br>reads X</span>"
+    axis = f'<div class="strip axis"><div></div><div class="ticks">{ticks}</div><div></div></div>'
     how = (
-        "Figure 1. Share of disputed episodes on which a head follows the concept X, at matched accuracy. A dot is a head, dots stand upon each other; "
-        "the diamond is the mean over predictors, the bar its 95% interval, together for all rows. Hollow: two heaps, so the mean describes neither. "
+        "Figure 1. Share of disputed episodes on which a head follows the concept X, at matched accuracy. A dot is a head, dots stand upon "
+        "each other; the diamond is the mean over predictors, the bar its 95% interval, together for all rows. Hollow: two heaps, so the mean describes neither. "
         "Click a dot for its evidence."
     )
     return f'<div class="strips">{legend()}{"".join(lines)}{axis}<p class="said">{how}</p></div>'

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from report.drawing import FAINT, INK, RULE
+from report.drawing import FAINT, INK, PAPER, RULE
 from report.plots import COLOURS
 
 Cell = str | int | float | tuple[str, float] | None
 """What a table shows: text, or text and the number that it is sorted by."""
+Columns = dict[str, list[Cell]]
+"""A table's columns by their headings."""
 
 
-def table(headings: Sequence[str | tuple[str, str]], rows: Iterable[Sequence[Cell]], name: str, search: bool = False) -> str:
+def table(columns: Columns, name: str, search: bool = False) -> str:
     """Returns a table that can be sorted by any column once its script runs.
 
     Args:
-        headings: words, or words and what they mean.
+        name: what it is, for those who cannot see it.
         search: whether it has a field that filters its lines.
     """
-    heads = "".join(_heading(heading) for heading in headings)
-    body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in rows)
-    hint = f"Show only lines of “{name}” that hold these words"
-    field = f'<input type="search" class="filter" placeholder="filter: any words" aria-label="{escape(hint)}">' if search else ""
-    return f'{field}<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}"><table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    numbers = {heading: bool(cells) and not isinstance(cells[0], str) for heading, cells in columns.items()}
+    heads = "".join(f'<th scope="col"{" class=n" if is_number else ""}>{escape(heading)}</th>' for heading, is_number in numbers.items())
+    body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in zip(*columns.values(), strict=True))
+    hint = escape(f"Show only lines of {name} that hold these words")
+    field = f'<input type="search" class="filter" placeholder="filter: any words" aria-label="{hint}">' if search else ""
+    inner = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    return f'{field}<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{inner}</div>'
 
 
 def section(name: str, title: str, said: str, inner: str) -> str:
@@ -41,7 +44,7 @@ def figure(svg: str, name: str, caption: str, label: str) -> str:
         name: by which the page's data know its dots.
         label: what it shows, for those who cannot see it.
     """
-    for colour, variable in [(INK, "ink"), (FAINT, "faint"), (RULE, "rule"), *((value, kind) for kind, value in COLOURS.items())]:
+    for colour, variable in [(INK, "ink"), (FAINT, "faint"), (RULE, "rule"), (PAPER, "paper"), *((value, kind) for kind, value in COLOURS.items())]:
         svg = svg.replace(colour, f"var(--{variable})").replace(colour.lower(), f"var(--{variable})")
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" data-dots="{name}" ', 1)
     return f'<figure class="plot">{svg}' + (f"<figcaption>{caption}</figcaption>" if caption else "") + "</figure>"
@@ -53,7 +56,7 @@ def number(value: Any, digits: int = 2) -> tuple[str, float]:
     >>> number(0.125), number(float("nan"))[0], number(12345.6, 0)
     (('0.12', 0.125), '–', ('12,346', 12345.6))
     """
-    return ("–", float("-inf")) if value is None or pd.isna(value) else (f"{float(value):,.{digits}f}", float(value))
+    return ("–", float("-inf")) if value is None or pd.isna(value) else (f"{float(value):,.{digits}f}".replace("-", "−"), float(value))
 
 
 def cost(value: Any) -> tuple[str, float]:
@@ -61,16 +64,19 @@ def cost(value: Any) -> tuple[str, float]:
     return number(value, 0 if not pd.isna(value) and abs(value) >= 100 else 2 if not pd.isna(value) and abs(value) < 10 else 1)
 
 
+def breakable(words: str) -> str:
+    """Returns words as HTML that may break after an underscore.
+
+    >>> breakable("circuit_size")
+    'circuit_<wbr>size'
+    """
+    return escape(words).replace("_", "_<wbr>")
+
+
 def between(value: Any, low: Any, high: Any) -> tuple[str, float]:
     """Returns a number with its interval as a cell."""
     shown = f"{number(value)[0]} [{number(low)[0]}, {number(high)[0]}]" if not pd.isna(low) else number(value)[0]
     return shown, number(value)[1]
-
-
-def _heading(heading: str | tuple[str, str]) -> str:
-    words, meaning = heading if isinstance(heading, tuple) else (heading, "")
-    told = f' title="{escape(meaning)}"' if meaning else ""
-    return f'<th scope="col"{told}>{escape(words)}</th>'
 
 
 def _cell(cell: Cell) -> str:

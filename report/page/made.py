@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from report.compare import KINDS
-from report.page.html import Cell, number, section, table
+from report.page.html import Columns, number, section, table
 from report.runs import Run
 
 PARTS = ("preparing", "training", "billing", "judging")
@@ -25,53 +25,60 @@ def judge(runs: tuple[Run, ...], place: str) -> str:
         counts.setdefault(head, Counter())[verdict] += n
         right += n * bool(is_right)
     total = sum(sum(row.values()) for row in counts.values())
-    if not total:
-        return ""
-    lines: list[list[Cell]] = [[head.replace("_", " "), *(row[kind] or ("·", 0.0) for kind in KINDS)] for head, row in counts.items()]
-    how = f"Heads built by hand, whose verdict is known, judged in these runs: {right:,} of {total:,} were called right. Rows: what was planted; columns: what the judge called it."
-    return section(f"{place}-judge", "The judge on heads with known answers", how, table(["planted head", *(kind.replace("_", " ") for kind in KINDS)], lines, "Judge"))
+    columns: Columns = {"planted head": [head.replace("_", " ") for head in counts]}
+    columns |= {kind.replace("_", " "): [row[kind] or ("·", 0.0) for row in counts.values()] for kind in KINDS}
+    how = (
+        f"Heads built by hand, whose verdict is known, judged in these runs: {right:,} of {total:,} were called right. "
+        "Rows: what was planted; columns: what the judge called it."
+    )
+    return section(f"{place}-judge", "The judge on heads with known answers", how, table(columns, "Judge") if total else "")
 
 
 def predictors(runs: tuple[Run, ...], place: str) -> str:
     """Returns what was certified of each predictor: that it knows X, uses it, and at which level."""
-    abouts = {run.about.get("identity", run.name): (run, run.about) for run in runs}
-    lines: list[list[Cell]] = []
-    for identity, (run, about) in abouts.items():
-        known = about.get("knowledge") or {}
-        swaps = {int(swap["level"]): swap for swap in known.get("swaps", [])}
-        for level, ceiling in known.get("ceilings", []):
-            swap = swaps.get(int(level), {})
-            moved = [number(swap.get(f"{one}_flips_{two}")) for one in ("concept", "human") for two in ("concept", "human")]
-            lines.append([str(identity)[:8], str(run.config.get("core_model", {}).get("seed", "–")), int(level), number(ceiling), *moved, number(swap.get("random_flips"))])
-    gates = "".join(f"<li>{escape(str(identity)[:8])}: {escape('; '.join(about.get('gates', [])))}</li>" for identity, (_, about) in abouts.items())
-    surface = [about["surface_auroc"] for _, about in abouts.values() if about.get("surface_auroc") is not None]
-    bag = f"<p class='said'>A bag of words ranks X on disputed episodes with AUROC {min(surface):.3f} to {max(surface):.3f}; 0.5 is no surface cue.</p>" if surface else ""
+    of = {str(run.about.get("identity", run.name))[:8]: run for run in runs}
+    gates = "".join(f"<li>{escape(identity)}: {escape('; '.join(run.about.get('gates', [])))}</li>" for identity, run in of.items())
+    surface = [run.about["surface_auroc"] for run in of.values() if run.about.get("surface_auroc") is not None]
+    bag = f"A bag of words ranks X on disputed episodes with AUROC {min(surface):.3f} to {max(surface):.3f}; 0.5 is no cue." if surface else ""
+    levels = [(identity, run, level, ceiling) for identity, run in of.items() for level, ceiling in _known(run).get("ceilings", [])]
+    swaps = [{swap["level"]: swap for swap in _known(run).get("swaps", [])}.get(level, {}) for _, run, level, _ in levels]
+    columns: Columns = {
+        "predictor": [identity for identity, *_ in levels],
+        "seed": [str(run.config.get("core_model", {}).get("seed", "–")) for _, run, *_ in levels],
+        "level": [int(level) for *_, level, _ in levels],
+        "ceiling": [number(ceiling) for *_, ceiling in levels],
+    }
+    turns = [("X", "concept", "X", "concept"), ("X", "concept", "H", "human"), ("H", "human", "X", "concept"), ("H", "human", "H", "human")]
+    columns |= {f"{one} turns {other}": [number(swap.get(f"{first}_flips_{second}")) for swap in swaps] for one, first, other, second in turns}
+    columns["random turns any"] = [number(swap.get("random_flips")) for swap in swaps]
     how = (
-        "Whether the question can be decided at all. Ceiling: share of disputed episodes on which a probe for X is right at a level. Then how often exchanging only "
-        "the predictor's part of X, or of H, turns its own answer for X, or for H: a level holds X apart where X turns X and nothing else."
+        "Whether the question can be decided at all. Ceiling: share of disputed episodes on which a probe for X is right at a level. Then how often "
+        "exchanging only the predictor's part of X, or of H, turns its own answer for X, or for H: a level holds X apart where X turns X alone."
     )
-    headings = ["predictor", "seed", "level", "ceiling", "X turns X", "X turns H", "H turns X", "H turns H", "random turns any"]
-    shown = table(headings, lines, "Predictors") if lines else ""
-    return section(f"{place}-predictors", "The predictors' certificates", how, f"<ul class='gates'>{gates}</ul>{bag}{shown}")
+    shown = table(columns, "Predictors") if levels else ""
+    return section(f"{place}-predictors", "The predictors' certificates", f"{how} {bag}", f"<ul class='gates'>{gates}</ul>{shown}")
 
 
 def costs(runs: tuple[Run, ...], place: str) -> str:
     """Returns a line a run: its heads, seconds and bytes, its versions, and a button that shows its config."""
     timed = [part for part in PARTS if any(part in _seconds(run) for run in runs)]
-    lines = []
-    for run in runs:
-        first = run.heads.iloc[0]
-        seconds = [number(_seconds(run).get(part), 1) for part in timed]
-        whole = [number(sum(_seconds(run).values()), 1)] if timed else []
-        code = [run.code[:8] or "–"] if any(other.code for other in runs) else []
-        versions = f"Python {run.versions.get('python', '–')}, torch {run.versions.get('torch', '–')}"
-        lines.append([run.name, str(first["prior"]), str(first["reporter"]), len(run.heads), *seconds, *whole, number(size(run.folder) / 1e6, 2), versions, *code])
-    told = "" if timed else " These runs did not write down their seconds."
-    how = f"Click a run's name for its whole config. MB: all files in its folder.{told}"
-    code_heading = ["code"] if any(run.code for run in runs) else []
-    headings = ["run", "prior", "reporter", "heads", *(f"{part}, s" for part in timed), *(["all, s"] if timed else []), "MB", "versions", *code_heading]
-    total = f"<p class='said'>{len(runs):,} runs, {sum(len(run.heads) for run in runs):,} heads{_total(runs) if timed else ''}, {sum(size(run.folder) for run in runs) / 1e6:,.1f} MB.</p>"
-    return section(f"{place}-runs", "Runs: seconds, bytes, configs", how, total + table(headings, lines, "Runs", search=len(lines) > 8))
+    sizes = [size(run.folder) / 1e6 for run in runs]
+    columns: Columns = {
+        "run": [run.name for run in runs],
+        "prior": [str(run.heads["prior"].iloc[0]) for run in runs],
+        "reporter": [str(run.heads["reporter"].iloc[0]) for run in runs],
+        "heads": [len(run.heads) for run in runs],
+        **{f"{part}, s": [number(_seconds(run).get(part), 1) for run in runs] for part in timed},
+        **({"all, s": [number(sum(_seconds(run).values()), 1) for run in runs]} if timed else {}),
+        "MB": [number(value) for value in sizes],
+        "versions": [f"Python {run.versions.get('python', '–')}, torch {run.versions.get('torch', '–')}" for run in runs],
+        **({"code": [run.code[:8] or "–" for run in runs]} if any(run.code for run in runs) else {}),
+    }
+    n = sum(len(run.heads) for run in runs)
+    seconds = sum(sum(_seconds(run).values()) for run in runs)
+    spent = f"{seconds / 60:,.1f} minutes, {1000 * seconds / n:,.0f} ms a head" if timed else "seconds not written down"
+    how = f"{len(runs):,} runs, {n:,} heads, {spent}, {sum(sizes):,.1f} MB with all files of their folders. Click a run's name for its whole config."
+    return section(f"{place}-runs", "Runs: seconds, bytes, configs", how, table(columns, "Runs", search=len(runs) > 8))
 
 
 def size(folder: Path) -> int:
@@ -79,11 +86,10 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def _known(run: Run) -> dict[str, Any]:
+    return run.about.get("knowledge") or {}
+
+
 def _seconds(run: Run) -> dict[str, float]:
-    found: Any = run.about.get("seconds") or {}
+    found = run.about.get("seconds")
     return {str(part): float(value) for part, value in found.items() if not pd.isna(value)} if isinstance(found, dict) else {}
-
-
-def _total(runs: tuple[Run, ...]) -> str:
-    seconds = sum(sum(_seconds(run).values()) for run in runs)
-    return f", {seconds / 60:,.1f} minutes, {1000 * seconds / max(sum(len(run.heads) for run in runs), 1):,.0f} ms a head"

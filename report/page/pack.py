@@ -46,7 +46,11 @@ def columns(heads: pd.DataFrame) -> dict[str, Any]:
         for name in RATES
         if name in heads
     }
-    out["costs"] = {name: [None if pd.isna(value) else float(f"{value:.4g}") for value in heads[name]] for name in ("prequential_bits", "flops", "edges") if name in heads}
+    out["costs"] = {
+        name: [None if pd.isna(value) else float(f"{value:.4g}") for value in heads[name]]
+        for name in ("prequential_bits", "flops", "edges")
+        if name in heads
+    }
     return out
 
 

@@ -73,7 +73,7 @@ function app(data) {
       gates && gates !== "None" && gates !== "nan" ? make("p", { textContent: `Stopped at a gate: ${gates}.` }) : "",
       make("table", {}, make("tbody", {}, ...rows)),
       make("p", { className: "said", textContent: `Scale from −1 to 1.${level ? ` Intervals at ${level}, corrected for all heads of the run.` : ""}` }),
-      make("p", { className: "said" }, "Costs: ", Object.entries(heads.costs).filter(([, column]) => column[k] !== null).map(([name, column]) => `${column[k].toLocaleString("en")} ${name.replace("prequential_", "")}`).join(", "), ". Config: ", config));
+      make("p", { className: "said" }, "Costs: ", Object.entries(heads.costs).filter(([, column]) => column[k] !== null).map(([name, column]) => `${column[k].toLocaleString("en")} ${{ prequential_bits: "bits", flops: "FLOPs" }[name] ?? name}`).join(", "), ". Config: ", config));
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
     history.replaceState(null, "", `#head-${k}`);
@@ -154,4 +154,5 @@ function browser(heads, { word, kind, rate, strength, show }) {
   $("#browser").append(input, count, scroll, more);
 }
 
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(part => { part.open = true; }));
 unpack().then(app).catch(error => { $("#browser").append(make("p", { className: "said", textContent: error.message })); });
