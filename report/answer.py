@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pandas as pd
@@ -107,8 +108,8 @@ def _follows(found: list[Pair]) -> str:
     if not sure:
         return f"Nor do heads follow X more under one prior than under another: all {len(found)} corrected intervals hold 0." if found else ""
     several = len({pair.reporter for pair in found}) > 1
-    wins = pd.Series([(pair.reporter, pair.first) for pair in sure]).value_counts()
-    best = max(wins.index, key=lambda key: (wins[key], max(pair.follows.value for pair in sure if (pair.reporter, pair.first) == key)))
+    wins = Counter((pair.reporter, pair.first) for pair in sure)
+    best = max(wins, key=lambda key: (wins[key], max(pair.follows.value for pair in sure if (pair.reporter, pair.first) == key)))
     won = sorted((pair for pair in sure if (pair.reporter, pair.first) == best), key=lambda pair: -pair.follows.value)
     said = _listed([f"{name(pair.reporter, pair.second, False)} by {written(pair.follows)}" for pair in won])
     open_ = [pair for pair in found if not pair.follows.decided and best in ((pair.reporter, pair.first), (pair.reporter, pair.second))]

@@ -75,13 +75,18 @@ def dip(value_K: NDArray[np.float64]) -> float:
 
 
 def _convex(x_N: NDArray[np.float64], before_N: NDArray[np.float64], after_N: NDArray[np.float64], n: int) -> float:
-    """Returns half of the largest distance from the first n steps down to the largest convex line below them."""
+    """Returns half of the largest distance from the first n steps, but for the last, down to the largest convex line below them all.
+
+    At the last, which is the mode, a distribution may jump.
+    """
+    if n < 2:
+        return 0.0
     hull: list[int] = []
     for i in range(n):
         while len(hull) > 1 and _above(x_N, before_N, hull[-2], hull[-1], i):
             hull.pop()
         hull.append(i)
-    return float((after_N[:n] - np.interp(x_N[:n], x_N[hull], before_N[hull])).max() / 2)
+    return float((after_N[: n - 1] - np.interp(x_N[: n - 1], x_N[hull], before_N[hull])).max() / 2)
 
 
 def _above(x_N: NDArray[np.float64], y_N: NDArray[np.float64], a: int, b: int, c: int) -> bool:

@@ -45,11 +45,11 @@ DROPPED_FIRST = (
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
     "bits: prequential code of the training labels by learners with a head's live edges. own bits: variational code about the head itself. "
-    "kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
-    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over predictors "
-    "[95% over predictors and their heads], then the least and the most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a "
-    "translator has 1, 0. swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it. "
-    "verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
+    "kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share right, and AUROC, on held-out easy "
+    "episodes. follows X: share of disputed episodes, mean over predictors [95% over predictors and their heads], then the least and the most of a "
+    "head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a translator has "
+    "1, 0. swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it. verdicts: T direct_translator, "
+    "I human_imitator, M mixture, N neither, U undecided."
 )
 
 

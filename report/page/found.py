@@ -80,8 +80,8 @@ def _strips(heads: pd.DataFrame, place: str, drawn: Drawn) -> str:
     ticks = "<span>0<br>imitates the human</span><span>0.5</span><span>1<br>reads X</span>"
     axis = f'<div class="strip axis"><div></div><div class="ticks">{ticks}</div><div></div></div>'
     how = (
-        "Figure 1. Share of disputed episodes on which a head follows the concept X, at matched accuracy. A dot is a head, dots stand upon "
-        "each other; the diamond is the mean over predictors, the bar its 95% interval, together for all rows. Hollow: two heaps, so the mean describes neither. "
-        "Click a dot for its evidence."
+        "Figure 1. Share of disputed episodes on which a head follows the concept X, at matched accuracy. A dot is a head, dots stand upon each "
+        "other; the diamond is the mean over predictors, the bar its 95% interval, together for all rows. Hollow: two heaps, so the mean describes "
+        "neither. Click a dot for its evidence."
     )
     return f'<div class="strips">{legend()}{"".join(lines)}{axis}<p class="said">{how}</p></div>'
