@@ -56,7 +56,8 @@ class Found:
         lines = list(self.refused) + [f"{name} failed: {why}" for name, why in self.failed]
         if self.unfinished:
             named = ", ".join(self.unfinished[:4]) + (f" and {len(self.unfinished) - 4} more" if len(self.unfinished) > 4 else "")
-            lines.append(f"{_runs(len(self.unfinished))} of {self.begun} not finished yet, so this is what {len(self.runs)} say: {named}.")
+            are = "is" if len(self.unfinished) == 1 else "are"
+            lines.append(f"{len(self.unfinished)} of {self.begun} runs {are} not finished yet, so this is what {len(self.runs)} say: {named}.")
         return lines
 
     @property

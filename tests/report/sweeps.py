@@ -68,10 +68,11 @@ def sweep(folder: Path, follows: dict[str, float | tuple[float, ...]], predictor
         spread: standard deviation over heads; predictors differ by a hundredth.
     """
     chance = np.random.default_rng(0)
-    for prior, value in follows.items():
+    for i, (prior, value) in enumerate(follows.items()):
+        costs = {"prequential_bits": 100.0 + 20 * i, "flops": 1e6 * (1 + i), "validation_nll": 0.01 + 0.001 * i}
         for predictor in range(predictors):
             middle = np.resize(np.asarray(value, float), seeds) + 0.01 * (predictor - 1.5)
             shares = np.clip(middle + chance.normal(0, spread, seeds), 0, 1)
             strengths = (1.0,) if prior == "none" else (0.25, 1.0)
-            write(folder / f"{prior}-{predictor}", heads(prior, strengths, predictor, seeds, shares))
+            write(folder / f"{prior}-{predictor}", heads(prior, strengths, predictor, seeds, shares, **costs))
     return folder

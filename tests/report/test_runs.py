@@ -36,7 +36,7 @@ def test_runs_that_are_not_finished_or_failed_are_named_and_the_rest_is_shown(fo
     found = find([folder])
     assert names(found) == ["none-0", "none-1"]
     assert "speed-1 failed: no space left" in found.notices()
-    assert "1 run is of 4 not finished yet, so this is what 2 say: speed-0." in found.notices()
+    assert "1 of 4 runs is not finished yet, so this is what 2 say: speed-0." in found.notices()
 
 
 def test_a_run_that_failed_once_and_was_finished_later_is_finished(folder):
@@ -92,7 +92,7 @@ def test_folders_without_runs_are_said_in_one_line(tmp_path):
         find([tmp_path / "nowhere"])
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / CONFIG).write_text("seed: 0\n")
-    with pytest.raises(Refusal, match="no finished run that can be read. 1 run is not finished"):
+    with pytest.raises(Refusal, match=r"no finished run that can be read\. 1 run is not finished"):
         find([tmp_path])
 
 
