@@ -45,11 +45,13 @@ def name(reporter: str, prior: str, several: bool) -> str:
 def written(value: Mean) -> str:
     """Returns a mean with its interval.
 
-    >>> written(Mean(0.25, 0.125, 0.5, 4, 128)), written(Mean(0.25, float("nan"), float("nan"), 1, 1))
-    ('0.25 [0.12, 0.50]', '0.25 [not known]')
+    >>> written(Mean(0.25, 0.125, 0.5, 4, 128)), written(Mean(0.25, float("nan"), float("nan"), 1, 1)), written(Mean(0.1, 0.0021, 0.2, 4, 128))
+    ('0.25 [0.12, 0.50]', '0.25 [not known]', '0.10 [0.002, 0.20]')
     """
-    ends = "not known" if pd.isna(value.low) else f"{value.low:.2f}, {value.high:.2f}"
-    return f"{value.value:.2f} [{ends}]".replace("-", "−").replace("−0.00", "0.00")
+    near = value.decided and 0 < min(abs(value.low), abs(value.high)) < 0.005
+    low, high = (f"{end:.1g}" if near and abs(end) < 0.005 else f"{end:.2f}" for end in (value.low, value.high))
+    ends = "not known" if pd.isna(value.low) else f"{low}, {high}"
+    return f"{value.value:.2f} [{ends}]".replace("-0.00 ", "0.00 ").replace("-0.00]", "0.00]").replace("-0.00,", "0.00,").replace("-", "−")
 
 
 def translators(heads: pd.DataFrame) -> dict[tuple[str, str], Mean]:

@@ -123,7 +123,8 @@ def _panel(drawing: Drawing, axis: Axes, heads: pd.DataFrame, table: pd.DataFram
     axis.plot(two["x"], two["follows_concept"], "o", color=INK, markerfacecolor=PAPER, markersize=4.2, markeredgewidth=0.9, zorder=4)
     axis.set(xlim=(-0.6, len(places) - 0.4), ylim=(-0.03, 1.03), yticks=[0, 0.25, 0.5, 0.75, 1])
     axis.set_yticklabels(["0", "", "0.5", "", "1"])
-    axis.set_xticks(range(len(places)), [written(value) for value in places], fontsize=7.5 if len(places) < 9 else 5.5)
+    every = 1 if len(places) < 8 else 2
+    axis.set_xticks(range(0, len(places), every), [written(value) for value in places[::every]])
     axis.set_xlabel("strength of the prior" if key == "strength" else "level that the head reads")
     axis.set_ylabel("follows X")
 

@@ -16,6 +16,10 @@ BOUND = 0.62
 """Of the dip times the square root of the number of heads: one heap, even a flat one, goes beyond it in fewer than 1 in 1,000."""
 
 
+GAP, SIDE = 0.3, 3
+"""Least width of a gap, as a share of episodes, and heads on either side of it, that make two heaps."""
+
+
 class Heaps(NamedTuple):
     """Two heaps: the share of heads in the lower one, and the mean of each."""
 
@@ -36,11 +40,16 @@ class Heaps(NamedTuple):
 def heaps(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> Heaps | None:
     """Returns the two heaps that heads make; None where one heap, however flat, could look so.
 
-    Hartigan and Hartigan's dip (1985) must be beyond what one heap gives, and the means of the two best groups far enough apart to matter.
+    Hartigan and Hartigan's dip (1985) must be beyond what one heap gives, and the means of the two best groups far enough apart to matter; or a few
+    heads must stand together beyond a gap that a heap cannot have, which the dip overlooks where they are fewer than one in ten.
     """
-    if len(value_K) < FEW or dip(value_K) * np.sqrt(len(value_K)) <= BOUND:
+    if len(value_K) < FEW:
         return None
-    at = _split(np.sort(value_K))
+    sorted_K = np.sort(value_K)
+    at = _beyond_gap(sorted_K)
+    if at is None and dip(value_K) * np.sqrt(len(value_K)) <= BOUND:
+        return None
+    at = _split(sorted_K) if at is None else at
     low_K = value_K < at
     lower, upper = float(value_K[low_K].mean()), float(value_K[~low_K].mean())
     if upper - lower < APART:
@@ -91,6 +100,14 @@ def _convex(x_N: NDArray[np.float64], before_N: NDArray[np.float64], after_N: ND
 
 def _above(x_N: NDArray[np.float64], y_N: NDArray[np.float64], a: int, b: int, c: int) -> bool:
     return bool((y_N[b] - y_N[a]) * (x_N[c] - x_N[a]) >= (y_N[c] - y_N[a]) * (x_N[b] - x_N[a]))
+
+
+def _beyond_gap(sorted_K: NDArray[np.float64]) -> float | None:
+    """Returns where the upper heap begins, if there is a gap that a flat heap would leave fewer than 1 time in 1,000, with 3 heads on each side."""
+    n, gap_N = len(sorted_K), np.diff(sorted_K)[SIDE - 1 : len(sorted_K) - SIDE]
+    if len(gap_N) == 0 or gap_N.max() < GAP or n * (1 - gap_N.max()) ** n > 0.001:
+        return None
+    return float(sorted_K[int(gap_N.argmax()) + SIDE])
 
 
 def _split(sorted_K: NDArray[np.float64]) -> float:

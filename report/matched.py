@@ -61,7 +61,7 @@ def table(heads: pd.DataFrame) -> str:
         said = mean(follows.to_numpy(float), group["predictor"].to_numpy(object), chosen.groupby(["reporter", "prior"]).ngroups, (0.0, 1.0))
         verdicts = group["verdict"].value_counts(normalize=True)
         spread = " ".join(f"{follows.quantile(at):.2f}" for at in (0, 0.25, 0.5, 0.75, 1))
-        cells = [str(reporter), str(prior), " ".join(sorted({written(value) for value in group["strength"]})) if prior != "none" else "–"]
+        cells = [str(reporter), str(prior), " ".join(written(value) for value in sorted(group["strength"].unique())) if prior != "none" else "–"]
         cells += [str(len(group)), str(group["predictor"].nunique())]
         cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:3]] + [f"{said.value:.2f} [{said.low:.2f}, {said.high:.2f}]", spread]
         cells += [f"{group['easy_accuracy'].mean():.3f}"] + [_cost(group[unit].mean() * UNITS[unit][1]) for unit in units] + [_coefficient(group)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from report.settings import Setting
 
 HEADINGS = (
-    *("prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
+    *("reporter", "prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
     *("follows X", "least-most", "AUROC", "NDE", "NIE", "swap X", "swap H", "verdicts"),
 )
 DROPPED_FIRST = (
@@ -95,8 +95,8 @@ def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     """Returns a run's summary: what was found, the table, the predictor's gates and the judge's own record."""
     heads = compared(heads.assign(run=""), each_level=True)
     table = lines(heads, each_level=True)
-    head = "| " + " | ".join(HEADINGS) + " |\n|" + " --- |" * len(HEADINGS)
-    body = "\n".join("| " + " | ".join(_cells(line)) + " |" for _, line in table.iterrows())
+    head = "| " + " | ".join(HEADINGS[1:]) + " |\n|" + " --- |" * len(HEADINGS[1:])
+    body = "\n".join("| " + " | ".join(_cells(line)[1:]) + " |" for _, line in table.iterrows())
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
     judged = "\n\n".join([_judged([about]), _planted(about), *_in_turns(heads)])
     return (
@@ -111,8 +111,9 @@ def _titled(heads: pd.DataFrame) -> str:
 
 def _fitting(table: pd.DataFrame, title: str, console: Console) -> Table:
     """Returns the table with as many columns as the console has room for."""
+    always = set() if table["reporter"].nunique() > 1 else {"reporter"}
     for dropped in range(len(DROPPED_FIRST) + 1):
-        shown = _rich(table, title, set(DROPPED_FIRST[:dropped]))
+        shown = _rich(table, title, always | set(DROPPED_FIRST[:dropped]))
         if Measurement.get(console, console.options.update(width=1_000), shown).maximum <= console.width:
             break
     return shown
@@ -122,7 +123,7 @@ def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
     shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     kept = [i for i, heading in enumerate(HEADINGS) if heading not in dropped]
     for i in kept:
-        shown.add_column(HEADINGS[i], justify="left" if HEADINGS[i] in ("prior", "verdicts") else "right", no_wrap=True)
+        shown.add_column(HEADINGS[i], justify="left" if HEADINGS[i] in ("reporter", "prior", "verdicts") else "right", no_wrap=True)
     for _, line in table.iterrows():
         cells = _cells(line)
         shown.add_row(*(cells[i] for i in kept))
@@ -131,6 +132,7 @@ def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
 
 def _cells(line: pd.Series) -> list[str]:
     return [
+        str(line["reporter"]),
         str(line["prior"]),
         written(line["strength"]),
         "all" if pd.isna(line["level"]) else str(int(line["level"])),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from report.answer import written
+from report.clusters import Mean
 from report.drawing import FAINT, INK, PAPER, RULE
 from report.plots import COLOURS
 
@@ -56,7 +58,10 @@ def number(value: Any, digits: int = 2) -> tuple[str, float]:
     >>> number(0.125), number(float("nan"))[0], number(12345.6, 0)
     (('0.12', 0.125), '–', ('12,346', 12345.6))
     """
-    return ("–", float("-inf")) if value is None or pd.isna(value) else (f"{float(value):,.{digits}f}".replace("-", "−"), float(value))
+    if value is None or pd.isna(value):
+        return "–", float("-inf")
+    value = float(value) if round(float(value), digits) else abs(float(value))
+    return f"{value:,.{digits}f}".replace("-", "−"), value
 
 
 def cost(value: Any) -> tuple[str, float]:
@@ -75,8 +80,7 @@ def breakable(words: str) -> str:
 
 def between(value: Any, low: Any, high: Any) -> tuple[str, float]:
     """Returns a number with its interval as a cell."""
-    shown = f"{number(value)[0]} [{number(low)[0]}, {number(high)[0]}]" if not pd.isna(low) else number(value)[0]
-    return shown, number(value)[1]
+    return written(Mean(float(value), float(low), float(high), 0, 0)), float(value)
 
 
 def _cell(cell: Cell) -> str:

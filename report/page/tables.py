@@ -20,7 +20,7 @@ def matched(heads: pd.DataFrame, place: str) -> str:
     """Returns the table at matched accuracy: every prior, whom its heads follow, and what they cost in every unit."""
     groups, shares = rows(heads), translators(heads)
     follows = [mean(group["follows_concept"].to_numpy(float), group["predictor"].to_numpy(object), len(groups), (0.0, 1.0)) for _, group in groups]
-    strengths = [" ".join(sorted({written(value) for value in group["strength"]})) for _, group in groups]
+    strengths = [" ".join(written(value) for value in sorted(group["strength"].unique())) for _, group in groups]
     columns: Columns = {
         "prior": [prior for (_, prior), _ in groups],
         "reporter": [reporter for (reporter, _), _ in groups],

@@ -6,16 +6,16 @@ import pytest
 
 from report.clusters import mean, paired
 
-CHANCE = np.random.default_rng(7)
 ROUNDS = 300
 
 
 def covered(predictors: int, between: float, of_share: bool, among: int = 1) -> float:
     """Returns how often the interval holds the planted truth of 0.3, over many sweeps of 16 heads a predictor."""
+    chance = np.random.default_rng(predictors)
     names, hits = np.repeat(np.arange(predictors), 16).astype(object), []
     for _ in range(ROUNDS):
-        own = CHANCE.normal(0.3, between, predictors).clip(0, 1)[names.astype(int)]
-        value = CHANCE.random(len(own)) < own if of_share else own + CHANCE.normal(0, 0.15, len(own))
+        own = chance.normal(0.3, between, predictors).clip(0, 1)[names.astype(int)]
+        value = chance.random(len(own)) < own if of_share else own + chance.normal(0, 0.15, len(own))
         found = mean(value, names, among)
         hits.append(found.low <= 0.3 <= found.high)
     return float(np.mean(hits))
@@ -35,20 +35,20 @@ def test_one_predictor_covers_its_own_heads_and_says_nothing_of_other_predictors
 
 
 def test_a_bootstrap_over_four_predictors_would_not_cover():
-    hits = []
+    chance, hits = np.random.default_rng(0), []
     for _ in range(ROUNDS):
-        means = CHANCE.normal(0.3, 0.08, 4) + CHANCE.normal(0, 0.15 / 4, 4)
-        low, high = np.quantile(means[CHANCE.integers(0, 4, (400, 4))].mean(axis=1), [0.025, 0.975])
+        means = chance.normal(0.3, 0.08, 4) + chance.normal(0, 0.15 / 4, 4)
+        low, high = np.quantile(means[chance.integers(0, 4, (400, 4))].mean(axis=1), [0.025, 0.975])
         hits.append(low <= 0.3 <= high)
     assert np.mean(hits) < 0.9
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 8, (10, 1, 1, 1, 1, 1, 1, 1), (10, 10, 10, 10, 1, 1, 1, 1)], ids=["alike", "one noisy", "half noisy"])
 def test_some_pair_of_priors_that_are_alike_is_called_different_in_one_sweep_in_twenty_at_most(sizes):
-    wrong, predictor = 0, np.arange(4).astype(object)
+    chance, wrong, predictor = np.random.default_rng(0), 0, np.arange(4).astype(object)
     first, second = np.triu_indices(8, 1)
     for _ in range(ROUNDS):
-        own = CHANCE.normal(0, 0.01, (8, 4)) * np.array(sizes)[:, None]
+        own = chance.normal(0, 0.01, (8, 4)) * np.array(sizes)[:, None]
         gaps = own[first] - own[second]
         widest = np.abs(gaps.mean(axis=1)) / gaps.std(axis=1)
         found = mean(gaps[widest.argmax()], predictor, among=len(first))
@@ -57,7 +57,7 @@ def test_some_pair_of_priors_that_are_alike_is_called_different_in_one_sweep_in_
 
 
 def test_more_pairs_ask_for_a_wider_interval():
-    value, names = CHANCE.normal(0.3, 0.1, 64), np.repeat(["a", "b", "c", "d"], 16).astype(object)
+    value, names = np.random.default_rng(0).normal(0.3, 0.1, 64), np.repeat(["a", "b", "c", "d"], 16).astype(object)
     alone, among = mean(value, names), mean(value, names, among=28)
     assert among.low < alone.low < alone.value == among.value < alone.high < among.high
 
@@ -83,7 +83,7 @@ def frame(values, predictor="a", seeds=None) -> pd.DataFrame:
 
 
 def test_a_difference_is_taken_head_by_head():
-    noise = CHANCE.normal(0.5, 0.3, 32)
+    noise = np.random.default_rng(0).normal(0.5, 0.3, 32)
     first = pd.concat([frame(noise[:16] + 0.05, "a"), frame(noise[16:] + 0.06, "b")])
     second = pd.concat([frame(noise[:16], "a"), frame(noise[16:], "b")])
     found = paired(first, second, "follows")
