@@ -1,8 +1,8 @@
 """Which interval over few predictors holds the truth 95 times in 100: the reason for the rule in report/clusters.py.   python -m benchmarks.intervals
 
 Plants a mean of 0.3 over many sweeps of 32 heads a predictor, with predictors that differ by a standard deviation of 0, 0.03 or 0.1, and prints
-how often each rule's interval holds it: heads as if each stood alone (Student's; Clopper and Pearson's for shares), a bootstrap of predictors and of heads
-within them (percentiles), Student's over the predictors' means, and the wider of the first and the third, which is the rule.
+how often each rule's interval holds it: heads as if each stood alone (Student's; Clopper and Pearson's for shares), a bootstrap of predictors and
+of heads within them (percentiles), Student's over the predictors' means, and the wider of the first and the third, which is the rule.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def _compare(folders: list[Path], to: Path) -> None:
     found = find(folders)
     parts, paths = write(found, to)
     for part in parts:
-        summary.show_setting(part.setting)
+        summary.show_setting(part.setting, each_level=False)
     summary.show_notices([*mixed([part.setting for part in parts]), *found.notices()])
     print(f"{paths[-1]}  (and {len(paths) - 1} files beside it: {', '.join(sorted({path.suffix[1:] for path in paths[:-1]}))})")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -17,9 +17,8 @@ from report import alignment
 from report import folder as runs
 from report.compare import KINDS, compared, lines, written
 from report.finding import finding
-
-if TYPE_CHECKING:
-    from report.settings import Setting
+from report.runs import find
+from report.settings import Setting, mixed, settings
 
 HEADINGS = (
     *("reporter", "prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
@@ -54,14 +53,22 @@ LEGEND = (
 
 
 def show(folders: list[Path], each_level: bool = True) -> None:
-    """Prints the table of finished runs, what was found, and how the judge did on planted heads."""
-    heads = pd.concat([runs.read(folder) for folder in folders], ignore_index=True)
-    _show(heads, [runs.about(folder) for folder in folders], each_level)
+    """Prints the table of finished runs, what was found, and how the judge did on planted heads; one after the other where settings differ."""
+    found = find(folders)
+    parts = settings(found.runs)
+    for setting in parts:
+        show_setting(setting, each_level)
+    show_notices([*mixed(parts), *found.notices()])
 
 
-def show_setting(setting: Setting) -> None:
+def show_setting(setting: Setting, each_level: bool) -> None:
     """Prints the same of the runs of one setting."""
-    _show(setting.heads, [run.about for run in setting.runs], each_level=False)
+    table, out = lines(setting.heads, each_level), console()
+    out.print(_fitting(table, _titled(setting.heads), out))
+    abouts, heads = [run.about for run in setting.runs], compared(setting.heads, each_level=True)
+    for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts), *_in_turns(heads)):
+        out.print(line, style="dim", highlight=False)
+    out.print(finding(table, heads), style="bold", highlight=False)
 
 
 def show_notices(lines: list[str]) -> None:
@@ -73,15 +80,6 @@ def show_notices(lines: list[str]) -> None:
 def console() -> Console:
     """Returns a terminal; into a file it is 160 columns wide, unless COLUMNS says otherwise."""
     return Console(width=None if Console().is_terminal or "COLUMNS" in os.environ else 160)
-
-
-def _show(heads: pd.DataFrame, abouts: list[dict[str, Any]], each_level: bool) -> None:
-    table, out = lines(heads, each_level), console()
-    out.print(_fitting(table, _titled(heads), out))
-    heads = compared(heads, each_level=True)
-    for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts), *_in_turns(heads)):
-        out.print(line, style="dim", highlight=False)
-    out.print(finding(table, heads), style="bold", highlight=False)
 
 
 def show_job(folder: Path) -> None:
