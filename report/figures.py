@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from report.answer import name
 from report.answer import written as with_interval
 from report.clusters import Mean, by_prior, mean
 from report.compare import KINDS, written
@@ -71,7 +72,7 @@ def panels(heads: pd.DataFrame, table: pd.DataFrame, key: str, whole: bool) -> l
         with rc_context(STYLE):
             _panel(one, axis, heads[heads["reporter"] == reporter], table[table["reporter"] == reporter], prior, key)
             if whole:
-                axis.set_title(f"{prior} ({reporter})" if table["reporter"].nunique() > 1 else prior)
+                axis.set_title(name(reporter, prior, table["reporter"].nunique() > 1))
         drawn.append((reporter, prior, one))
     if whole:
         _legend(drawing, heads)

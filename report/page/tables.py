@@ -30,12 +30,13 @@ def matched(heads: pd.DataFrame, place: str) -> str:
         "translators": [_cell(shares[key]) for key, _ in groups],
         **{SHORT[kind]: [number((group["verdict"] == kind).mean()) for _, group in groups] for kind in KINDS[1:]},
         "follows X": [_cell(value) for value in follows],
+        "past the gates": [number(group["gates_passed"].mean()) for _, group in groups],
         "easy": [number(group["easy_accuracy"].mean(), 3) for _, group in groups],
         **{said: [cost(group[unit].mean() * scale) for _, group in groups] for unit, (said, scale) in UNITS.items() if _known(heads, unit)},
     }
     how = (
         "Of each prior the heads of its largest strength whose mean error on held-out easy episodes is within 0.01 nats of the least that any prior "
-        "reaches on the same predictor. Verdicts are shares of heads, easy is the share right on easy episodes, costs are means over heads; "
+        "reaches on the same predictor. Verdicts and gates are shares of heads, easy the share right on easy episodes, costs means over heads; "
         "intervals are over predictors and hold at 95% for all lines together."
     )
     return section(f"{place}-matched", "At matched accuracy, in every unit", how, table(_one_reporter(columns), "Matched accuracy"))
@@ -107,8 +108,9 @@ def everything(lines: pd.DataFrame, title: str = "Every prior and strength") -> 
         "error, nats": [number(value, 4) for value in lines["validation_nll"]],
         "easy": [number(value, 3) for value in lines["easy_accuracy"]],
         **{said: [cost(value * scale) for value in lines[unit]] for unit, (said, scale) in UNITS.items() if _known(lines, unit)},
-        **({"two heaps": list(lines["two_heaps"])} if (lines["two_heaps"] != "").any() else {}),
     }
+    if (lines["two_heaps"] != "").any():
+        columns["two heaps"] = [words.split(" (")[0].removeprefix("two heaps, ") for words in lines["two_heaps"]]
     return table(_one_reporter(columns), title, search=len(lines) > 8)
 
 
