@@ -64,8 +64,14 @@ def _compare(folders: list[Path], to: Path) -> None:
 def _matched(folders: list[Path]) -> None:
     from report import matched
     from report.runs import find
+    from report.settings import mixed, settings
+    from report.summary import show_notices
 
-    matched.show([run.folder for run in find(folders).runs])
+    found = find(folders)
+    parts = settings(found.runs)
+    for setting in parts:
+        matched.show(setting.heads)
+    show_notices([*mixed(parts), *found.notices()])
 
 
 def _two(folders: list[Path]) -> None:

@@ -56,6 +56,7 @@ def panels(heads: pd.DataFrame, table: pd.DataFrame, key: str, whole: bool) -> l
         key: strength or level.
         whole: whether all panels are in one drawing, for a file of its own.
     """
+    table = table[table[key].notna()]
     shown = [(r, p) for (r, p), group in by_prior(table, by_name=False) if key == "level" or p != "none" or len(group) > 1]
     if not shown:
         return []

@@ -20,7 +20,7 @@ def front(table: pd.DataFrame, unit: str, said: str, scale: float, against: str)
 
     Points of the front that lie upon each other share a number; the lines of each number are returned too.
     """
-    table = table[table[unit].notna() & table[against].notna()]
+    table = table.loc[np.isfinite(table[[unit, against]].to_numpy(float)).all(axis=1)]
     best = pareto(table[unit].to_numpy(float), table[against].to_numpy(float) * (1 if against == "validation_nll" else -1))
     drawing, axes = new(2.6, 1.95)
     axis, x, y = axes[0, 0], table[unit].to_numpy(float) * scale, table[against].to_numpy(float)

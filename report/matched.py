@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from report.clusters import mean
@@ -83,26 +81,15 @@ def table(heads: pd.DataFrame) -> str:
     return "\n".join(["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings), *lines, "", LEGEND, ""])
 
 
-def show(folders: list[Path]) -> None:
-    """Prints the table over finished runs."""
+def show(heads: pd.DataFrame) -> None:
+    """Prints the table of heads of one setting."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     from report.compare import compared
 
-    heads = compared(pd.concat([timed(folder) for folder in folders], ignore_index=True), each_level=True)
-    console = Console()
-    if console.is_terminal:
-        console.print(Markdown(table(heads)))
-    else:
-        print(table(heads))
-
-
-def timed(folder: Path) -> pd.DataFrame:
-    """Returns the heads of a finished run and, where a clock was read, the `seconds` that each takes for 1,000 episodes."""
-    from report.folder import about, read
-
-    return read(folder).assign(seconds=about(folder).get("clocked", {}).get("seconds"))
+    console, said = Console(), table(compared(heads, each_level=True))
+    console.print(Markdown(said)) if console.is_terminal else print(said)
 
 
 def _coefficient(group: pd.DataFrame) -> str:

@@ -20,6 +20,15 @@ FAILED = "failed.txt"
 """One line: why a run stopped. It stands in the folder of a run that failed."""
 
 
+NEEDED = (
+    *("world", "core_model", "predictor", "reporter", "prior", "strength", "seed", "level", "levels"),
+    *("validation_nll", "easy_accuracy", "follows_concept", "gates_passed", "failed_gates", "verdict", "reason"),
+)
+"""Columns without which heads cannot be compared."""
+SHOWN = 8
+"""Runs left out that are named one by one; the rest are counted."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run, as its folder tells it."""
@@ -53,7 +62,8 @@ class Found:
 
     def notices(self) -> list[str]:
         """Returns in words what is left out, a line each."""
-        lines = list(self.refused) + [f"{name} failed: {why}" for name, why in self.failed]
+        said = [*self.refused, *(f"{name} failed: {why}" for name, why in self.failed)]
+        lines = said[:SHOWN] + ([f"and {len(said) - SHOWN} more like these."] if len(said) > SHOWN else [])
         if self.unfinished:
             named = ", ".join(self.unfinished[:4]) + (f" and {len(self.unfinished) - 4} more" if len(self.unfinished) > 4 else "")
             are = "is" if len(self.unfinished) == 1 else "are"
@@ -112,6 +122,10 @@ def _run(place: Path, name: str) -> Run:
         versions = json.loads((place / VERSIONS).read_text())
     except (ValueError, OSError) as error:
         raise Refusal(f"{place}: it cannot be read ({error}). Bring it back, or delete the folder and run it again.") from None
+    lacking = [name for name in NEEDED if name not in heads]
+    if lacking or heads.empty:
+        what = f"lacks {', '.join(lacking)}" if lacking else "holds no heads"
+        raise Refusal(f"{place}: {HEADS} {what}. Delete the folder and run it again.")
     clock = said.get("clocked", {}).get("seconds")
     return Run(name, place, saved_config(place), versions, said, heads.assign(run=name, seconds=clock))
 

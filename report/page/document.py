@@ -83,7 +83,7 @@ def _setting(part: Compared, place: str, drawn: Drawn, several: bool) -> str:
     matched, runs = part.matched, part.setting.runs
     levelled = part.each["level"].nunique() > 1
     by_level = lines(part.setting.name, part.each) if levelled else part.lines
-    levels = tables.everything(by_level, "Levels") if levelled else ""
+    levels = tables.everything(by_level[by_level["level"].notna()], "Levels") if levelled else ""
     pieces = [
         found.first(matched, part.answer, place, drawn),
         found.against(part.heads, part.lines, "strength", place, drawn),

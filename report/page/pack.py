@@ -7,6 +7,7 @@ import gzip
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 RATES = {
@@ -38,7 +39,7 @@ def columns(heads: pd.DataFrame) -> dict[str, Any]:
         out[name] = {"words": list(words), "codes": codes.tolist()}
     out["setting"] = heads["setting"].tolist()
     for name in ("strength", "level", "seed"):
-        out[name] = [None if pd.isna(value) else float(value) for value in heads[name]]
+        out[name] = [float(value) if _known(value) else None for value in heads[name]]
     out["reason"] = heads["reason"].astype(str).tolist()
     out["matched"] = heads["matched"].astype(int).tolist()
     out["rates"] = {
@@ -47,7 +48,7 @@ def columns(heads: pd.DataFrame) -> dict[str, Any]:
         if name in heads
     }
     out["costs"] = {
-        name: [None if pd.isna(value) else float(f"{value:.4g}") for value in heads[name]]
+        name: [float(f"{value:.4g}") if _known(value) else None for value in heads[name]]
         for name in ("prequential_bits", "flops", "edges")
         if name in heads
     }
@@ -55,4 +56,9 @@ def columns(heads: pd.DataFrame) -> dict[str, Any]:
 
 
 def _thousandths(values: pd.Series) -> list[int | None]:
-    return [None if pd.isna(value) else round(1000 * float(value)) for value in values]
+    return [round(1000 * float(value)) if _known(value) else None for value in values]
+
+
+def _known(value: Any) -> bool:
+    """Whether a value is a number that JSON can hold."""
+    return not pd.isna(value) and bool(np.isfinite(float(value)))

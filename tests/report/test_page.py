@@ -141,6 +141,32 @@ def test_runs_by_level_families_reporters_and_seconds_have_their_tables(tmp_path
     assert data(page)["heads"]["n"] == 2 * 2 * 3 * 8
 
 
+def test_heads_that_read_all_levels_have_no_panel_by_level(tmp_path):
+    for level in (0, 1):
+        write_run(tmp_path / f"one{level}", heads("none", level=level, reporter="linear", predictor=level))
+    write_run(tmp_path / "all", heads("speed", reporter="layered"))
+    write(find([tmp_path]), tmp_path)
+    page = (tmp_path / PAGE).read_text()
+    assert page.count('data-dots="s0-level-') == 1
+
+
+def test_numbers_that_went_wrong_do_not_stop_the_page(tmp_path):
+    frame = heads("speed", (0.5, 1.0))
+    frame.loc[0, ["validation_nll", "nde", "prequential_bits"]] = [float("inf"), float("nan"), float("inf")]
+    write_run(tmp_path / "run", frame)
+    write(find([tmp_path]), tmp_path)
+    held = data((tmp_path / PAGE).read_text())
+    assert held["heads"]["rates"]["nde"][0][0] is None and held["heads"]["costs"]["prequential_bits"][0] is None
+
+
+def test_the_same_runs_give_the_same_files_to_the_byte(tmp_path):
+    folder = sweep(tmp_path / "sweep", {"none": 0.3, "good": 0.95}, predictors=2)
+    for name in ("one", "other"):
+        write(find([folder]), tmp_path / name)
+    for name in (PAGE, "comparison.csv", "comparison.parquet", "plots/comparison_matched.svg"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
 def test_other_settings_have_their_own_part_of_the_page(tmp_path):
     for i, steps in enumerate((16, 16, 8)):
         write_run(tmp_path / f"run{i}", heads("speed", predictor=i), world={"steps": steps})

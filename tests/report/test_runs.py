@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from refusal import Refusal
-from report.folder import CONFIG, HASHES, HEADS, PREDICTOR, VERSIONS
+from report.folder import CONFIG, HASHES, HEADS, PREDICTOR, VERSIONS, seal
 from report.runs import FAILED, find
 from report.settings import mixed, settings
 from tests.report.sweeps import heads, sweep, write
@@ -124,6 +124,26 @@ def test_runs_whose_prior_has_other_options_are_not_pooled_under_one_name(tmp_pa
     assert sorted(setting.heads["prior"].unique()) == ["speed (per_level 0)", "speed (per_level 1)"]
 
 
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [(heads("speed").drop(columns=["verdict"]), "heads.parquet lacks verdict."), (heads("speed")[:0], "heads.parquet holds no heads.")],
+    ids=["no verdict", "empty"],
+)
+def test_heads_that_cannot_be_compared_are_left_out_by_name(folder, frame, said):
+    run = write(folder / "odd", heads("speed", predictor=9))
+    frame.to_parquet(run / HEADS, index=False)
+    seal(run, run / HEADS)
+    assert f"odd: {said}" in find([folder]).notices()[0]
+
+
+def test_many_runs_that_are_left_out_are_counted(tmp_path):
+    for i in range(12):
+        run = write(tmp_path / f"run{i:02}", heads("none", predictor=i))
+        if i:
+            (run / VERSIONS).unlink()
+    assert find([tmp_path]).notices()[-1] == "and 3 more like these."
+
+
 def test_what_a_run_does_not_say_is_tolerated(tmp_path):
     run = write(tmp_path / "run", heads("speed"))
     (run / PREDICTOR).write_text("{}")
@@ -131,3 +151,9 @@ def test_what_a_run_does_not_say_is_tolerated(tmp_path):
     del hashes["sha256"][PREDICTOR]
     (run / HASHES).write_text(json.dumps(hashes))
     assert len(find([tmp_path]).runs) == 1
+
+
+@pytest.mark.parametrize(("clocked", "seconds"), [({"seconds": [0.5, 0.25]}, [0.5, 0.25]), ({}, [None, None])], ids=["clocked", "not clocked"])
+def test_each_heads_seconds_are_read_from_what_the_run_says_of_its_clock(clocked, seconds, tmp_path):
+    write(tmp_path / "run", heads("speed", seeds=2), clocked=clocked)
+    assert find([tmp_path]).runs[0].heads["seconds"].tolist() == seconds
