@@ -89,4 +89,4 @@ def _cell(cell: Cell) -> str:
         return f'<td class="n" data-v="{sort}">{escape(cell[0])}</td>'
     if isinstance(cell, (int, float)):
         return f'<td class="n" data-v="{cell}">{cell:,}</td>'
-    return f"<td>{escape(cell or '')}</td>"
+    return f"<td>{escape(cell or '')}</td>" if not cell or " " in cell else f'<td class="w">{escape(cell)}</td>'

@@ -24,12 +24,12 @@ def matched(heads: pd.DataFrame, place: str) -> str:
     columns: Columns = {
         "prior": [prior for (_, prior), _ in groups],
         "reporter": [reporter for (reporter, _), _ in groups],
+        "translators": [_cell(shares[key]) for key, _ in groups],
+        "follows X": [_cell(value) for value in follows],
         "strength": ["–" if prior == "none" else said for ((_, prior), _), said in zip(groups, strengths, strict=True)],
         "heads": [len(group) for _, group in groups],
         "predictors": [group["predictor"].nunique() for _, group in groups],
-        "translators": [_cell(shares[key]) for key, _ in groups],
         **{SHORT[kind]: [number((group["verdict"] == kind).mean()) for _, group in groups] for kind in KINDS[1:]},
-        "follows X": [_cell(value) for value in follows],
         "past the gates": [number(group["gates_passed"].mean()) for _, group in groups],
         "easy": [number(group["easy_accuracy"].mean(), 3) for _, group in groups],
         **{said: [cost(group[unit].mean() * scale) for _, group in groups] for unit, (said, scale) in UNITS.items() if _known(heads, unit)},
@@ -100,17 +100,17 @@ def everything(lines: pd.DataFrame, title: str = "Every prior and strength") -> 
         "reporter": list(lines["reporter"]),
         "strength": [(written(value), float(value)) for value in lines["strength"]],
         **({"level": ["all" if pd.isna(value) else int(value) for value in lines["level"]]} if lines["level"].notna().any() else {}),
-        "heads": [int(value) for value in lines["heads"]],
-        "predictors": [int(value) for value in lines["predictors"]],
         **{said: _ends(lines, column) for said, column in (("translators", "translators"), ("follows X", "follows_concept"))},
         "least–most": [f"{least:.2f}–{most:.2f}" for least, most in zip(lines["least"], lines["most"], strict=True)],
+        "heads": [int(value) for value in lines["heads"]],
+        "predictors": [int(value) for value in lines["predictors"]],
         **{f"n {SHORT[kind]}": [int(value) for value in lines[kind]] for kind in KINDS},
         "error, nats": [number(value, 4) for value in lines["validation_nll"]],
         "easy": [number(value, 3) for value in lines["easy_accuracy"]],
         **{said: [cost(value * scale) for value in lines[unit]] for unit, (said, scale) in UNITS.items() if _known(lines, unit)},
     }
     if (lines["two_heaps"] != "").any():
-        columns["two heaps"] = [words.split(" (")[0].removeprefix("two heaps, ") for words in lines["two_heaps"]]
+        columns["two heaps"] = [words.split(" (")[0].removeprefix("two heaps, ").replace(" about", "").replace(" and", ",") for words in lines["two_heaps"]]
     return table(_one_reporter(columns), title, search=len(lines) > 8)
 
 
