@@ -110,8 +110,17 @@ def everything(lines: pd.DataFrame, title: str = "Every prior and strength") -> 
         **{said: [cost(value * scale) for value in lines[unit]] for unit, (said, scale) in UNITS.items() if _known(lines, unit)},
     }
     if (lines["two_heaps"] != "").any():
-        columns["two heaps"] = [words.split(" (")[0].removeprefix("two heaps, ").replace(" about", "").replace(" and", ",") for words in lines["two_heaps"]]
+        columns["two heaps"] = [_where(words) for words in lines["two_heaps"]]
     return table(_one_reporter(columns), title, search=len(lines) > 8)
+
+
+def _where(heaps: str) -> str:
+    """Returns where two heaps are, in few words.
+
+    >>> _where("two heaps, 5% about 0.06 and 95% about 0.97 (both under every predictor)")
+    '5% 0.06, 95% 0.97'
+    """
+    return heaps.split(" (")[0].removeprefix("two heaps, ").replace(" about", "").replace(" and", ",")
 
 
 def _one_reporter(columns: Columns) -> Columns:
