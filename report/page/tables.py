@@ -120,7 +120,7 @@ def _where(heaps: str) -> str:
     >>> _where("two heaps, 5% about 0.06 and 95% about 0.97 (both under every predictor)")
     '5% 0.06, 95% 0.97'
     """
-    return heaps.split(" (")[0].removeprefix("two heaps, ").replace(" about", "").replace(" and", ",")
+    return heaps.split(" (", maxsplit=1)[0].removeprefix("two heaps, ").replace(" about", "").replace(" and", ",")
 
 
 def _one_reporter(columns: Columns) -> Columns:
