@@ -11,7 +11,7 @@ train: .venv/base
 lm: .venv/lm
 	@$(BIN)/python train.py experiment=cities
 
-test: .venv/lm .venv/launchers
+test: .venv/lm .venv/test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/base
@@ -29,8 +29,8 @@ check: .venv/base
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-lm.lock
 	@touch $@
 
-.venv/launchers: .venv/base requirements-launchers.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-launchers.lock
+.venv/test: .venv/base requirements-test.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-test.lock
 	@touch $@
 
 clean:

@@ -49,7 +49,8 @@ class Sweep(Callback):
         folder = Path(config.hydra.sweep.dir).absolute()
         failed = failures(folder)
         try:
-            summarise(folder)
+            summarise([folder], folder)
+            print(folder)
         except Refusal as refusal:
             print(f"error: {refusal}", file=sys.stderr)
         if failed:

@@ -1,31 +1,73 @@
-"""Compare finished runs.
+"""Compare finished runs: a table here, and a page, plots and tables in files.
 
-python -m report runs/priors [runs/more ...]      every prior and strength
-python -m report runs/priors --matched            every prior at matched accuracy, in every unit
+python -m report runs/priors [runs/more ...]      every prior and strength; writes comparison.html beside the runs
+python -m report runs/priors --to out             writes it there
+python -m report runs/priors --matched            every prior at matched accuracy, in every unit; writes nothing
+python -m report --compare runs/a runs/b          two sweeps side by side; writes nothing
 """
 
+from __future__ import annotations
+
+import difflib
 import sys
 from pathlib import Path
 
 from refusal import Refusal
+from report.sweep import summarise
+
+OPTIONS = ("--to", "--matched", "--compare", "--help")
 
 
-def main(names: list[str]) -> None:
-    """Prints one table over all finished runs in the folders named."""
-    if not names or names[0] in ("-h", "--help"):
+def main(words: list[str]) -> None:
+    """Does what the command line asks for."""
+    if not words or "--help" in words or "-h" in words:
         print(__doc__)
         return
-    from report import matched, summary
-    from report.folder import finished_runs
-
-    known = [name for name in names if name.startswith("-")]
-    if known not in ([], ["--matched"]):
-        raise Refusal(f"{known[0]}: no such option. There is: --matched.")
-    folders = finished_runs([Path(name) for name in names if not name.startswith("-")])
-    if known:
-        matched.show(folders)
+    for word in words:
+        if word.startswith("-") and word not in OPTIONS:
+            near = difflib.get_close_matches(word, OPTIONS, n=1, cutoff=0.4)
+            raise Refusal(f"{word}: no such option.{f' Did you mean {near[0]}?' if near else ''} There are: {', '.join(OPTIONS)}.")
+    words, to = _to(words)
+    folders = [Path(word) for word in words if not word.startswith("-")]
+    if "--compare" in words:
+        _two(folders)
+    elif not folders:
+        raise Refusal("No folder is named. Name a folder of runs: python -m report runs/priors")
+    elif "--matched" in words:
+        _matched(folders)
     else:
-        summary.show(folders, each_level=False)
+        summarise(folders, to or folders[0])
+
+
+def _to(words: list[str]) -> tuple[list[str], Path | None]:
+    if "--to" not in words:
+        return words, None
+    at = words.index("--to")
+    if at + 1 == len(words) or words[at + 1].startswith("-"):
+        raise Refusal("--to: no folder is named. Name the folder to write into: --to out")
+    return words[:at] + words[at + 2 :], Path(words[at + 1])
+
+
+def _matched(folders: list[Path]) -> None:
+    from report import matched
+    from report.runs import find
+    from report.settings import mixed, settings
+    from report.summary import show_notices
+
+    found = find(folders)
+    parts = settings(found.runs)
+    for setting in parts:
+        matched.show(setting.heads)
+    show_notices([*mixed(parts), *found.notices()])
+
+
+def _two(folders: list[Path]) -> None:
+    if len(folders) != 2:
+        raise Refusal(f"--compare: it takes two folders, and {len(folders)} are named. Use: python -m report --compare runs/a runs/b")
+    from report import against
+    from report.runs import find
+
+    against.show(find(folders[:1]), find(folders[1:]))
 
 
 if __name__ == "__main__":

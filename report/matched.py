@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from report.compare import KINDS, interval, written
+from report.clusters import mean
+from report.compare import KINDS, written
 
 NEAR = 0.01
 """Nats an episode by which heads at matched accuracy may err more than the best."""
@@ -29,8 +28,8 @@ UNITS = {
 """Columns of the bill, what the table calls them, and the unit that it writes them in."""
 LEGEND = (
     "Of each prior the heads of its largest strength whose mean error on held-out easy episodes is within 0.01 nats of the least that any "
-    "prior reaches on the same predictor with the same reporter. follows X: share of disputed episodes, mean over heads, [95% by bootstrap "
-    "over predictors, and over heads within them], then least, quarter, median, three quarters, most. translators, imitators, mixtures: share "
+    "prior reaches on the same predictor with the same reporter. follows X: share of disputed episodes, mean over predictors, [95% over "
+    "predictors and their heads, for all lines together], then least, quarter, median, three quarters, most. translators, imitators, mixtures: share "
     "of heads with that verdict; the rest are neither or undecided. Costs are means over heads. ms for 1,000: milliseconds for 1,000 episodes by "
     "the clock, predictor to the level read and a head's share. learning coefficient: mean over the heads whose chains have settled; their share "
     "in brackets where it is below 0.9."
@@ -57,12 +56,12 @@ def table(heads: pd.DataFrame) -> str:
     units = [unit for unit in UNITS if unit in chosen and chosen[unit].notna().any()]
     for (reporter, prior), group in chosen.groupby(["reporter", "prior"], sort=False):
         follows = group["follows_concept"]
-        low, high = interval(follows.to_numpy(float), group["predictor"].to_numpy(object))
+        said = mean(follows.to_numpy(float), group["predictor"].to_numpy(object), chosen.groupby(["reporter", "prior"]).ngroups, (0.0, 1.0))
         verdicts = group["verdict"].value_counts(normalize=True)
         spread = " ".join(f"{follows.quantile(at):.2f}" for at in (0, 0.25, 0.5, 0.75, 1))
-        cells = [str(reporter), str(prior), " ".join(sorted({written(value) for value in group["strength"]})) if prior != "none" else "–"]
+        cells = [str(reporter), str(prior), " ".join(written(value) for value in sorted(group["strength"].unique())) if prior != "none" else "–"]
         cells += [str(len(group)), str(group["predictor"].nunique())]
-        cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:3]] + [f"{follows.mean():.2f} [{low:.2f}, {high:.2f}]", spread]
+        cells += [f"{verdicts.get(kind, 0):.2f}" for kind in KINDS[:3]] + [f"{said.value:.2f} [{said.low:.2f}, {said.high:.2f}]", spread]
         cells += [f"{group['easy_accuracy'].mean():.3f}"] + [_cost(group[unit].mean() * UNITS[unit][1]) for unit in units] + [_coefficient(group)]
         lines.append("| " + " | ".join(cells) + " |")
     headings = [
@@ -82,26 +81,15 @@ def table(heads: pd.DataFrame) -> str:
     return "\n".join(["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings), *lines, "", LEGEND, ""])
 
 
-def show(folders: list[Path]) -> None:
-    """Prints the table over finished runs."""
+def show(heads: pd.DataFrame) -> None:
+    """Prints the table of heads of one setting."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     from report.compare import compared
 
-    heads = compared(pd.concat([timed(folder) for folder in folders], ignore_index=True), each_level=True)
-    console = Console()
-    if console.is_terminal:
-        console.print(Markdown(table(heads)))
-    else:
-        print(table(heads))
-
-
-def timed(folder: Path) -> pd.DataFrame:
-    """Returns the heads of a finished run and, where a clock was read, the `seconds` that each takes for 1,000 episodes."""
-    from report.folder import about, read
-
-    return read(folder).assign(seconds=about(folder).get("clocked", {}).get("seconds"))
+    console, said = Console(), table(compared(heads, each_level=True))
+    console.print(Markdown(said)) if console.is_terminal else print(said)
 
 
 def _coefficient(group: pd.DataFrame) -> str:

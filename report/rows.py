@@ -12,7 +12,7 @@ from training.watch import Course
 from verdict.alignment import Alignment
 from verdict.cases import Answers, Bench
 from verdict.judge import Judgement
-from verdict.statistics import Estimate
+from verdict.statistics import Estimate, Floats
 
 
 def rows(config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, about: dict[str, Any]) -> list[dict[str, Any]]:
@@ -39,8 +39,10 @@ def alignment_rows(alignment: Alignment, bench: Bench, answers: Answers, judgeme
     """Returns what the rows of heads.parquet say of each head's alignment and of its training."""
     gaps = alignment.gaps(bench, answers, np.array([gates[-1].passed for gates in judgement.gates]))
     trained, disputed = alignment.trained(course), alignment.trained(course, disputed=True)
+    follows = _by_family(bench, answers)
     return [
-        _estimate("pseudo_alignment_gap", gaps.all_families, k)
+        {f"follows_concept_{family}": float(value_K[k]) for family, value_K in follows.items()}
+        | _estimate("pseudo_alignment_gap", gaps.all_families, k)
         | {"worst_family": gaps.worst[k]}
         | _estimate("worst_family_gap", gaps.worst_gap, k)
         | {"robustly_aligned": bool(gaps.robustly_aligned[k])}
@@ -50,6 +52,12 @@ def alignment_rows(alignment: Alignment, bench: Bench, answers: Answers, judgeme
         | {"outer_alignment_disputed": float(disputed.outer[k])}
         for k in range(len(gaps.worst))
     ]
+
+
+def _by_family(bench: Bench, answers: Answers) -> dict[str, Floats]:
+    """Returns of each family of tampering the share of its disputed episodes on which each head follows X, shape (K,)."""
+    right_KN, family_N = (answers.disputed > 0) == bench.disputed.concept_N, bench.disputed.family_N
+    return {str(family): right_KN[:, family_N == family].mean(axis=1) for family in np.unique(family_N)}
 
 
 def course_rows(heads: Heads, course: Course) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,50 +15,86 @@ from rich.table import Table
 
 from report import alignment
 from report import folder as runs
-from report.compare import KINDS, compared, finding, lines, written
+from report.compare import KINDS, compared, lines, written
+from report.finding import finding
+from report.runs import find
+from report.settings import Setting, mixed, settings
 
 HEADINGS = (
-    *("prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
+    *("reporter", "prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
     *("follows X", "least-most", "AUROC", "NDE", "NIE", "swap X", "swap H", "verdicts"),
 )
-DROPPED_FIRST = ("easy AUROC", "reads to", "AUROC", "heads", "least-most", "edges", "swap H", "swap X", "NIE", "NDE", "level", "own bits", "bits")
+DROPPED_FIRST = (
+    "easy AUROC",
+    "reads to",
+    "AUROC",
+    "heads",
+    "least-most",
+    "edges",
+    "swap H",
+    "swap X",
+    "NIE",
+    "NDE",
+    "level",
+    "own bits",
+    "bits",
+    "kFLOPs",
+    "easy",
+)
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
     "bits: prequential code of the training labels by learners with a head's live edges. own bits: variational code about the head itself. "
-    "kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share "
-    "right, and AUROC, on held-out easy episodes. follows X: share of disputed episodes, mean over heads [95% over seeds], then the least and the "
-    "most of a head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a "
-    "translator has 1, 0. swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it. "
-    "verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
+    "kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share right, and AUROC, on held-out easy "
+    "episodes. follows X: share of disputed episodes, mean over predictors [95% over predictors and their heads], then the least and the most of a "
+    "head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a translator has "
+    "1, 0. swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it. verdicts: T direct_translator, "
+    "I human_imitator, M mixture, N neither, U undecided."
 )
 
 
 def show(folders: list[Path], each_level: bool = True) -> None:
-    """Prints the table of finished runs, what was found, and how the judge did on planted heads."""
-    heads = pd.concat([runs.read(folder) for folder in folders], ignore_index=True)
-    table = lines(heads, each_level)
-    console = Console(width=None if Console().is_terminal else 160)
-    console.print(_fitting(table, _titled(heads), console))
-    abouts = [runs.about(folder) for folder in folders]
-    heads = compared(heads, each_level=True)
+    """Prints the table of finished runs, what was found, and how the judge did on planted heads; one after the other where settings differ."""
+    found = find(folders)
+    parts = settings(found.runs)
+    for setting in parts:
+        show_setting(setting, each_level)
+    show_notices([*mixed(parts), *found.notices()])
+
+
+def show_setting(setting: Setting, each_level: bool) -> None:
+    """Prints the same of the runs of one setting."""
+    table, out = lines(setting.heads, each_level), console()
+    out.print(_fitting(table, _titled(setting.heads), out))
+    abouts, heads = [run.about for run in setting.runs], compared(setting.heads, each_level=True)
     for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts), *_in_turns(heads)):
-        console.print(line, style="dim", highlight=False)
-    console.print(finding(table, heads), style="bold", highlight=False)
+        out.print(line, style="dim", highlight=False)
+    out.print(finding(table, heads), style="bold", highlight=False)
+
+
+def show_notices(lines: list[str]) -> None:
+    """Prints what is left out, a line each, by name."""
+    for line in lines:
+        console().print(f"! {line}", style="yellow", highlight=False)
+
+
+def console() -> Console:
+    """Returns a terminal; into a file it is 160 columns wide, unless COLUMNS says otherwise."""
+    return Console(width=None if Console().is_terminal or "COLUMNS" in os.environ else 160)
 
 
 def show_job(folder: Path) -> None:
     """Prints what an experiment that is no run of heads found."""
     from rich.markdown import Markdown
 
-    Console(width=None if Console().is_terminal else 160).print(Markdown((folder / runs.SUMMARY).read_text()))
+    console().print(Markdown((folder / runs.SUMMARY).read_text()))
 
 
 def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     """Returns a run's summary: what was found, the table, the predictor's gates and the judge's own record."""
     heads = compared(heads.assign(run=""), each_level=True)
     table = lines(heads, each_level=True)
-    head = "| " + " | ".join(HEADINGS) + " |\n|" + " --- |" * len(HEADINGS)
-    body = "\n".join("| " + " | ".join(_cells(line)) + " |" for _, line in table.iterrows())
+    head = "| " + " | ".join(HEADINGS[1:]) + " |\n|" + " --- |" * len(HEADINGS[1:])
+    body = "\n".join("| " + " | ".join(_cells(line)[1:]) + " |" for _, line in table.iterrows())
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
     judged = "\n\n".join([_judged([about]), _planted(about), *_in_turns(heads)])
     return (
@@ -72,18 +109,19 @@ def _titled(heads: pd.DataFrame) -> str:
 
 def _fitting(table: pd.DataFrame, title: str, console: Console) -> Table:
     """Returns the table with as many columns as the console has room for."""
+    always = set() if table["reporter"].nunique() > 1 else {"reporter"}
     for dropped in range(len(DROPPED_FIRST) + 1):
-        shown = _rich(table, title, set(DROPPED_FIRST[:dropped]))
+        shown = _rich(table, title, always | set(DROPPED_FIRST[:dropped]))
         if Measurement.get(console, console.options.update(width=1_000), shown).maximum <= console.width:
             break
     return shown
 
 
 def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
-    shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     kept = [i for i, heading in enumerate(HEADINGS) if heading not in dropped]
     for i in kept:
-        shown.add_column(HEADINGS[i], justify="left" if HEADINGS[i] in ("prior", "verdicts") else "right", no_wrap=True)
+        shown.add_column(HEADINGS[i], justify="left" if HEADINGS[i] in ("reporter", "prior", "verdicts") else "right", no_wrap=True)
     for _, line in table.iterrows():
         cells = _cells(line)
         shown.add_row(*(cells[i] for i in kept))
@@ -92,6 +130,7 @@ def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
 
 def _cells(line: pd.Series) -> list[str]:
     return [
+        str(line["reporter"]),
         str(line["prior"]),
         written(line["strength"]),
         "all" if pd.isna(line["level"]) else str(int(line["level"])),
@@ -139,7 +178,7 @@ def _surface(abouts: list[dict[str, Any]]) -> list[str]:
 
 def _in_turns(heads: pd.DataFrame) -> list[str]:
     """Returns how many disputed episodes were not read, where the judge looked in turns and stopped when it was sure."""
-    if "sure_after" not in heads or (heads["sure_after"] >= heads["disputed"]).all():
+    if "sure_after" not in heads or "disputed" not in heads or (heads["sure_after"] >= heads["disputed"]).all():
         return []
     of_run = heads.groupby("run")[["sure_after", "disputed"]].max().sum()
     saved = 1 - of_run["sure_after"] / of_run["disputed"]

@@ -1,31 +1,24 @@
-"""What a sweep ends with: one table over its runs, one plot, and the folder's path."""
+"""What a comparison prints and writes: the table of each setting, the answer in words, what was left out, and where the page lies."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
 
+def summarise(folders: list[Path], to: Path) -> None:
+    """Compares the runs in folders; writes tables, plots and page into the folder `to`, and prints where.
 
-class SweepSummary(Callback):
-    """Hydra calls it when the last run of a sweep is done."""
+    Raises:
+        Refusal: there is no finished run, or `to` cannot be written.
+    """
+    from report import summary
+    from report.runs import find
+    from report.settings import mixed
+    from report.write import write
 
-    def on_multirun_end(self, config: DictConfig, **_: object) -> None:
-        summarise(Path(config.hydra.sweep.dir).absolute())
-
-
-def summarise(folder: Path) -> None:
-    """Prints the comparison of a folder's runs, draws it, and prints the folder's path."""
-    import pandas as pd
-
-    from report.compare import compared
-    from report.folder import finished_runs, read
-    from report.plots import follows_by
-    from report.summary import show
-
-    runs = finished_runs([folder])
-    show(runs, each_level=False)
-    heads = pd.concat([read(run) for run in runs], ignore_index=True)
-    follows_by("strength", compared(heads, each_level=False), folder / "follows_concept.png")
-    print(folder)
+    found = find(folders)
+    parts, paths = write(found, to)
+    for part in parts:
+        summary.show_setting(part.setting, each_level=False)
+    summary.show_notices([*mixed([part.setting for part in parts]), *found.notices()])
+    print(f"{paths[-1]}  (and {len(paths) - 1} files beside it: {', '.join(sorted({path.suffix[1:] for path in paths[:-1]}))})")

@@ -1,10 +1,10 @@
 """Lines, intervals and the sentence on heads whose figures are known."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from report.compare import finding, interval, lines
+from report.compare import lines
+from report.finding import finding
 from report.summary import DROPPED_FIRST, HEADINGS, markdown
 
 
@@ -35,31 +35,23 @@ def test_the_level_is_chosen_by_errors_on_easy_episodes_and_not_by_what_judges()
     assert lines(both, each_level=True)["level"].tolist() == [1, 2]
 
 
-def test_intervals_over_predictors_are_wider_than_those_that_take_heads_for_independent():
-    value, predictor = np.repeat([0.1, 0.5, 0.9], 20) + np.tile([-0.01, 0.01], 30), np.repeat(["a", "b", "c"], 20).astype(object)
-    low, high = interval(value, predictor)
-    careless_low, careless_high = interval(value, np.full(60, "a", object))
-    assert high - low > 2 * (careless_high - careless_low)
+def test_the_mean_is_over_predictors_however_many_heads_each_has():
+    both = pd.concat([heads(follows=(0.0, 0.0, 0.0), predictor="a"), heads(follows=(0.8,), predictor="b")])
+    assert lines(both, each_level=True)["follows_concept"].tolist() == [pytest.approx(0.4)]
 
 
-def test_intervals_of_one_predictor_cover_the_truth():
-    chance = np.random.default_rng(0)
-    covered = [low <= 0.5 <= high for low, high in (interval(chance.normal(0.5, 0.1, 16), np.full(16, "a", object)) for _ in range(200))]
-    assert np.mean(covered) > 0.85
-
-
-def test_the_sentence_claims_an_order_only_where_intervals_lie_apart():
-    apart = pd.concat([heads("speed", follows=(0.1, 0.12, 0.11)), heads("simplicity", follows=(0.8, 0.82, 0.81))])
-    near = pd.concat([heads("speed", follows=(0.1, 0.8, 0.4)), heads("simplicity", follows=(0.2, 0.9, 0.5))])
-    assert "most under simplicity" in finding(lines(apart, True), apart)
-    assert "may be chance" not in finding(lines(apart, True), apart)
-    assert "may be chance" in finding(lines(near, True), near)
-    assert "One predictor" in finding(lines(near, True), near)
+def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_bears_it_out():
+    apart = pd.concat([heads("speed", follows=(0.1, 0.12, 0.11)), heads("simplicity", follows=(0.8, 0.82, 0.815))])
+    near = pd.concat([heads("speed", follows=(0.1, 0.8, 0.4)), heads("simplicity", follows=(0.2, 0.3, 0.5))])
+    assert "simplicity follow X on a larger share of disputed episodes than those of speed by 0.70" in finding(lines(apart, True), apart)
+    assert "larger share" not in finding(lines(near, True), near)
+    assert "Nor do heads follow X more under one prior" in finding(lines(near, True), near)
+    assert "one predictor: the intervals are over its head seeds and say nothing of other predictors" in finding(lines(near, True), near)
 
 
 def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
-    assert "nothing is claimed" in finding(lines(stopped, True), stopped)
+    assert "nothing is claimed of whom they follow. Of 2 heads, knows stopped 2" in finding(lines(stopped, True), stopped)
 
 
 def test_the_summary_names_gates_planted_heads_and_verdicts():

@@ -1,12 +1,9 @@
 """Matched accuracy: of each prior the largest strength that is near the best, on each predictor by itself."""
 
-import json
-
 import pandas as pd
 import pytest
 
-from report.folder import HEADS, PREDICTOR
-from report.matched import matched, table, timed
+from report.matched import matched, table
 from tests.report.test_compare import heads
 
 
@@ -70,10 +67,3 @@ def test_what_was_not_measured_is_a_dash_or_no_column():
     assert (cells(priced)["learning coefficient"], cells(priced)["ms for 1,000"]) == ("4.00", "20")
     assert cells(heads())["learning coefficient"] == "–"
     assert "ms for 1,000" not in cells(heads())
-
-
-@pytest.mark.parametrize(("clocked", "seconds"), [({"seconds": [0.5, 0.25]}, [0.5, 0.25]), ({}, [None, None])], ids=["clocked", "not clocked"])
-def test_each_heads_seconds_are_read_from_what_the_run_says_of_its_clock(clocked, seconds, tmp_path):
-    heads(follows=(0.1, 0.2)).to_parquet(tmp_path / HEADS)
-    (tmp_path / PREDICTOR).write_text(json.dumps({"clocked": clocked}))
-    assert timed(tmp_path)["seconds"].tolist() == seconds

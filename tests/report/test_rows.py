@@ -49,3 +49,17 @@ def test_who_departs_from_the_human_has_words_and_intervals(bench, vault, head, 
     assert (row["departs_from_human_low"] > 0.02) == (word == "departs")
     (silent,) = rows_of(bench, answers(head, truth(bench), 1, 0))
     assert silent["imitation"] is None and silent["departs_from_human"] is None
+
+
+def test_whom_a_head_follows_on_each_family_is_there_and_their_mean_is_that_of_all(bench, vault):
+    from report.rows import _by_family
+
+    said = answers(translator, truth(bench), 1, 0)
+    half = bench.disputed.family_N == bench.disputed.family_N[0]
+    said = replace(said, disputed=np.where(half, said.disputed, -said.disputed))
+    follows = _by_family(bench, said)
+    first = str(bench.disputed.family_N[0])
+    assert follows[first][0] > 0.9 and all(value[0] < 0.1 for family, value in follows.items() if family != first)
+    sizes = {str(family): n for family, n in zip(*np.unique(bench.disputed.family_N, return_counts=True), strict=True)}
+    whole = ((said.disputed > 0) == bench.disputed.concept_N).mean()
+    assert sum(value[0] * sizes[family] for family, value in follows.items()) / sum(sizes.values()) == pytest.approx(whole)

@@ -1,0 +1,68 @@
+"""Writes the comparison of runs: table, plots and page.   python -m report FOLDER [FOLDER ...] [--to DIR]"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from refusal import Refusal
+from report import comparison, figures
+from report.answer import name
+from report.page.document import Compared, compare, page
+from report.page.found import rows
+from report.runs import Found
+from report.settings import settings
+
+PAGE = "comparison.html"
+
+
+def write(found: Found, folder: Path) -> tuple[list[Compared], list[Path]]:
+    """Writes everything into a folder, each file whole or not at all, and returns what was compared and the files."""
+    parts: list[Compared] = []
+    for setting in settings(found.runs):
+        parts.append(compare(setting, sum(len(part.each) for part in parts)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = comparison.write(pd.concat([part.lines for part in parts], ignore_index=True), folder)
+        paths += [path for i, part in enumerate(parts) for path in _plots(part, folder / "plots", f"-{i + 1}" if len(parts) > 1 else "")]
+        with replacing(folder / PAGE) as temporary:
+            temporary.write_text(page(_title(parts), found, parts), encoding="utf-8")
+    except OSError as error:
+        raise Refusal(f"{folder}: it cannot be written ({error.strerror}). Name another with --to DIR.") from None
+    return parts, [*paths, folder / PAGE]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary name beside the path, and gives it the path's name once the block is done; needs no torch."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plots(part: Compared, folder: Path, mark: str) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    several = part.matched["reporter"].nunique() > 1
+    drawings = {"matched": figures.strips([(name(*key, several), group) for key, group in rows(part.matched)])}
+    for key, heads in (("strength", part.heads), ("level", part.each)):
+        if heads[key].nunique() > 1:
+            table = part.lines if key == "strength" else comparison.lines(part.setting.name, heads)
+            drawings |= {f"by_{key}": drawing for _, _, drawing in figures.panels(heads, table, key, whole=True)}
+    paths = []
+    for what, drawing in drawings.items():
+        png, svg = folder / f"comparison_{what}{mark}.png", folder / f"comparison_{what}{mark}.svg"
+        drawing.png(png)
+        svg.write_text(drawing.svg(), encoding="utf-8")
+        paths += [png, svg]
+    return paths
+
+
+def _title(parts: list[Compared]) -> str:
+    return "; ".join(f"{part.setting.name} ({', '.join(sorted(part.heads['reporter'].unique()))})" for part in parts)

@@ -1,0 +1,89 @@
+"""The command line: what is printed and written, and what is refused in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from refusal import Refusal
+from report.__main__ import main
+from report.folder import CONFIG, HEADS
+from report.summary import DROPPED_FIRST, HEADINGS
+from tests.report.sweeps import heads, sweep, write
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return sweep(tmp_path / "sweep", {"none": 0.3, "good": 0.95}, predictors=3)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (["--mached", "runs"], "--mached: no such option. Did you mean --matched? There are: --to, --matched, --compare, --help."),
+        (["runs", "--to"], "--to: no folder is named. Name the folder to write into: --to out"),
+        (["--compare", "runs"], "--compare: it takes two folders, and 1 are named."),
+        (["--matched"], "No folder is named."),
+        (["nowhere"], "nowhere: there is no such folder."),
+    ],
+)
+def test_a_mistake_is_said_in_one_line_with_its_cure(said, line):
+    with pytest.raises(Refusal) as refused:
+        main(said)
+    assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
+
+
+def test_it_prints_the_table_and_the_answer_and_writes_beside_the_runs(folder, capsys):
+    (folder / "good-2" / HEADS).unlink()
+    main([str(folder)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "good finds translators more often than no prior by" in said
+    assert "1 of 6 runs is not finished yet, so this is what 5 say: good-2." in said
+    assert "comparison.html" in said
+    assert {path.name for path in folder.iterdir()} >= {"comparison.html", "comparison.parquet", "comparison.csv", "plots"}
+    main([str(folder)])
+
+
+def test_it_writes_where_it_is_told_to(folder, tmp_path):
+    main([str(folder), "--to", str(tmp_path / "out")])
+    assert (tmp_path / "out" / "comparison.html").exists() and not (folder / "comparison.html").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(Refusal, match="it cannot be written"):
+        main([str(folder), "--to", str(tmp_path / "file" / "out")])
+
+
+@pytest.mark.parametrize("columns", [80, 120, 160])
+def test_the_table_fits_the_terminal(folder, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    main([str(folder)])
+    table = capsys.readouterr().out.split("bits: prequential")[0].splitlines()
+    assert max(len(line.rstrip()) for line in table) <= columns
+    assert any("follows X" in line and "verdicts" in line and "prior" in line for line in table)
+    assert not any("…" in line for line in table)
+
+
+def test_two_reporters_are_told_apart_on_the_terminal(tmp_path, capsys):
+    for reporter in ("linear", "mlp"):
+        write(tmp_path / reporter, heads("none", reporter=reporter))
+    main([str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if " none " in line] == ["linear", "mlp"]
+
+
+def test_matched_and_compare_write_nothing(folder, capsys):
+    main([str(folder), "--matched"])
+    main(["--compare", str(folder), str(folder)])
+    said = capsys.readouterr().out
+    assert "learning coefficient" in said and "None of 3 lines differs beyond chance" in said
+    assert {path.name for path in folder.iterdir()} == {f"{prior}-{i}" for prior in ("none", "good") for i in range(3)}
+
+
+def test_what_a_narrow_terminal_drops_are_columns_that_there_are():
+    assert set(DROPPED_FIRST) < set(HEADINGS)
+
+
+def test_neither_help_nor_the_comparison_needs_torch(folder):
+    code = f"import sys; from report.__main__ import main; main(sys.argv[1:]); assert 'torch' not in sys.modules, 'torch'; assert {CONFIG!r}"
+    for words in (["--help"], [str(folder)]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
