@@ -42,6 +42,7 @@ COLUMNS = {
     "prior": ("", "what heads were charged for in training"),
     "strength": ("times the natural price", "of the charge; 0 where nothing was charged"),
     "level": ("level", "that the head reads; empty where it may read all"),
+    "chosen": ("", "whether held-out easy episodes choose this level; always where heads may read all"),
     "matched": ("share", "of predictors on which this is the prior's largest strength at matched accuracy"),
     "heads": ("heads", "judged"),
     "predictors": ("predictors", "that they read"),
@@ -66,7 +67,7 @@ def heads_of(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:
     """Returns the heads that stand for their prior and strength, with `translator` and `matched`, whether each is one at matched accuracy."""
     chosen = compared(heads, each_level).reset_index(drop=True)
     near = matched(chosen).index
-    return chosen.assign(translator=chosen["verdict"] == "direct_translator", matched=chosen.index.isin(near))
+    return chosen.assign(translator=chosen["verdict"] == "direct_translator", matched=chosen.index.isin(near), chosen=True)
 
 
 def lines(setting: str, heads: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +117,7 @@ def _line(heads: pd.DataFrame, among: int) -> dict[str, object]:
     line |= {"least": follows.min(), "median": float(np.median(follows)), "most": follows.max(), "two_heaps": found.words() if found else ""}
     figures = [*FIGURES, *UNITS, *family_columns(heads)]
     line |= {name: float(value) for name, value in zip(figures, heads.reindex(columns=figures).astype(float).mean(), strict=True)}
-    return line | {"matched": heads.groupby("predictor")["matched"].any().mean()}
+    return line | {"matched": heads.groupby("predictor")["matched"].any().mean(), "chosen": bool(heads["chosen"].all())}
 
 
 def _none_first(values: pd.Series) -> pd.Series:

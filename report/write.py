@@ -27,7 +27,7 @@ def write(found: Found, folder: Path) -> tuple[list[Compared], list[Path]]:
         parts.append(compare(setting, sum(len(part.each) for part in parts)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = comparison.write(pd.concat([part.lines for part in parts], ignore_index=True), folder)
+        paths = comparison.write(pd.concat([comparison.lines(part.setting.name, part.each) for part in parts], ignore_index=True), folder)
         paths += [path for i, part in enumerate(parts) for path in _plots(part, folder / "plots", f"-{i + 1}" if len(parts) > 1 else "")]
         with replacing(folder / PAGE) as temporary:
             temporary.write_text(page(_title(parts), found, parts), encoding="utf-8")

@@ -50,7 +50,7 @@ def compare(setting: Setting, start: int) -> Compared:
     each = heads_of(setting.heads, each_level=True)
     each = each.assign(index=range(start, start + len(each)))
     heads = heads_of(each) if each["level"].nunique() > 1 else each
-    each = each.assign(matched=each["index"].isin(heads.loc[heads["matched"], "index"]))
+    each = each.assign(matched=each["index"].isin(heads.loc[heads["matched"], "index"]), chosen=each["index"].isin(heads["index"]))
     return Compared(setting, each, heads, lines(setting.name, heads), answer(heads[heads["matched"]]))
 
 
