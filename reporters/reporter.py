@@ -27,12 +27,18 @@ class Reading(NamedTuple):
     @property
     def exit_N(self) -> Tensor:
         """The exit at which a finished head stops: the median of its halting distribution."""
+        if self.halt_NT.shape[1] == 1:
+            return torch.zeros_like(self.halt_NT[:, 0], dtype=torch.long)
         return (self.halt_NT.cumsum(dim=1) < 0.5 - 1e-6).sum(dim=1).clamp(max=self.halt_NT.shape[1] - 1)
 
     @property
     def log_odds_N(self) -> Tensor:
         """What a finished head says: the log-odds at the exit where it stops, in nats."""
-        return self.log_odds_NT.gather(1, self.exit_N[:, None]).squeeze(1)
+        return self.log_odds_NT[:, 0] if self.halt_NT.shape[1] == 1 else self.log_odds_NT.gather(1, self.exit_N[:, None]).squeeze(1)
+
+    def mean_N(self, each_NT: Tensor) -> Tensor:
+        """Returns what is expected over exits of something that is known of each."""
+        return each_NT[:, 0] if self.halt_NT.shape[1] == 1 else (self.halt_NT * each_NT).sum(dim=1)
 
 
 class Reporter(nn.Module, ABC):

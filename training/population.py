@@ -171,8 +171,8 @@ def train(
 
 
 def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequence[int], width: int) -> Reporter:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device and takes half a millisecond
         return shaped(make, len(levels), width)
 
 
@@ -292,7 +292,7 @@ class Population(pl.LightningModule):
             used = self.prior.transform(one.weights, one.state, noise)
             reading = self._read(used, z_BLD)
             halt_BT = reading.halt_NT
-            nll = (halt_BT * _nll(reading.log_odds_NT, human_B[:, None])).sum(dim=1).mean()
+            nll = reading.mean_N(_nll(reading.log_odds_NT, human_B[:, None])).mean()
             charge = self.prior.charge(self._training(one, noise, used, z_BLD, reading, group, inputs))
             charged, whole = nll + share * strength * charge, (nll + strength * charge).detach()
             return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged, whole
@@ -330,7 +330,8 @@ class Population(pl.LightningModule):
         """Clips the norm of each head's gradient by itself."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         grid = self.best_GSM.shape
-        self.norm_GSM = torch.stack([g.reshape(*grid, -1).square().sum(dim=3) for g in gradients]).sum(dim=0).sqrt()
+        norms = [torch.linalg.vector_norm(gradient.reshape(*grid, -1), dim=3) for gradient in gradients]
+        self.norm_GSM = torch.linalg.vector_norm(torch.stack(norms), dim=0)
         scale_GSM = (self.schedule.clip / self.norm_GSM.clamp_min(1e-12)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(scale_GSM.view(*grid, *[1] * (gradient.dim() - 3)))

@@ -148,7 +148,7 @@ def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tenso
 
 def _errors(reading: Reading, human_N: Tensor) -> Tensor:
     """Returns the expected error of each episode over exits, in nats."""
-    return (reading.halt_NT * (F.softplus(reading.log_odds_NT) - human_N[:, None] * reading.log_odds_NT)).sum(dim=1)
+    return reading.mean_N(F.softplus(reading.log_odds_NT) - human_N[:, None] * reading.log_odds_NT)
 
 
 def _unflattened(keep_PE: Tensor, weights: Weights) -> Weights:
