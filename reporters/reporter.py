@@ -81,7 +81,8 @@ class ClosedForm(Reporter):
 
 def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
     """Returns the reading of a head that cannot stop early: it reads all the levels given."""
-    return Reading(log_odds_N[:, None], torch.ones_like(log_odds_N)[:, None], log_odds_N.new_ones(1) * n_levels)
+    like = {"dtype": log_odds_N.dtype, "device": log_odds_N.device}  # of a stack of heads `ones_like` would make one for each
+    return Reading(log_odds_N[:, None], torch.ones(len(log_odds_N), 1, **like), torch.full((1,), n_levels, **like))
 
 
 def halting(stop_NT: Tensor) -> Tensor:

@@ -30,7 +30,6 @@ def over_heads(function: Callable[..., Any], *in_dims: InDims) -> Callable[..., 
     def over(*given: Any) -> Any:
         """Takes nested arguments apart once: vmap would do it again for each of its axes, which takes longer than a small step."""
         parts = [tree_flatten(one) for one in given]
-        leaves = [leaf for part, _ in parts for leaf in part]
         said: list[TreeSpec] = []
 
         def flat(*leaves: Any) -> tuple[Any, ...]:
@@ -39,12 +38,26 @@ def over_heads(function: Callable[..., Any], *in_dims: InDims) -> Callable[..., 
             said.append(spec)
             return tuple(returned)
 
+        each: Callable[..., tuple[Any, ...]] = flat
         for dims in reversed(axes):
-            each = dims if isinstance(dims, tuple) else (dims,) * len(given)
-            flat = vmap(flat, in_dims=tuple(dim if isinstance(leaf, Tensor) else None for (part, _), dim in zip(parts, each, strict=True) for leaf in part))
-        return tree_unflatten(list(flat(*leaves)), said[0])
+            of_part = dims if isinstance(dims, tuple) else (dims,) * len(given)
+            of_leaf = [dim if isinstance(leaf, Tensor) else None for (part, _), dim in zip(parts, of_part, strict=True) for leaf in part]
+            each = _along(each, tuple(of_leaf))
+        return tree_unflatten(list(each(*(leaf for part, _ in parts for leaf in part))), said[0])
 
     return over
+
+
+def _along(function: Callable[..., tuple[Any, ...]], dims: tuple[int | None, ...]) -> Callable[..., tuple[Any, ...]]:
+    """Returns a function along one more axis: vmap, but an axis of length 1 is taken off and put back, for a batch of one product is slower than it."""
+    mapped = vmap(function, in_dims=dims)
+
+    def along(*leaves: Any) -> tuple[Any, ...]:
+        if next(len(leaf) for leaf, dim in zip(leaves, dims, strict=True) if dim == 0) > 1:
+            return mapped(*leaves)
+        return tuple(value.unsqueeze(0) for value in function(*(leaf if dim is None else leaf.squeeze(0) for leaf, dim in zip(leaves, dims, strict=True))))
+
+    return along
 
 
 def grouped(z_NLD: Tensor, reporter: Reporter) -> Tensor:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -53,6 +54,8 @@ class Schedule:
         bonus_to: share of the training.
         patience: epochs without improvement on held-out easy episodes after which a head is done, counted once charge and bonus have settled.
         order: own gives each seed its own order of the data, shared one order to all.
+        precision: of the products in a head. medium rounds what is multiplied to bfloat16 where that is faster, bfloat16 rounds the product too;
+            weights, errors, charges and Adam's averages are float32 in each.
     """
 
     epochs: int
@@ -65,6 +68,7 @@ class Schedule:
     bonus_to: float
     patience: int
     order: Literal["own", "shared"]
+    precision: Literal["float32", "medium", "bfloat16"]
 
     def __post_init__(self) -> None:
         for key, least in {"epochs": 1, "batch_size": 1, "halting_bonus": 0, "ramp": 0, "bonus_from": 0, "patience": 0}.items():
@@ -161,13 +165,25 @@ def train(
     else:
         rows = Rows(*(tensor for tensor in examples if tensor is not None))
         batches = loader(rows, len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
-        fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
+        with products(schedule.precision):
+            fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
     if price := prior.edge_price(population.n_edges, len(examples.human_N)):
         population.prune(price, examples)
     if watch:
         watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
     return heads(population.finished)
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Float32 products are rounded while it lasts, if they are to be."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "medium" else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequence[int], width: int) -> Reporter:
@@ -363,7 +379,9 @@ class Population(pl.LightningModule):
         return over_heads(lambda one, state: self.reporter.harden(self.prior.finish(one, state)))(weights, state)  # type: ignore[no-any-return]
 
     def _read(self, weights: Weights, z_NLD: Tensor) -> Reading:
-        return functional_call(self.reporter, weights, (z_NLD,))
+        with torch.autocast(self.device.type, torch.bfloat16, self.schedule.precision == "bfloat16"):
+            reading = functional_call(self.reporter, weights, (z_NLD,))
+        return Reading(*(value.to(self.strength_M.dtype) for value in reading))
 
     def _training(
         self, one: _Head, noise: Weights, used: Weights, z_NLD: Tensor, reading: Reading, group: _Group, inputs: Sequence[Tensor]
@@ -422,7 +440,7 @@ class Population(pl.LightningModule):
 
 
 def _nll(log_odds: Tensor, human: Tensor) -> Tensor:
-    return F.softplus(log_odds) - human * log_odds
+    return F.softplus((1 - 2 * human) * log_odds)
 
 
 def _spread(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
