@@ -28,6 +28,7 @@ from priors.prior import Ablation, Aid, Prior, Training
 from refusal import Refusal
 from reporters.reporter import ClosedForm, Reading, Reporter, is_weight
 from reporters.stack import Weights, grouped, over_heads
+from training.allocation import keep_freed
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
 from training.prune import without_edges
@@ -165,6 +166,7 @@ def train(
     else:
         rows = Rows(*(tensor for tensor in examples if tensor is not None))
         batches = loader(rows, len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
+        keep_freed()
         with products(schedule.precision):
             fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
