@@ -40,6 +40,10 @@ class Reading(NamedTuple):
         """Returns what is expected over exits of something that is known of each."""
         return each_NT[:, 0] if self.halt_NT.shape[1] == 1 else (self.halt_NT * each_NT).sum(dim=1)
 
+    def errors_N(self, human_N: Tensor) -> Tensor:
+        """Returns the expected error of each episode over exits, in nats, against answers of 0 or 1."""
+        return self.mean_N(nll(self.log_odds_NT, human_N[:, None]))
+
 
 class Reporter(nn.Module, ABC):
     """A head. Knows nothing of priors, populations or configs, and is stackable: no data-dependent Python branches, no in-place state.
@@ -79,6 +83,15 @@ class ClosedForm(Reporter):
         """Returns the values of its parameters, from standardised activations and the human's answers (0 or 1, float)."""
 
 
+def nll(log_odds: Tensor, human: Tensor) -> Tensor:
+    """Returns nats of error against answers of 0 or 1; one pass and one function of a number, where softplus(z) - t z is three and as exact.
+
+    >>> nll(torch.zeros(1), torch.ones(1)).item()
+    0.6931471824645996
+    """
+    return nn.functional.softplus((1 - 2 * human) * log_odds)
+
+
 def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
     """Returns the reading of a head that cannot stop early: it reads all the levels given."""
     like = {"dtype": log_odds_N.dtype, "device": log_odds_N.device}  # of a stack of heads `ones_like` would make one for each
@@ -88,8 +101,9 @@ def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
 def halting(stop_NT: Tensor) -> Tensor:
     """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last exit always stops."""
     stop_TN, none_1N = stop_NT.T[:-1], torch.zeros_like(stop_NT.T[:1])  # episodes last: a sum over exits then adds whole rows
-    log_go_on_TN = torch.stack(list(accumulate(nn.functional.logsigmoid(-stop_TN), initial=none_1N[0])))
-    return (log_go_on_TN + torch.cat([nn.functional.logsigmoid(stop_TN), none_1N])).exp().T
+    log_go_TN = -nn.functional.softplus(stop_TN)
+    log_go_on_TN = torch.stack(list(accumulate(log_go_TN, initial=none_1N[0])))
+    return (log_go_on_TN + torch.cat([stop_TN + log_go_TN, none_1N])).exp().T
 
 
 def axes(name: str) -> str:

@@ -19,14 +19,13 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from core_model.fitting import Fitting, Rows, loader
 from priors.downstream import observation
 from priors.none import NoPrior
 from priors.prior import Ablation, Aid, Prior, Training
 from refusal import Refusal
-from reporters.reporter import ClosedForm, Reading, Reporter, is_weight
+from reporters.reporter import ClosedForm, Reading, Reporter, is_weight, nll
 from reporters.stack import Weights, grouped, over_heads
 from training.allocation import keep_freed
 from training.heads import Heads, shaped, standardiser
@@ -310,7 +309,7 @@ class Population(pl.LightningModule):
             used = self.prior.transform(one.weights, one.state, noise)
             reading = self._read(used, z_BLD)
             halt_BT = reading.halt_NT
-            nll = reading.mean_N(_nll(reading.log_odds_NT, human_B[:, None])).mean()
+            nll = reading.errors_N(human_B).mean()
             charge = self.prior.charge(self._training(one, noise, used, z_BLD, reading, group, inputs))
             charged, whole = nll + share * strength * charge, (nll + strength * charge).detach()
             return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged, whole
@@ -425,7 +424,7 @@ class Population(pl.LightningModule):
             exits_T = torch.arange(reading.halt_NT.shape[1], device=human_N.device)
             stopped = reading._replace(halt_NT=(reading.exit_N[:, None] == exits_T).to(reading.halt_NT.dtype))
             charge = self.prior.charge(self._training(one, {}, finished, z_NRD, stopped, group, inputs))
-            return _nll(reading.log_odds_N, human_N).mean(), charge
+            return nll(reading.log_odds_N, human_N).mean(), charge
 
         return over_heads(costs, (0, 0, 0, 0), (0, 0, None, None), (0, 0, None, None))(  # type: ignore[no-any-return]
             _Head(weights, state), finished, self._groups(), z_GNRD
@@ -439,10 +438,6 @@ class Population(pl.LightningModule):
         """Returns which heads are not done: charge and bonus have not settled, or they have improved since or lately."""
         settled = self.schedule.epochs * max(self.schedule.ramp, self.schedule.bonus_to if self.has_exits else 0.0)
         return self.current_epoch - self.best_epoch_GSM.clamp_min(math.ceil(settled)) <= self.schedule.patience
-
-
-def _nll(log_odds: Tensor, human: Tensor) -> Tensor:
-    return F.softplus((1 - 2 * human) * log_odds)
 
 
 def _spread(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
