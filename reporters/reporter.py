@@ -100,7 +100,8 @@ def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
 
 def halting(stop_NT: Tensor) -> Tensor:
     """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last exit always stops."""
-    stop_TN, none_1N = stop_NT.T[:-1], torch.zeros_like(stop_NT.T[:1])  # episodes last: a sum over exits then adds whole rows
+    stop_TN, last_1N = stop_NT.T.split([stop_NT.shape[1] - 1, 1])  # episodes last: a sum over exits then adds whole rows
+    none_1N = torch.zeros_like(last_1N)
     log_go_TN = -nn.functional.softplus(stop_TN)
     log_go_on_TN = torch.stack(list(accumulate(log_go_TN, initial=none_1N[0])))
     return (log_go_on_TN + torch.cat([stop_TN + log_go_TN, none_1N])).exp().T
