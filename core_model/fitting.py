@@ -35,7 +35,9 @@ class Rows(Dataset[tuple[Tensor, ...]]):
         self.tensors = tensors
 
     def __getitem__(self, index_B: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor.index_select(0, index_B) if index_B.dim() == 1 else tensor[index_B] for tensor in self.tensors)  # the first is the quicker
+        return tuple(
+            tensor.index_select(0, index_B) if index_B.dim() == 1 else tensor[index_B] for tensor in self.tensors
+        )  # the first is the quicker
 
 
 class Batches(Sampler[Tensor]):

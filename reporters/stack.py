@@ -55,7 +55,9 @@ def _along(function: Callable[..., tuple[Any, ...]], dims: tuple[int | None, ...
     def along(*leaves: Any) -> tuple[Any, ...]:
         if next(len(leaf) for leaf, dim in zip(leaves, dims, strict=True) if dim == 0) > 1:
             return mapped(*leaves)
-        return tuple(value.unsqueeze(0) for value in function(*(leaf if dim is None else leaf.squeeze(0) for leaf, dim in zip(leaves, dims, strict=True))))
+        return tuple(
+            value.unsqueeze(0) for value in function(*(leaf if dim is None else leaf.squeeze(0) for leaf, dim in zip(leaves, dims, strict=True)))
+        )
 
     return along
 

@@ -27,6 +27,7 @@ from priors.prior import Ablation, Aid, Prior, Training
 from refusal import Refusal
 from reporters.reporter import ClosedForm, Reading, Reporter, is_weight, nll
 from reporters.stack import Weights, grouped, over_heads
+from training import convex
 from training.allocation import keep_freed
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
@@ -110,7 +111,7 @@ def train(
     flops_step: float,
     seeds: Sequence[int],
     strengths: Sequence[float],
-    schedule: Schedule,
+    schedule: Schedule | convex.Convex,
     fitting: Fitting,
     checkpoint: Path,
     observed: Observed | None = None,
@@ -126,6 +127,7 @@ def train(
         levels: the levels that the activations hold.
         flops_L: the predictor's FLOPs an episode to reach each of them.
         flops_step: FLOPs an episode of one of its blocks.
+        schedule: how they are trained, or that they are solved for.
         checkpoint: where an unfinished fit is kept.
         observed: for a prior that needs the observation: activations of any episodes, and what the predictor there predicts to be seen.
         pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X; the human answers no to the first, yes to the second.
@@ -135,11 +137,11 @@ def train(
     mean_LD, std_LD = standardiser(examples.z_NLD)
     examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
     reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
-    solved = isinstance(reporters[0], ClosedForm)
-    lack = "training: it is solved for" if solved else prior.lacks(reporters[0])
+    solved = isinstance(reporters[0], ClosedForm) or isinstance(schedule, convex.Convex)
+    lack = "training: it is solved for" if isinstance(reporters[0], ClosedForm) else prior.lacks(reporters[0])
     if lack and not isinstance(prior, NoPrior):
         print(f"prior: {type(prior).__name__} finds nothing to charge {type(reporters[0]).__name__} for, for want of {lack}.", file=sys.stderr)
-    prior = NoPrior() if solved else prior
+    prior = NoPrior() if isinstance(reporters[0], ClosedForm) else prior
     trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
     aid = Aid(
         None if observed is None else observation((observed.z_NLD - mean_LD) / std_LD, observed.opinion_N),
@@ -160,8 +162,10 @@ def train(
     if watch:
         watch.look = lambda: Moment(heads(population.current), flat(population.loss_GSM), flat(population.norm_GSM))
         population.callbacks.append(watch)
-    if solved:
+    if isinstance(reporters[0], ClosedForm):
         population.solve(examples)
+    elif isinstance(schedule, convex.Convex):
+        population.minimise(schedule, examples)
     else:
         rows = Rows(*(tensor for tensor in examples if tensor is not None))
         batches = loader(rows, len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
@@ -257,12 +261,15 @@ class Population(pl.LightningModule):
         flops_step: float,
         seeds: Sequence[int],
         strengths: Sequence[float],
-        schedule: Schedule,
+        schedule: Schedule | convex.Convex,
         aid: Aid,
         ablation: Ablation | None,
     ) -> None:
         super().__init__()
-        self.reporter, self.prior, self.schedule, self.flops_step = copy.deepcopy(reporters[0]).requires_grad_(False), prior, schedule, flops_step
+        self.reporter, self.prior, self.flops_step = copy.deepcopy(reporters[0]).requires_grad_(False), prior, flops_step
+        self.rounds = isinstance(schedule, Schedule) and schedule.precision == "bfloat16"
+        if isinstance(schedule, Schedule):
+            self.schedule = schedule
         self.n_examples = len(examples.human_N)
         one_level = self.reporter.reads == "one_level"
         grid = (len(flops_L) if one_level else 1, len(seeds), len(strengths))
@@ -376,11 +383,46 @@ class Population(pl.LightningModule):
             value.copy_(solved[name][:, None, None].expand(*grid, *solved[name].shape[1:]))
         self.best_nll_GSM.copy_(self._held_out(self.finished, {}, self.finished)[0])
 
+    def minimise(self, how: convex.Convex, examples: Examples) -> None:
+        """Solves every head for the least error and charge; the seeds of a level and a strength have one optimum.
+
+        Raises:
+            Refusal: there is none, or it cannot be known.
+        """
+        groups, z_GNRD = self._groups(), grouped(examples.z_NLD, self.reporter)
+        left_GM = []
+        for g, z_NRD in enumerate(z_GNRD):
+            how.check(self.prior, self.reporter, z_NRD)
+            group = _Group(*(value[g] for value in groups[:2]), {name: value[g] for name, value in groups.aids.items()})
+            found, left_M = convex.minimised(how, self.reporter, self._charge_alone(group, z_NRD), self.strength_M, z_NRD, examples.human_N)
+            if not found:
+                place = f" at level {g + 1} of {len(z_GNRD)}" if len(z_GNRD) > 1 else ""
+                cure = "Use prior=gaussian with strengths above 0, levels without it, or training=default"
+                raise Refusal(f"training: a head{place} can answer every training episode rightly, so without a charge no head is the best. {cure}.")
+            for name, value in _tensors(self.best).items():
+                value.data[g] = found[name][None].expand_as(value[g])
+            left_GM.append(left_M)
+        short = torch.stack(left_GM) > how.tolerance
+        if short.any():
+            worst = f"the slope promises up to {torch.stack(left_GM).max():.1g} nats an episode more"
+            print(f"training: {int(short.sum())} of {short.numel()} optima were not reached in {how.steps} steps: {worst}.", file=sys.stderr)
+        self.best_nll_GSM.copy_(self._held_out(self.finished, {}, self.finished)[0])
+
+    def _charge_alone(self, group: _Group, z_NRD: Tensor) -> Callable[[Weights, Tensor], Tensor]:
+        """Returns the charge of one head without state or noise, from its weights and its log-odds on the training episodes."""
+        one_exit = self.reporter(z_NRD[:1])
+
+        def charge(weights: Weights, log_odds_N: Tensor) -> Tensor:
+            reading = Reading(log_odds_N[:, None], torch.ones_like(log_odds_N)[:, None], one_exit.levels_T)
+            return self.prior.charge(self._training(_Head(weights, {}), {}, weights, z_NRD, reading, group, ()))
+
+        return charge
+
     def _finished(self, weights: Weights, state: Weights) -> Weights:
         return over_heads(lambda one, state: self.reporter.harden(self.prior.finish(one, state)))(weights, state)  # type: ignore[no-any-return]
 
     def _read(self, weights: Weights, z_NLD: Tensor) -> Reading:
-        with torch.autocast(self.device.type, torch.bfloat16, self.schedule.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, self.rounds):
             reading = functional_call(self.reporter, weights, (z_NLD,))
         return Reading(*(value.to(self.strength_M.dtype) for value in reading))
 
