@@ -94,8 +94,9 @@ def nll(log_odds: Tensor, human: Tensor) -> Tensor:
 
 def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
     """Returns the reading of a head that cannot stop early: it reads all the levels given."""
-    like = {"dtype": log_odds_N.dtype, "device": log_odds_N.device}  # of a stack of heads `ones_like` would make one for each
-    return Reading(log_odds_N[:, None], torch.ones(len(log_odds_N), 1, **like), torch.full((1,), n_levels, **like))
+    dtype, device = log_odds_N.dtype, log_odds_N.device  # of a stack of heads `ones_like` would make one for each
+    levels_1 = torch.full((1,), float(n_levels), dtype=dtype, device=device)
+    return Reading(log_odds_N[:, None], torch.ones(len(log_odds_N), 1, dtype=dtype, device=device), levels_1)
 
 
 def halting(stop_NT: Tensor) -> Tensor:

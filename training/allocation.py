@@ -1,4 +1,4 @@
-"""Memory that a step frees is kept for the next one: given back to the system, each page of it would be cleared again, which takes longer than the step."""
+"""Memory that a step frees is kept for the next one: given back to the system, it would have to be cleared again, which can take longer."""
 
 from __future__ import annotations
 

@@ -162,7 +162,8 @@ def _descended(
         return loss_K.detach(), slope_KP
 
     found_KP, left_K = torch.zeros_like(scale_KP), torch.full_like(scale_KP[:, 0], torch.inf)
-    k, phi_KP, steps = torch.arange(len(scale_KP), device=a_NP.device), torch.zeros_like(scale_KP), []
+    k, phi_KP = torch.arange(len(scale_KP), device=a_NP.device), torch.zeros_like(scale_KP)
+    steps: list[_Step] = []
     loss_K, slope_KP = at(phi_KP, k)
     for _ in range(how.steps):
         found_KP[k], left_K[k] = phi_KP, slope_KP.square().sum(dim=1) / 2

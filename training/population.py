@@ -393,7 +393,7 @@ class Population(pl.LightningModule):
         left_GM = []
         for g, z_NRD in enumerate(z_GNRD):
             how.check(self.prior, self.reporter, z_NRD)
-            group = _Group(*(value[g] for value in groups[:2]), {name: value[g] for name, value in groups.aids.items()})
+            group = _Group(groups.reach_R[g], groups.place_1[g], {name: value[g] for name, value in groups.aids.items()})
             found, left_M = convex.minimised(how, self.reporter, self._charge_alone(group, z_NRD), self.strength_M, z_NRD, examples.human_N)
             if not found:
                 place = f" at level {g + 1} of {len(z_GNRD)}" if len(z_GNRD) > 1 else ""

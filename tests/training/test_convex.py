@@ -35,7 +35,7 @@ STRENGTHS = (0.25, 1.0, 4.0)
 def solved(fitting, tmp_path, monkeypatch):
     """Solves heads of noisy examples, or of what it is told."""
 
-    def run(make=Linear, prior: Prior = Gaussian(1.0), how: Convex = HOW, examples=NOISY, seeds=(0, 1)) -> Heads:  # noqa: B008
+    def run(make=Linear, prior: Prior = Gaussian(1.0), how: Convex = HOW, examples=NOISY, seeds=(0, 1)) -> Heads:
         monkeypatch.setattr("tests.training.made.schedule", lambda: how)
         return population(fitting, tmp_path / "fit", make, prior, examples, HELD_OUT, seeds=seeds, strengths=STRENGTHS)
 
