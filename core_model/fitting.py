@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core_model.store import replacing
+from refusal import Refusal
 
 for _name in ("pytorch_lightning", "lightning.pytorch"):
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -77,11 +78,17 @@ class Fitting:
         accelerator: as Lightning's Trainer takes it: auto, cpu, gpu.
         save_every: seconds between two checkpoints; they are written at the end of an epoch.
         bar: whether a progress bar shows.
+        memory: GiB that a population of heads may need at once: a larger one is trained in parts; null takes half of what is free.
     """
 
     accelerator: str
     save_every: float
     bar: bool
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory is not None and not self.memory > 0:
+            raise Refusal(f"trainer.memory: {self.memory} GiB is too little. Use a number above 0, or null for half of what is free.")
 
     def __call__(self, module: pl.LightningModule, batches: DataLoader[tuple[Tensor, ...]], epochs: int, checkpoint: Path, what: str) -> None:
         """Trains the module for so many epochs, from the checkpoint on where there is a whole one; removes it once done."""

@@ -62,7 +62,8 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
     if is_old or ((folder / CONFIG).exists() and _deciding(_config(folder)) != _deciding(config)):
         if (folder / HEADS).exists() or (folder / SUMMARY).exists():
             _set_aside(folder)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        for left in folder.glob(f"{Path(CHECKPOINT).stem}*"):  # of the whole population, or of its parts
+            left.unlink()
     try:
         _write(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
         _write(folder / VERSIONS, json.dumps(versions(), indent=2) + "\n")

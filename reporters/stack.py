@@ -49,7 +49,7 @@ def over_heads(function: Callable[..., Any], *in_dims: InDims) -> Callable[..., 
 
 
 def _along(function: Callable[..., tuple[Any, ...]], dims: tuple[int | None, ...]) -> Callable[..., tuple[Any, ...]]:
-    """Returns a function along one more axis: vmap, but an axis of length 1 is taken off and put back, for a batch of one product is slower than it."""
+    """Returns a function along one more axis: vmap, but an axis of length 1 is taken off and put back: a batch of one product is slower."""
     mapped = vmap(function, in_dims=dims)
 
     def along(*leaves: Any) -> tuple[Any, ...]:

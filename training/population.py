@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from core_model.fitting import Fitting, Rows, loader
+from core_model.store import replacing
 from priors.downstream import observation
 from priors.none import NoPrior
 from priors.prior import Ablation, Aid, Prior, Training
@@ -31,6 +32,7 @@ from training import convex
 from training.allocation import keep_freed
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
+from training.parts import GIB, SHARE, SPARE, Part, begun, free, joined, layout, most_alive, needed, of_part
 from training.prune import without_edges
 from training.watch import Moment, Watch
 
@@ -101,6 +103,13 @@ class Examples(NamedTuple):
     """What the predictor read, where a prior wants to run it again."""
 
 
+class Fitted(NamedTuple):
+    """Heads, and the epoch whose weights each has, in the order of the table."""
+
+    heads: Heads
+    kept_K: Tensor
+
+
 def train(
     make: Callable[[int, int], Reporter],
     prior: Prior,
@@ -136,48 +145,136 @@ def train(
     """
     mean_LD, std_LD = standardiser(examples.z_NLD)
     examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
-    reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
-    solved = isinstance(reporters[0], ClosedForm) or isinstance(schedule, convex.Convex)
-    lack = "training: it is solved for" if isinstance(reporters[0], ClosedForm) else prior.lacks(reporters[0])
+    one = _initialised(make, seeds[0], levels, examples.z_NLD.shape[2])
+    lack = "training: it is solved for" if isinstance(one, ClosedForm) else prior.lacks(one)
     if lack and not isinstance(prior, NoPrior):
-        print(f"prior: {type(prior).__name__} finds nothing to charge {type(reporters[0]).__name__} for, for want of {lack}.", file=sys.stderr)
-    prior = NoPrior() if isinstance(reporters[0], ClosedForm) else prior
-    trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
+        print(f"prior: {type(prior).__name__} finds nothing to charge {type(one).__name__} for, for want of {lack}.", file=sys.stderr)
+    prior = NoPrior() if isinstance(one, ClosedForm) else prior
     aid = Aid(
         None if observed is None else observation((observed.z_NLD - mean_LD) / std_LD, observed.opinion_N),
         None if pairs_2PLD is None else (pairs_2PLD - mean_LD) / std_LD,
         ablation.components if ablation else 0,
     )
     ablation = ablation and Standardised(ablation, mean_LD, std_LD)
-    population = Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule, aid, ablation)
-    grid = (*population.best_GSM.shape[:2], len(strengths))
 
-    def flat(value_GSM: Tensor) -> Tensor:
-        return value_GSM.cpu().expand(grid).flatten()
+    def population(seeds: Sequence[int], strengths: Sequence[float]) -> Population:
+        reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
+        trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
+        return Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule, aid, ablation)
 
-    def heads(weights: Weights) -> Heads:
-        whole = {name: value.detach().cpu().expand(*grid, *value.shape[3:]) for name, value in weights.items()}
-        return Heads(population.reporter, whole, mean_LD, std_LD, tuple(levels), tuple(seeds), tuple(strengths), flat(population.best_nll_GSM))
+    task = _Task(population, examples, mean_LD, std_LD, tuple(levels), schedule, fitting)
+    n = begun(checkpoint)
+    if n is None and isinstance(schedule, Schedule) and not isinstance(one, ClosedForm):
+        budget = fitting.memory * GIB if fitting.memory else SHARE * free(fitting.accelerator)
+        n = needed(len(seeds), 1 if isinstance(prior, NoPrior) else len(strengths), task.bytes_each(seeds[0], strengths[0]), budget)
+    return task.in_parts(n, seeds, strengths, checkpoint, watch) if n and n > 1 else task.at_once(seeds, strengths, checkpoint, watch)
 
-    if watch:
-        watch.look = lambda: Moment(heads(population.current), flat(population.loss_GSM), flat(population.norm_GSM))
-        population.callbacks.append(watch)
-    if isinstance(reporters[0], ClosedForm):
-        population.solve(examples)
-    elif isinstance(schedule, convex.Convex):
-        population.minimise(schedule, examples)
-    else:
-        rows = Rows(*(tensor for tensor in examples if tensor is not None))
-        batches = loader(rows, len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
+
+@dataclass(frozen=True)
+class _Task:
+    """What all parts of a population have in common."""
+
+    population: Callable[[Sequence[int], Sequence[float]], Population]
+    examples: Examples
+    """Standardised."""
+    mean_LD: Tensor
+    std_LD: Tensor
+    levels: tuple[int, ...]
+    schedule: Schedule | convex.Convex
+    fitting: Fitting
+
+    def at_once(self, seeds: Sequence[int], strengths: Sequence[float], checkpoint: Path, watch: Watch | None) -> Heads:
+        """Returns the finished heads of these seeds and strengths, and tells the watch which epoch's weights they have."""
+        population, examples = self.population(seeds, strengths), self.examples
+        grid = (*population.best_GSM.shape[:2], len(strengths))
+
+        def flat(value_GSM: Tensor) -> Tensor:
+            return value_GSM.cpu().expand(grid).flatten()
+
+        def heads(weights: Weights) -> Heads:
+            whole = {name: value.detach().cpu().expand(*grid, *value.shape[3:]) for name, value in weights.items()}
+            given = self.mean_LD, self.std_LD, self.levels, tuple(seeds), tuple(strengths)
+            return Heads(population.reporter, whole, *given, flat(population.best_nll_GSM))
+
+        if watch:
+            watch.look = lambda: Moment(heads(population.current), flat(population.loss_GSM), flat(population.norm_GSM))
+            population.callbacks.append(watch)
+        solved = not isinstance(self.schedule, Schedule) or isinstance(population.reporter, ClosedForm)
+        if isinstance(population.reporter, ClosedForm):
+            population.solve(examples)
+        elif isinstance(self.schedule, Schedule):
+            self._fit(population, self.schedule, seeds, checkpoint)
+        else:
+            population.minimise(self.schedule, examples)
+        if price := population.prior.edge_price(population.n_edges, len(examples.human_N)):
+            population.prune(price, examples)
+        if watch:
+            watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
+        return heads(population.finished)
+
+    def _fit(self, population: Population, schedule: Schedule, seeds: Sequence[int], checkpoint: Path) -> None:
+        rows = Rows(*(tensor for tensor in self.examples if tensor is not None))
+        batches = loader(rows, len(self.examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
         keep_freed()
         with products(schedule.precision):
-            fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
+            self.fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
-    if price := prior.edge_price(population.n_edges, len(examples.human_N)):
-        population.prune(price, examples)
-    if watch:
-        watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
-    return heads(population.finished)
+
+    def in_parts(self, n: int, seeds: Sequence[int], strengths: Sequence[float], checkpoint: Path, watch: Watch | None) -> Heads:
+        """Returns the same heads, trained in parts one after the other; a part that was finished before is read."""
+        parts, done = layout(len(seeds), len(strengths), n), []
+        print(f"training: {len(seeds)} head seeds in {len(parts)} parts, for want of memory for all at once.", file=sys.stderr)
+        for i, part in enumerate(parts):
+            own, kept = of_part(checkpoint, i, n), of_part(checkpoint.with_suffix(".part"), i, n)
+            if not kept.exists():
+                looking = Watch(watch.measure) if watch else None
+                heads = self.at_once([seeds[s] for s in part.seeds], [strengths[m] for m in part.strengths], own, looking)
+                with replacing(kept) as temporary:
+                    torch.save(_as_tensors(heads, looking), temporary)
+            done.append(torch.load(kept, weights_only=True))
+        whole = joined(list(zip(parts, (one["tensors"] for one in done), strict=True)), len(seeds), len(strengths))
+        if watch:
+            watch.noted = _all_noted(parts, [one["noted"] for one in done], len(seeds), len(strengths))
+            watch.kept_K = whole["kept"].flatten()
+        for i in range(len(parts)):
+            of_part(checkpoint.with_suffix(".part"), i, n).unlink()
+        nll_K = whole["nll"].flatten()
+        weights = {name.removeprefix("weights."): value for name, value in whole.items() if name.startswith("weights.")}
+        reporter = self.population(seeds[:1], strengths[:1]).reporter
+        return Heads(reporter, weights, self.mean_LD, self.std_LD, self.levels, tuple(seeds), tuple(strengths), nll_K)
+
+    def bytes_each(self, seed: int, strength: float) -> int:
+        """Returns what the heads of one seed and one strength need while they are trained, as one step of them and one look at them tell."""
+        made: list[Population] = []
+
+        def rehearsed() -> None:
+            made.append(self.population([seed], [strength]))
+            assert isinstance(self.schedule, Schedule)
+            made[0].rehearse(self.examples, self.schedule.batch_size)
+
+        most = most_alive(rehearsed)
+        held = sum(value.numel() * value.element_size() for value in made[0].parameters() if value.requires_grad)
+        return int(SPARE * (most + 4 * held))  # Adam's two averages, and what a watch looks at: the heads as they are, and standing by themselves
+
+
+def _as_tensors(heads: Heads, watch: Watch | None) -> dict[str, Any]:
+    """Returns what of finished heads is kept until all parts are: tensors with axes (G, S, M, ...), and what was noted."""
+    grid = next(iter(heads.weights.values())).shape[:3]
+    tensors = {f"weights.{name}": value.contiguous() for name, value in heads.weights.items()} | {"nll": heads.validation_nll_K.view(grid)}
+    if not watch:
+        return {"tensors": tensors, "noted": {}}
+    noted = {epoch: {name: value.view(grid) for name, value in figures.items()} for epoch, figures in watch.noted.items()}
+    return {"tensors": tensors | {"kept": watch.kept_K.view(grid)}, "noted": noted}
+
+
+def _all_noted(parts: Sequence[Part], noted: Sequence[dict[int, Weights]], n_seeds: int, n_strengths: int) -> dict[int, Weights]:
+    """Returns what was noted of all heads; those of a part that was done sooner stay as they were last."""
+    last = max(max(one) for one in noted)
+    whole = {}
+    for epoch in range(last + 1):
+        now = [(part, one[min(epoch, max(one))]) for part, one in zip(parts, noted, strict=True)]
+        whole[epoch] = {name: value.flatten() for name, value in joined(now, n_seeds, n_strengths).items()}
+    return whole
 
 
 @contextmanager
@@ -307,9 +404,19 @@ class Population(pl.LightningModule):
         return self.callbacks
 
     def training_step(self, batch: tuple[Tensor, ...]) -> Tensor:
+        return self._paid(batch, self.trainer.global_step, self.trainer.global_step / self.trainer.estimated_stepping_batches)
+
+    def rehearse(self, examples: Examples, batch_size: int) -> None:
+        """Does once what takes the most memory: a step, and a look at held-out episodes with the gradients still there."""
+        self._paid(tuple(tensor[:batch_size] for tensor in examples if tensor is not None), 0, 0.0).backward()
+        with torch.no_grad():
+            weights, state = _tensors(self.weights), _tensors(self.state)
+            self._held_out(weights, state, self._finished(weights, state))
+
+    def _paid(self, batch: tuple[Tensor, ...], step: int, progress: float) -> Tensor:
+        """Returns the sum of what all heads pay in a step; after such a share of the training."""
         z_BLD, human_B, *inputs = batch
         own = 0 if human_B.dim() == 2 else None
-        progress = self.trainer.global_step / self.trainer.estimated_stepping_batches
         share, bonus = self.schedule.strength_share(progress), self.schedule.bonus(progress) * self.has_exits
 
         def loss(one: _Head, noise: Weights, strength: Tensor, group: _Group, z_BLD: Tensor, human_B: Tensor, *inputs: Tensor) -> Any:
@@ -323,8 +430,8 @@ class Population(pl.LightningModule):
 
         rest = 1 + len(inputs)
         axes = ((0, None, None, 0, 0, *[None] * rest), (0, 0, None, None, own, *[own] * rest), (0, None, 0, None, None, *[None] * rest))
-        head, group = _Head(_tensors(self.weights), _tensors(self.state)), self._groups(self._pairs_now())
-        given = (head, self._noise(), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs)
+        head, group = _Head(_tensors(self.weights), _tensors(self.state)), self._groups(self._pairs_now(step))
+        given = (head, self._noise(step), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs)
         paid_GSM, self.loss_GSM = over_heads(loss, *axes)(*given)
         return paid_GSM.sum()  # type: ignore[no-any-return]
 
@@ -438,10 +545,10 @@ class Population(pl.LightningModule):
         reach_T = group.reach_R[reading.levels_T.long() - 1]
         return Training(self.reporter, *one, noise, used, z_NLD, reading, reach_T, self.flops_step, self.n_examples, aid)
 
-    def _pairs_now(self) -> slice:
+    def _pairs_now(self, step: int) -> slice:
         """Returns which pairs this step looks at: they take turns."""
         turns = 1 if self.pairs_2PLD is None else max(1, self.pairs_2PLD.shape[1] // PAIRS)
-        turn = self.trainer.global_step % turns
+        turn = step % turns
         return slice(turn * PAIRS, (turn + 1) * PAIRS)
 
     def _groups(self, pairs: slice = slice(None)) -> _Group:
@@ -472,9 +579,9 @@ class Population(pl.LightningModule):
             _Head(weights, state), finished, self._groups(), z_GNRD
         )
 
-    def _noise(self) -> Weights:
+    def _noise(self, step: int) -> Weights:
         shapes = {name: tuple(value.shape[3:]) for name, value in _tensors(self.state).items()}
-        return {name: uniform(self.seed_S, self.trainer.global_step, i, shape) for i, (name, shape) in enumerate(shapes.items())}
+        return {name: uniform(self.seed_S, step, i, shape) for i, (name, shape) in enumerate(shapes.items())}
 
     def _going_GSM(self) -> Tensor:
         """Returns which heads are not done: charge and bonus have not settled, or they have improved since or lately."""

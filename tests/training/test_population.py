@@ -172,6 +172,8 @@ def test_learning_rates_fall_along_a_cosine_and_a_priors_own_state_learns_five_t
     held_out, rates = Population._held_out, []
 
     def noted(self: Population, *given: Any) -> tuple[Tensor, Tensor]:
+        if self._trainer is None:  # a rehearsal, to see what memory a head needs
+            return held_out(self, *given)
         rates.append([group["lr"] for group in self.trainer.optimizers[0].param_groups])
         return held_out(self, *given)
 
@@ -202,8 +204,11 @@ def scripted(monkeypatch, fit):
 
     def run(nll: Any, charge: Any = lambda epoch: torch.zeros(()), make: Any = Linear, strengths: Any = (0.0, 1.0), **changed: Any):
         after: dict[int, Tensor] = {}
+        as_ever = Population._held_out
 
         def held_out(self: Population, weights: Any, state: Any, finished: Any) -> tuple[Tensor, Tensor]:
+            if self._trainer is None:  # a rehearsal, to see what memory a head needs
+                return as_ever(self, weights, state, finished)
             after[self.current_epoch] = next(value.clone() for name, value in finished.items() if "weight" in name)
             return tuple(value(self.current_epoch).expand(self.best_GSM.shape).clone() for value in (nll, charge))
 
