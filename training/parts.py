@@ -113,11 +113,11 @@ def _control_groups() -> list[tuple[float, float]]:
     return found  # type: ignore[return-value]
 
 
-def most_alive(run: Callable[[], Any]) -> int:
-    """Returns the most bytes of tensors made in a call that are alive at one time."""
+def most_alive(run: Callable[[], int]) -> tuple[int, int]:
+    """Returns the most bytes of tensors made in a call that are alive at one time, and what it returns."""
     with _Counting() as counting:
-        run()
-    return counting.most
+        returned = run()
+    return counting.most, returned
 
 
 class _Counting(TorchDispatchMode):

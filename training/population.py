@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +33,7 @@ from training import convex
 from training.allocation import keep_freed
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
+from training.optimizer import EachItsRate
 from training.parts import GIB, SHARE, SPARE, Part, begun, free, joined, layout, most_alive, needed, of_part
 from training.prune import without_edges
 from training.watch import Moment, Watch
@@ -49,7 +51,7 @@ class Schedule:
     Args:
         epochs: passes over the training episodes.
         batch_size: episodes a step.
-        learning_rate: AdamW's at the start, without weight decay; falls to 0 along a cosine.
+        learning_rate: AdamW's at the start, without weight decay; falls to 0 along a cosine. A list gives each strength its own.
         clip: largest norm of a head's gradient.
         ramp: share of the training over which the charge rises from 0 to its full strength.
         halting_bonus: nats of loss taken off for each nat of entropy of the halting distribution, until `bonus_from`; then falls to 0 at `bonus_to`.
@@ -63,7 +65,7 @@ class Schedule:
 
     epochs: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float | list[float]
     clip: float
     ramp: float
     halting_bonus: float
@@ -78,11 +80,23 @@ class Schedule:
             if getattr(self, key) < least:
                 raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use {least} or more.")
         for key in ("learning_rate", "clip"):
-            if getattr(self, key) <= 0:
+            if not all(value > 0 for value in _listed(getattr(self, key))):
                 raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use a number above 0.")
         for key, most, name in (("ramp", 1.0, "1"), ("bonus_to", 1.0, "1"), ("bonus_from", self.bonus_to, "training.bonus_to")):
             if getattr(self, key) > most:
                 raise Refusal(f"training.{key}: {getattr(self, key)} is a share of the training. Use {name} at most.")
+
+    def rates(self, strengths: int) -> list[float]:
+        """Returns the learning rate of each strength.
+
+        Raises:
+            Refusal: there are not as many.
+        """
+        given = _listed(self.learning_rate)
+        if isinstance(self.learning_rate, list) and len(given) != strengths:
+            cure = "Give each strength one, or one number for all."
+            raise Refusal(f"training.learning_rate: {given} are {len(given)} for {strengths} strengths. {cure}")
+        return given if isinstance(self.learning_rate, list) else given * strengths
 
     def strength_share(self, progress: float) -> float:
         """Returns which share of its strength a prior has at this share of the training."""
@@ -91,6 +105,10 @@ class Schedule:
     def bonus(self, progress: float) -> float:
         """Returns the weight of the halting entropy at this share of the training."""
         return self.halting_bonus * min(1.0, max(0.0, (self.bonus_to - progress) / max(self.bonus_to - self.bonus_from, 1e-9)))
+
+
+def _listed(value: float | list[float]) -> list[float]:
+    return value if isinstance(value, list) else [value]
 
 
 class Examples(NamedTuple):
@@ -157,35 +175,41 @@ def train(
     )
     ablation = ablation and Standardised(ablation, mean_LD, std_LD)
 
-    def population(seeds: Sequence[int], strengths: Sequence[float]) -> Population:
-        reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
-        trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
-        return Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule, aid, ablation)
+    rates = schedule.rates(len(strengths)) if isinstance(schedule, Schedule) else [0.0] * len(strengths)
+    alike = isinstance(prior, NoPrior) and len(set(rates)) == 1  # where nothing is charged, all strengths give the same head
 
-    task = _Task(population, examples, mean_LD, std_LD, tuple(levels), schedule, fitting)
+    def population(seeds: Sequence[int], places: Sequence[int]) -> Population:
+        reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
+        here = places[:1] if alike else places
+        charged, learnt = [strengths[m] for m in here], [rates[m] for m in here]
+        return Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, charged, learnt, schedule, aid, ablation)
+
+    task = _Task(population, examples, mean_LD, std_LD, tuple(levels), tuple(strengths), schedule, fitting)
     n = begun(checkpoint)
     if n is None and isinstance(schedule, Schedule) and not isinstance(one, ClosedForm):
         budget = fitting.memory * GIB if fitting.memory else SHARE * free(fitting.accelerator)
-        n = needed(len(seeds), 1 if isinstance(prior, NoPrior) else len(strengths), task.bytes_each(seeds[0], strengths[0]), budget)
-    return task.in_parts(n, seeds, strengths, checkpoint, watch) if n and n > 1 else task.at_once(seeds, strengths, checkpoint, watch)
+        n = needed(len(seeds), 1 if alike else len(strengths), task.bytes_each(seeds[0]), budget)
+    return task.in_parts(n, seeds, checkpoint, watch) if n and n > 1 else task.at_once(seeds, range(len(strengths)), checkpoint, watch)
 
 
 @dataclass(frozen=True)
 class _Task:
     """What all parts of a population have in common."""
 
-    population: Callable[[Sequence[int], Sequence[float]], Population]
+    population: Callable[[Sequence[int], Sequence[int]], Population]
+    """From seeds and places of strengths to heads that begin."""
     examples: Examples
     """Standardised."""
     mean_LD: Tensor
     std_LD: Tensor
     levels: tuple[int, ...]
+    strengths: tuple[float, ...]
     schedule: Schedule | convex.Convex
     fitting: Fitting
 
-    def at_once(self, seeds: Sequence[int], strengths: Sequence[float], checkpoint: Path, watch: Watch | None) -> Heads:
+    def at_once(self, seeds: Sequence[int], places: Sequence[int], checkpoint: Path, watch: Watch | None) -> Heads:
         """Returns the finished heads of these seeds and strengths, and tells the watch which epoch's weights they have."""
-        population, examples = self.population(seeds, strengths), self.examples
+        population, examples, strengths = self.population(seeds, places), self.examples, [self.strengths[m] for m in places]
         grid = (*population.best_GSM.shape[:2], len(strengths))
 
         def flat(value_GSM: Tensor) -> Tensor:
@@ -220,41 +244,44 @@ class _Task:
             self.fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
 
-    def in_parts(self, n: int, seeds: Sequence[int], strengths: Sequence[float], checkpoint: Path, watch: Watch | None) -> Heads:
+    def in_parts(self, n: int, seeds: Sequence[int], checkpoint: Path, watch: Watch | None) -> Heads:
         """Returns the same heads, trained in parts one after the other; a part that was finished before is read."""
-        parts, done = layout(len(seeds), len(strengths), n), []
+        parts, done = layout(len(seeds), len(self.strengths), n), []
         print(f"training: {len(seeds)} head seeds in {len(parts)} parts, for want of memory for all at once.", file=sys.stderr)
         for i, part in enumerate(parts):
             own, kept = of_part(checkpoint, i, n), of_part(checkpoint.with_suffix(".part"), i, n)
             if not kept.exists():
                 looking = Watch(watch.measure) if watch else None
-                heads = self.at_once([seeds[s] for s in part.seeds], [strengths[m] for m in part.strengths], own, looking)
+                heads = self.at_once([seeds[s] for s in part.seeds], part.strengths, own, looking)
                 with replacing(kept) as temporary:
                     torch.save(_as_tensors(heads, looking), temporary)
             done.append(torch.load(kept, weights_only=True))
-        whole = joined(list(zip(parts, (one["tensors"] for one in done), strict=True)), len(seeds), len(strengths))
+        whole = joined(list(zip(parts, (one["tensors"] for one in done), strict=True)), len(seeds), len(self.strengths))
         if watch:
-            watch.noted = _all_noted(parts, [one["noted"] for one in done], len(seeds), len(strengths))
+            watch.noted = _all_noted(parts, [one["noted"] for one in done], len(seeds), len(self.strengths))
             watch.kept_K = whole["kept"].flatten()
         for i in range(len(parts)):
             of_part(checkpoint.with_suffix(".part"), i, n).unlink()
         nll_K = whole["nll"].flatten()
         weights = {name.removeprefix("weights."): value for name, value in whole.items() if name.startswith("weights.")}
-        reporter = self.population(seeds[:1], strengths[:1]).reporter
-        return Heads(reporter, weights, self.mean_LD, self.std_LD, self.levels, tuple(seeds), tuple(strengths), nll_K)
+        reporter = self.population(seeds[:1], [0]).reporter
+        return Heads(reporter, weights, self.mean_LD, self.std_LD, self.levels, tuple(seeds), self.strengths, nll_K)
 
-    def bytes_each(self, seed: int, strength: float) -> int:
-        """Returns what the heads of one seed and one strength need while they are trained, as one step of them and one look at them tell."""
-        made: list[Population] = []
+    def bytes_each(self, seed: int) -> int:
+        """Returns what the heads of one seed and one strength need while they are trained, as a step and a look at held-out episodes tell: how much
+        more two take than one, for what all have in common is counted once.
+        """
 
-        def rehearsed() -> None:
-            made.append(self.population([seed], [strength]))
+        def rehearsed(heads: int) -> int:
             assert isinstance(self.schedule, Schedule)
-            made[0].rehearse(self.examples, self.schedule.batch_size)
+            population = self.population([seed] * heads, [0])
+            population.rehearse(self.examples, self.schedule.batch_size)
+            return sum(value.numel() * value.element_size() for value in population.parameters() if value.requires_grad)
 
-        most = most_alive(rehearsed)
-        held = sum(value.numel() * value.element_size() for value in made[0].parameters() if value.requires_grad)
-        return int(SPARE * (most + 4 * held))  # Adam's two averages, and what a watch looks at: the heads as they are, and standing by themselves
+        (one, held), (two, _) = most_alive(partial(rehearsed, 1)), most_alive(partial(rehearsed, 2))
+        return int(
+            SPARE * (two - one + 4 * held)
+        )  # Adam's two averages, and what a watch looks at: the heads as they are, and standing by themselves
 
 
 def _as_tensors(heads: Heads, watch: Watch | None) -> dict[str, Any]:
@@ -358,6 +385,7 @@ class Population(pl.LightningModule):
         flops_step: float,
         seeds: Sequence[int],
         strengths: Sequence[float],
+        rates: Sequence[float],
         schedule: Schedule | convex.Convex,
         aid: Aid,
         ablation: Ablation | None,
@@ -380,11 +408,13 @@ class Population(pl.LightningModule):
         self.register_buffer("pairs_2PLD", aid.pairs_2PLD)
         with torch.no_grad():
             self.has_exits = self.reporter(held_out.z_NLD[:1, :1] if one_level else held_out.z_NLD[:1]).halt_NT.shape[1] > 1
+        self.rates = tuple(rates)
         self.register_buffer("strength_M", torch.tensor(strengths, dtype=torch.float32))
         self.register_buffer("seed_S", torch.tensor(seeds))
         self.register_buffer("reach_GR", flops_L.float()[:, None] if one_level else flops_L.float()[None])
-        self.register_buffer("best_GSM", torch.full(grid, torch.inf))
-        self.register_buffer("best_nll_GSM", torch.full(grid, torch.nan))
+        dtype = next(iter(start.values())).dtype
+        self.register_buffer("best_GSM", torch.full(grid, torch.inf, dtype=dtype))
+        self.register_buffer("best_nll_GSM", torch.full(grid, torch.nan, dtype=dtype))
         self.register_buffer("best_epoch_GSM", torch.zeros(grid, dtype=torch.long))
         self.best = _parameters(start).requires_grad_(False)
         self.loss_GSM, self.norm_GSM = torch.full(grid, torch.nan), torch.full(grid, torch.nan)
@@ -450,9 +480,10 @@ class Population(pl.LightningModule):
         self.trainer.should_stop = not bool(self._going_GSM().any())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        rate = self.schedule.learning_rate
+        rate = max(self.rates)
         groups: list[dict[str, Any]] = [{"params": list(self.weights.values())}, {"params": list(self.state.values()), "lr": STATE_PACE * rate}]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, weight_decay=0.0, fused=True)
+        make = partial(EachItsRate, share_M=torch.tensor(self.rates, dtype=torch.float64) / rate) if min(self.rates) < rate else torch.optim.AdamW
+        optimizer = make([group for group in groups if group["params"]], lr=rate, weight_decay=0.0, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -531,7 +562,7 @@ class Population(pl.LightningModule):
     def _read(self, weights: Weights, z_NLD: Tensor) -> Reading:
         with torch.autocast(self.device.type, torch.bfloat16, self.rounds):
             reading = functional_call(self.reporter, weights, (z_NLD,))
-        return Reading(*(value.to(self.strength_M.dtype) for value in reading))
+        return Reading(*(value.to(z_NLD.dtype) for value in reading))
 
     def _training(
         self, one: _Head, noise: Weights, used: Weights, z_NLD: Tensor, reading: Reading, group: _Group, inputs: Sequence[Tensor]

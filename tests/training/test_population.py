@@ -125,7 +125,7 @@ def test_at_strength_zero_a_prior_with_noise_of_its_own_charges_nothing_and_stil
 
 def test_a_head_is_charged_for_the_level_it_reads_and_for_its_own_flops():
     reach_L, whole = torch.tensor([0.0, 1000.0, 5000.0]), Speed(log_alpha=30.0)
-    heads = Population([Linear(1, 8)], whole, TINY, TINY_HELD_OUT, reach_L, 1000.0, (0,), (1.0,), schedule(), Aid(), None)
+    heads = Population([Linear(1, 8)], whole, TINY, TINY_HELD_OUT, reach_L, 1000.0, (0,), (1.0,), (0.02,), schedule(), Aid(), None)
     weights, state = ({name: value.detach() for name, value in one.items()} for one in (heads.weights, heads.state))
     _, charge_GSM = heads._held_out(weights, state, weights)
     torch.testing.assert_close(charge_GSM.flatten(), math.log(2) * torch.tensor([0.016, 1.016, 5.016]))
