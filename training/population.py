@@ -401,7 +401,7 @@ class Population(pl.LightningModule):
         self.n_heads = math.prod(grid)
         parameters = [dict(one.named_parameters()) for one in reporters]
         start = {name: _spread(torch.stack([one[name] for one in parameters]), grid) for name in parameters[0]}
-        self.weights = _parameters(start)
+        self.weights, dtype = _parameters(start), next(iter(start.values())).dtype
         self.state = _parameters(over_heads(lambda one: prior.state(one, aid))(start))
         self.held_out, self.components, self.ablation = held_out, aid.components, ablation
         self.register_buffer("observation_2LD", aid.observation_2LD)
@@ -411,8 +411,7 @@ class Population(pl.LightningModule):
         self.rates = tuple(rates)
         self.register_buffer("strength_M", torch.tensor(strengths, dtype=torch.float32))
         self.register_buffer("seed_S", torch.tensor(seeds))
-        self.register_buffer("reach_GR", flops_L.float()[:, None] if one_level else flops_L.float()[None])
-        dtype = next(iter(start.values())).dtype
+        self.register_buffer("reach_GR", flops_L.to(dtype)[:, None] if one_level else flops_L.to(dtype)[None])
         self.register_buffer("best_GSM", torch.full(grid, torch.inf, dtype=dtype))
         self.register_buffer("best_nll_GSM", torch.full(grid, torch.nan, dtype=dtype))
         self.register_buffer("best_epoch_GSM", torch.zeros(grid, dtype=torch.long))
