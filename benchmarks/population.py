@@ -1,8 +1,8 @@
 """Populations of heads beside what a user would do instead; a Markdown table of bars, met or not.   python -m benchmarks.population
 
 Everything is measured in one run, on one thread and one after the other in turns; only ratios are worth keeping. `eleuther-elk` wants
-concept-erasure 0.1.0, which cannot be installed beside this project: its way of training, full-batch LBFGS with a strong Wolfe search from zero weights,
-head by head, is written down here as its `Classifier.fit` has it.
+concept-erasure 0.1.0, which cannot be installed beside this project: its way of training, full-batch LBFGS with a strong Wolfe search from zero
+weights, head by head, is written down here as its `Classifier.fit` has it.
 
 N: episodes, D: width, K: heads, P: parameters.
 """
@@ -258,12 +258,20 @@ def convex_heads(heads: int = 352) -> list[Row]:
 
 
 def families() -> list[Row]:
-    """Returns what heads under four priors take, a quarter each, beside as many under none."""
-    examples = planted(N, 64, levels=5)
+    """Returns what heads under four priors take, a quarter each, beside as many under none: few, whose fits are mostly Lightning's own time, and many."""
+    examples, rows = planted(N, 64, levels=5), []
     priors = NoPrior(), Simplicity(0.05), Speed(2.0), CircuitSize(2.0, prune=False)
     each = partial(population, Linear, examples)
-    one, four = medians(partial(each, NoPrior(), heads=K // 5), lambda: [each(prior, heads=K // 20) for prior in priors])
-    return [Row(f"{K} linear heads of five levels under four priors, a quarter each; beside as many under none", four / one, 1.5)]
+    for heads in (K, 3520):
+        whole, part = heads // 5, heads // 20
+
+        def four(part: int = part) -> None:
+            for prior in priors:
+                each(prior, heads=part)
+
+        one, several = medians(partial(each, NoPrior(), heads=whole), four)
+        rows.append(Row(f"{heads} linear heads of five levels under four priors, a quarter each; beside as many under none", several / one, 1.5))
+    return rows
 
 
 def main() -> None:

@@ -18,8 +18,10 @@ from refusal import Refusal
 from reporters.reporter import Reporter, nll
 from reporters.stack import Weights
 
-HISTORY, HALVINGS, DECREASE = 12, 30, 1e-4
+HISTORY, HALVINGS, DECREASE = 8, 30, 1e-4
 """Steps that L-BFGS remembers; how often a step is halved at most; and which share of the decrease that its slope promises it must bring."""
+ROUNDING = 1e-8
+"""Nats an episode that a loss may seem to rise by because products are rounded."""
 LINEAR = 1e-4
 """Largest share by which log-odds may miss being linear: rounding stays below it."""
 WHOLE = 2**25
@@ -157,10 +159,11 @@ def _descended(
         with torch.enable_grad():
             phi_KP = phi_KP.detach().requires_grad_()
             beta_KP = phi_KP * scale_KP[k]
-            loss_K = losses(head_K[k], beta_KP @ vector_PP.T, beta_KP @ a_NP.T)
+            loss_K = losses(head_K[k], beta_KP @ vector_PP.T, (beta_KP.float() @ short_NP.T).double())
             (slope_KP,) = torch.autograd.grad(loss_K.sum(), phi_KP)
         return loss_K.detach(), slope_KP
 
+    short_NP = a_NP.float()  # in this basis nothing cancels, and rounded products take half the time
     found_KP, left_K = torch.zeros_like(scale_KP), torch.full_like(scale_KP[:, 0], torch.inf)
     k, phi_KP = torch.arange(len(scale_KP), device=a_NP.device), torch.zeros_like(scale_KP)
     steps: list[_Step] = []
@@ -200,7 +203,7 @@ def _further(
     for _ in range(HALVINGS):
         next_KP = phi_KP + length_K1 * way_KP
         next_loss_K, next_slope_KP = at(next_KP, k)
-        short_K = ~(next_loss_K <= loss_K + DECREASE * length_K1[:, 0] * promised_K + 1e-15)
+        short_K = ~(next_loss_K <= loss_K + DECREASE * length_K1[:, 0] * promised_K + ROUNDING)
         if not short_K.any():
             break
         length_K1 = torch.where(short_K[:, None], length_K1 / 2, length_K1)
