@@ -258,7 +258,7 @@ def convex_heads(heads: int = 352) -> list[Row]:
 
 
 def families() -> list[Row]:
-    """Returns what heads under four priors take, a quarter each, beside as many under none: few, whose fits are mostly Lightning's own time, and many."""
+    """Returns what heads under four priors take, a quarter each, beside as many under none: of few heads and of many."""
     examples, rows = planted(N, 64, levels=5), []
     priors = NoPrior(), Simplicity(0.05), Speed(2.0), CircuitSize(2.0, prune=False)
     each = partial(population, Linear, examples)
