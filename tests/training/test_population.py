@@ -320,6 +320,7 @@ def clipped(gradients: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
         1.0,
         (0,),
         (0.0, 1.0, 2.0),
+        (0.02, 0.02, 0.02),
         schedule(clip=clip),
         Aid(),
         None,
