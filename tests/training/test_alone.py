@@ -24,6 +24,7 @@ from tests.training.test_population import Killed, killing, same
 from training import parts
 from training.heads import Heads
 from training.parts import layout, needed
+from training.watch import Watch
 
 MADE = {"linear": Linear, "layered": Layered, "mlp": partial(MLP, hidden=3)}
 SICK, LAST = 100, 239
@@ -167,3 +168,17 @@ def test_what_heads_are_said_to_need_is_what_they_take(tmp_path):
     )
     said, taken = map(int, done.stdout.split()[-2:])
     assert 0.4 * said < taken < said
+
+
+def test_a_watch_sees_all_heads_of_all_parts(fitting, tmp_path, monkeypatch):
+    def watched(fitting: Fitting, name: str) -> Watch:
+        watch = Watch(lambda heads: {"size": heads.weights["weight_1D"].square().sum(dim=(3, 4)).flatten()})
+        given = {"examples": TINY, "held_out": HELD_OUT, "seeds": range(8), "strengths": (0.5, 2.0)}
+        population(fitting, tmp_path / name, Linear, unpruned("gaussian"), **given, watch=watch, **SHORT)
+        return watch
+
+    whole, parted = watched(fitting, "whole").course, watched(each(fitting, monkeypatch, 4), "parts").course
+    assert parted.epochs == whole.epochs == (0, 1, 2, 3)
+    assert torch.equal(parted.kept_K, whole.kept_K)
+    for name, value in whole.figures.items():
+        torch.testing.assert_close(parted.figures[name], value, rtol=1e-4, atol=1e-5)
