@@ -1,9 +1,10 @@
 # make train   trains reporters under each prior, to their verdicts        make test    runs every test
 # make lm      the same question on a real language model                   make check   lint, formatting, types
+# make bench   what is fast, measured here side by side
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = .venv/bin
 
-.PHONY: train lm test check clean
+.PHONY: train lm test check bench clean
 
 train: .venv/base
 	@$(BIN)/python train.py +sweep=first
@@ -13,6 +14,9 @@ lm: .venv/lm
 
 test: .venv/lm .venv/test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: .venv/base
+	@for part in population bill judge; do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$part 2>/dev/null || exit 1; done
 
 check: .venv/base
 	@$(BIN)/ruff check .

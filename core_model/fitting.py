@@ -39,7 +39,9 @@ class Rows(Dataset[tuple[Tensor, ...]]):
         self.tensors = tensors
 
     def __getitem__(self, index_B: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor[index_B] for tensor in self.tensors)
+        return tuple(
+            tensor.index_select(0, index_B) if index_B.dim() == 1 else tensor[index_B] for tensor in self.tensors
+        )  # the first is the quicker
 
 
 class Batches(Sampler[Tensor]):
@@ -81,6 +83,7 @@ class Fitting:
         bar: whether a progress bar shows.
         devices: how many share in reading activations. A fit stays on one: heads are small.
         strategy: how Lightning starts the processes for that: auto (ddp_spawn), ddp_spawn or ddp_fork.
+        memory: GiB that a population of heads may need at once: a larger one is trained in parts; null takes half of what is free.
     """
 
     accelerator: str
@@ -89,7 +92,11 @@ class Fitting:
     devices: int = 1
     strategy: str = "auto"
 
+    memory: float | None = None
+
     def __post_init__(self) -> None:
+        if self.memory is not None and not self.memory > 0:
+            raise Refusal(f"trainer.memory: {self.memory} GiB is too little. Use a number above 0, or null for half of what is free.")
         if self.devices < 1:
             raise Refusal(f"trainer.devices: {self.devices} read nothing. Use 1 or more.")
         if self.strategy not in STRATEGIES:

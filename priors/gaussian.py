@@ -17,6 +17,8 @@ class Gaussian(Prior):
         scale: the standard deviation s of a weight, on standardised activations.
     """
 
+    convex = True
+
     def __init__(self, scale: float) -> None:
         self.scale = scale
 

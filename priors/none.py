@@ -8,5 +8,7 @@ from priors.prior import Prior, Training
 class NoPrior(Prior):
     """charge = 0."""
 
+    convex = True
+
     def charge(self, training: Training) -> Tensor:
         return training.reading.log_odds_NT.new_zeros(())

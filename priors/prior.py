@@ -75,6 +75,8 @@ class Prior(ABC):
 
     needs: tuple[Need, ...] = ()
     """What it asks a run for."""
+    convex: bool = False
+    """Whether its charge is convex in the weights of a head whose log-odds are linear in them, without state, noise or change of the weights."""
 
     @abstractmethod
     def charge(self, training: Training) -> Tensor:

@@ -23,6 +23,7 @@ class Sum(Prior):
         if parts.keys() != shares.keys():
             raise Refusal(f"prior.shares: it names {sorted(shares)}, but the parts are {sorted(parts)}. Give each part one share.")
         self.parts, self.shares = parts, shares
+        self.convex = all(part.convex for part in parts.values())
         self.needs = tuple(dict.fromkeys(need for part in parts.values() for need in part.needs))
 
     def charge(self, training: Training) -> Tensor:

@@ -84,8 +84,8 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
     if differs:
         if (folder / HEADS).exists() or (folder / SUMMARY).exists():
             _set_aside(folder, differs)
-        for unfinished in folder.glob(f"{CHECKPOINT}*"):
-            unfinished.unlink()
+        for left in folder.glob(f"{Path(CHECKPOINT).stem}*"):  # of the whole population, or of its parts
+            left.unlink()
     try:
         (folder / FAILED).unlink(missing_ok=True)
         _write(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))

@@ -31,9 +31,10 @@ class Layered(Reporter):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         # A product a level and not one batched product: stacked heads then share the activations, where a batched product would copy them for each.
-        read_L2N = (weight_2D @ z_DN for weight_2D, z_DN in zip(self.weight_L2D, z_NLD.permute(1, 2, 0), strict=True))
-        so_far_2LN = torch.stack(list(accumulate(read_L2N)), dim=1)
-        log_odds_LN, stop_LN = so_far_2LN[0] + self.bias_2L[0, :, None], so_far_2LN[1] * self.pace + self.bias_2L[1, :, None]
+        # It is a clone, because stacked heads' slices of a level cannot be seen as one matrix.
+        read_L2N = (weight_2D.clone() @ z_DN for weight_2D, z_DN in zip(self.weight_L2D, z_NLD.permute(1, 2, 0), strict=True))
+        said_LN, heard_LN = torch.stack(list(accumulate(read_L2N)), dim=1).unbind()
+        log_odds_LN, stop_LN = said_LN + self.bias_2L[0, :, None], heard_LN * self.pace + self.bias_2L[1, :, None]
         levels_T = torch.arange(1, z_NLD.shape[1] + 1, device=z_NLD.device, dtype=z_NLD.dtype)
         return Reading(log_odds_LN.T, halting(stop_LN.T), levels_T)
 

@@ -21,7 +21,7 @@ class Linear(Reporter):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
-        log_odds_N = (self.weight_1D @ z_ND.T)[0] + self.bias
+        log_odds_N = (self.weight_1D @ z_ND.T).squeeze(0) + self.bias
         return in_one_step(log_odds_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:

@@ -29,8 +29,9 @@ class MLP(Reporter):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
-        hidden_HN = F.gelu(self.inner_HD @ z_ND.T + self.inner_bias_H[:, None])
-        log_odds_N = (self.outer_1H @ hidden_HN)[0] + self.outer_bias
+        sums_HN = self.inner_HD @ z_ND.T
+        hidden_HN = F.gelu(sums_HN + self.inner_bias_H[:, None].to(sums_HN))  # where products are rounded, the widest tensor stays so
+        log_odds_N = (self.outer_1H @ hidden_HN).squeeze(0) + self.outer_bias
         return in_one_step(log_odds_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:

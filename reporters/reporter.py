@@ -27,12 +27,22 @@ class Reading(NamedTuple):
     @property
     def exit_N(self) -> Tensor:
         """The exit at which a finished head stops: the median of its halting distribution."""
+        if self.halt_NT.shape[1] == 1:
+            return torch.zeros_like(self.halt_NT[:, 0], dtype=torch.long)
         return (self.halt_NT.cumsum(dim=1) < 0.5 - 1e-6).sum(dim=1).clamp(max=self.halt_NT.shape[1] - 1)
 
     @property
     def log_odds_N(self) -> Tensor:
         """What a finished head says: the log-odds at the exit where it stops, in nats."""
-        return self.log_odds_NT.gather(1, self.exit_N[:, None]).squeeze(1)
+        return self.log_odds_NT[:, 0] if self.halt_NT.shape[1] == 1 else self.log_odds_NT.gather(1, self.exit_N[:, None]).squeeze(1)
+
+    def mean_N(self, each_NT: Tensor) -> Tensor:
+        """Returns what is expected over exits of something that is known of each."""
+        return each_NT[:, 0] if self.halt_NT.shape[1] == 1 else (self.halt_NT * each_NT).sum(dim=1)
+
+    def errors_N(self, human_N: Tensor) -> Tensor:
+        """Returns the expected error of each episode over exits, in nats, against answers of 0 or 1."""
+        return self.mean_N(nll(self.log_odds_NT, human_N[:, None]))
 
 
 class Reporter(nn.Module, ABC):
@@ -73,16 +83,29 @@ class ClosedForm(Reporter):
         """Returns the values of its parameters, from standardised activations and the human's answers (0 or 1, float)."""
 
 
+def nll(log_odds: Tensor, human: Tensor) -> Tensor:
+    """Returns nats of error against answers of 0 or 1; one pass and one function of a number, where softplus(z) - t z is three and as exact.
+
+    >>> nll(torch.zeros(1), torch.ones(1)).item()
+    0.6931471824645996
+    """
+    return nn.functional.softplus((1 - 2 * human) * log_odds)
+
+
 def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
     """Returns the reading of a head that cannot stop early: it reads all the levels given."""
-    return Reading(log_odds_N[:, None], torch.ones_like(log_odds_N)[:, None], log_odds_N.new_ones(1) * n_levels)
+    dtype, device = log_odds_N.dtype, log_odds_N.device  # of a stack of heads `ones_like` would make one for each
+    levels_1 = torch.full((1,), float(n_levels), dtype=dtype, device=device)
+    return Reading(log_odds_N[:, None], torch.ones(len(log_odds_N), 1, dtype=dtype, device=device), levels_1)
 
 
 def halting(stop_NT: Tensor) -> Tensor:
     """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last exit always stops."""
-    stop_TN, none_1N = stop_NT.T[:-1], torch.zeros_like(stop_NT.T[:1])  # episodes last: a sum over exits then adds whole rows
-    log_go_on_TN = torch.stack(list(accumulate(nn.functional.logsigmoid(-stop_TN), initial=none_1N[0])))
-    return (log_go_on_TN + torch.cat([nn.functional.logsigmoid(stop_TN), none_1N])).exp().T
+    stop_TN, last_1N = stop_NT.T.split([stop_NT.shape[1] - 1, 1])  # episodes last: a sum over exits then adds whole rows
+    none_1N = torch.zeros_like(last_1N)
+    log_go_TN = -nn.functional.softplus(stop_TN)
+    log_go_on_TN = torch.stack(list(accumulate(log_go_TN, initial=none_1N[0])))
+    return (log_go_on_TN + torch.cat([stop_TN + log_go_TN, none_1N])).exp().T
 
 
 def axes(name: str) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,17 +20,21 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from core_model.fitting import Fitting, Rows, loader
+from core_model.store import replacing
 from priors.downstream import observation
 from priors.none import NoPrior
 from priors.prior import Ablation, Aid, Prior, Training
 from refusal import Refusal
-from reporters.reporter import ClosedForm, Reading, Reporter, is_weight
+from reporters.reporter import ClosedForm, Reading, Reporter, is_weight, nll
 from reporters.stack import Weights, grouped, over_heads
+from training import convex
+from training.allocation import keep_freed
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
+from training.optimizer import EachItsRate
+from training.parts import GIB, SHARE, SPARE, Part, begun, free, joined, layout, most_alive, needed, of_part
 from training.prune import without_edges
 from training.watch import Moment, Watch
 
@@ -45,7 +51,7 @@ class Schedule:
     Args:
         epochs: passes over the training episodes.
         batch_size: episodes a step.
-        learning_rate: AdamW's at the start, without weight decay; falls to 0 along a cosine.
+        learning_rate: AdamW's at the start, without weight decay; falls to 0 along a cosine. A list gives each strength its own.
         clip: largest norm of a head's gradient.
         ramp: share of the training over which the charge rises from 0 to its full strength.
         halting_bonus: nats of loss taken off for each nat of entropy of the halting distribution, until `bonus_from`; then falls to 0 at `bonus_to`.
@@ -53,11 +59,13 @@ class Schedule:
         bonus_to: share of the training.
         patience: epochs without improvement on held-out easy episodes after which a head is done, counted once charge and bonus have settled.
         order: own gives each seed its own order of the data, shared one order to all.
+        precision: of the products in a head. medium rounds what is multiplied to bfloat16 where that is faster, bfloat16 rounds the product too;
+            weights, errors, charges and Adam's averages are float32 in each.
     """
 
     epochs: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float | list[float]
     clip: float
     ramp: float
     halting_bonus: float
@@ -65,17 +73,30 @@ class Schedule:
     bonus_to: float
     patience: int
     order: Literal["own", "shared"]
+    precision: Literal["float32", "medium", "bfloat16"]
 
     def __post_init__(self) -> None:
         for key, least in {"epochs": 1, "batch_size": 1, "halting_bonus": 0, "ramp": 0, "bonus_from": 0, "patience": 0}.items():
             if getattr(self, key) < least:
                 raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use {least} or more.")
         for key in ("learning_rate", "clip"):
-            if getattr(self, key) <= 0:
+            if not all(value > 0 for value in _listed(getattr(self, key))):
                 raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use a number above 0.")
         for key, most, name in (("ramp", 1.0, "1"), ("bonus_to", 1.0, "1"), ("bonus_from", self.bonus_to, "training.bonus_to")):
             if getattr(self, key) > most:
                 raise Refusal(f"training.{key}: {getattr(self, key)} is a share of the training. Use {name} at most.")
+
+    def rates(self, strengths: int) -> list[float]:
+        """Returns the learning rate of each strength.
+
+        Raises:
+            Refusal: there are not as many.
+        """
+        given = _listed(self.learning_rate)
+        if isinstance(self.learning_rate, list) and len(given) != strengths:
+            cure = "Give each strength one, or one number for all."
+            raise Refusal(f"training.learning_rate: {given} are {len(given)} for {strengths} strengths. {cure}")
+        return given if isinstance(self.learning_rate, list) else given * strengths
 
     def strength_share(self, progress: float) -> float:
         """Returns which share of its strength a prior has at this share of the training."""
@@ -84,6 +105,10 @@ class Schedule:
     def bonus(self, progress: float) -> float:
         """Returns the weight of the halting entropy at this share of the training."""
         return self.halting_bonus * min(1.0, max(0.0, (self.bonus_to - progress) / max(self.bonus_to - self.bonus_from, 1e-9)))
+
+
+def _listed(value: float | list[float]) -> list[float]:
+    return value if isinstance(value, list) else [value]
 
 
 class Examples(NamedTuple):
@@ -96,6 +121,13 @@ class Examples(NamedTuple):
     """What the predictor read, where a prior wants to run it again."""
 
 
+class Fitted(NamedTuple):
+    """Heads, and the epoch whose weights each has, in the order of the table."""
+
+    heads: Heads
+    kept_K: Tensor
+
+
 def train(
     make: Callable[[int, int], Reporter],
     prior: Prior,
@@ -106,7 +138,7 @@ def train(
     flops_step: float,
     seeds: Sequence[int],
     strengths: Sequence[float],
-    schedule: Schedule,
+    schedule: Schedule | convex.Convex,
     fitting: Fitting,
     checkpoint: Path,
     observed: Observed | None = None,
@@ -122,6 +154,7 @@ def train(
         levels: the levels that the activations hold.
         flops_L: the predictor's FLOPs an episode to reach each of them.
         flops_step: FLOPs an episode of one of its blocks.
+        schedule: how they are trained, or that they are solved for.
         checkpoint: where an unfinished fit is kept.
         observed: for a prior that needs the observation: activations of any episodes, and what the predictor there predicts to be seen.
         pairs_2PLD: for a prior that needs pairs: activations of episodes with the same X; the human answers no to the first, yes to the second.
@@ -130,49 +163,161 @@ def train(
     """
     mean_LD, std_LD = standardiser(examples.z_NLD)
     examples, held_out = (given._replace(z_NLD=(given.z_NLD - mean_LD) / std_LD) for given in (examples, held_out))
-    reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
-    solved = isinstance(reporters[0], ClosedForm)
-    lack = "training: it is solved for" if solved else prior.lacks(reporters[0])
+    one = _initialised(make, seeds[0], levels, examples.z_NLD.shape[2])
+    lack = "training: it is solved for" if isinstance(one, ClosedForm) else prior.lacks(one)
     if lack and not isinstance(prior, NoPrior):
-        print(f"prior: {type(prior).__name__} finds nothing to charge {type(reporters[0]).__name__} for, for want of {lack}.", file=sys.stderr)
-    prior = NoPrior() if solved else prior
-    trained = strengths[:1] if isinstance(prior, NoPrior) else strengths  # where nothing is charged, all strengths give the same head
+        print(f"prior: {type(prior).__name__} finds nothing to charge {type(one).__name__} for, for want of {lack}.", file=sys.stderr)
+    prior = NoPrior() if isinstance(one, ClosedForm) else prior
     aid = Aid(
         None if observed is None else observation((observed.z_NLD - mean_LD) / std_LD, observed.opinion_N),
         None if pairs_2PLD is None else (pairs_2PLD - mean_LD) / std_LD,
         ablation.components if ablation else 0,
     )
     ablation = ablation and Standardised(ablation, mean_LD, std_LD)
-    population = Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, trained, schedule, aid, ablation)
-    grid = (*population.best_GSM.shape[:2], len(strengths))
 
-    def flat(value_GSM: Tensor) -> Tensor:
-        return value_GSM.cpu().expand(grid).flatten()
+    rates = schedule.rates(len(strengths)) if isinstance(schedule, Schedule) else [0.0] * len(strengths)
+    alike = isinstance(prior, NoPrior) and len(set(rates)) == 1  # where nothing is charged, all strengths give the same head
 
-    def heads(weights: Weights) -> Heads:
-        whole = {name: value.detach().cpu().expand(*grid, *value.shape[3:]) for name, value in weights.items()}
-        return Heads(population.reporter, whole, mean_LD, std_LD, tuple(levels), tuple(seeds), tuple(strengths), flat(population.best_nll_GSM))
+    def population(seeds: Sequence[int], places: Sequence[int]) -> Population:
+        reporters = [_initialised(make, seed, levels, examples.z_NLD.shape[2]) for seed in seeds]
+        here = places[:1] if alike else places
+        charged, learnt = [strengths[m] for m in here], [rates[m] for m in here]
+        return Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, charged, learnt, schedule, aid, ablation)
 
-    if watch:
-        watch.look = lambda: Moment(heads(population.current), flat(population.loss_GSM), flat(population.norm_GSM))
-        population.callbacks.append(watch)
-    if solved:
-        population.solve(examples)
-    else:
-        rows = Rows(*(tensor for tensor in examples if tensor is not None))
-        batches = loader(rows, len(examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
-        fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
+    task = _Task(population, examples, mean_LD, std_LD, tuple(levels), tuple(strengths), schedule, fitting)
+    n = begun(checkpoint)
+    if n is None and isinstance(schedule, Schedule) and not isinstance(one, ClosedForm):
+        budget = fitting.memory * GIB if fitting.memory else SHARE * free(fitting.accelerator)
+        n = needed(len(seeds), 1 if alike else len(strengths), task.bytes_each(seeds[0]), budget)
+    return task.in_parts(n, seeds, checkpoint, watch) if n and n > 1 else task.at_once(seeds, range(len(strengths)), checkpoint, watch)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all parts of a population have in common."""
+
+    population: Callable[[Sequence[int], Sequence[int]], Population]
+    """From seeds and places of strengths to heads that begin."""
+    examples: Examples
+    """Standardised."""
+    mean_LD: Tensor
+    std_LD: Tensor
+    levels: tuple[int, ...]
+    strengths: tuple[float, ...]
+    schedule: Schedule | convex.Convex
+    fitting: Fitting
+
+    def at_once(self, seeds: Sequence[int], places: Sequence[int], checkpoint: Path, watch: Watch | None) -> Heads:
+        """Returns the finished heads of these seeds and strengths, and tells the watch which epoch's weights they have."""
+        population, examples, strengths = self.population(seeds, places), self.examples, [self.strengths[m] for m in places]
+        grid = (*population.best_GSM.shape[:2], len(strengths))
+
+        def flat(value_GSM: Tensor) -> Tensor:
+            return value_GSM.cpu().expand(grid).flatten()
+
+        def heads(weights: Weights) -> Heads:
+            whole = {name: value.detach().cpu().expand(*grid, *value.shape[3:]) for name, value in weights.items()}
+            given = self.mean_LD, self.std_LD, self.levels, tuple(seeds), tuple(strengths)
+            return Heads(population.reporter, whole, *given, flat(population.best_nll_GSM))
+
+        if watch:
+            watch.look = lambda: Moment(heads(population.current), flat(population.loss_GSM), flat(population.norm_GSM))
+            population.callbacks.append(watch)
+        solved = not isinstance(self.schedule, Schedule) or isinstance(population.reporter, ClosedForm)
+        if isinstance(population.reporter, ClosedForm):
+            population.solve(examples)
+        elif isinstance(self.schedule, Schedule):
+            self._fit(population, self.schedule, seeds, checkpoint)
+        else:
+            population.minimise(self.schedule, examples)
+        if price := population.prior.edge_price(population.n_edges, len(examples.human_N)):
+            population.prune(price, examples)
+        if watch:
+            watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
+        return heads(population.finished)
+
+    def _fit(self, population: Population, schedule: Schedule, seeds: Sequence[int], checkpoint: Path) -> None:
+        rows = Rows(*(tensor for tensor in self.examples if tensor is not None))
+        batches = loader(rows, len(self.examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
+        keep_freed()
+        with products(schedule.precision):
+            self.fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
         population.cpu()
-    if price := prior.edge_price(population.n_edges, len(examples.human_N)):
-        population.prune(price, examples)
-    if watch:
-        watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
-    return heads(population.finished)
+
+    def in_parts(self, n: int, seeds: Sequence[int], checkpoint: Path, watch: Watch | None) -> Heads:
+        """Returns the same heads, trained in parts one after the other; a part that was finished before is read."""
+        parts, done = layout(len(seeds), len(self.strengths), n), []
+        print(f"training: {len(seeds)} head seeds in {len(parts)} parts, for want of memory for all at once.", file=sys.stderr)
+        for i, part in enumerate(parts):
+            own, kept = of_part(checkpoint, i, n), of_part(checkpoint.with_suffix(".part"), i, n)
+            if not kept.exists():
+                looking = Watch(watch.measure) if watch else None
+                heads = self.at_once([seeds[s] for s in part.seeds], part.strengths, own, looking)
+                with replacing(kept) as temporary:
+                    torch.save(_as_tensors(heads, looking), temporary)
+            done.append(torch.load(kept, weights_only=True))
+        whole = joined(list(zip(parts, (one["tensors"] for one in done), strict=True)), len(seeds), len(self.strengths))
+        if watch:
+            watch.noted = _all_noted(parts, [one["noted"] for one in done], len(seeds), len(self.strengths))
+            watch.kept_K = whole["kept"].flatten()
+        for i in range(len(parts)):
+            of_part(checkpoint.with_suffix(".part"), i, n).unlink()
+        nll_K = whole["nll"].flatten()
+        weights = {name.removeprefix("weights."): value for name, value in whole.items() if name.startswith("weights.")}
+        reporter = self.population(seeds[:1], [0]).reporter
+        return Heads(reporter, weights, self.mean_LD, self.std_LD, self.levels, tuple(seeds), self.strengths, nll_K)
+
+    def bytes_each(self, seed: int) -> int:
+        """Returns what the heads of one seed and one strength need while they are trained, as a step and a look at held-out episodes tell: how much
+        more two take than one, for what all have in common is counted once.
+        """
+
+        def rehearsed(heads: int) -> int:
+            assert isinstance(self.schedule, Schedule)
+            population = self.population([seed] * heads, [0])
+            population.rehearse(self.examples, self.schedule.batch_size)
+            return sum(value.numel() * value.element_size() for value in population.parameters() if value.requires_grad)
+
+        (one, held), (two, _) = most_alive(partial(rehearsed, 1)), most_alive(partial(rehearsed, 2))
+        return int(
+            SPARE * (two - one + 4 * held)
+        )  # Adam's two averages, and what a watch looks at: the heads as they are, and standing by themselves
+
+
+def _as_tensors(heads: Heads, watch: Watch | None) -> dict[str, Any]:
+    """Returns what of finished heads is kept until all parts are: tensors with axes (G, S, M, ...), and what was noted."""
+    grid = next(iter(heads.weights.values())).shape[:3]
+    tensors = {f"weights.{name}": value.contiguous() for name, value in heads.weights.items()} | {"nll": heads.validation_nll_K.view(grid)}
+    if not watch:
+        return {"tensors": tensors, "noted": {}}
+    noted = {epoch: {name: value.view(grid) for name, value in figures.items()} for epoch, figures in watch.noted.items()}
+    return {"tensors": tensors | {"kept": watch.kept_K.view(grid)}, "noted": noted}
+
+
+def _all_noted(parts: Sequence[Part], noted: Sequence[dict[int, Weights]], n_seeds: int, n_strengths: int) -> dict[int, Weights]:
+    """Returns what was noted of all heads; those of a part that was done sooner stay as they were last."""
+    last = max(max(one) for one in noted)
+    whole = {}
+    for epoch in range(last + 1):
+        now = [(part, one[min(epoch, max(one))]) for part, one in zip(parts, noted, strict=True)]
+        whole[epoch] = {name: value.flatten() for name, value in joined(now, n_seeds, n_strengths).items()}
+    return whole
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Float32 products are rounded while it lasts, if they are to be."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "medium" else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequence[int], width: int) -> Reporter:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device and takes half a millisecond
         return shaped(make, len(levels), width)
 
 
@@ -240,30 +385,35 @@ class Population(pl.LightningModule):
         flops_step: float,
         seeds: Sequence[int],
         strengths: Sequence[float],
-        schedule: Schedule,
+        rates: Sequence[float],
+        schedule: Schedule | convex.Convex,
         aid: Aid,
         ablation: Ablation | None,
     ) -> None:
         super().__init__()
-        self.reporter, self.prior, self.schedule, self.flops_step = copy.deepcopy(reporters[0]).requires_grad_(False), prior, schedule, flops_step
+        self.reporter, self.prior, self.flops_step = copy.deepcopy(reporters[0]).requires_grad_(False), prior, flops_step
+        self.rounds = isinstance(schedule, Schedule) and schedule.precision == "bfloat16"
+        if isinstance(schedule, Schedule):
+            self.schedule = schedule
         self.n_examples = len(examples.human_N)
         one_level = self.reporter.reads == "one_level"
         grid = (len(flops_L) if one_level else 1, len(seeds), len(strengths))
         self.n_heads = math.prod(grid)
         parameters = [dict(one.named_parameters()) for one in reporters]
         start = {name: _spread(torch.stack([one[name] for one in parameters]), grid) for name in parameters[0]}
-        self.weights = _parameters(start)
+        self.weights, dtype = _parameters(start), next(iter(start.values())).dtype
         self.state = _parameters(over_heads(lambda one: prior.state(one, aid))(start))
         self.held_out, self.components, self.ablation = held_out, aid.components, ablation
         self.register_buffer("observation_2LD", aid.observation_2LD)
         self.register_buffer("pairs_2PLD", aid.pairs_2PLD)
         with torch.no_grad():
             self.has_exits = self.reporter(held_out.z_NLD[:1, :1] if one_level else held_out.z_NLD[:1]).halt_NT.shape[1] > 1
+        self.rates = tuple(rates)
         self.register_buffer("strength_M", torch.tensor(strengths, dtype=torch.float32))
         self.register_buffer("seed_S", torch.tensor(seeds))
-        self.register_buffer("reach_GR", flops_L.float()[:, None] if one_level else flops_L.float()[None])
-        self.register_buffer("best_GSM", torch.full(grid, torch.inf))
-        self.register_buffer("best_nll_GSM", torch.full(grid, torch.nan))
+        self.register_buffer("reach_GR", flops_L.to(dtype)[:, None] if one_level else flops_L.to(dtype)[None])
+        self.register_buffer("best_GSM", torch.full(grid, torch.inf, dtype=dtype))
+        self.register_buffer("best_nll_GSM", torch.full(grid, torch.nan, dtype=dtype))
         self.register_buffer("best_epoch_GSM", torch.zeros(grid, dtype=torch.long))
         self.best = _parameters(start).requires_grad_(False)
         self.loss_GSM, self.norm_GSM = torch.full(grid, torch.nan), torch.full(grid, torch.nan)
@@ -283,24 +433,34 @@ class Population(pl.LightningModule):
         return self.callbacks
 
     def training_step(self, batch: tuple[Tensor, ...]) -> Tensor:
+        return self._paid(batch, self.trainer.global_step, self.trainer.global_step / self.trainer.estimated_stepping_batches)
+
+    def rehearse(self, examples: Examples, batch_size: int) -> None:
+        """Does once what takes the most memory: a step, and a look at held-out episodes with the gradients still there."""
+        self._paid(tuple(tensor[:batch_size] for tensor in examples if tensor is not None), 0, 0.0).backward()
+        with torch.no_grad():
+            weights, state = _tensors(self.weights), _tensors(self.state)
+            self._held_out(weights, state, self._finished(weights, state))
+
+    def _paid(self, batch: tuple[Tensor, ...], step: int, progress: float) -> Tensor:
+        """Returns the sum of what all heads pay in a step; after such a share of the training."""
         z_BLD, human_B, *inputs = batch
         own = 0 if human_B.dim() == 2 else None
-        progress = self.trainer.global_step / self.trainer.estimated_stepping_batches
         share, bonus = self.schedule.strength_share(progress), self.schedule.bonus(progress) * self.has_exits
 
         def loss(one: _Head, noise: Weights, strength: Tensor, group: _Group, z_BLD: Tensor, human_B: Tensor, *inputs: Tensor) -> Any:
             used = self.prior.transform(one.weights, one.state, noise)
             reading = self._read(used, z_BLD)
             halt_BT = reading.halt_NT
-            nll = (halt_BT * _nll(reading.log_odds_NT, human_B[:, None])).sum(dim=1).mean()
+            nll = reading.errors_N(human_B).mean()
             charge = self.prior.charge(self._training(one, noise, used, z_BLD, reading, group, inputs))
             charged, whole = nll + share * strength * charge, (nll + strength * charge).detach()
             return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged, whole
 
         rest = 1 + len(inputs)
         axes = ((0, None, None, 0, 0, *[None] * rest), (0, 0, None, None, own, *[own] * rest), (0, None, 0, None, None, *[None] * rest))
-        head, group = _Head(_tensors(self.weights), _tensors(self.state)), self._groups(self._pairs_now())
-        given = (head, self._noise(), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs)
+        head, group = _Head(_tensors(self.weights), _tensors(self.state)), self._groups(self._pairs_now(step))
+        given = (head, self._noise(step), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs)
         paid_GSM, self.loss_GSM = over_heads(loss, *axes)(*given)
         return paid_GSM.sum()  # type: ignore[no-any-return]
 
@@ -319,9 +479,10 @@ class Population(pl.LightningModule):
         self.trainer.should_stop = not bool(self._going_GSM().any())
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        rate = self.schedule.learning_rate
+        rate = max(self.rates)
         groups: list[dict[str, Any]] = [{"params": list(self.weights.values())}, {"params": list(self.state.values()), "lr": STATE_PACE * rate}]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, weight_decay=0.0, fused=True)
+        make = partial(EachItsRate, share_M=torch.tensor(self.rates, dtype=torch.float64) / rate) if min(self.rates) < rate else torch.optim.AdamW
+        optimizer = make([group for group in groups if group["params"]], lr=rate, weight_decay=0.0, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -330,7 +491,8 @@ class Population(pl.LightningModule):
         """Clips the norm of each head's gradient by itself."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         grid = self.best_GSM.shape
-        self.norm_GSM = torch.stack([g.reshape(*grid, -1).square().sum(dim=3) for g in gradients]).sum(dim=0).sqrt()
+        norms = [torch.linalg.vector_norm(gradient.reshape(*grid, -1), dim=3) for gradient in gradients]
+        self.norm_GSM = torch.linalg.vector_norm(torch.stack(norms), dim=0)
         scale_GSM = (self.schedule.clip / self.norm_GSM.clamp_min(1e-12)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(scale_GSM.view(*grid, *[1] * (gradient.dim() - 3)))
@@ -358,11 +520,48 @@ class Population(pl.LightningModule):
             value.copy_(solved[name][:, None, None].expand(*grid, *solved[name].shape[1:]))
         self.best_nll_GSM.copy_(self._held_out(self.finished, {}, self.finished)[0])
 
+    def minimise(self, how: convex.Convex, examples: Examples) -> None:
+        """Solves every head for the least error and charge; the seeds of a level and a strength have one optimum.
+
+        Raises:
+            Refusal: there is none, or it cannot be known.
+        """
+        groups, z_GNRD = self._groups(), grouped(examples.z_NLD, self.reporter)
+        left_GM = []
+        for g, z_NRD in enumerate(z_GNRD):
+            how.check(self.prior, self.reporter, z_NRD)
+            group = _Group(groups.reach_R[g], groups.place_1[g], {name: value[g] for name, value in groups.aids.items()})
+            found, left_M = convex.minimised(how, self.reporter, self._charge_alone(group, z_NRD), self.strength_M, z_NRD, examples.human_N)
+            if not found:
+                place = f" at level {g + 1} of {len(z_GNRD)}" if len(z_GNRD) > 1 else ""
+                cure = "Use prior=gaussian with strengths above 0, levels without it, or training=default"
+                raise Refusal(f"training: a head{place} can answer every training episode rightly, so without a charge no head is the best. {cure}.")
+            for name, value in _tensors(self.best).items():
+                value.data[g] = found[name][None].expand_as(value[g])
+            left_GM.append(left_M)
+        short = torch.stack(left_GM) > how.tolerance
+        if short.any():
+            worst = f"the slope promises up to {torch.stack(left_GM).max():.1g} nats an episode more"
+            print(f"training: {int(short.sum())} of {short.numel()} optima were not reached in {how.steps} steps: {worst}.", file=sys.stderr)
+        self.best_nll_GSM.copy_(self._held_out(self.finished, {}, self.finished)[0])
+
+    def _charge_alone(self, group: _Group, z_NRD: Tensor) -> Callable[[Weights, Tensor], Tensor]:
+        """Returns the charge of one head without state or noise, from its weights and its log-odds on the training episodes."""
+        one_exit = self.reporter(z_NRD[:1])
+
+        def charge(weights: Weights, log_odds_N: Tensor) -> Tensor:
+            reading = Reading(log_odds_N[:, None], torch.ones_like(log_odds_N)[:, None], one_exit.levels_T)
+            return self.prior.charge(self._training(_Head(weights, {}), {}, weights, z_NRD, reading, group, ()))
+
+        return charge
+
     def _finished(self, weights: Weights, state: Weights) -> Weights:
         return over_heads(lambda one, state: self.reporter.harden(self.prior.finish(one, state)))(weights, state)  # type: ignore[no-any-return]
 
     def _read(self, weights: Weights, z_NLD: Tensor) -> Reading:
-        return functional_call(self.reporter, weights, (z_NLD,))
+        with torch.autocast(self.device.type, torch.bfloat16, self.rounds):
+            reading = functional_call(self.reporter, weights, (z_NLD,))
+        return Reading(*(value.to(z_NLD.dtype) for value in reading))
 
     def _training(
         self, one: _Head, noise: Weights, used: Weights, z_NLD: Tensor, reading: Reading, group: _Group, inputs: Sequence[Tensor]
@@ -376,10 +575,10 @@ class Population(pl.LightningModule):
         reach_T = group.reach_R[reading.levels_T.long() - 1]
         return Training(self.reporter, *one, noise, used, z_NLD, reading, reach_T, self.flops_step, self.n_examples, aid)
 
-    def _pairs_now(self) -> slice:
+    def _pairs_now(self, step: int) -> slice:
         """Returns which pairs this step looks at: they take turns."""
         turns = 1 if self.pairs_2PLD is None else max(1, self.pairs_2PLD.shape[1] // PAIRS)
-        turn = self.trainer.global_step % turns
+        turn = step % turns
         return slice(turn * PAIRS, (turn + 1) * PAIRS)
 
     def _groups(self, pairs: slice = slice(None)) -> _Group:
@@ -404,24 +603,20 @@ class Population(pl.LightningModule):
             exits_T = torch.arange(reading.halt_NT.shape[1], device=human_N.device)
             stopped = reading._replace(halt_NT=(reading.exit_N[:, None] == exits_T).to(reading.halt_NT.dtype))
             charge = self.prior.charge(self._training(one, {}, finished, z_NRD, stopped, group, inputs))
-            return _nll(reading.log_odds_N, human_N).mean(), charge
+            return nll(reading.log_odds_N, human_N).mean(), charge
 
         return over_heads(costs, (0, 0, 0, 0), (0, 0, None, None), (0, 0, None, None))(  # type: ignore[no-any-return]
             _Head(weights, state), finished, self._groups(), z_GNRD
         )
 
-    def _noise(self) -> Weights:
+    def _noise(self, step: int) -> Weights:
         shapes = {name: tuple(value.shape[3:]) for name, value in _tensors(self.state).items()}
-        return {name: uniform(self.seed_S, self.trainer.global_step, i, shape) for i, (name, shape) in enumerate(shapes.items())}
+        return {name: uniform(self.seed_S, step, i, shape) for i, (name, shape) in enumerate(shapes.items())}
 
     def _going_GSM(self) -> Tensor:
         """Returns which heads are not done: charge and bonus have not settled, or they have improved since or lately."""
         settled = self.schedule.epochs * max(self.schedule.ramp, self.schedule.bonus_to if self.has_exits else 0.0)
         return self.current_epoch - self.best_epoch_GSM.clamp_min(math.ceil(settled)) <= self.schedule.patience
-
-
-def _nll(log_odds: Tensor, human: Tensor) -> Tensor:
-    return F.softplus(log_odds) - human * log_odds
 
 
 def _spread(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
-from torch.nn import functional as F
 
 from reporters.descent import descended
-from reporters.reporter import Reading, Reporter, is_weight, unit_axes
+from reporters.reporter import Reporter, is_weight, nll, unit_axes
 from reporters.stack import Weights
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
@@ -68,8 +67,7 @@ def _round(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor
     candidates = _refitted(reporter, {name: value[head_P] for name, value in weights.items()}, masks, z_NRD, human_N)
 
     def errors(one: Weights) -> Tensor:
-        reading = functional_call(reporter, one, (z_NRD,))
-        return (F.softplus(reading.log_odds_N) - human_N * reading.log_odds_N).sum()
+        return nll(functional_call(reporter, one, (z_NRD,)).log_odds_N, human_N).sum()
 
     with torch.no_grad():
         total_P = vmap(errors, chunk_size=max(1, 2**28 // z_NRD.numel()))(candidates) + price_K[head_P] * keep_PE.sum(dim=1)
@@ -89,7 +87,7 @@ def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Ten
         edges = {name: one[name] for name in taken}
 
         def probe(edges: Weights, sign_N: Tensor) -> Tensor:
-            return (sign_N * _errors(functional_call(reporter, one | edges, (z_NRD,)), human_N)).sum()
+            return (sign_N * functional_call(reporter, one | edges, (z_NRD,)).errors_N(human_N)).sum()
 
         found = vmap(grad(probe), in_dims=(None, 0))(edges, sign_PN)
         return {name: (value.square().mean(dim=0) + TINY) * edges[name].square() / 2 for name, value in found.items()}
@@ -135,7 +133,7 @@ def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tenso
     """Returns candidates (P, ...) after a few steps of Adam on the expected errors, without the edges that their masks take away."""
 
     def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
-        return _errors(functional_call(reporter, one, (z_BRD,)), human_B).mean()
+        return functional_call(reporter, one, (z_BRD,)).errors_N(human_B).mean()
 
     chance = torch.Generator().manual_seed(0)
 
@@ -144,11 +142,6 @@ def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tenso
         return vmap(errors, in_dims=(0, None, None))(weights, z_NRD[batch_B], human_N[batch_B])
 
     return descended({name: value * masks.get(name, 1) for name, value in weights.items()}, losses, STEPS, RATE, masks)
-
-
-def _errors(reading: Reading, human_N: Tensor) -> Tensor:
-    """Returns the expected error of each episode over exits, in nats."""
-    return (reading.halt_NT * (F.softplus(reading.log_odds_NT) - human_N[:, None] * reading.log_odds_NT)).sum(dim=1)
 
 
 def _unflattened(keep_PE: Tensor, weights: Weights) -> Weights:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
-from torch.nn import functional as F
 
 from reporters.descent import slopes
 from reporters.reporter import Reporter
@@ -110,8 +109,7 @@ def _sampled(
     """Returns how much more than where it began each chain errs at each step, on that step's batch, in nats an episode, shape (K, C, U)."""
 
     def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
-        log_odds_BT, halt_BT, _ = functional_call(reporter, one, (z_BRD,))
-        return (halt_BT * (F.softplus(log_odds_BT) - human_B[:, None] * log_odds_BT)).sum(dim=1).mean()
+        return functional_call(reporter, one, (z_BRD,)).errors_N(human_B).mean()
 
     of_all, n = vmap(vmap(errors, (0, None, None)), (0, None, None)), len(human_N)
     at = {name: value.expand(chains + 1, *value.shape).clone().requires_grad_() for name, value in weights.items()}  # the last one stays at w*

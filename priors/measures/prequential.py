@@ -11,12 +11,11 @@ import math
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
-from torch.nn import functional as F
 
 from priors.measures.naming import subset_bits
 from refusal import Refusal
 from reporters.descent import descended
-from reporters.reporter import ClosedForm, Reporter, is_weight
+from reporters.reporter import ClosedForm, Reporter, is_weight, nll
 from reporters.stack import Weights, grouped
 
 SCHEDULE = "eleven blocks"
@@ -112,8 +111,7 @@ def _learned(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, 
     places = ends(len(human_N))
 
     def bits(one: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
-        log_odds_N = functional_call(reporter, one, (z_NRD,)).log_odds_N
-        return (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2)
+        return nll(functional_call(reporter, one, (z_NRD,)).log_odds_N, human_N).sum() / math.log(2)
 
     blocks = []
     short = [end for end in places[:-1] if end <= SHORT]
@@ -138,9 +136,8 @@ def _fitted(reporter: Reporter, start: Weights, masks: Weights, z_NRD: Tensor, h
     scales = {name: _scale(masks[name]) if name in masks else torch.ones_like(value) for name, value in start.items()}
 
     def loss(one: Weights, scale: Weights, share_N: Tensor, end: Tensor) -> Tensor:
-        log_odds_NT, halt_NT, _ = functional_call(reporter, {name: value * scale[name] for name, value in one.items()}, (z_NRD,))
-        errors_N = (halt_NT * (F.softplus(log_odds_NT) - human_N[:, None] * log_odds_NT)).sum(dim=1)
-        return (share_N * errors_N).sum() + sum(value.square().sum() for name, value in one.items() if is_weight(name)) / (2 * end)
+        reading = functional_call(reporter, {name: value * scale[name] for name, value in one.items()}, (z_NRD,))
+        return (share_N * reading.errors_N(human_N)).sum() + sum(value.square().sum() for name, value in one.items() if is_weight(name)) / (2 * end)
 
     losses = vmap(vmap(loss, in_dims=(0, 0, None, None)), in_dims=(0, None, 0, 0))
     begun = {name: (value / scales[name].clamp_min(1e-9)).expand(len(upto), *value.shape) for name, value in start.items()}

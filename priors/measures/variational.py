@@ -11,12 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from priors.measures.naming import choice_bits, subset_bits
 from priors.simplicity import SCALE_BITS
 from reporters.descent import descended
-from reporters.reporter import Reporter, is_choice, is_weight
+from reporters.reporter import Reporter, is_choice, is_weight, nll
 from reporters.stack import Weights, grouped, over_heads
 
 STEPS, RATE, BATCH, SAMPLES = 100, 0.15, 512, 16
@@ -67,8 +66,7 @@ def variational(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Te
         errors = 0.0
         for sign in (1, -1):
             mirrored = {name: sign * value for name, value in noise.items()}
-            log_odds_BT, halt_BT, _ = functional_call(reporter, drawn(log_sigma, weights, live, mirrored), (z_BRD,))
-            errors += (halt_BT * (F.softplus(log_odds_BT) - human_B[:, None] * log_odds_BT)).sum(dim=1).mean() / 2
+            errors += functional_call(reporter, drawn(log_sigma, weights, live, mirrored), (z_BRD,)).errors_N(human_B).mean() / 2
         return errors + kl(log_sigma, weights, live) / len(human_N)
 
     def noise() -> Weights:
@@ -84,8 +82,7 @@ def variational(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Te
     log_sigma = descended({name: _start(value) for name, value in weights.items()}, losses, STEPS, RATE)
 
     def errors(log_sigma: Weights, weights: Weights, live: Weights, noise: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
-        log_odds_N = functional_call(reporter, drawn(log_sigma, weights, live, noise), (z_NRD,)).log_odds_N
-        return (F.softplus(log_odds_N) - human_N * log_odds_N).sum()
+        return nll(functional_call(reporter, drawn(log_sigma, weights, live, noise), (z_NRD,)).log_odds_N, human_N).sum()
 
     with torch.no_grad():
         measured, draws = over_heads(errors, *axes), [noise() for _ in range(SAMPLES)]
