@@ -16,7 +16,8 @@ test: .venv/lm .venv/test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: .venv/base
-	@for part in population bill judge; do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$part 2>/dev/null || exit 1; done
+	@$(BIN)/python train.py +sweep=first > /dev/null
+	@for part in population activations bill judge intervals "report runs/first 10000"; do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 check: .venv/base
 	@$(BIN)/ruff check .

@@ -140,9 +140,9 @@ def run(config: dict[str, Any], folder: Path) -> None:
     print(f"{folder} is finished: nothing to do.", file=sys.stderr)
 
 
-def as_here() -> dict[str, Any]:
-    """Returns the parts of a config that change no result, as they are by default: a run of before, or of another machine, may have others."""
-    files = {"trainer": "trainer/default.yaml", "logger": "logger/none.yaml"}
+def trained_before() -> dict[str, Any]:
+    """Returns the parts of a config that finished heads have no use for, as they are by default: a run of before may lack what these have now."""
+    files = {"training": "training/default.yaml", "trainer": "trainer/default.yaml", "logger": "logger/none.yaml"}
     return {key: OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "configs" / file)) for key, file in files.items()}
 
 
@@ -195,7 +195,7 @@ def judged_again(folder: Path) -> Judgement:
     from worlds.parts import parts
 
     runs.check_whole(folder)
-    config = runs.saved_config(folder) | as_here()
+    config = runs.saved_config(folder) | trained_before()
     plan = checked(config)
     world, core_model, fitting = (build(config[key], key) for key in ("world", "core_model", "trainer"))
     predictor = core_model.predictor(world, cache_folder(), fitting)

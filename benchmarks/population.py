@@ -41,11 +41,12 @@ from reporters.mlp import MLP
 from reporters.reporter import Reporter, nll
 from training.allocation import keep_freed
 from training.convex import Convex, solve
-from training.population import Examples, Schedule, train
+from training.population import Examples, train
+from training.schedule import Schedule
 
 K, N, EPOCHS, BATCH, HIDDEN = 960, 4096, 20, 256, 64
 MLP_EPOCHS, ROUNDS = 4, 3
-DEFAULTS: dict[str, Any] = {"_target_": "training.population.Schedule", "learning_rate": 0.02, "clip": 1.0, "ramp": 0.4, "halting_bonus": 0.3}
+DEFAULTS: dict[str, Any] = {"_target_": "training.schedule.Schedule", "learning_rate": 0.02, "clip": 1.0, "ramp": 0.4, "halting_bonus": 0.3}
 DEFAULTS |= {"bonus_from": 0.4, "bonus_to": 0.8, "order": "shared", "batch_size": BATCH}
 
 

@@ -20,7 +20,8 @@ from priors.prior import Prior
 from refusal import Refusal
 from reporters.circuit import Circuit, Gate
 from reporters.logic import Logic
-from training.population import Examples, Schedule, train
+from training.population import Examples, train
+from training.schedule import Schedule
 
 RULE, GATE, TABLE = "x & 1", "x & (x >> 1) & 1", "table"
 """The rules that a wire and one gate compute, and a table drawn at random."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -21,8 +20,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from core_model.fitting import Fitting, Rows, loader
-from core_model.store import replacing
+from core_model.fitting import Fitting
 from priors.downstream import observation
 from priors.none import NoPrior
 from priors.prior import Ablation, Aid, Prior, Training
@@ -30,85 +28,19 @@ from refusal import Refusal
 from reporters.reporter import ClosedForm, Reading, Reporter, is_weight, nll
 from reporters.stack import Weights, grouped, over_heads
 from training import convex
-from training.allocation import keep_freed
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
 from training.optimizer import EachItsRate
-from training.parts import GIB, SHARE, SPARE, Part, begun, free, joined, layout, most_alive, needed, of_part
+from training.parts import GIB, SHARE, begun, free, needed
 from training.prune import without_edges
-from training.watch import Moment, Watch
+from training.schedule import Schedule
+from training.task import Task
+from training.watch import Watch
 
 PAIRS = 128
 """Pairs that a prior on pairs sees at each step."""
 STATE_PACE = 5
 """How much faster a prior's own state learns than the head's weights."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How heads are trained; the same for every prior, so that priors are compared and not schedules.
-
-    Args:
-        epochs: passes over the training episodes.
-        batch_size: episodes a step.
-        learning_rate: AdamW's at the start, without weight decay; falls to 0 along a cosine. A list gives each strength its own.
-        clip: largest norm of a head's gradient.
-        ramp: share of the training over which the charge rises from 0 to its full strength.
-        halting_bonus: nats of loss taken off for each nat of entropy of the halting distribution, until `bonus_from`; then falls to 0 at `bonus_to`.
-        bonus_from: share of the training.
-        bonus_to: share of the training.
-        patience: epochs without improvement on held-out easy episodes after which a head is done, counted once charge and bonus have settled.
-        order: own gives each seed its own order of the data, shared one order to all.
-        precision: of the products in a head. medium rounds what is multiplied to bfloat16 where that is faster, bfloat16 rounds the product too;
-            weights, errors, charges and Adam's averages are float32 in each.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float | list[float]
-    clip: float
-    ramp: float
-    halting_bonus: float
-    bonus_from: float
-    bonus_to: float
-    patience: int
-    order: Literal["own", "shared"]
-    precision: Literal["float32", "medium", "bfloat16"]
-
-    def __post_init__(self) -> None:
-        for key, least in {"epochs": 1, "batch_size": 1, "halting_bonus": 0, "ramp": 0, "bonus_from": 0, "patience": 0}.items():
-            if getattr(self, key) < least:
-                raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use {least} or more.")
-        for key in ("learning_rate", "clip"):
-            if not all(value > 0 for value in _listed(getattr(self, key))):
-                raise Refusal(f"training.{key}: {getattr(self, key)} is too small. Use a number above 0.")
-        for key, most, name in (("ramp", 1.0, "1"), ("bonus_to", 1.0, "1"), ("bonus_from", self.bonus_to, "training.bonus_to")):
-            if getattr(self, key) > most:
-                raise Refusal(f"training.{key}: {getattr(self, key)} is a share of the training. Use {name} at most.")
-
-    def rates(self, strengths: int) -> list[float]:
-        """Returns the learning rate of each strength.
-
-        Raises:
-            Refusal: there are not as many.
-        """
-        given = _listed(self.learning_rate)
-        if isinstance(self.learning_rate, list) and len(given) != strengths:
-            cure = "Give each strength one, or one number for all."
-            raise Refusal(f"training.learning_rate: {given} are {len(given)} for {strengths} strengths. {cure}")
-        return given if isinstance(self.learning_rate, list) else given * strengths
-
-    def strength_share(self, progress: float) -> float:
-        """Returns which share of its strength a prior has at this share of the training."""
-        return min(1.0, progress / self.ramp) if self.ramp else 1.0
-
-    def bonus(self, progress: float) -> float:
-        """Returns the weight of the halting entropy at this share of the training."""
-        return self.halting_bonus * min(1.0, max(0.0, (self.bonus_to - progress) / max(self.bonus_to - self.bonus_from, 1e-9)))
-
-
-def _listed(value: float | list[float]) -> list[float]:
-    return value if isinstance(value, list) else [value]
 
 
 class Examples(NamedTuple):
@@ -119,13 +51,6 @@ class Examples(NamedTuple):
     """The human's answers, 0 or 1, float."""
     inputs_N: Tensor | None = None
     """What the predictor read, where a prior wants to run it again."""
-
-
-class Fitted(NamedTuple):
-    """Heads, and the epoch whose weights each has, in the order of the table."""
-
-    heads: Heads
-    kept_K: Tensor
 
 
 def train(
@@ -184,135 +109,12 @@ def train(
         charged, learnt = [strengths[m] for m in here], [rates[m] for m in here]
         return Population(reporters, prior, examples, held_out, flops_L, flops_step, seeds, charged, learnt, schedule, aid, ablation)
 
-    task = _Task(population, examples, mean_LD, std_LD, tuple(levels), tuple(strengths), schedule, fitting)
+    task = Task(population, examples, mean_LD, std_LD, tuple(levels), tuple(strengths), schedule, fitting)
     n = begun(checkpoint)
     if n is None and isinstance(schedule, Schedule) and not isinstance(one, ClosedForm):
         budget = fitting.memory * GIB if fitting.memory else SHARE * free(fitting.accelerator)
         n = needed(len(seeds), 1 if alike else len(strengths), task.bytes_each(seeds[0]), budget)
     return task.in_parts(n, seeds, checkpoint, watch) if n and n > 1 else task.at_once(seeds, range(len(strengths)), checkpoint, watch)
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What all parts of a population have in common."""
-
-    population: Callable[[Sequence[int], Sequence[int]], Population]
-    """From seeds and places of strengths to heads that begin."""
-    examples: Examples
-    """Standardised."""
-    mean_LD: Tensor
-    std_LD: Tensor
-    levels: tuple[int, ...]
-    strengths: tuple[float, ...]
-    schedule: Schedule | convex.Convex
-    fitting: Fitting
-
-    def at_once(self, seeds: Sequence[int], places: Sequence[int], checkpoint: Path, watch: Watch | None) -> Heads:
-        """Returns the finished heads of these seeds and strengths, and tells the watch which epoch's weights they have."""
-        population, examples, strengths = self.population(seeds, places), self.examples, [self.strengths[m] for m in places]
-        grid = (*population.best_GSM.shape[:2], len(strengths))
-
-        def flat(value_GSM: Tensor) -> Tensor:
-            return value_GSM.cpu().expand(grid).flatten()
-
-        def heads(weights: Weights) -> Heads:
-            whole = {name: value.detach().cpu().expand(*grid, *value.shape[3:]) for name, value in weights.items()}
-            given = self.mean_LD, self.std_LD, self.levels, tuple(seeds), tuple(strengths)
-            return Heads(population.reporter, whole, *given, flat(population.best_nll_GSM))
-
-        if watch:
-            watch.look = lambda: Moment(heads(population.current), flat(population.loss_GSM), flat(population.norm_GSM))
-            population.callbacks.append(watch)
-        solved = not isinstance(self.schedule, Schedule) or isinstance(population.reporter, ClosedForm)
-        if isinstance(population.reporter, ClosedForm):
-            population.solve(examples)
-        elif isinstance(self.schedule, Schedule):
-            self._fit(population, self.schedule, seeds, checkpoint)
-        else:
-            population.minimise(self.schedule, examples)
-        if price := population.prior.edge_price(population.n_edges, len(examples.human_N)):
-            population.prune(price, examples)
-        if watch:
-            watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
-        return heads(population.finished)
-
-    def _fit(self, population: Population, schedule: Schedule, seeds: Sequence[int], checkpoint: Path) -> None:
-        rows = Rows(*(tensor for tensor in self.examples if tensor is not None))
-        batches = loader(rows, len(self.examples.human_N), schedule.batch_size, seeds if schedule.order == "own" else 0)
-        keep_freed()
-        with products(schedule.precision):
-            self.fitting(population, batches, schedule.epochs, checkpoint, f"Training {population.n_heads} heads")
-        population.cpu()
-
-    def in_parts(self, n: int, seeds: Sequence[int], checkpoint: Path, watch: Watch | None) -> Heads:
-        """Returns the same heads, trained in parts one after the other; a part that was finished before is read."""
-        parts, done = layout(len(seeds), len(self.strengths), n), []
-        print(f"training: {len(seeds)} head seeds in {len(parts)} parts, for want of memory for all at once.", file=sys.stderr)
-        for i, part in enumerate(parts):
-            own, kept = of_part(checkpoint, i, n), of_part(checkpoint.with_suffix(".part"), i, n)
-            if not kept.exists():
-                looking = Watch(watch.measure) if watch else None
-                heads = self.at_once([seeds[s] for s in part.seeds], part.strengths, own, looking)
-                with replacing(kept) as temporary:
-                    torch.save(_as_tensors(heads, looking), temporary)
-            done.append(torch.load(kept, weights_only=True))
-        whole = joined(list(zip(parts, (one["tensors"] for one in done), strict=True)), len(seeds), len(self.strengths))
-        if watch:
-            watch.noted = _all_noted(parts, [one["noted"] for one in done], len(seeds), len(self.strengths))
-            watch.kept_K = whole["kept"].flatten()
-        for i in range(len(parts)):
-            of_part(checkpoint.with_suffix(".part"), i, n).unlink()
-        nll_K = whole["nll"].flatten()
-        weights = {name.removeprefix("weights."): value for name, value in whole.items() if name.startswith("weights.")}
-        reporter = self.population(seeds[:1], [0]).reporter
-        return Heads(reporter, weights, self.mean_LD, self.std_LD, self.levels, tuple(seeds), self.strengths, nll_K)
-
-    def bytes_each(self, seed: int) -> int:
-        """Returns what the heads of one seed and one strength need while they are trained, as a step and a look at held-out episodes tell: how much
-        more two take than one, for what all have in common is counted once.
-        """
-
-        def rehearsed(heads: int) -> int:
-            assert isinstance(self.schedule, Schedule)
-            population = self.population([seed] * heads, [0])
-            population.rehearse(self.examples, self.schedule.batch_size)
-            return sum(value.numel() * value.element_size() for value in population.parameters() if value.requires_grad)
-
-        (one, held), (two, _) = most_alive(partial(rehearsed, 1)), most_alive(partial(rehearsed, 2))
-        return int(
-            SPARE * (two - one + 4 * held)
-        )  # Adam's two averages, and what a watch looks at: the heads as they are, and standing by themselves
-
-
-def _as_tensors(heads: Heads, watch: Watch | None) -> dict[str, Any]:
-    """Returns what of finished heads is kept until all parts are: tensors with axes (G, S, M, ...), and what was noted."""
-    grid = next(iter(heads.weights.values())).shape[:3]
-    tensors = {f"weights.{name}": value.contiguous() for name, value in heads.weights.items()} | {"nll": heads.validation_nll_K.view(grid)}
-    if not watch:
-        return {"tensors": tensors, "noted": {}}
-    noted = {epoch: {name: value.view(grid) for name, value in figures.items()} for epoch, figures in watch.noted.items()}
-    return {"tensors": tensors | {"kept": watch.kept_K.view(grid)}, "noted": noted}
-
-
-def _all_noted(parts: Sequence[Part], noted: Sequence[dict[int, Weights]], n_seeds: int, n_strengths: int) -> dict[int, Weights]:
-    """Returns what was noted of all heads; those of a part that was done sooner stay as they were last."""
-    last = max(max(one) for one in noted)
-    whole = {}
-    for epoch in range(last + 1):
-        now = [(part, one[min(epoch, max(one))]) for part, one in zip(parts, noted, strict=True)]
-        whole[epoch] = {name: value.flatten() for name, value in joined(now, n_seeds, n_strengths).items()}
-    return whole
-
-
-@contextmanager
-def products(precision: str) -> Iterator[None]:
-    """Float32 products are rounded while it lasts, if they are to be."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium" if precision == "medium" else before)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _initialised(make: Callable[[int, int], Reporter], seed: int, levels: Sequence[int], width: int) -> Reporter:

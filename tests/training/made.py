@@ -17,7 +17,8 @@ from priors.prior import Prior
 from reporters.reporter import Reporter
 from tests.reporters.made import choice
 from training.heads import Heads
-from training.population import Examples, Observed, Schedule, train
+from training.population import Examples, Observed, train
+from training.schedule import Schedule
 from training.watch import Watch
 
 LAST = -1

@@ -81,7 +81,7 @@ def test_every_strength_learns_at_its_own_rate_and_a_wrong_number_of_rates_is_re
 
 def each(fitting: Fitting, monkeypatch: Any, n: int) -> Fitting:
     """Returns a fitting whose memory is enough for a part of so many in 8 seeds, whatever a head needs."""
-    monkeypatch.setattr("training.population._Task.bytes_each", lambda self, seed: 1_000_000)
+    monkeypatch.setattr("training.task.Task.bytes_each", lambda self, seed: 1_000_000)
     return replace(fitting, memory=8 / n * 2 * 1_000_100 / parts.GIB)
 
 
@@ -147,13 +147,13 @@ from core_model.fitting import Fitting
 from reporters.mlp import MLP
 from tests.priors.made import prior_of
 from tests.training.made import planted, population
-from training.population import _Task
+from training.task import Task
 torch.set_num_threads(1)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 run = lambda seeds: population(Fitting("cpu", 1e9, False), Path(sys.argv[1]) / "fit", lambda n_levels, width: MLP(n_levels, width, 32),
     prior_of("simplicity"), planted(1024, 2, noise=1.0), planted(512, 2, noise=1.0, seed=1), seeds=range(seeds), epochs=2, batch_size=256)
-each, as_ever = [], _Task.bytes_each
-_Task.bytes_each = lambda self, seed: each.append(as_ever(self, seed)) or each[0]
+each, as_ever = [], Task.bytes_each
+Task.bytes_each = lambda self, seed: each.append(as_ever(self, seed)) or each[0]
 run(2)
 before = peak()
 run(400)
