@@ -16,11 +16,17 @@ START = ("train", "report.rows")
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that change when code changes that this config's results depend on.
+    """Returns eight hexadecimal digits that change when code changes that all runs depend on, a dash, and eight of the parts that this config names.
 
     A part that the config does not name, such as a new reporter's file, does not count; nor do versions of packages, which versions.json has.
     """
-    return _hashed((*START, *sorted({target.rpartition(".")[0] for target in _targets(config)})))
+    named = tuple(sorted({target.rpartition(".")[0] for target in _targets(config)}))
+    return f"{_hashed(START)}-{_hashed(named)}"
+
+
+def shared(code: str) -> str:
+    """Returns the part of a fingerprint that is the same for all runs of one version of the code, whatever their configs name."""
+    return code.partition("-")[0]
 
 
 @functools.lru_cache
@@ -38,7 +44,7 @@ def _hashed(modules: tuple[str, ...]) -> str:
         waiting += new
     for module, code in sorted(found.items()):
         digest.update(f"{module} {code}".encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:8]
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from refusal import Refusal
+from report.fingerprint import shared
 from report.folder import CONFIG, FAILED, HEADS, SUMMARY, VERSIONS, about, check_whole, read, saved_config
 from report.settings import matters
 
@@ -40,8 +41,8 @@ class Run:
 
     @property
     def code(self) -> str:
-        """The fingerprint of the code that made it; empty where it was not written down."""
-        return str(self.versions.get("code", ""))
+        """The fingerprint of the code that all runs depend on, as it was then; empty where it was not written down."""
+        return shared(str(self.versions.get("code", "")))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from report.against import against, differences, show, welch, words
 from report.comparison import heads_of
 from report.runs import find
-from tests.report.sweeps import heads, sweep, write
+from tests.report.planted_sweeps import heads, sweep, write
 
 
 def of(folder):

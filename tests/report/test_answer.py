@@ -6,7 +6,7 @@ import pytest
 
 from report.answer import answer
 from report.comparison import heads_of
-from tests.report.sweeps import heads
+from tests.report.planted_sweeps import heads
 
 
 def planted(shares: dict[str, list[float]], seeds=20, follows=(0.05, 0.95), **figures) -> pd.DataFrame:

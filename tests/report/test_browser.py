@@ -9,7 +9,7 @@ import pytest
 
 from report.runs import find
 from report.write import PAGE, write
-from tests.report.sweeps import sweep
+from tests.report.planted_sweeps import sweep
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 DRIVER = shutil.which("chromedriver")

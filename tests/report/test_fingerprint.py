@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from report import fingerprint as module
-from report.fingerprint import ROOT, fingerprint
+from report.fingerprint import ROOT, fingerprint, shared
 
 FOLDERS = ("worlds", "core_model", "reporters", "priors", "training", "verdict", "report", "configs", "experiments")
 LINEAR, MLP = ({"reporter": {"_target_": f"reporters.{name}"}, "prior": {"_target_": "priors.none.NoPrior"}} for name in ("linear.Linear", "mlp.MLP"))
@@ -77,3 +77,10 @@ def test_a_changed_reporter_is_other_code_only_for_those_who_name_it(copy):
 
 def test_classes_of_a_list_and_of_parts_within_parts_count():
     assert list(module._targets({"parts": [{"_target_": "a.A", "one": {"_target_": "b.B"}}], "x": 1})) == ["a.A", "b.B"]
+
+
+def test_runs_of_other_parts_share_the_code_that_all_depend_on(copy):
+    before = fingerprint(LINEAR)
+    assert shared(before) == shared(fingerprint(MLP)) != before
+    copy("training/population.py", "STATE_PACE = 5", "STATE_PACE = 6")
+    assert shared(fingerprint(LINEAR)) != shared(before)

@@ -6,7 +6,7 @@ import pandas as pd
 from report import figures
 from report.comparison import heads_of, lines
 from report.fronts import front, pareto
-from tests.report.sweeps import heads
+from tests.report.planted_sweeps import heads
 
 
 def table(points: dict[str, tuple[float, float]]) -> pd.DataFrame:

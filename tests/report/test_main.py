@@ -9,7 +9,7 @@ from refusal import Refusal
 from report.__main__ import main
 from report.folder import CONFIG, HEADS
 from report.summary import DROPPED_FIRST, HEADINGS
-from tests.report.sweeps import heads, sweep, write
+from tests.report.planted_sweeps import heads, sweep, write
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from report.runs import find
 from report.write import PAGE, write
-from tests.report.sweeps import heads, sweep
-from tests.report.sweeps import write as write_run
+from tests.report.planted_sweeps import heads, sweep
+from tests.report.planted_sweeps import write as write_run
 
 
 @pytest.fixture(scope="module")

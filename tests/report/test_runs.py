@@ -10,7 +10,7 @@ from refusal import Refusal
 from report.folder import CONFIG, HASHES, HEADS, PREDICTOR, VERSIONS, seal
 from report.runs import FAILED, find
 from report.settings import mixed, settings
-from tests.report.sweeps import heads, sweep, write
+from tests.report.planted_sweeps import heads, sweep, write
 
 
 @pytest.fixture
