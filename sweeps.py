@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +39,7 @@ class Sweep(Callback):
             sys.exit(f"error: {refusal}")
         atexit.register(self._close.close)
         self._close.enter_context(Shown(list(configs), {folder for folder, values in configs.items() if is_finished(folder, values)}))
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # joblib starts those anew that keep much memory; no run is lost
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network that nobody asked for
         if "basic_launcher" not in str(config.hydra.launcher._target_):
             os.environ[QUIET] = "1"
