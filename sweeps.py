@@ -27,18 +27,19 @@ class Sweep(Callback):
     """Hydra calls it before the first run of a sweep and after the last, in the process that launches them."""
 
     def __init__(self) -> None:
-        self._close = ExitStack()
+        self._close, self._runs = ExitStack(), dict[Path, dict[str, Any]]()
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
         return Sweep, ()  # launchers send it along with each run, and its thread stays here
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         try:
-            configs = checked_runs(config)
+            self._runs = checked_runs(config)
         except Refusal as refusal:
             sys.exit(f"error: {refusal}")
         atexit.register(self._close.close)
-        self._close.enter_context(Shown(list(configs), {folder for folder, values in configs.items() if is_finished(folder, values)}))
+        finished = {folder for folder, values in self._runs.items() if is_finished(folder, values)}
+        self._close.enter_context(Shown(list(self._runs), finished))
         warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # joblib starts those anew that keep much memory; no run is lost
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network that nobody asked for
         if "basic_launcher" not in str(config.hydra.launcher._target_):
@@ -49,7 +50,7 @@ class Sweep(Callback):
 
         self._close.close()
         folder = Path(config.hydra.sweep.dir).absolute()
-        failed = failures(folder)
+        failed = failures(self._runs)
         try:
             summarise([folder], folder)
             print(folder)

@@ -11,7 +11,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -218,9 +218,9 @@ def fail(folder: Path, why: str, where: str = "") -> None:
     _write(folder / FAILED, f"{why}\n{where}")
 
 
-def failures(folder: Path) -> dict[str, str]:
-    """Returns the runs in a folder that could not be finished, by name, each with why in one line."""
-    return {path.parent.name: path.read_text().partition("\n")[0] for path in sorted(folder.glob(f"*/{FAILED}"))}
+def failures(folders: Iterable[Path]) -> dict[str, str]:
+    """Returns those of the runs that could not be finished, by name, each with why in one line."""
+    return {folder.name: (folder / FAILED).read_text().partition("\n")[0] for folder in folders if (folder / FAILED).exists()}
 
 
 def versions() -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_a_run_that_fails_stops_no_other_and_the_end_says_which_and_why(tmp_path
     assert done.stderr.rstrip().splitlines()[-2] == "error: 1 of the sweep's runs failed:"
     assert done.stderr.rstrip().endswith("levels: transformer has no level 9. It has 0 to 2.")
     assert "Traceback" not in done.stderr
-    assert list(failures(folder).values()) == ["levels: transformer has no level 9. It has 0 to 2."]
+    assert list(failures(folder.iterdir()).values()) == ["levels: transformer has no level 9. It has 0 to 2."]
     assert len(tables(folder)) == 1
 
 
