@@ -5,6 +5,7 @@ K: heads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -223,7 +224,7 @@ class Judge:
 
     def _words(self, found: Evidence) -> str:
         """Returns the evidence on one head as a reviewer would write it."""
-        did, percent = found.behaviour, f"{100 * found.level:.4g}%"
+        did, percent = found.behaviour, _percent(found.level)
         follows, ranks = _figure(did.follows_concept), _figure(did.ranks_concept)
         words = [f"It follows X on {follows} of {int(did.episodes):,} disputed episodes, and ranks it with AUROC {ranks}"]
         if found.effects:
@@ -242,6 +243,16 @@ class Judge:
         if found.access:
             words.append(f"whether it depends on X: {_places(found.access)}")
         return f"{'; '.join(words)} (intervals at {percent})."
+
+
+def _percent(level: float) -> str:
+    """Returns a confidence with as many digits as tell it from 100%.
+
+    >>> _percent(0.95), _percent(0.9996), _percent(1 - 0.05 / 1760)
+    ('95%', '99.96%', '99.9972%')
+    """
+    digits = max(0, math.ceil(-math.log10(1 - level)) - 1)
+    return f"{100 * level:.{digits}f}".rstrip("0").rstrip(".") + "%"
 
 
 def _agreed(views: list[Kind]) -> Kind | None:

@@ -43,7 +43,9 @@ function app(data) {
   const { heads, dots, words, configs } = data;
   const word = (name, k) => heads[name].words[heads[name].codes[k]];
   const kind = k => KINDS[word("verdict", k)] ?? word("verdict", k);
-  const rate = (name, k) => heads.rates[name].map(column => column?.[k] == null ? null : column[k] / 1000);
+  const rate = (name, k) => heads.rates[name].map(column => column?.[k] == null ? null : column[k] / 100);
+  const written = ([at, low, high]) => at.toFixed(2) + (low == null ? "" : ` [${low.toFixed(2)}, ${high.toFixed(2)}]`);
+  const reason = k => word("reason", k).replace(/\{(\w+)\}/g, (_, name) => written(rate(name, k)));
   const strength = s => s > 0 && s < 1 && Number.isInteger(Math.log2(s)) ? `1/${1 / s}` : `${s}`;
   const title = k => `${word("prior", k) === "none" ? "no prior" : `${word("prior", k)}, strength ${strength(heads.strength[k])}`} · seed ${heads.seed[k]}`;
   const dialog = $("#evidence"), told = $("#told"), tip = $("#tip");
@@ -56,12 +58,12 @@ function app(data) {
   }
 
   function show(k) {
-    const parts = heads.reason[k].match(/^(.*?)(?:\. (So it .*|[A-Z][^.]*\.?))?$/s);
-    const evidence = (parts?.[1] ?? heads.reason[k]).replace(/ \(intervals at [^)]*\)/, "").split("; ");
-    const level = heads.reason[k].match(/intervals at ([\d.]+%)/)?.[1];
-    const rows = Object.keys(heads.rates).filter(name => rate(name, k)[0] !== null).map(name => {
+    const parts = reason(k).match(/^(.*?)(?:\. (So it .*|[A-Z][^.]*\.?))?$/s);
+    const evidence = (parts?.[1] ?? reason(k)).replace(/ \(intervals at [^)]*\)/, "").split("; ");
+    const level = reason(k).match(/intervals at ([\d.]+%)/)?.[1];
+    const rows = Object.keys(words).filter(name => heads.rates[name] && rate(name, k)[0] !== null).map(name => {
       const [at, low, high] = rate(name, k);
-      return make("tr", {}, make("td", { textContent: words[name] }), make("td", { className: "n", textContent: at.toFixed(2) + (low == null ? "" : ` [${low.toFixed(2)}, ${high.toFixed(2)}]`) }), make("td", {}, bar([at, low, high])));
+      return make("tr", {}, make("td", { textContent: words[name] }), make("td", { className: "n", textContent: written([at, low, high]) }), make("td", {}, bar([at, low, high])));
     });
     const gates = word("failed_gates", k);
     const config = make("button", { type: "button", className: "link", textContent: word("run", k) });

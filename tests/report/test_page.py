@@ -84,8 +84,8 @@ def test_every_dot_leads_to_its_head(page):
 
 def test_heads_reasons_and_configs_are_in_it(page):
     held = data(page)
-    assert held["heads"]["n"] == len(held["heads"]["reason"]) == 4 * 12 + 24 * 7
-    assert "It follows X on" in held["heads"]["reason"][0]
+    assert held["heads"]["n"] == len(held["heads"]["reason"]["codes"]) == 4 * 12 + 24 * 7
+    assert "It follows X on" in held["heads"]["reason"]["words"][0]
     assert "worlds.vault.Vault" in held["configs"]["none-0"] and len(held["configs"]) == 11
 
 
