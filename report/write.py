@@ -51,7 +51,7 @@ def _plots(part: Compared, folder: Path, mark: str) -> list[Path]:
     folder.mkdir(exist_ok=True)
     several = part.matched["reporter"].nunique() > 1
     drawings = {"matched": figures.strips([(name(*key, several), group) for key, group in rows(part.matched)])}
-    for key, heads in (("strength", part.heads), ("level", part.each)):
+    for key, heads in (("strength", part.heads), ("level", part.levels)):
         if heads[key].nunique() > 1:
             table = part.lines if key == "strength" else comparison.lines(part.setting.name, heads)
             drawings |= {f"by_{key}": drawing for _, _, drawing in figures.panels(heads, table, key, whole=True)}

@@ -40,6 +40,14 @@ class Compared:
         """The heads at matched accuracy."""
         return self.heads[self.heads["matched"]]
 
+    @property
+    def levels(self) -> pd.DataFrame:
+        """The heads of every level at the strengths of those at matched accuracy, which count as one strength: heads beside each other differ in
+        what they read alone.
+        """
+        keys = ["predictor", "reporter", "prior", "strength"]
+        return self.each.merge(self.matched[keys].drop_duplicates(), on=keys).assign(strength=0.0)
+
 
 def compare(setting: Setting, start: int) -> Compared:
     """Returns the comparison of a setting's heads.
@@ -87,7 +95,7 @@ def _setting(part: Compared, place: str, drawn: Drawn, several: bool) -> str:
     pieces = [
         found.first(matched, part.answer, place, drawn),
         found.against(part.heads, part.lines, "strength", place, drawn),
-        found.against(part.each, by_level, "level", place, drawn) if levelled else "",
+        found.against(part.levels, lines(part.setting.name, part.levels), "level", place, drawn) if levelled else "",
         tables.matched(matched, place),
         tables.pairwise(part.answer, place),
         costs.fronts(part.lines, place),

@@ -40,13 +40,13 @@ def against(heads: pd.DataFrame, table: pd.DataFrame, key: str, place: str, draw
         drawn[mark] = drawing
         words = name(reporter, prior, several)
         two = table[(table["reporter"] == reporter) & (table["prior"] == prior) & (table["two_heaps"] != "")]
-        told = f" <span>{len(two)} of its {key}s make two heaps.</span>" if len(two) else ""
+        told = f" <span>{len(two)} of its {key}s {'makes' if len(two) == 1 else 'make'} two heaps.</span>" if len(two) else ""
         cells.append(f"<div><h4>{escape(words)}</h4>{figure(drawing.svg(), mark, told, f'Share that follows X against {key}, {words}')}</div>")
     others = "" if table["prior"].nunique() == 1 else " Grey lines: the other priors; dashed: without a prior."
     how = (
         "A dot is a head. Black: the mean over predictors, the band its 95% interval (each mean by itself); a hollow point is a mean of two heaps, "
         f"which describes neither.{others} Click a dot for its evidence."
-    )
+    ) + (" Each prior at its strength of matched accuracy." if key == "level" else "")
     title = {"strength": "Whom heads follow, against strength", "level": "Whom heads follow, by the level they read"}[key]
     return section(f"{place}-{key}", title, how, f'<div class="panels">{"".join(cells)}</div>' if cells else "")
 
