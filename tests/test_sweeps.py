@@ -51,6 +51,9 @@ def serial(shared_cache, tmp_path_factory) -> Path:
     assert done.returncode == 0, done.stderr
     assert len(tables(folder)) == 2
     assert "2 of 2: vault-transformer-layered-speed" in done.stderr
+    assert "heads judged" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(folder)
+    assert (folder / "comparison.html").exists()
     return folder
 
 

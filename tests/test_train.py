@@ -108,17 +108,6 @@ def test_ctrl_c_stops_within_seconds_and_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.usefixtures("cached")
-def test_a_sweep_ends_with_one_table_and_its_folder(tmp_path):
-    done = train("-m", *TINY, "prior=none,speed", f"hydra.sweep.dir={tmp_path / 'sweep'}")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(tmp_path / "sweep")
-    assert "heads judged" in done.stdout
-    assert len(list((tmp_path / "sweep").glob("*/heads.parquet"))) == 2
-    table = subprocess.run([sys.executable, "-m", "report", str(tmp_path / "sweep")], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "heads judged" in table.stdout
-
-
-@pytest.mark.usefixtures("cached")
 def test_a_prior_that_finds_nothing_to_charge_says_so_and_the_run_goes_on(tmp_path):
     done = train(*TINY, "prior=gates", "levels=[2]", folder=tmp_path / "run")
     assert done.returncode == 0, done.stderr
