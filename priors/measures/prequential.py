@@ -29,8 +29,8 @@ STEPS, RATE, SCALE = 100, 0.2, 4.0
 """How the learner fits a prefix, all of it at once: steps of Adam, their first rate in standard deviations of a Gaussian prior on its weights, and
 that standard deviation where a unit has one live edge in; with k of them it is 1 / √k of that, so that units say as much whatever they hear."""
 
-KNOWN: dict[tuple[str, bytes], Tensor] = {}
-"""Bits of each block but the first, by a digest of all that decides them and by which edges are live."""
+KNOWN: dict[str, Tensor] = {}
+"""Bits of each block but the first where all edges are live, by a digest of all that decides them."""
 
 
 def prequential_bits(reporter: Reporter, live: Weights, z_NLD: Tensor, human_N: Tensor) -> Tensor:
@@ -69,15 +69,23 @@ def _group(reporter: Reporter, live: Weights, z_NRD: Tensor, human_N: Tensor) ->
 
 
 def _learned_once(reporter: Reporter, edges_KE: Tensor, masks: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
-    """Returns what `_learned` does, and fits only circuits that have not been fitted since the process began: runs of a sweep share some."""
-    given = _digest(reporter, z_NRD, human_N)
-    keys = [(given, edges_E.cpu().numpy().tobytes()) for edges_E in edges_KE]
-    new = [k for k, key in enumerate(keys) if key not in KNOWN]
-    if new:
-        masks = {name: mask[new] for name, mask in masks.items()}
-        learned = _learned(reporter, _start(reporter, masks, len(new)), masks, z_NRD, human_N)
-        KNOWN.update(zip((keys[k] for k in new), learned, strict=True))
-    return torch.stack([KNOWN[key] for key in keys])
+    """Returns what `_learned` does. The circuit of all edges, which runs of a sweep share, is fitted by itself, once in a process; the others of a
+    run together: a fit's last digits hang on what it is fitted beside, and must not hang on the runs before.
+    """
+
+    def fitted(which_K: Tensor) -> Tensor:
+        some = {name: mask[which_K] for name, mask in masks.items()}
+        return _learned(reporter, _start(reporter, some, int(which_K.sum())), some, z_NRD, human_N)
+
+    whole_K, parts = edges_KE.all(dim=1), []
+    if not whole_K.all():
+        parts.append(fitted(~whole_K))
+    if whole_K.any():
+        given = _digest(reporter, z_NRD, human_N)
+        if given not in KNOWN:
+            KNOWN[given] = fitted(whole_K)
+        parts.append(KNOWN[given])
+    return torch.cat(parts)[torch.cat([(~whole_K).nonzero(), whole_K.nonzero()]).flatten().argsort()]
 
 
 def _digest(reporter: Reporter, *given: Tensor) -> str:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from priors.measures.prequential import LEAST, ends, prequential_bits
+from priors.measures.prequential import KNOWN, LEAST, ends, prequential_bits
 from refusal import Refusal
 from reporters.linear import Linear
 from reporters.mean_difference import MeanDifference
@@ -94,3 +94,17 @@ def test_too_few_episodes_are_refused():
 def test_the_schedule_has_eleven_blocks_that_double():
     assert ends(4000) == [4, 8, 16, 32, 64, 128, 250, 500, 1000, 2000, 4000]
     assert ends(500)[-3:] == [125, 250, 500]
+
+
+def test_what_was_measured_before_changes_no_bit():
+    """Sweeps measure in one process what they measure in several after a restart."""
+    examples, head = signals("concept", N, 64), seeded(Linear)
+    chance = torch.Generator().manual_seed(0)
+    live = {name: torch.rand(1, 1, 24, *value.shape[3:], generator=chance) < 0.3 for name, value in dense(head).items()}
+    live = {name: torch.cat([value, dense(head)[name]], dim=2) for name, value in live.items()}
+    KNOWN.clear()
+    first = prequential_bits(head, live, examples.z_NLD, examples.human_N)
+    KNOWN.clear()
+    few = {name: torch.cat([value[:, :, :5], value[:, :, -1:]], dim=2) for name, value in live.items()}
+    prequential_bits(head, few, examples.z_NLD, examples.human_N)
+    assert torch.equal(prequential_bits(head, live, examples.z_NLD, examples.human_N), first)
