@@ -9,7 +9,9 @@ N: episodes, D: width, K: heads, P: parameters.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import math
 import os
 import statistics
@@ -151,7 +153,7 @@ def lightning(examples: Examples, hidden: int = 0, epochs: int = EPOCHS, lean: b
     """Fits one head as Lightning does by default, or without logger, bar and checkpoints."""
     off = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False} if lean else {}
     batches = DataLoader(TensorDataset(examples.z_NLD[:, 0], examples.human_N), batch_size=BATCH, shuffle=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # its bar is drawn, and not shown between the rows
         pl.Trainer(max_epochs=epochs, accelerator="cpu", default_root_dir=folder, **off).fit(
             Alone(examples.z_NLD.shape[2], hidden, not lean), batches
         )
