@@ -131,12 +131,15 @@ class Shown:
             last = False
             while not last:
                 last = self.over.wait(EVERY)
-                for mark in [mark for folder in self.running for mark in _marks(folder) if _written(mark) not in (None, self.before[mark])]:
-                    self.running.remove(mark.parent)
+                for folder in [folder for folder in self.running if self._is_over(folder)]:
+                    self.running.remove(folder)
                     if not sys.stderr.isatty():
-                        print(f"{self.total - len(self.running)} of {self.total}: {mark.parent.name}", file=sys.stderr)
+                        print(f"{self.total - len(self.running)} of {self.total}: {folder.name}", file=sys.stderr)
                 ended = self.total - len(self.running)
                 shown.at(ended, f"Sweep: {ended} of {self.total} runs")
+
+    def _is_over(self, folder: Path) -> bool:
+        return any(_written(mark) not in (None, self.before[mark]) for mark in _marks(folder))
 
 
 def _marks(folder: Path) -> tuple[Path, Path]:

@@ -16,6 +16,8 @@ from refusal import Refusal
 
 LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
 """What installs the launchers whose names begin so."""
+NAMELESS = ("hydra", "trainer", "logger", "experiment")
+"""Keys that change no result, or whose values stand elsewhere in the config: they are no part of a run's name."""
 CHOICES = ("world", "core_model", "reporter", "prior")
 
 
@@ -85,6 +87,6 @@ def _run_name(*, _root_: DictConfig) -> str:
     """Names a run's folder after its choices and a hash of all that decides its results."""
     values = OmegaConf.to_container(_root_, resolve=False)
     assert isinstance(values, dict)
-    deciding = {str(key): value for key, value in values.items() if key not in ("hydra", "trainer", "logger", "experiment")}
+    deciding = {str(key): value for key, value in values.items() if key not in NAMELESS}
     choices = [str(_root_.hydra.runtime.choices[group]) for group in CHOICES]
     return "-".join(choices) + "-" + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]

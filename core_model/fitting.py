@@ -20,8 +20,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from core_model.replacing import replacing
 from core_model.spread import Spread
-from core_model.store import replacing
 from progress import line
 from refusal import Refusal
 

@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from core_model.replacing import replacing
 from refusal import Refusal
 
 Tensors = dict[str, Tensor]
@@ -38,18 +38,6 @@ def cache_folder() -> Path:
     except OSError as error:
         raise Refusal(f"ELK_CACHE: {folder} cannot be written ({error.strerror}). Set ELK_CACHE to a folder that can.") from None
     return folder
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside the path, and gives it the path's name once the block is done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock, Timeout
 
+from core_model.replacing import replacing
 from refusal import Refusal
 from report.fingerprint import fingerprint
 
@@ -51,6 +52,11 @@ JOBS = ("lookup.parquet", "lookup.png")
 """What experiments that are no runs of heads leave beside their summary."""
 CHECKPOINT, LOCK = "unfinished.ckpt", ".lock"
 PACKAGES = ("torch", "pytorch-lightning", "datasets", "omegaconf", "hydra-core", "numpy", "scipy", "scikit-learn", "transformers")
+
+
+def matters(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config without what changes no result."""
+    return {key: value for key, value in config.items() if key not in NOT_DECIDING}
 
 
 def is_finished(folder: Path, config: dict[str, Any]) -> bool:
@@ -104,7 +110,6 @@ def keep_course(folder: Path, heads: Heads, course: Course) -> None:
     """
     import pandas as pd
 
-    from core_model.store import replacing
     from report.rows import course_rows
 
     figures = ("l_base", "gradient_norm", "l_int", "l_int_disputed", "l_human_disputed")
@@ -118,7 +123,7 @@ def finish(folder: Path, config: dict[str, Any], heads: Heads, rows: list[dict[s
     """Writes the results; heads.parquet comes last, after the hashes of all."""
     import pandas as pd
 
-    from core_model.store import replacing, save
+    from core_model.store import save
     from report.plots import follows_by
     from report.summary import markdown
 
@@ -259,13 +264,9 @@ def _differs(folder: Path, config: dict[str, Any]) -> str:
     """Returns in what a folder's run differs from one of this config by this code, in words; nothing where it does not, or where there is none."""
     if not (folder / CONFIG).exists():
         return ""
-    if _deciding(_config(folder)) != _deciding(config):
+    if matters(_config(folder)) != matters(config):
         return "another config"
     return "" if _versions(folder).get("code") == fingerprint(config) else "other code"
-
-
-def _deciding(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in NOT_DECIDING}
 
 
 def _versions(folder: Path) -> dict[str, str]:
@@ -286,7 +287,5 @@ def _set_aside(folder: Path, what: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from core_model.store import replacing
-
     with replacing(path) as temporary:
         temporary.write_text(text)

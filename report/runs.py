@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from refusal import Refusal
 from report.fingerprint import shared
-from report.folder import CONFIG, FAILED, HEADS, SUMMARY, VERSIONS, about, check_whole, read, saved_config
-from report.settings import matters
+from report.folder import CONFIG, FAILED, HEADS, SUMMARY, VERSIONS, about, check_whole, matters, read, saved_config
 
 if TYPE_CHECKING:
     import pandas as pd

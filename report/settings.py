@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from report.folder import NOT_DECIDING
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from report.runs import Run
 
-COMPARED = ("prior", "reporter", "seeds", "strengths", "levels", "trainer", "bill", "alignment", "run")
+COMPARED = ("prior", "reporter", "seeds", "strengths", "levels", "bill", "alignment", "run", *NOT_DECIDING)
 """Parts of a config that runs of one setting may differ in; of the core model it is the seed."""
 
 
@@ -59,11 +61,6 @@ def setting_of(config: dict[str, Any]) -> dict[str, Any]:
     shared = {key: value for key, value in config.items() if key not in COMPARED}
     core_model = {key: value for key, value in dict(shared.get("core_model", {})).items() if key != "seed"}
     return shared | {"core_model": core_model}
-
-
-def matters(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config without what changes no result."""
-    return {key: value for key, value in config.items() if key != "trainer"}
 
 
 def flat(node: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
+from core_model.replacing import replacing
 from refusal import Refusal
 from report import comparison, figures
 from report.answer import name
@@ -34,17 +32,6 @@ def write(found: Found, folder: Path) -> tuple[list[Compared], list[Path]]:
     except OSError as error:
         raise Refusal(f"{folder}: it cannot be written ({error.strerror}). Name another with --to DIR.") from None
     return parts, [*paths, folder / PAGE]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside the path, and gives it the path's name once the block is done; needs no torch."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plots(part: Compared, folder: Path, mark: str) -> list[Path]:

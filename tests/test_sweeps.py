@@ -15,8 +15,8 @@ import pytest
 from hydra.errors import MissingConfigException
 
 import sweeps
-from configs.command_line import one_line
-from report.folder import FAILED, HEADS, LOCK, begin, failures
+from configs.command_line import NAMELESS, one_line
+from report.folder import FAILED, HEADS, LOCK, NOT_DECIDING, begin, failures
 from sweeps import Shown
 from tests.test_train import ROOT, TINY, train
 
@@ -211,3 +211,17 @@ def test_a_launcher_that_is_not_installed_is_said_with_the_line_that_installs_it
     missing = MissingConfigException("", f"hydra/launcher/{choice}", ["basic"])
     assert one_line(missing) == f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{extra}]'"
     assert "There are: basic" in str(one_line(MissingConfigException("", "hydra/launcher/jolib", ["basic"])))
+
+
+def test_a_folder_with_both_marks_ends_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sweeps, "EVERY", 0.02)
+    with Shown([tmp_path, tmp_path / "never"], finished=set()) as shown:
+        for mark in ("summary.md", FAILED):
+            (tmp_path / mark).touch()
+        time.sleep(0.2)
+        assert shown.thread.is_alive()
+    assert capsys.readouterr().err.splitlines() == [f"1 of 2: {tmp_path.name}"]
+
+
+def test_what_changes_no_result_names_no_run():
+    assert set(NOT_DECIDING) < set(NAMELESS)

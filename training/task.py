@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core_model.fitting import Fitting, Rows, loader
-from core_model.store import replacing
+from core_model.replacing import replacing
 from reporters.reporter import ClosedForm
 from reporters.stack import Weights
 from training import convex

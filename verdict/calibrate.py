@@ -99,7 +99,7 @@ def checked(config: dict[str, Any]) -> Plan:
 
 def written(rows: Any, folder: Path, title: str) -> None:
     """Writes the rows, the tables in words, and the plot of power."""
-    from core_model.store import replacing
+    from core_model.replacing import replacing
     from verdict.calibration import power
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,8 @@ import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 
-from core_model.store import cache_folder, kept, load, replacing, save
+from core_model.replacing import replacing
+from core_model.store import cache_folder, kept, load, save
 from refusal import Refusal
 from tests.conftest import CONFIGS
 
