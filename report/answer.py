@@ -74,7 +74,7 @@ def _headline(heads: pd.DataFrame, found: list[Pair], gone: dict[tuple[str, str]
     if len(shares) == 1:
         return _alone(heads, best, shares[best])
     if shares[best].value == 0:
-        return "No head of any prior is shown to be a translator."
+        return "At matched accuracy no head of any prior is shown to be a translator."
     if not found:
         return f"No two priors share a predictor and a seed, so they are not compared: {most}."
     return f"No prior is shown to find translators more often than another: {most}; {of_pairs}."
