@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 COMPARED = ("prior", "reporter", "seeds", "strengths", "levels", "bill", "alignment", "run", *NOT_DECIDING)
 """Parts of a config that runs of one setting may differ in; of the core model it is the seed."""
 
+HEAD = ["predictor", "reporter", "prior", "strength", "seed", "levels"]
+"""What makes a head within a setting: whatever run it is trained in, it is the same head, and counts once."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -40,7 +43,7 @@ def settings(runs: tuple[Run, ...]) -> list[Setting]:
     own = [dict(flat(setting_of(group[0].config))) for group in ordered]
     found = []
     for group, values in zip(ordered, own, strict=True):
-        heads = pd.concat([_named(run, group) for run in group], ignore_index=True)
+        heads = pd.concat([_named(run, group) for run in group], ignore_index=True).drop_duplicates(HEAD, ignore_index=True)
         title = ", ".join(str(value) for key in ("world", "core_model") for value in heads[key].unique())
         others = [f"{key} {value}" for key, value in values.items() if any(other.get(key) != value for other in own) and not key.endswith("_target_")]
         found.append(Setting(f"{title} ({', '.join(others[:4])})" if others and len(ordered) > 1 else title, tuple(group), heads))

@@ -3,7 +3,9 @@
 import pytest
 
 from report.folder import NOT_DECIDING, matters
-from report.settings import setting_of
+from report.runs import find
+from report.settings import setting_of, settings
+from tests.report.planted_sweeps import heads, write
 
 
 @pytest.mark.parametrize("key", NOT_DECIDING)
@@ -14,3 +16,13 @@ def test_runs_that_differ_in_what_changes_no_result_are_one_setting(key):
     assert setting_of(one) == setting_of(other)
     assert matters(one) == matters(other)
     assert setting_of(shared | {"verdict": {"direct": 0.8}}) != setting_of(shared | {"verdict": {"direct": 0.9}})
+
+
+def test_a_head_of_two_runs_counts_once(tmp_path):
+    """A sweep of three seeds over one of eight trains three heads again, which are the same."""
+    for n in (8, 3):
+        write(tmp_path / str(n), heads(seeds=n))
+    found = find([tmp_path])
+    assert len(found.runs) == 2
+    (setting,) = settings(found.runs)
+    assert sorted(setting.heads["seed"]) == list(range(8))
