@@ -261,19 +261,23 @@ def convex_heads(heads: int = 352) -> list[Row]:
 
 
 def families() -> list[Row]:
-    """Returns what heads under four priors take, a quarter each, beside as many under none: of few heads and of many."""
-    examples, rows = planted(N, 64, levels=5), []
+    """Returns what heads under four priors take, a quarter each, beside as many under none: of few linear heads, of many, and of MLPs."""
     priors = NoPrior(), Simplicity(0.05), Speed(2.0), CircuitSize(2.0, prune=False)
-    each = partial(population, Linear, examples)
-    for heads in (K, 3520):
-        whole, part = heads // 5, heads // 20
+    linear, rows = planted(N, 64, levels=5), []
+    for what, make, heads, examples, epochs in (
+        ("linear heads of five levels", Linear, K, linear, EPOCHS),
+        ("linear heads of five levels", Linear, 3520, linear, EPOCHS),
+        (f"MLPs, 576-{HIDDEN},", partial(MLP, hidden=HIDDEN), K, planted(N, 576), MLP_EPOCHS),
+    ):
+        each = partial(population, make, examples, epochs=epochs)
+        seeds = heads // examples.z_NLD.shape[1]
 
-        def four(part: int = part) -> None:
+        def four(each: Callable[..., None] = each, seeds: int = seeds) -> None:
             for prior in priors:
-                each(prior, heads=part)
+                each(prior, heads=seeds // 4)
 
-        one, several = medians(partial(each, NoPrior(), heads=whole), four)
-        rows.append(Row(f"{heads} linear heads of five levels under four priors, a quarter each; beside as many under none", several / one, 1.5))
+        one, several = medians(partial(each, NoPrior(), heads=seeds), four)
+        rows.append(Row(f"{heads} {what} under four priors, a quarter each; beside as many under none", several / one, 1.5))
     return rows
 
 

@@ -1,8 +1,11 @@
-"""AdamW for heads of which each has a learning rate of its own."""
+"""Steps of heads that know nothing of each other: each with a norm and a learning rate of its own.
+
+G: groups of levels, S: seeds, M: strengths.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -29,3 +32,14 @@ class EachItsRate(torch.optim.AdamW):
             share = self.share_M.to(parameter).view(1, 1, -1, *[1] * (parameter.dim() - 3))
             torch.lerp(start, parameter, share.expand_as(parameter), out=parameter)
         return loss
+
+
+def clipped(gradients: Sequence[Tensor], most: float) -> tuple[list[Tensor], Tensor]:
+    """Returns gradients, of shape (G, S, M, ...), whose norm is at most so much for every head, and what each head's was before.
+
+    One that is not a number makes its own head's gradients so, and no other's.
+    """
+    grid = gradients[0].shape[:3]
+    norm_GSM = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(one.reshape(*grid, -1), dim=3) for one in gradients]), dim=0)
+    scale_GSM = (most / norm_GSM.clamp_min(1e-12)).clamp(max=1)
+    return [(one * scale_GSM.view(*grid, *[1] * (one.dim() - 3))).contiguous() for one in gradients], norm_GSM

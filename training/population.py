@@ -30,17 +30,20 @@ from reporters.stack import Weights, grouped, over_heads
 from training import convex
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
-from training.optimizer import EachItsRate
+from training.optimizer import EachItsRate, clipped
 from training.parts import GIB, SHARE, begun, free, needed
 from training.prune import without_edges
 from training.schedule import Schedule
 from training.task import Task
+from training.traced import Traced
 from training.watch import Watch
 
 PAIRS = 128
 """Pairs that a prior on pairs sees at each step."""
 STATE_PACE = 5
 """How much faster a prior's own state learns than the head's weights."""
+WORTH_TRACING = 100
+"""Steps from which on a fit is traced: it takes as long as a hundred steps of small heads are shorter by."""
 
 
 class Examples(NamedTuple):
@@ -220,6 +223,8 @@ class Population(pl.LightningModule):
         self.best = _parameters(start).requires_grad_(False)
         self.loss_GSM, self.norm_GSM = torch.full(grid, torch.nan), torch.full(grid, torch.nan)
         self.callbacks: list[pl.Callback] = []
+        self.automatic_optimization = False
+        self.step: Callable[..., tuple[list[Tensor], Tensor, Tensor]] | None = None
 
     @property
     def finished(self) -> Weights:
@@ -234,21 +239,47 @@ class Population(pl.LightningModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         return self.callbacks
 
-    def training_step(self, batch: tuple[Tensor, ...]) -> Tensor:
-        return self._paid(batch, self.trainer.global_step, self.trainer.global_step / self.trainer.estimated_stepping_batches)
+    def training_step(self, batch: tuple[Tensor, ...]) -> None:
+        """Takes a step by hand, for the gradients are there when the loss is."""
+        step, steps = self.trainer.global_step, int(self.trainer.estimated_stepping_batches)
+        if self.step is None:
+            self.step = Traced(self._step) if steps - step >= WORTH_TRACING else self._step
+        gradients, self.norm_GSM, self.loss_GSM = self.step(*self._given(batch, step, step / steps))
+        for parameter, gradient in zip(self._trained(), gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers().step()  # type: ignore[union-attr]
+        self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
 
     def rehearse(self, examples: Examples, batch_size: int) -> None:
         """Does once what takes the most memory: a step, and a look at held-out episodes with the gradients still there."""
-        self._paid(tuple(tensor[:batch_size] for tensor in examples if tensor is not None), 0, 0.0).backward()
+        batch = tuple(tensor[:batch_size] for tensor in examples if tensor is not None)
+        gradients = self._step(*self._given(batch, 0, 0.0))
         with torch.no_grad():
             weights, state = _tensors(self.weights), _tensors(self.state)
             self._held_out(weights, state, self._finished(weights, state))
+        del gradients
 
-    def _paid(self, batch: tuple[Tensor, ...], step: int, progress: float) -> Tensor:
-        """Returns the sum of what all heads pay in a step; after such a share of the training."""
+    def _trained(self) -> list[nn.Parameter]:
+        return [*self.weights.values(), *self.state.values()]
+
+    def _given(self, batch: tuple[Tensor, ...], step: int, progress: float) -> tuple[Any, ...]:
+        """Returns all that may change from step to step."""
+        scheduled_2 = torch.tensor([self.schedule.strength_share(progress), self.schedule.bonus(progress)], device=self.device)
+        head = _Head(*({name: value.detach() for name, value in _tensors(part).items()} for part in (self.weights, self.state)))
+        return head, self._noise(step), scheduled_2, self._groups(self._pairs_now(step)), batch
+
+    def _step(
+        self, head: _Head, noise: Weights, scheduled_2: Tensor, group: _Group, batch: tuple[Tensor, ...]
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Returns each head's clipped gradient of what it pays, the norm of that before it was clipped, and what it pays at full strength.
+
+        Args:
+            scheduled_2: the share of its strength that the prior has at this step, and the weight of the halting entropy.
+        """
         z_BLD, human_B, *inputs = batch
         own = 0 if human_B.dim() == 2 else None
-        share, bonus = self.schedule.strength_share(progress), self.schedule.bonus(progress) * self.has_exits
+        share, bonus = scheduled_2.unbind()
+        trained = [value.requires_grad_() for part in head for value in part.values()]
 
         def loss(one: _Head, noise: Weights, strength: Tensor, group: _Group, z_BLD: Tensor, human_B: Tensor, *inputs: Tensor) -> Any:
             used = self.prior.transform(one.weights, one.state, noise)
@@ -257,14 +288,14 @@ class Population(pl.LightningModule):
             nll = reading.errors_N(human_B).mean()
             charge = self.prior.charge(self._training(one, noise, used, z_BLD, reading, group, inputs))
             charged, whole = nll + share * strength * charge, (nll + strength * charge).detach()
-            return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if bonus else charged, whole
+            return charged + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean() if self.has_exits else charged, whole
 
         rest = 1 + len(inputs)
         axes = ((0, None, None, 0, 0, *[None] * rest), (0, 0, None, None, own, *[own] * rest), (0, None, 0, None, None, *[None] * rest))
-        head, group = _Head(_tensors(self.weights), _tensors(self.state)), self._groups(self._pairs_now(step))
-        given = (head, self._noise(step), self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs)
-        paid_GSM, self.loss_GSM = over_heads(loss, *axes)(*given)
-        return paid_GSM.sum()  # type: ignore[no-any-return]
+        with torch.enable_grad():
+            paid_GSM, loss_GSM = over_heads(loss, *axes)(head, noise, self.strength_M, group, grouped(z_BLD, self.reporter), human_B, *inputs)
+            gradients = torch.autograd.grad(paid_GSM.sum(), trained, materialize_grads=True)
+        return *clipped(gradients, self.schedule.clip), loss_GSM
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
@@ -288,16 +319,6 @@ class Population(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(self, optimizer: object, gradient_clip_val: object = None, gradient_clip_algorithm: object = None) -> None:
-        """Clips the norm of each head's gradient by itself."""
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        grid = self.best_GSM.shape
-        norms = [torch.linalg.vector_norm(gradient.reshape(*grid, -1), dim=3) for gradient in gradients]
-        self.norm_GSM = torch.linalg.vector_norm(torch.stack(norms), dim=0)
-        scale_GSM = (self.schedule.clip / self.norm_GSM.clamp_min(1e-12)).clamp(max=1)
-        for gradient in gradients:
-            gradient.mul_(scale_GSM.view(*grid, *[1] * (gradient.dim() - 3)))
 
     def prune(self, price: float, examples: Examples) -> None:
         """Takes edges away from the finished heads, at so many nats an edge and strength 1."""

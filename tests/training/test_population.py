@@ -308,48 +308,6 @@ def test_a_head_that_is_not_a_number_leaves_the_others_as_they_are(make, prior, 
         assert other.isnan() if seed == 1 else one == other
 
 
-def clipped(gradients: dict[str, Tensor], clip: float) -> dict[str, Tensor]:
-    """Returns the gradients of three heads as clipped; those of the weights and of the prior's own state count together."""
-    examples = planted(10, inputs=1, width=2)
-    heads = Population(
-        [Linear(1, 2)],
-        CircuitSize(2.0, prune=False),
-        examples,
-        examples,
-        torch.zeros(1),
-        1.0,
-        (0,),
-        (0.0, 1.0, 2.0),
-        (0.02, 0.02, 0.02),
-        schedule(clip=clip),
-        Aid(),
-        None,
-    )
-    named = {"weight": heads.weights["weight_1D"], "bias": heads.weights["bias"], "state": heads.state["weight_1D"]}
-    for name, parameter in named.items():
-        parameter.grad = gradients[name].clone().view_as(parameter)
-    heads.configure_gradient_clipping(None)
-    return {name: parameter.grad.view_as(gradients[name]) for name, parameter in named.items()}
-
-
-def test_every_heads_gradient_is_clipped_by_its_own_norm():
-    gradients = {
-        "weight": torch.tensor([[4.0, 0.0], [0.1, 0.0], [torch.nan, 0.0]]),
-        "bias": torch.tensor([[4.0], [0.2], [1.0]]),
-        "state": torch.tensor([[0.0, 7.0], [0.0, 0.3], [0.0, 1.0]]),
-    }  # norms: √(16 + 16 + 49) = 9; 0.37; none
-    found = clipped(gradients, clip=1.0)
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(found[name][0], gradient[0] / 9)
-        assert torch.equal(found[name][1], gradient[1])
-        assert found[name][2].isnan().all()
-
-
-def test_no_gradient_at_all_is_left_at_zero():
-    nothing = {"weight": torch.zeros(3, 2), "bias": torch.zeros(3, 1), "state": torch.zeros(3, 2)}
-    assert all((value == 0).all() for value in clipped(nothing, clip=1.0).values())
-
-
 # Killed and started again.
 
 

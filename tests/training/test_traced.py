@@ -1,0 +1,67 @@
+"""A traced step is the step: the same heads to the last bit, whatever the reporter and the prior; and what is written down is run."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from core_model.fitting import Fitting
+from priors.none import NoPrior
+from reporters.linear import Linear
+from tests.priors.made import PRIORS, prior_of
+from tests.reporters.made import REPORTERS, recipe
+from tests.training.made import planted, population
+from training import population as module
+from training.traced import Traced
+
+
+def test_what_was_written_down_is_run_and_the_function_no_more():
+    calls = []
+
+    def function(given: dict[str, torch.Tensor], weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        return {"sum": torch.func.vmap(lambda x: x * weight)(given["x"]).sum()}
+
+    traced = Traced(function)
+    for x, weight in ((1.0, 2.0), (3.0, 5.0), (7.0, -1.0)):
+        assert float(traced({"x": torch.full((4,), x)}, torch.tensor(weight))["sum"]) == 4 * x * weight
+    assert len(calls) == 1
+
+
+LONG = "attention"
+"""Its trace takes seconds: it is tried with one prior only."""
+PAIRS = [(name, prior) for name in REPORTERS for prior in PRIORS if name != "mean_difference" and (name != LONG or prior == "simplicity_and_speed")]
+
+
+@pytest.mark.parametrize(("reporter", "prior"), PAIRS)
+def test_heads_that_are_traced_are_the_same_to_the_last_bit(reporter, prior, tmp_path, monkeypatch):
+    examples, held_out = (planted(n, inputs=2, width=8, levels=3, noise=1.0, seed=seed) for n, seed in ((96, 0), (32, 1)))
+    kind = prior_of(prior)
+    if hasattr(kind, "prune"):
+        kind.prune = False  # it has no part in a step
+    fit = partial(
+        population,
+        Fitting("cpu", 1e9, False),
+        tmp_path / "fit",
+        recipe(reporter, most=2 if reporter == LONG else 4),
+        kind,
+        examples,
+        held_out,
+        seeds=(0, 1),
+    )
+
+    def heads(steps: int, **changed: object) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(module, "WORTH_TRACING", steps)
+        return fit(strengths=(0.5, 2.0), epochs=3, batch_size=48, **changed).weights
+
+    for changed in ({}, {"order": "own", "precision": "bfloat16"}):
+        plain, traced = heads(1_000, **changed), heads(1, **changed)
+        assert all(torch.equal(traced[name], value) for name, value in plain.items())
+
+
+def test_only_a_fit_of_many_steps_is_traced(tmp_path, monkeypatch):
+    traced, examples = [], planted(96, inputs=2, width=8)
+    monkeypatch.setattr(module, "Traced", lambda step: traced.append(1) or Traced(step))
+    for epochs, expected in ((2, 0), (module.WORTH_TRACING, 1)):
+        population(Fitting("cpu", 1e9, False), tmp_path / "fit", Linear, NoPrior(), examples, examples, epochs=epochs, batch_size=96)
+        assert len(traced) == expected
