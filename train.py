@@ -321,7 +321,7 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
     judged_on = next(exam.turns(judge.turn or len(exam.bench.disputed)))
     seen = {"train": material.examples.z_NLD, "easy": exam.read(exam.episodes.easy), "disputed": judged_on.read(judged_on.episodes.disputed)}
     said = {kind: heads.read(z_NLD) for kind, z_NLD in seen.items()}
-    bill = billed(build(config["bill"], "bill"), heads, said, material)
+    bill = billed(build(config["bill"], "bill"), heads, said, material, build(config["trainer"], "trainer").room)
     clock.lap("billing")
     (gates,) = judge.gates(exam.examined.knowledge, exam.bench.disputed, [max(material.levels)])
     easy_KN, disputed_KN = (said[kind].log_odds_KN.double().numpy() for kind in ("easy", "disputed"))
@@ -360,8 +360,8 @@ def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
     return judge(exam.bench, of_deeper_heads(answers, deepest, exam.written), gates)
 
 
-def billed(meter: Meter, heads: Heads, said: dict[str, Said], material: Material) -> Bill:
-    """Returns what the heads cost; said of the training, the easy and the disputed episodes."""
+def billed(meter: Meter, heads: Heads, said: dict[str, Said], material: Material, room: float) -> Bill:
+    """Returns what the heads cost, found in so many bytes; said of the training, the easy and the disputed episodes."""
     from priors.bill import Explained, Stopped
     from training.population import Standardised
 
@@ -378,6 +378,7 @@ def billed(meter: Meter, heads: Heads, said: dict[str, Said], material: Material
         material.flops,
         material.seconds,
         explained,
+        room,
     )
 
 

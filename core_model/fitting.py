@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core_model.replacing import replacing
+from core_model.room import GIB, SHARE, free
 from core_model.spread import Spread
 from progress import line
 from refusal import Refusal
@@ -83,7 +84,7 @@ class Fitting:
         bar: whether a progress bar shows.
         devices: how many share in reading activations. A fit stays on one: heads are small.
         strategy: how Lightning starts the processes for that: auto (ddp_spawn), ddp_spawn or ddp_fork.
-        memory: GiB that a population of heads may need at once: a larger one is trained in parts; null takes half of what is free.
+        memory: GiB that a population of heads may need at once: a larger one is trained, pruned and billed in parts; null takes half of what is free.
     """
 
     accelerator: str
@@ -110,6 +111,11 @@ class Fitting:
     def device(self) -> str:
         """Where a frozen predictor is kept."""
         return "cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+
+    @property
+    def room(self) -> float:
+        """Bytes that heads may need at once."""
+        return self.memory * GIB if self.memory else SHARE * free(self.accelerator)
 
     @property
     def spread(self) -> Spread | None:

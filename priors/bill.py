@@ -5,6 +5,7 @@ K = G · S · M heads; N: episodes, L: levels, D: width, R: levels a head is giv
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from core_model.room import at_once
 from priors.measures.edges import count, live_edges, live_units
 from priors.measures.explanation import explanation
 from priors.measures.learning_coefficient import learning_coefficient
 from priors.measures.prequential import SCHEDULE, prequential_bits
-from priors.measures.two_part import two_part
+from priors.measures.two_part import TwoPart, two_part
 from priors.measures.variational import variational
 from priors.prior import Ablation
 from refusal import Refusal
@@ -89,6 +91,7 @@ class Meter:
         flops_by_level: Sequence[float],
         seconds_by_level: Sequence[float] | None = None,
         explained: Explained | None = None,
+        room: float = math.inf,
     ) -> Bill:
         """Returns the bill of a stack of finished heads.
 
@@ -100,19 +103,21 @@ class Meter:
             flops_by_level: the predictor's FLOPs an episode to reach each of its levels.
             seconds_by_level: its seconds for 1,000 episodes, by the clock.
             explained: what an explanation is looked for with.
+            room: bytes that this may take; heads are billed in as many parts as that needs.
 
         Raises:
             Refusal: heads that are not finished; too few episodes for the prequential code.
         """
         refuse_unfinished(reporter, weights)
         if next(iter(weights.values())).shape[2] > 1 and all((value == value[:, :, :1]).all() for value in weights.values()):
-            return self._of_one_strength(reporter, weights, z_NLD, human_N, stopped, flops_by_level, seconds_by_level, explained)
+            return self._of_one_strength(reporter, weights, z_NLD, human_N, stopped, flops_by_level, seconds_by_level, explained, room)
         z_GNRD = grouped(z_NLD, reporter)
-        live = _live(reporter, weights, z_GNRD)
-        edges_K = over_heads(count)(live).flatten() if live else torch.full(next(iter(weights.values())).shape[:3], torch.nan).flatten()
-        code = over_heads(lambda one, z_NRD: two_part(reporter, one, z_NRD, human_N), (0, 0), (0, None), (0, None))
-        with torch.no_grad():
-            two = code(weights, z_GNRD)
+        grid = next(iter(weights.values())).shape[:3]
+        size = at_once(grid[1] * grid[2], lambda k: _coded(reporter, _part(weights, slice(k)), z_GNRD, human_N), room)
+        if size < grid[1] * grid[2]:
+            return self._in_parts(size, reporter, weights, z_NLD, human_N, stopped, flops_by_level, seconds_by_level, explained)
+        live, two = _coded(reporter, weights, z_GNRD, human_N)
+        edges_K = over_heads(count)(live).flatten() if live else torch.full(grid, torch.nan).flatten()
         train = stopped["train"]
         sizes = units(reporter, z_GNRD.shape[2]) | (_flat(over_heads(live_units)(live)) if live else {})
         own_TK = torch.stack([_each(own, edges_K) for own in reporter.flops(sizes)])
@@ -165,6 +170,35 @@ class Meter:
         stopped_once = {kind: Stopped(*(of_all_KN[:: grid[2]] for of_all_KN in where)) for kind, where in stopped.items()}
         bill = self(reporter, once, z_NLD, human_N, stopped_once, *rest)
         return {name: item._replace(value_K=item.value_K.repeat_interleave(grid[2])) for name, item in bill.items()}
+
+    def _in_parts(
+        self, size: int, reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor, stopped: Mapping[str, Stopped], *rest: Any
+    ) -> Bill:
+        """Returns the same bill, of so many seeds and strengths at a time."""
+        groups, seeds, strengths = next(iter(weights.values())).shape[:3]
+        bills = []
+        for start in range(0, seeds * strengths, size):
+            part = slice(start, start + size)
+            of_part = {
+                kind: Stopped(*(each_KN.unflatten(0, (groups, -1))[:, part].flatten(0, 1) for each_KN in where)) for kind, where in stopped.items()
+            }
+            bills.append(self(reporter, _part(weights, part), z_NLD, human_N, of_part, *rest))
+        return {
+            name: item._replace(value_K=torch.cat([bill[name].value_K.view(groups, -1) for bill in bills], dim=1).flatten())
+            for name, item in bills[0].items()
+        }
+
+
+def _part(weights: Weights, part: slice) -> Weights:
+    """Returns some of the heads of every group, counted through seeds and strengths, with axes (G, S, 1)."""
+    return {name: value.flatten(1, 2)[:, part, None] for name, value in weights.items()}
+
+
+def _coded(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N: Tensor) -> tuple[Weights, TwoPart]:
+    """Returns which edges are live, and the two-part codes: of all measures they take the most memory."""
+    code = over_heads(lambda one, z_NRD: two_part(reporter, one, z_NRD, human_N), (0, 0), (0, None), (0, None))
+    with torch.no_grad():
+        return _live(reporter, weights, z_GNRD), code(weights, z_GNRD)
 
 
 @torch.no_grad()

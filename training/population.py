@@ -31,7 +31,7 @@ from training import convex
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
 from training.optimizer import EachItsRate, clipped
-from training.parts import GIB, SHARE, begun, free, needed
+from training.parts import begun, needed
 from training.prune import without_edges
 from training.schedule import Schedule
 from training.task import Task
@@ -115,8 +115,7 @@ def train(
     task = Task(population, examples, mean_LD, std_LD, tuple(levels), tuple(strengths), schedule, fitting)
     n = begun(checkpoint)
     if n is None and isinstance(schedule, Schedule) and not isinstance(one, ClosedForm):
-        budget = fitting.memory * GIB if fitting.memory else SHARE * free(fitting.accelerator)
-        n = needed(len(seeds), 1 if alike else len(strengths), task.bytes_each(seeds[0]), budget)
+        n = needed(len(seeds), 1 if alike else len(strengths), task.bytes_each(seeds[0]), fitting.room)
     return task.in_parts(n, seeds, checkpoint, watch) if n and n > 1 else task.at_once(seeds, range(len(strengths)), checkpoint, watch)
 
 
@@ -320,9 +319,10 @@ class Population(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def prune(self, price: float, examples: Examples) -> None:
-        """Takes edges away from the finished heads, at so many nats an edge and strength 1."""
-        pruned = without_edges(self.reporter, self.finished, grouped(examples.z_NLD, self.reporter), examples.human_N, price * self.strength_M)
+    def prune(self, price: float, examples: Examples, room: float) -> None:
+        """Takes edges away from the finished heads, at so many nats an edge and strength 1, in so many bytes."""
+        z_GNRD = grouped(examples.z_NLD, self.reporter)
+        pruned = without_edges(self.reporter, self.finished, z_GNRD, examples.human_N, price * self.strength_M, room)
         for name, value in _tensors(self.best).items():
             value.data.copy_(pruned[name])
         self.best_nll_GSM.copy_(self._held_out(self.finished, _tensors(self.state), self.finished)[0])

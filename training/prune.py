@@ -6,10 +6,14 @@ levels a head is given, D: width.
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
+from core_model.room import at_once
 from reporters.descent import descended
 from reporters.reporter import Reporter, is_weight, nll, unit_axes
 from reporters.stack import Weights
@@ -18,6 +22,8 @@ FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
 """Shares of a head's least salient edges that are tried without, all at once."""
 SINGLES, UNITS = 8, 6
 """How many of its least salient edges, and of its least salient units with all their edges, are tried without one by one."""
+PROBED, READ = 8, 2**28
+"""Heads, at most, whose saliencies are found together; and activations times candidates, at most, that are read together."""
 MANY = 32
 """Edges of a head above which no edge and no unit is tried by itself."""
 STEPS, BATCH, RATE = 60, 256, 0.1
@@ -28,7 +34,15 @@ TINY = 1e-9
 """Curvature added everywhere, so that edges that do not matter are ranked by their size."""
 
 
-def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N: Tensor, price_M: Tensor) -> Weights:
+class _Sizes(NamedTuple):
+    """How many are worked on at once: heads whose candidates are refitted, candidates that read all episodes, heads whose edges are ranked."""
+
+    heads: int
+    read: int
+    probed: int
+
+
+def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N: Tensor, price_M: Tensor, room: float = math.inf) -> Weights:
     """Returns a stack of finished heads (G, S, M), each with the edges that are worth their price and refitted without the others.
 
     Greedy, as in optimal brain damage (LeCun, Denker and Solla 1990): edges are ranked by ½ w² times the curvature of the errors; sets of the least
@@ -37,46 +51,96 @@ def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N:
 
     Args:
         price_M: nats that an edge costs for the whole training set, by strength; where it is 0 nothing is taken.
+        room: bytes that this may take.
     """
     taken = [name for name in weights if is_weight(name)]
     pruned = {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
     grid = next(iter(weights.values())).shape[:3]
     price_K = price_M.expand(grid[1], -1).flatten()
-    for g, z_NRD in enumerate(z_GNRD):  # one group at a time: heads that are done then leave the batch
-        group = {name: value[g].flatten(0, 1) for name, value in pruned.items()}
-        active_K = price_K.nonzero().flatten()
-        while len(active_K):
-            before = {name: value[active_K] for name, value in group.items()}
-            after, changed_K = _round(reporter, taken, before, z_NRD, human_N, price_K[active_K])
-            for name, value in group.items():
-                value[active_K] = after[name]
-            active_K = active_K[changed_K]
-        for name, value in pruned.items():
-            value[g] = group[name].unflatten(0, grid[1:])
+    charged_K = price_K.nonzero().flatten()
+    if len(charged_K):
+        sizes = _sizes(reporter, taken, {name: value[0, 0, 0] for name, value in weights.items()}, z_GNRD[0], human_N, len(charged_K), room)
+        for g, z_NRD in enumerate(z_GNRD):  # one group at a time: heads that are done then leave the batch
+            group = {name: value[g].flatten(0, 1) for name, value in pruned.items()}
+            for active_K in charged_K.split(sizes.heads):
+                _prune(reporter, taken, group, active_K, z_NRD, human_N, price_K, sizes)
+            for name, value in pruned.items():
+                value[g] = group[name].unflatten(0, grid[1:])
     return pruned
 
 
-def _round(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor, price_K: Tensor) -> tuple[Weights, Tensor]:
+def _prune(
+    reporter: Reporter, taken: list[str], group: Weights, active_K: Tensor, z_NRD: Tensor, human_N: Tensor, price_K: Tensor, sizes: _Sizes
+) -> None:
+    """Takes edges away from some heads of a group until each of them is best left as it is."""
+    while len(active_K):
+        before = {name: value[active_K] for name, value in group.items()}
+        after, changed_K = _round(reporter, taken, before, z_NRD, human_N, price_K[active_K], sizes)
+        for name, value in group.items():
+            value[active_K] = after[name]
+        active_K = active_K[changed_K]
+
+
+def _sizes(reporter: Reporter, taken: list[str], one: Weights, z_NRD: Tensor, human_N: Tensor, n_heads: int, room: float) -> _Sizes:
+    """Returns how many of so many heads there is room for, by what this one takes with its largest edges alone: few enough for every candidate."""
+    least = torch.cat([one[name].abs().flatten() for name in taken]).sort(descending=True).values[:MANY][-1]
+    few = one | {name: torch.where(one[name].abs() >= least, one[name], 0) for name in taken}
+
+    def heads(k: int) -> Weights:
+        return {name: value.expand(k, *value.shape).clone() for name, value in few.items()}
+
+    keep_1JE = _candidates(_saliency(reporter, taken, heads(1), z_NRD, human_N, 1), _units({name: few[name] for name in taken}))
+    return _Sizes(
+        at_once(n_heads, lambda k: _tried(reporter, taken, heads(k), keep_1JE.expand(k, -1, -1), z_NRD, human_N, 1), room),
+        at_once(max(1, READ // z_NRD.numel()), lambda k: _errors(reporter, heads(k), z_NRD, human_N, k), room),
+        at_once(PROBED, lambda k: _saliency(reporter, taken, heads(k), z_NRD, human_N, k), room),
+    )
+
+
+def _round(
+    reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor, price_K: Tensor, sizes: _Sizes
+) -> tuple[Weights, Tensor]:
     """Returns the best candidate of each head, and whether it has fewer edges than before."""
-    keep_KJE = _candidates(_saliency(reporter, taken, weights, z_NRD, human_N), _units({name: weights[name][0] for name in taken}))
-    grid, row_K = keep_KJE.shape[:2], torch.arange(len(keep_KJE), device=keep_KJE.device)
-    own_KJ1 = row_K.view(-1, 1, 1).expand(*grid, 1)
+    saliency_KE = _saliency(reporter, taken, weights, z_NRD, human_N, sizes.probed)
+    keep_KJE = _candidates(saliency_KE, _units({name: weights[name][0] for name in taken}))
+    candidates, (head_P, keep_PE, place_KJ) = _tried(reporter, taken, weights, keep_KJE, z_NRD, human_N)
+    edges_P = keep_PE.sum(dim=1)
+    total_P = _errors(reporter, candidates, z_NRD, human_N, sizes.read) + price_K[head_P] * edges_P
+    row_K = torch.arange(len(place_KJ), device=place_KJ.device)
+    best_K = place_KJ[row_K, total_P[place_KJ].argmin(dim=1)]
+    return {name: value[best_K] for name, value in candidates.items()}, edges_P[best_K] < edges_P[place_KJ[:, 0]]
+
+
+class _Distinct(NamedTuple):
+    """Candidates without repetition: whose they are, which edges they keep, and which of them each candidate of a head is."""
+
+    head_P: Tensor
+    keep_PE: Tensor
+    place_KJ: Tensor
+
+
+def _tried(
+    reporter: Reporter, taken: list[str], weights: Weights, keep_KJE: Tensor, z_NRD: Tensor, human_N: Tensor, steps: int = STEPS
+) -> tuple[Weights, _Distinct]:
+    """Returns the distinct candidates of every head, refitted."""
+    own_KJ1 = torch.arange(len(keep_KJE), device=keep_KJE.device).view(-1, 1, 1).expand(*keep_KJE.shape[:2], 1)
     distinct_PE, place_KJ = torch.cat([own_KJ1, keep_KJE.long()], dim=2).flatten(0, 1).unique(dim=0, return_inverse=True)
-    head_P, keep_PE, place_KJ = distinct_PE[:, 0], distinct_PE[:, 1:], place_KJ.view(grid)  # of equal candidates of a head, one is refitted
-    masks = _unflattened(keep_PE, {name: weights[name] for name in taken})
-    candidates = _refitted(reporter, {name: value[head_P] for name, value in weights.items()}, masks, z_NRD, human_N)
+    found = _Distinct(distinct_PE[:, 0], distinct_PE[:, 1:].bool(), place_KJ.view(keep_KJE.shape[:2]))
+    masks = _unflattened(found.keep_PE, {name: weights[name] for name in taken})
+    return _refitted(reporter, {name: value[found.head_P] for name, value in weights.items()}, masks, z_NRD, human_N, steps), found
+
+
+@torch.no_grad()
+def _errors(reporter: Reporter, candidates: Weights, z_NRD: Tensor, human_N: Tensor, size: int) -> Tensor:
+    """Returns nats of all episodes, shape (P,); so many candidates read at once."""
 
     def errors(one: Weights) -> Tensor:
         return nll(functional_call(reporter, one, (z_NRD,)).log_odds_N, human_N).sum()
 
-    with torch.no_grad():
-        total_P = vmap(errors, chunk_size=max(1, 2**28 // z_NRD.numel()))(candidates) + price_K[head_P] * keep_PE.sum(dim=1)
-    best_K = place_KJ[row_K, total_P[place_KJ].argmin(dim=1)]
-    edges_P = keep_PE.sum(dim=1)
-    return {name: value[best_K] for name, value in candidates.items()}, edges_P[best_K] < edges_P[place_KJ[:, 0]]
+    return vmap(errors, chunk_size=size)(candidates)
 
 
-def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor) -> Tensor:
+def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Tensor, human_N: Tensor, size: int) -> Tensor:
     """Returns ½ w² h of every edge, shape (K, E), and -1 of those that are gone; h is the empirical Fisher information, estimated
     with random signs of the episodes.
     """
@@ -93,7 +157,7 @@ def _saliency(reporter: Reporter, taken: list[str], weights: Weights, z_NRD: Ten
         return {name: (value.square().mean(dim=0) + TINY) * edges[name].square() / 2 for name, value in found.items()}
 
     with torch.no_grad():
-        saliency = vmap(curvature, chunk_size=8)(weights)
+        saliency = vmap(curvature, chunk_size=size)(weights)
     live = torch.cat([(weights[name] != 0).flatten(1) for name in taken], dim=1)
     return torch.where(live, torch.cat([saliency[name].flatten(1) for name in taken], dim=1), -1.0)
 
@@ -129,7 +193,7 @@ def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
     return live_KE[:, None] & ~torch.cat([torch.stack(without, dim=1), unit_UE[least_KJ] & few_K1[:, None]], dim=1)
 
 
-def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor) -> Weights:
+def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor, steps: int) -> Weights:
     """Returns candidates (P, ...) after a few steps of Adam on the expected errors, without the edges that their masks take away."""
 
     def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
@@ -141,7 +205,7 @@ def _refitted(reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tenso
         batch_B = torch.randint(len(z_NRD), (min(BATCH, len(z_NRD)),), generator=chance).to(z_NRD.device)
         return vmap(errors, in_dims=(0, None, None))(weights, z_NRD[batch_B], human_N[batch_B])
 
-    return descended({name: value * masks.get(name, 1) for name, value in weights.items()}, losses, STEPS, RATE, masks)
+    return descended({name: value * masks.get(name, 1) for name, value in weights.items()}, losses, steps, RATE, masks)
 
 
 def _unflattened(keep_PE: Tensor, weights: Weights) -> Weights:

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from core_model.fitting import Fitting, Rows, loader
 from core_model.replacing import replacing
+from core_model.room import SPARE, most_alive
 from reporters.reporter import ClosedForm
 from reporters.stack import Weights
 from training import convex
 from training.allocation import keep_freed
 from training.heads import Heads
-from training.parts import SPARE, Part, joined, layout, most_alive, of_part
+from training.parts import Part, joined, layout, of_part
 from training.schedule import Schedule
 from training.watch import Moment, Watch
 
@@ -70,7 +71,7 @@ class Task:
         else:
             population.minimise(self.schedule, examples)
         if price := population.prior.edge_price(population.n_edges, len(examples.human_N)):
-            population.prune(price, examples)
+            population.prune(price, examples, self.fitting.room)
         if watch:
             watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
         return heads(population.finished)

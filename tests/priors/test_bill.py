@@ -1,6 +1,7 @@
 """The bill: every unit for every head, FLOPs by hand, each head as it would be alone; and heads that are not finished are refused."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from priors.bill import Bill, Meter, Stopped
 from priors.measures.two_part import two_part
 from priors.none import NoPrior
 from refusal import Refusal
+from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter
@@ -67,6 +69,25 @@ def test_a_stacks_bills_are_those_of_each_head_in_order():
         code = two_part(Linear(1, 3), alone, z_NLD[:, [place // 6]], human_N)
         assert bill["two_part_bits"].value_K[place].item() == pytest.approx(code.total.item(), abs=1e-3)
         assert bill["model_bits"].value_K[place].item() == pytest.approx(code.model.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("reporter", [Linear(1, 3), Layered(2, 3)], ids=["a group a level", "one group"])
+def test_heads_that_are_billed_in_parts_have_the_same_bills_in_the_same_order(reporter, monkeypatch):
+    z_NLD, human_N, sizes = normal(120, 2, 3), coins(120), []
+    groups = 2 if reporter.reads == "one_level" else 1
+    weights, n = whole(reporter, (groups, 3, 2)), groups * 6
+    kinds = "train", "easy"
+    stopped = {kind: Stopped(*(torch.arange(n * 120).view(n, 120) * (i + 3) % 7 % 2 for i in range(2))) for kind in kinds}
+    given = reporter, weights, z_NLD, human_N, stopped if groups == 1 else {kind: nowhere(n, 120)["train"] for kind in kinds}, (0.0, 3.0), (0.1, 0.2)
+    meter = Meter(prequential=True, variational=True, explanation=False, learning_coefficient=False)
+    together = meter(*given)
+    monkeypatch.setattr("priors.bill.at_once", lambda n, run, room: sizes.append((n, room)) or min(n, 4 if room < math.inf else n))
+    apart = meter(*given, room=1e6)
+    assert sizes[0] == (6, 1e6) and [n for n, _ in sizes[1:]] == [4, 2]
+    assert list(apart) == list(together)
+    for name, item in together.items():
+        if item.repeats:
+            torch.testing.assert_close(apart[name].value_K, item.value_K, rtol=1e-5, atol=1e-4, equal_nan=True)
 
 
 @pytest.mark.parametrize("reporter", REPORTERS)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from core_model.fitting import Fitting
+from core_model.room import GIB
 from priors.prior import Prior
 from refusal import Refusal
 from reporters.layered import Layered
@@ -21,7 +22,6 @@ from reporters.reporter import Reporter
 from tests.priors.made import prior_of
 from tests.training.made import planted, population, schedule
 from tests.training.test_population import Killed, killing, same
-from training import parts
 from training.heads import Heads
 from training.parts import layout, needed
 from training.watch import Watch
@@ -82,7 +82,7 @@ def test_every_strength_learns_at_its_own_rate_and_a_wrong_number_of_rates_is_re
 def each(fitting: Fitting, monkeypatch: Any, n: int) -> Fitting:
     """Returns a fitting whose memory is enough for a part of so many in 8 seeds, whatever a head needs."""
     monkeypatch.setattr("training.task.Task.bytes_each", lambda self, seed: 1_000_000)
-    return replace(fitting, memory=8 / n * 2 * 1_000_100 / parts.GIB)
+    return replace(fitting, memory=8 / n * 2 * 1_000_100 / GIB)
 
 
 @pytest.mark.parametrize(("n", "found"), [(1, 1), (4, 4), (8, 8), (16, 16)])

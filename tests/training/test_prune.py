@@ -87,3 +87,7 @@ def test_a_head_is_pruned_alone_as_it_is_in_company():
     )
     for name, value in alone.items():
         torch.testing.assert_close(value[0, 0, 0], company[name][1, 2, 1], rtol=0, atol=1e-6)  # Adam divides by numbers down to 1e-8
+    for room in (1.0, 3e5):  # for one head at a time, and for some
+        apart = without_edges(Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double(), room)
+        for name, value in company.items():
+            torch.testing.assert_close(apart[name], value, rtol=0, atol=1e-6)
