@@ -59,7 +59,8 @@ def without_edges(reporter: Reporter, weights: Weights, z_GNRD: Tensor, human_N:
     price_K = price_M.expand(grid[1], -1).flatten()
     charged_K = price_K.nonzero().flatten()
     if len(charged_K):
-        sizes = _sizes(reporter, taken, {name: value[0, 0, 0] for name, value in weights.items()}, z_GNRD[0], human_N, len(charged_K), room)
+        one = {name: value[0, 0, 0].nan_to_num(1.0) for name, value in weights.items()}
+        sizes = _sizes(reporter, taken, one, z_GNRD[0], human_N, len(charged_K), room)
         for g, z_NRD in enumerate(z_GNRD):  # one group at a time: heads that are done then leave the batch
             group = {name: value[g].flatten(0, 1) for name, value in pruned.items()}
             for active_K in charged_K.split(sizes.heads):
