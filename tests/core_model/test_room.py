@@ -61,11 +61,11 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most")
-@pytest.mark.parametrize(("what", "heads"), [("prune", 96), ("bill", 512)])
+@pytest.mark.parametrize(("what", "heads"), [("prune", 96), ("bill", 768)])
 def test_pruning_and_billing_take_no_more_than_their_room(what, heads):
     def taken(room: float) -> int:
         command = [sys.executable, "-c", MEASURED, what, str(room), str(heads)]
         return int(subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}).stdout)
 
     room = 300e6
-    assert taken(math.inf) > 1.5 * room > 1.5 * taken(room) > 0
+    assert 0 < taken(room) < room < taken(math.inf)
