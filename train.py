@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads are 1.6 times as fa
 os.environ.setdefault("MKL_NUM_THREADS", os.environ["OMP_NUM_THREADS"])  # launchers of many processes else set it by themselves, and it wins
 os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print, and `cli` says it in one line
 
+if find_spec("hydra") is None:
+    sys.exit("train.py: this Python lacks the packages that it needs. Type `make train` once, then `. .venv/bin/activate`, and this again.")
 import hydra
 from omegaconf import DictConfig, OmegaConf
 

@@ -212,3 +212,9 @@ def test_every_yaml_says_in_its_first_line_what_it_is():
         if "hydra" not in path.parts:
             assert path.read_text().startswith("#"), path
             assert isinstance(yaml.safe_load(path.read_text()), dict), path
+
+
+def test_a_python_without_the_packages_is_told_where_they_are():
+    done = subprocess.run([sys.executable, "-S", "train.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "make train" in done.stderr and ".venv/bin/activate" in done.stderr
