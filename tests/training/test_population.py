@@ -338,6 +338,7 @@ def killing(patch: pytest.MonkeyPatch, epoch: int) -> None:
 def test_killed_and_started_again_it_gives_the_same_heads_bit_for_bit(make, prior, order, epoch, tmp_path, monkeypatch):
     saving = Fitting(accelerator="cpu", save_every=0, bar=False)
     steps = []
+    monkeypatch.setattr("training.population.WORTH_TRACING", 10)  # 32 steps are traced, and what is left of them only where it is as many
 
     def run(checkpoint: Path) -> Heads:
         data = {"examples": TINY, "held_out": TINY_HELD_OUT, "seeds": (0, 1, 2), "strengths": (0.5, 2.0)}
