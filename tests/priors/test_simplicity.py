@@ -73,6 +73,13 @@ def test_drawn_weights_have_the_mean_and_spread_they_say():
     assert ((drawn - mu).abs() < 0.05).float().mean().item() == pytest.approx(0.6827, abs=0.01)
 
 
+def test_every_uniform_number_becomes_its_quantile_of_the_normal_distribution():
+    """To single precision, and as far out as there are numbers: the least is 2^-24, 5.4 standard deviations below."""
+    numbers = torch.tensor([0.5, 1, 3, 1000, 2**21 + 0.5, 2**22 - 0.5, 2**22 + 0.5, 2**23 - 0.5]) * 2.0**-23
+    drawn = PRIOR.transform({"w": torch.zeros(8)}, PRIOR.state({"w": torch.zeros(8)}, NO_AID), {"w": numbers})["w"] / 0.05
+    torch.testing.assert_close(drawn.double(), torch.special.ndtri(numbers.double()), rtol=1e-5, atol=1e-6)
+
+
 def test_a_finished_head_has_the_means():
     weights = {"w": torch.tensor([0.3, -2.0, 0.0]), "bias": torch.tensor(0.5)}
     finished = PRIOR.finish(weights, PRIOR.state(weights, NO_AID))
