@@ -36,7 +36,14 @@ def fit(fitting, tmp_path):
 @pytest.mark.parametrize("order", ["own", "shared"])
 @pytest.mark.parametrize(
     ("reporter", "prior"),
-    [("linear", "none"), ("layered", "speed"), ("mlp", "simplicity"), ("attention", "circuit_size"), ("linear", "explanation_length")],
+    [
+        ("linear", "none"),
+        ("layered", "speed"),
+        ("mlp", "simplicity"),
+        ("attention", "gaussian"),
+        ("linear", "circuit_size"),
+        ("linear", "explanation_length"),
+    ],
 )
 def test_heads_are_the_same_bit_for_bit_with_and_without_a_watch(reporter, prior, order, fit):
     given = {"seeds": (0, 1), "strengths": (0.5, 2.0), "order": order, **SHORT}
