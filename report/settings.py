@@ -43,7 +43,7 @@ def settings(runs: tuple[Run, ...]) -> list[Setting]:
     own = [dict(flat(setting_of(group[0].config))) for group in ordered]
     found = []
     for group, values in zip(ordered, own, strict=True):
-        heads = pd.concat([_named(run, group) for run in group], ignore_index=True).drop_duplicates(HEAD, ignore_index=True)
+        heads = _once(pd.concat([_named(run, group) for run in group], ignore_index=True))
         title = ", ".join(str(value) for key in ("world", "core_model") for value in heads[key].unique())
         others = [f"{key} {value}" for key, value in values.items() if any(other.get(key) != value for other in own) and not key.endswith("_target_")]
         found.append(Setting(f"{title} ({', '.join(others[:4])})" if others and len(ordered) > 1 else title, tuple(group), heads))
@@ -77,6 +77,12 @@ def flat(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from flat(value, f"{path}.{key}" if path else str(key))
     else:
         yield path, str(node)
+
+
+def _once(heads: pd.DataFrame) -> pd.DataFrame:
+    """Returns each head once: of the rows of one, that which says the most, for runs may differ in how much of the bill they have."""
+    fullest = heads.notna().sum(axis=1).sort_values(ascending=False, kind="stable").index
+    return heads.loc[fullest].drop_duplicates(HEAD).sort_index(ignore_index=True)
 
 
 def _named(run: Run, group: list[Run]) -> pd.DataFrame:

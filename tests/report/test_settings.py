@@ -26,3 +26,12 @@ def test_a_head_of_two_runs_counts_once(tmp_path):
     assert len(found.runs) == 2
     (setting,) = settings(found.runs)
     assert sorted(setting.heads["seed"]) == list(range(8))
+
+
+@pytest.mark.parametrize("fuller", [8, 3])
+def test_of_a_head_of_two_runs_the_fuller_bill_counts(fuller, tmp_path):
+    for n in (8, 3):
+        write(tmp_path / str(n), heads(seeds=n).assign(learning_coefficient=[float(seed) if n == fuller else float("nan") for seed in range(n)]))
+    (setting,) = settings(find([tmp_path]).runs)
+    assert sorted(setting.heads["seed"]) == list(range(8))
+    assert sorted(setting.heads["learning_coefficient"].dropna()) == list(range(fuller))
