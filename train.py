@@ -324,7 +324,7 @@ def judged(config: dict[str, Any], heads: Heads, material: Material, course: Cou
     judged_on = next(exam.turns(judge.turn or len(exam.bench.disputed)))
     seen = {"train": material.examples.z_NLD, "easy": exam.read(exam.episodes.easy), "disputed": judged_on.read(judged_on.episodes.disputed)}
     said = {kind: heads.read(z_NLD) for kind, z_NLD in seen.items()}
-    bill = billed(build(config["bill"], "bill"), heads, said, material, build(config["trainer"], "trainer").room)
+    bill = billed(build(config["bill"], "bill"), heads, said, material, build(config["trainer"], "trainer").room_afterwards)
     clock.lap("billing")
     (gates,) = judge.gates(exam.examined.knowledge, exam.bench.disputed, [max(material.levels)])
     easy_KN, disputed_KN = (said[kind].log_odds_KN.double().numpy() for kind in ("easy", "disputed"))

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core_model.replacing import replacing
-from core_model.room import GIB, SHARE, free
+from core_model.room import AFTERWARDS, GIB, SHARE, free
 from core_model.spread import Spread
 from progress import line
 from refusal import Refusal
@@ -84,7 +84,8 @@ class Fitting:
         bar: whether a progress bar shows.
         devices: how many share in reading activations. A fit stays on one: heads are small.
         strategy: how Lightning starts the processes for that: auto (ddp_spawn), ddp_spawn or ddp_fork.
-        memory: GiB that a population of heads may need at once: a larger one is trained, pruned and billed in parts; null takes half of what is free.
+        memory: GiB that a population of heads may need at once: a larger one is trained, pruned and billed in parts; null takes half of
+            what is free for training, and 2 for the rest.
     """
 
     accelerator: str
@@ -114,8 +115,13 @@ class Fitting:
 
     @property
     def room(self) -> float:
-        """Bytes that heads may need at once."""
+        """Bytes that heads may need at once in training."""
         return self.memory * GIB if self.memory else SHARE * free(self.accelerator)
+
+    @property
+    def room_afterwards(self) -> float:
+        """Bytes that they may need when they are pruned and billed."""
+        return (self.memory or AFTERWARDS) * GIB
 
     @property
     def spread(self) -> Spread | None:

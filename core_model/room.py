@@ -17,7 +17,11 @@ from torch.utils._pytree import tree_leaves
 T = TypeVar("T")
 GIB = 2**30
 SHARE = 0.5
-"""Of the memory that is free, as much is taken where no budget is given."""
+"""Of the memory that is free, as much is taken for training where no budget is given."""
+AFTERWARDS = 2.0
+"""GiB for pruning and bills where no budget is given. More heads at once are no quicker there, and since last digits hang on how many they are, which
+may decide which of two idle edges leaves first, it must not hang on what happens to be free.
+"""
 SPARE = 2.0
 """What is counted is multiplied with this, for what products and gaps between tensors need beside it: 400 heads took 1.4 to 1.8 times as much."""
 GAPS = 6.0

@@ -71,7 +71,7 @@ class Task:
         else:
             population.minimise(self.schedule, examples)
         if price := population.prior.edge_price(population.n_edges, len(examples.human_N)):
-            population.prune(price, examples, self.fitting.room)
+            population.prune(price, examples, self.fitting.room_afterwards)
         if watch:
             watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
         return heads(population.finished)

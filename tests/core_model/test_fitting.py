@@ -151,3 +151,12 @@ def test_ctrl_c_is_noted_at_first_and_stops_at_once_when_pressed_again():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_pruning_and_the_bill_have_room_that_does_not_hang_on_what_is_free(monkeypatch):
+    """Last digits hang on how many heads are worked on at once, and a run must give the same twice."""
+    for bytes_free in (1e9, 1e12):
+        monkeypatch.setattr("core_model.fitting.free", lambda accelerator, bytes_free=bytes_free: bytes_free)
+        assert Fitting("cpu", 1e9, False).room == bytes_free / 2
+        assert Fitting("cpu", 1e9, False).room_afterwards == 2 * 2**30
+        assert Fitting("cpu", 1e9, False, memory=4.0).room == Fitting("cpu", 1e9, False, memory=4.0).room_afterwards == 4 * 2**30
