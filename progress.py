@@ -1,4 +1,6 @@
-"""What is shown while work goes on: lines on stderr, one under the other, each gone when its work is done; nothing where stderr is no terminal."""
+"""What is shown while work goes on: lines on stderr, one under the other, each gone when its work
+is done; nothing where stderr is no terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 QUIET = "ELK_QUIET"
-"""Set in the environment of processes that share a terminal with the one that shows how far all of them are."""
+"""Set in the environment of processes that share a terminal with the one that shows how far all of
+them are.
+"""
 
 
 class Line:
@@ -23,7 +27,9 @@ class Line:
         self._shown, self._task = shown, task
 
     def at(self, done: float, words: str | None = None) -> None:
-        """Moves the bar to so much of the line's total; with words, says something else than before."""
+        """Moves the bar to so much of the line's total; with words, says something else than
+        before.
+        """
         self._shown.update(self._task, completed=done)
         if words is not None:
             self._shown.update(self._task, description=words)
@@ -58,9 +64,27 @@ _COUNTED = threading.Lock()
 def _shown() -> Progress:
     """Returns the one display: two at once would write over each other."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(elapsed_when_finished=False))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
     quiet = not console.is_terminal or QUIET in os.environ
-    return Progress(*columns, console=console, transient=True, refresh_per_second=4, speed_estimate_period=3600, disable=quiet)
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        refresh_per_second=4,
+        speed_estimate_period=3600,
+        disable=quiet,
+    )

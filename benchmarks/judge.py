@@ -1,4 +1,6 @@
-"""What judging takes once activations are read: 64 heads with all evidence, in one batch and head by head.   python -m benchmarks.judge"""
+"""What judging takes once activations are read: 64 heads with all evidence, in one batch and head
+by head.   python -m benchmarks.judge
+"""
 
 from __future__ import annotations
 
@@ -36,25 +38,56 @@ def untrained(seeds: range, exam: Exam) -> Heads:
         torch.manual_seed(seed)
         reporters.append(Layered(n_levels=len(levels), width=width))
     names = [name for name, _ in reporters[0].named_parameters()]
-    weights = {name: torch.stack([dict(one.named_parameters())[name].detach() for one in reporters])[None, :, None] for name in names}
-    return Heads(reporters[0], weights, *standardiser(z_NLD), levels, tuple(seeds), (1.0,), torch.zeros(len(seeds)))
+    weights = {
+        name: torch.stack([dict(one.named_parameters())[name].detach() for one in reporters])[
+            None, :, None
+        ]
+        for name in names
+    }
+    return Heads(
+        reporters[0],
+        weights,
+        *standardiser(z_NLD),
+        levels,
+        tuple(seeds),
+        (1.0,),
+        torch.zeros(len(seeds)),
+    )
 
 
 def main() -> None:
-    """Prints the seconds for all heads at once, and how many times longer one after the other takes."""
+    """Prints the seconds for all heads at once, and how many times longer one after the other
+    takes.
+    """
     name_runs()
     with initialize_config_module("configs", version_base="1.3"):
         config = plain(compose("train"))
-    decide = {key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")}
+    decide = {
+        key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")
+    }
     exam = prepare(json.dumps(decide | {"uses": config["verdict"]["uses"]})).exam
     judge, heads = build(config["verdict"], "verdict"), untrained(range(HEADS), exam)
     exam.questions.map(lambda z_of: z_of())  # all is read that judging asks for
     bench = exam.bench
-    twins = len(bench.concept_twins.first) + len(bench.human_twins.first) if bench.concept_twins and bench.human_twins else 0
+    twins = (
+        len(bench.concept_twins.first) + len(bench.human_twins.first)
+        if bench.concept_twins and bench.human_twins
+        else 0
+    )
     together = seconds(lambda: judge_heads(judge, heads, exam))
-    alone = [replace(heads, weights={name: value[:, [k]] for name, value in heads.weights.items()}, seeds=(k,)) for k in range(FEW)]
+    alone = [
+        replace(
+            heads,
+            weights={name: value[:, [k]] for name, value in heads.weights.items()},
+            seeds=(k,),
+        )
+        for k in range(FEW)
+    ]
     apart = seconds(lambda: [judge_heads(judge, one, exam) for one in alone]) * HEADS / FEW
-    print(f"{HEADS} layered heads, {len(bench.disputed):,} disputed episodes, {twins:,} pairs of twins, {torch.get_num_threads()} threads")
+    print(
+        f"{HEADS} layered heads, {len(bench.disputed):,} disputed episodes, {twins:,} pairs of"
+        f" twins, {torch.get_num_threads()} threads"
+    )
     print(f"{together:8.2f} s   all evidence and verdicts")
     print(f"{apart / together:8.1f} times as long: head by head ({apart:.1f} s, from {FEW} heads)")
 

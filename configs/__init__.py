@@ -21,7 +21,8 @@ _NOT_TYPED = (inspect.Parameter.empty, Any)
 
 
 def build(node: Mapping[str, Any], where: str, **given: Any) -> Any:
-    """Returns the object that a node describes: `_target_` names its class, the other keys are its constructor's arguments.
+    """Returns the object that a node describes: `_target_` names its class, the other keys are its
+    constructor's arguments.
 
     Args:
         node: plain values; nodes within it that have a `_target_` are built first.
@@ -35,9 +36,13 @@ def build(node: Mapping[str, Any], where: str, **given: Any) -> Any:
 
 
 def maker(node: Mapping[str, Any], where: str, *given: str) -> Any:
-    """Returns the class that a node describes with its values filled in and checked; only the arguments in `given` are left to be passed."""
+    """Returns the class that a node describes with its values filled in and checked; only the
+    arguments in `given` are left to be passed.
+    """
     cls = _class(node.get("_target_"), where)
-    values = {key: _built(value, f"{where}.{key}") for key, value in node.items() if key != "_target_"}
+    values = {
+        key: _built(value, f"{where}.{key}") for key, value in node.items() if key != "_target_"
+    }
     check(cls, values, where, given)
     return partial(cls, **values)
 
@@ -53,16 +58,24 @@ def check(cls: type, values: Mapping[str, Any], where: str, given: Iterable[str]
     name = cls.__name__
     for key in values:
         if key not in takes:
-            raise Refusal(f"{_path(where, key)}: {name} has no such option.{did_you_mean(key, takes)} It has: {', '.join(takes) or 'none'}.")
+            raise Refusal(
+                f"{_path(where, key)}: {name} has no such option.{did_you_mean(key, takes)} It has:"
+                f" {', '.join(takes) or 'none'}."
+            )
     for key in takes:
         if key not in values or values[key] == "???":
-            raise Refusal(f"{_path(where, key)}: it has no value, and {name} needs one. Set it: {_path(where, key)}=...")
+            raise Refusal(
+                f"{_path(where, key)}: it has no value, and {name} needs one. Set it:"
+                f" {_path(where, key)}=..."
+            )
         if not fits(values[key], hints.get(key, Any)):
             raise Refusal(f"{_path(where, key)}: {values[key]!r} is not {_plain(hints[key])}.")
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of a type. A whole number is a float; True is no number; NaN is nothing."""
+    """Whether a plain value is of a type. A whole number is a float; True is no number; NaN is
+    nothing.
+    """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind in _NOT_TYPED:
         return True
@@ -77,7 +90,11 @@ def fits(value: Any, kind: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(fits(item, inner[1]) for item in value.values())
     if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool) and not (isinstance(value, float) and math.isnan(value))
+        return (
+            isinstance(value, (int, kind))
+            and not isinstance(value, bool)
+            and not (isinstance(value, float) and math.isnan(value))
+        )
     return isinstance(value, kind)
 
 
@@ -92,14 +109,25 @@ def _class(target: Any, where: str) -> type:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise Refusal(f"{where}._target_: {target} cannot be found ({error}). Name a class by its module: reporters.linear.Linear") from None
+        raise Refusal(
+            f"{where}._target_: {target} cannot be found ({error}). Name a class by its module:"
+            " reporters.linear.Linear"
+        ) from None
     return found  # type: ignore[no-any-return]
 
 
 def _built(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
-        return build(value, where) if "_target_" in value else {key: _built(item, f"{where}.{key}") for key, item in value.items()}
-    return [_built(item, f"{where}.{i}") for i, item in enumerate(value)] if isinstance(value, list) else value
+        return (
+            build(value, where)
+            if "_target_" in value
+            else {key: _built(item, f"{where}.{key}") for key, item in value.items()}
+        )
+    return (
+        [_built(item, f"{where}.{i}") for i, item in enumerate(value)]
+        if isinstance(value, list)
+        else value
+    )
 
 
 def _path(where: str, key: str) -> str:
@@ -108,7 +136,13 @@ def _path(where: str, key: str) -> str:
 
 def _plain(kind: Any) -> str:
     """Returns a type in words."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+    }
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, inner))

@@ -1,4 +1,6 @@
-"""What stands between the command line and a run: names of folders, and a user's mistake in one line."""
+"""What stands between the command line and a run: names of folders, and a user's mistake in one
+line.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ from refusal import Refusal
 LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
 """What installs the launchers whose names begin so."""
 NAMELESS = ("hydra", "trainer", "logger", "experiment")
-"""Keys that change no result, or whose values stand elsewhere in the config: they are no part of a run's name."""
+"""Keys that change no result, or whose values stand elsewhere in the config: they are no part of a
+run's name.
+"""
 CHOICES = ("world", "core_model", "reporter", "prior")
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Returns a run's config as plain values, without Hydra's own part and without the name of an experiment, whose values it holds."""
+    """Returns a run's config as plain values, without Hydra's own part and without the name of an
+    experiment, whose values it holds.
+    """
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items() if key not in ("hydra", "experiment")}
@@ -34,14 +40,23 @@ def name_runs() -> None:
 
 
 def name_sweep(words: Sequence[str]) -> None:
-    """Names a sweep's folder after the words on the command line, in the environment: each run of a sweep sees other overrides, but the same name."""
-    values = " ".join(sorted(word for word in words if "=" in word and not word.startswith("hydra"))).replace(",", "+")
-    readable = "".join(letter if letter.isalnum() or letter in "=.+" else "-" for letter in values)[:60]
-    os.environ["ELK_SWEEP_NAME"] = f"sweep-{readable}-{hashlib.sha256(values.encode()).hexdigest()[:6]}"
+    """Names a sweep's folder after the words on the command line, in the environment: each run of a
+    sweep sees other overrides, but the same name.
+    """
+    values = " ".join(
+        sorted(word for word in words if "=" in word and not word.startswith("hydra"))
+    ).replace(",", "+")
+    readable = "".join(letter if letter.isalnum() or letter in "=.+" else "-" for letter in values)[
+        :60
+    ]
+    os.environ["ELK_SWEEP_NAME"] = (
+        f"sweep-{readable}-{hashlib.sha256(values.encode()).hexdigest()[:6]}"
+    )
 
 
 def in_one_line(main: Callable[[], None], stopped: str) -> None:
-    """Runs a command, and exits with one line for what stopped it; with ELK_TRACE set, where it was.
+    """Runs a command, and exits with one line for what stopped it; with ELK_TRACE set, where it
+    was.
 
     Args:
         stopped: what is said after Ctrl-C.
@@ -65,20 +80,38 @@ def one_line(error: Exception) -> str | None:
     if isinstance(error, Refusal):
         return str(error)
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}. Name another folder, or make this one fit to be written."
-    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        return (
+            f"{error.filename}: {error.strerror}. Name another folder, or make this one fit to be"
+            " written."
+        )
+    if (
+        isinstance(error, MissingConfigException)
+        and error.options is not None
+        and error.missing_cfg_file
+    ):
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         if group == "hydra/launcher" and choice.split("_")[0] in LAUNCHERS:
-            return f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{LAUNCHERS[choice.split('_')[0]]}]'"
-        return f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are: {', '.join(error.options)}."
+            return (
+                f"hydra/launcher: {choice} is not installed. Run: pip install -e"
+                f" '.[{LAUNCHERS[choice.split('_')[0]]}]'"
+            )
+        return (
+            f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are:"
+            f" {', '.join(error.options)}."
+        )
     if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
-        return f"{error}. A sweep's config is shown without -m: python train.py +sweep=NAME --cfg job"
+        return (
+            f"{error}. A sweep's config is shown without -m: python train.py +sweep=NAME --cfg job"
+        )
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
         if key and isinstance(parent, DictConfig):
             known = [str(name) for name in parent if name not in ("hydra", "_target_")]
-            return f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are: {', '.join(known) or 'none'}."
+            return (
+                f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are:"
+                f" {', '.join(known) or 'none'}."
+            )
         return " ".join(str(error).split())
     return None
 
@@ -89,4 +122,8 @@ def _run_name(*, _root_: DictConfig) -> str:
     assert isinstance(values, dict)
     deciding = {str(key): value for key, value in values.items() if key not in NAMELESS}
     choices = [str(_root_.hydra.runtime.choices[group]) for group in CHOICES]
-    return "-".join(choices) + "-" + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
+    return (
+        "-".join(choices)
+        + "-"
+        + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
+    )

@@ -1,1 +1,3 @@
-"""Predictors: trained or loaded once, then frozen, read and written back. The promise is in `predictor.py`."""
+"""Predictors: trained or loaded once, then frozen, read and written back. The promise is in
+`predictor.py`.
+"""

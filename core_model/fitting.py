@@ -1,4 +1,6 @@
-"""One Lightning fit that shows its progress, goes on where it was stopped, and draws its batches in an order keyed by seed and epoch."""
+"""One Lightning fit that shows its progress, goes on where it was stopped, and draws its batches in
+an order keyed by seed and epoch.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +43,17 @@ class Rows(Dataset[tuple[Tensor, ...]]):
 
     def __getitem__(self, index_B: Tensor) -> tuple[Tensor, ...]:
         return tuple(
-            tensor.index_select(0, index_B) if index_B.dim() == 1 else tensor[index_B] for tensor in self.tensors
+            tensor.index_select(0, index_B) if index_B.dim() == 1 else tensor[index_B]
+            for tensor in self.tensors
         )  # the first is the quicker
 
 
 class Batches(Sampler[Tensor]):
     """Batches of indices, one order a seed; an order depends on seed and epoch alone.
 
-    The order is drawn with an epoch's first batch, not before: after a restart Lightning makes the iterator while it still counts the epoch before.
-    Yields index tensors of shape (seeds, batch); of shape (batch,) where a single seed is given as a number.
+    The order is drawn with an epoch's first batch, not before: after a restart Lightning makes the
+    iterator while it still counts the epoch before. Yields index tensors of shape (seeds, batch);
+    of shape (batch,) where a single seed is given as a number.
     """
 
     def __init__(self, n: int, size: int, seeds: Sequence[int] | int) -> None:
@@ -59,19 +63,29 @@ class Batches(Sampler[Tensor]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Tensor]:
-        order_N = self._order(self.seeds) if isinstance(self.seeds, int) else torch.stack([self._order(seed) for seed in self.seeds])
+        order_N = (
+            self._order(self.seeds)
+            if isinstance(self.seeds, int)
+            else torch.stack([self._order(seed) for seed in self.seeds])
+        )
         yield from order_N[..., : len(self) * self.size].split(self.size, dim=-1)
 
     def __len__(self) -> int:
         return self.n // self.size
 
     def _order(self, seed: int) -> Tensor:
-        return torch.randperm(self.n, generator=torch.Generator().manual_seed(seed * 1_000_003 + self.epoch))
+        return torch.randperm(
+            self.n, generator=torch.Generator().manual_seed(seed * 1_000_003 + self.epoch)
+        )
 
 
-def loader(rows: Rows, n: int, size: int, seeds: Sequence[int] | int) -> DataLoader[tuple[Tensor, ...]]:
+def loader(
+    rows: Rows, n: int, size: int, seeds: Sequence[int] | int
+) -> DataLoader[tuple[Tensor, ...]]:
     """Returns batches of the n rows; the odd rows at an epoch's end are left out of that epoch."""
-    return DataLoader(rows, sampler=Batches(n, size, seeds), batch_size=None, generator=torch.Generator())
+    return DataLoader(
+        rows, sampler=Batches(n, size, seeds), batch_size=None, generator=torch.Generator()
+    )
 
 
 @dataclass(frozen=True)
@@ -83,9 +97,10 @@ class Fitting:
         save_every: seconds between two checkpoints; they are written at the end of an epoch.
         bar: whether a progress bar shows.
         devices: how many share in reading activations. A fit stays on one: heads are small.
-        strategy: how Lightning starts the processes for that: auto (ddp_spawn), ddp_spawn or ddp_fork.
-        memory: GiB that a population of heads may need at once: a larger one is trained, pruned and billed in parts; null takes half of
-            what is free for training, and 2 for the rest.
+        strategy: how Lightning starts the processes for that: auto (ddp_spawn), ddp_spawn or
+            ddp_fork.
+        memory: GiB that a population of heads may need at once: a larger one is trained, pruned and
+            billed in parts; null takes half of what is free for training, and 2 for the rest.
     """
 
     accelerator: str
@@ -98,15 +113,27 @@ class Fitting:
 
     def __post_init__(self) -> None:
         if self.memory is not None and not self.memory > 0:
-            raise Refusal(f"trainer.memory: {self.memory} GiB is too little. Use a number above 0, or null for half of what is free.")
+            raise Refusal(
+                f"trainer.memory: {self.memory} GiB is too little. Use a number above 0, or null"
+                " for half of what is free."
+            )
         if self.devices < 1:
             raise Refusal(f"trainer.devices: {self.devices} read nothing. Use 1 or more.")
         if self.strategy not in STRATEGIES:
-            why = "other strategies start the whole program once a device, or split a model that is being trained"
-            raise Refusal(f"trainer.strategy: {self.strategy} cannot read activations: {why}. Use {', '.join(STRATEGIES)}.")
+            why = (
+                "other strategies start the whole program once a device, or split a model that is"
+                " being trained"
+            )
+            raise Refusal(
+                f"trainer.strategy: {self.strategy} cannot read activations: {why}. Use"
+                f" {', '.join(STRATEGIES)}."
+            )
         here = torch.cuda.device_count()
         if self.devices > 1 and self.device == "cuda" and self.devices > here:
-            raise Refusal(f"trainer.devices: this machine has {here} GPUs, not {self.devices}. Ask for fewer, or for trainer.accelerator=cpu.")
+            raise Refusal(
+                f"trainer.devices: this machine has {here} GPUs, not {self.devices}. Ask for fewer,"
+                " or for trainer.accelerator=cpu."
+            )
 
     @property
     def device(self) -> str:
@@ -126,17 +153,37 @@ class Fitting:
     @property
     def spread(self) -> Spread | None:
         """What has several devices share in a reading; None for one device."""
-        return Spread(self.accelerator, self.devices, STRATEGIES[self.strategy]) if self.devices > 1 else None
+        return (
+            Spread(self.accelerator, self.devices, STRATEGIES[self.strategy])
+            if self.devices > 1
+            else None
+        )
 
-    def __call__(self, module: pl.LightningModule, batches: DataLoader[tuple[Tensor, ...]], epochs: int, checkpoint: Path, what: str) -> None:
-        """Trains the module for so many epochs, from the checkpoint on where there is a whole one; removes it once done."""
-        torch.set_flush_denormal(True)  # squares of tiny gradients, and Adam's averages of them, else take a hundred times as long
+    def __call__(
+        self,
+        module: pl.LightningModule,
+        batches: DataLoader[tuple[Tensor, ...]],
+        epochs: int,
+        checkpoint: Path,
+        what: str,
+    ) -> None:
+        """Trains the module for so many epochs, from the checkpoint on where there is a whole one;
+        removes it once done.
+        """
+        torch.set_flush_denormal(
+            True
+            # squares of tiny gradients, and Adam's averages of them, else take a hundred times as long
+        )
         pressed = threading.Event()
         trainer = pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
             max_epochs=epochs,
-            callbacks=[_Stop(pressed), _Save(checkpoint, self.save_every), *([_Bar(what, epochs)] if self.bar else [])],
+            callbacks=[
+                _Stop(pressed),
+                _Save(checkpoint, self.save_every),
+                *([_Bar(what, epochs)] if self.bar else []),
+            ],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -153,7 +200,9 @@ class Fitting:
 
 @contextmanager
 def noting_ctrl_c(pressed: threading.Event) -> Iterator[None]:
-    """Takes note of Ctrl-C and goes on: an exception that it raised anywhere in a batch may be lost there. A second one stops at once."""
+    """Takes note of Ctrl-C and goes on: an exception that it raised anywhere in a batch may be lost
+    there. A second one stops at once.
+    """
 
     def note(*_: object) -> None:
         if pressed.is_set():
@@ -198,9 +247,11 @@ def _whole(checkpoint: Path) -> Path | None:
 
 
 class _Save(Checkpoint):
-    """Writes a checkpoint at the end of an epoch, so many seconds after the last, under its name only when whole.
+    """Writes a checkpoint at the end of an epoch, so many seconds after the last, under its name
+    only when whole.
 
-    It is one of Lightning's `Checkpoint`s so that it runs after what the module itself does at the end of the epoch.
+    It is one of Lightning's `Checkpoint`s so that it runs after what the module itself does at the
+    end of the epoch.
     """
 
     def __init__(self, path: Path, every: float) -> None:
@@ -214,13 +265,17 @@ class _Save(Checkpoint):
 
 
 class _Bar(pl.Callback):
-    """A line on stderr that says what is trained, how far it is and how long it will take; gone when done."""
+    """A line on stderr that says what is trained, how far it is and how long it will take; gone
+    when done.
+    """
 
     def __init__(self, what: str, epochs: int) -> None:
         self.what, self.epochs, self.shown = what, epochs, ExitStack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.line = self.shown.enter_context(line(self.what, self.epochs * trainer.num_training_batches, trainer.global_step))
+        self.line = self.shown.enter_context(
+            line(self.what, self.epochs * trainer.num_training_batches, trainer.global_step)
+        )
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
         self.line.at(trainer.global_step)

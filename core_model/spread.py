@@ -1,4 +1,6 @@
-"""Reading by several devices: Lightning starts a process for each, which reads a share of the episodes and writes it where it belongs."""
+"""Reading by several devices: Lightning starts a process for each, which reads a share of the
+episodes and writes it where it belongs.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,11 @@ class Spread:
     devices: int
     strategy: str
 
-    def __call__(self, predictor: Predictor, episodes: Dataset, files: dict[int, LevelFile], position: int) -> None:
-        """Fills in the temporary files. Portions are those that one device would read, so what is read is the same.
+    def __call__(
+        self, predictor: Predictor, episodes: Dataset, files: dict[int, LevelFile], position: int
+    ) -> None:
+        """Fills in the temporary files. Portions are those that one device would read, so what is
+        read is the same.
 
         Raises:
             Refusal: Lightning cannot start the processes, or one of them was ended from outside.
@@ -55,11 +60,22 @@ class Spread:
             except SystemExit:  # what Lightning makes of Ctrl-C
                 raise KeyboardInterrupt from None
             except ProcessExitedException as error:
-                why = f"one of {self.devices} processes that read was ended ({str(error).splitlines()[0]})"
-                raise Refusal(f"trainer.devices: {why}. Has memory room for as many copies of the model? If not, use fewer.") from None
+                why = (
+                    f"one of {self.devices} processes that read was ended"
+                    f" ({str(error).splitlines()[0]})"
+                )
+                raise Refusal(
+                    f"trainer.devices: {why}. Has memory room for as many copies of the model? If"
+                    " not, use fewer."
+                ) from None
             except (MisconfigurationException, RuntimeError, ValueError) as error:
-                why = f"{self.strategy} on {self.devices} {self.accelerator} devices cannot start here ({str(error).strip().splitlines()[0]})"
-                raise Refusal(f"trainer.strategy: {why}. Use trainer.devices=1, or another strategy.") from error
+                why = (
+                    f"{self.strategy} on {self.devices} {self.accelerator} devices cannot start"
+                    f" here ({str(error).strip().splitlines()[0]})"
+                )
+                raise Refusal(
+                    f"trainer.strategy: {why}. Use trainer.devices=1, or another strategy."
+                ) from error
 
     def _trainer(self) -> pl.Trainer:
         return pl.Trainer(
@@ -77,12 +93,21 @@ class Spread:
 
 
 class Share(pl.LightningModule):
-    """A frozen predictor that reads every so-manyth portion. Each episode is read once: no portion is repeated to make shares equal."""
+    """A frozen predictor that reads every so-manyth portion. Each episode is read once: no portion
+    is repeated to make shares equal.
+    """
 
-    def __init__(self, predictor: Predictor, episodes: Dataset, files: dict[int, LevelFile], position: int) -> None:
+    def __init__(
+        self, predictor: Predictor, episodes: Dataset, files: dict[int, LevelFile], position: int
+    ) -> None:
         super().__init__()
         self.model = getattr(predictor, "model", None)  # Lightning moves it to the device
-        self.predictor, self.episodes, self.files, self.position = predictor, episodes, files, position
+        self.predictor, self.episodes, self.files, self.position = (
+            predictor,
+            episodes,
+            files,
+            position,
+        )
 
     def setup(self, stage: str) -> None:
         _hide_advice()
@@ -100,7 +125,9 @@ class Share(pl.LightningModule):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hides Lightning's advice, and takes back the port that it leaves in the environment, where a process of a sweep would find it taken."""
+    """Hides Lightning's advice, and takes back the port that it leaves in the environment, where a
+    process of a sweep would find it taken.
+    """
     port = os.environ.get("MASTER_PORT")
     with warnings.catch_warnings():
         _hide_advice()

@@ -1,4 +1,6 @@
-"""Tensors on disk that are whole or not there: checksum inside, temporary name while writing, one writer at a time."""
+"""Tensors on disk that are whole or not there: checksum inside, temporary name while writing, one
+writer at a time.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ Tensors = dict[str, Tensor]
 
 
 def cache_folder() -> Path:
-    """Returns where predictors and activations are kept: ELK_CACHE, or elk-reporters in the user's cache.
+    """Returns where predictors and activations are kept: ELK_CACHE, or elk-reporters in the user's
+    cache.
 
     Raises:
         Refusal: it cannot be written.
@@ -36,7 +39,10 @@ def cache_folder() -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise Refusal(f"ELK_CACHE: {folder} cannot be written ({error.strerror}). Set ELK_CACHE to a folder that can.") from None
+        raise Refusal(
+            f"ELK_CACHE: {folder} cannot be written ({error.strerror}). Set ELK_CACHE to a folder"
+            " that can."
+        ) from None
     return folder
 
 
@@ -45,11 +51,15 @@ def save(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     written = json.dumps(facts, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"facts": written, "checksum": _checksum(tensors, written)})
+        save_file(
+            tensors, temporary, metadata={"facts": written, "checksum": _checksum(tensors, written)}
+        )
 
 
 def load(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
-    """Returns the tensors (memory-mapped) and facts of a file; None where it is not there or is damaged."""
+    """Returns the tensors (memory-mapped) and facts of a file; None where it is not there or is
+    damaged.
+    """
     if not path.exists():
         return None
     try:
@@ -64,8 +74,12 @@ def load(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
     return tensors, json.loads(metadata["facts"])
 
 
-def kept(path: Path, make: Callable[[], tuple[Tensors, dict[str, Any]]]) -> tuple[Tensors, dict[str, Any]]:
-    """Returns what a file holds; makes and keeps it first where it is not there or damaged. Others who want it at once wait for it."""
+def kept(
+    path: Path, make: Callable[[], tuple[Tensors, dict[str, Any]]]
+) -> tuple[Tensors, dict[str, Any]]:
+    """Returns what a file holds; makes and keeps it first where it is not there or damaged. Others
+    who want it at once wait for it.
+    """
     found = load(path)
     if found is not None:
         return found

@@ -22,21 +22,35 @@ from torch.nn import functional as F
 from core_model.ablation import Ablated, Kind
 from core_model.activations import check_levels
 from core_model.fitting import Fitting, Rows, loader
-from core_model.predictor import CoreModel, Opinions, Portion, Predictor, content_hash, freeze, gathered, weights_hash
+from core_model.predictor import (
+    CoreModel,
+    Opinions,
+    Portion,
+    Predictor,
+    content_hash,
+    freeze,
+    gathered,
+    weights_hash,
+)
 from core_model.spread import Spread
 from core_model.store import kept
 from refusal import Refusal
 from worlds.world import World
 
 TRAINING_VERSION = 1
-"""Raise it when the same recipe would give other weights: predictors that are kept under another version are not used."""
+"""Raise it when the same recipe would give other weights: predictors that are kept under another
+version are not used.
+"""
 READ_BATCH = 250
-"""Episodes that are read at once: their widest table then stays near the processor, which is half as fast again as with 2,000."""
+"""Episodes that are read at once: their widest table then stays near the processor, which is half
+as fast again as with 2,000.
+"""
 
 
 @dataclass(frozen=True)
 class Transformer(CoreModel):
-    """A pre-norm transformer (Vaswani et al. 2017; Xiong et al. 2020) that reads and predicts several symbols a step.
+    """A pre-norm transformer (Vaswani et al. 2017; Xiong et al. 2020) that reads and predicts
+    several symbols a step.
 
     Args:
         blocks: blocks; there is one level more.
@@ -59,29 +73,59 @@ class Transformer(CoreModel):
     seed: int
 
     def __post_init__(self) -> None:
-        for key, least in {"blocks": 1, "heads": 1, "episodes": 1, "epochs": 1, "batch_size": 1, "seed": 0}.items():
+        for key, least in {
+            "blocks": 1,
+            "heads": 1,
+            "episodes": 1,
+            "epochs": 1,
+            "batch_size": 1,
+            "seed": 0,
+        }.items():
             if getattr(self, key) < least:
-                raise Refusal(f"core_model.{key}: {getattr(self, key)} is too small. Use {least} or more.")
+                raise Refusal(
+                    f"core_model.{key}: {getattr(self, key)} is too small. Use {least} or more."
+                )
         if self.learning_rate <= 0:
-            raise Refusal(f"core_model.learning_rate: {self.learning_rate} learns nothing. Use more than 0.")
+            raise Refusal(
+                f"core_model.learning_rate: {self.learning_rate} learns nothing. Use more than 0."
+            )
         if self.width % self.heads:
-            raise Refusal(f"core_model.width: {self.width} cannot be shared among {self.heads} heads. Use a multiple of core_model.heads.")
+            raise Refusal(
+                f"core_model.width: {self.width} cannot be shared among {self.heads} heads. Use a"
+                " multiple of core_model.heads."
+            )
 
     def predictor(self, world: World, cache: Path, fitting: Fitting) -> TransformerPredictor:
         if not world.predicts:
             cure = "Use core_model=smollm2, or another that reads text."
-            raise Refusal(f"core_model: a transformer trained here needs a world that says what to predict; {world.name} does not. {cure}")
+            raise Refusal(
+                "core_model: a transformer trained here needs a world that says what to predict;"
+                f" {world.name} does not. {cure}"
+            )
         episodes = world.episodes("predictor", self.episodes, self.seed)
         key = f"{TRAINING_VERSION} {self} {content_hash(episodes, (*world.reads, *world.predicts))}"
         path = cache / "predictors" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            model = Model(sizes(episodes, world.reads), sizes(episodes, world.predicts), episodes.features[world.reads[0]].length, self)
-        weights, _ = kept(path, lambda: (self._train(model, world, episodes, path.with_suffix(".ckpt"), fitting), {"key": key}))
+            model = Model(
+                sizes(episodes, world.reads),
+                sizes(episodes, world.predicts),
+                episodes.features[world.reads[0]].length,
+                self,
+            )
+        weights, _ = kept(
+            path,
+            lambda: (
+                self._train(model, world, episodes, path.with_suffix(".ckpt"), fitting),
+                {"key": key},
+            ),
+        )
         model.load_state_dict(weights)
         return TransformerPredictor(model.to(fitting.device), world, fitting.spread)
 
-    def _train(self, model: Model, world: World, episodes: Dataset, checkpoint: Path, fitting: Fitting) -> dict[str, Tensor]:
+    def _train(
+        self, model: Model, world: World, episodes: Dataset, checkpoint: Path, fitting: Fitting
+    ) -> dict[str, Tensor]:
         rows = Rows(symbols(episodes, world.reads), symbols(episodes, world.predicts))
         batches = loader(rows, self.episodes, self.batch_size, self.seed)
         module = Training(model, self.learning_rate, self.epochs * len(batches))
@@ -97,36 +141,59 @@ class Block(nn.Module):
         self.heads = heads
         self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, z_BTD: Tensor) -> Tensor:
         batch, steps, width = z_BTD.shape
-        qkv = self.query_key_value(self.norm_attention(z_BTD)).view(batch, steps, 3, self.heads, width // self.heads)
+        qkv = self.query_key_value(self.norm_attention(z_BTD)).view(
+            batch, steps, 3, self.heads, width // self.heads
+        )
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).reshape(batch, steps, width)
+        attended = (
+            F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            .transpose(1, 2)
+            .reshape(batch, steps, width)
+        )
         z_BTD = z_BTD + self.out(attended)
         return z_BTD + self.mlp(self.norm_mlp(z_BTD))
 
 
 class Model(nn.Module):
-    """Embeddings of every symbol read and of the step, blocks, and one linear readout for all symbols predicted."""
+    """Embeddings of every symbol read and of the step, blocks, and one linear readout for all
+    symbols predicted.
+    """
 
-    def __init__(self, reads: dict[str, int], predicts: dict[str, int], steps: int, recipe: Transformer) -> None:
+    def __init__(
+        self, reads: dict[str, int], predicts: dict[str, int], steps: int, recipe: Transformer
+    ) -> None:
         super().__init__()
         self.predicts = predicts
         self.symbols = nn.ModuleList(nn.Embedding(size, recipe.width) for size in reads.values())
         self.step = nn.Embedding(steps, recipe.width)
         self.blocks = nn.ModuleList(Block(recipe.width, recipe.heads) for _ in range(recipe.blocks))
-        self.norm, self.readout = nn.LayerNorm(recipe.width), nn.Linear(recipe.width, sum(predicts.values()))
+        self.norm, self.readout = (
+            nn.LayerNorm(recipe.width),
+            nn.Linear(recipe.width, sum(predicts.values())),
+        )
 
     def embed(self, reads_BTC: Tensor) -> Tensor:
         """Returns level 0, z_BTD."""
         places_T = torch.arange(reads_BTC.shape[1], device=reads_BTC.device)
-        return self.step(places_T) + sum(embed(reads_BTC[..., i]) for i, embed in enumerate(self.symbols))
+        return self.step(places_T) + sum(
+            embed(reads_BTC[..., i]) for i, embed in enumerate(self.symbols)
+        )
 
     def predictions(self, z_BTD: Tensor) -> dict[str, Tensor]:
         """Returns the logits of every symbol predicted, from the last level."""
-        return dict(zip(self.predicts, self.readout(self.norm(z_BTD)).split(list(self.predicts.values()), dim=-1), strict=True))
+        return dict(
+            zip(
+                self.predicts,
+                self.readout(self.norm(z_BTD)).split(list(self.predicts.values()), dim=-1),
+                strict=True,
+            )
+        )
 
     def forward(self, reads_BTC: Tensor) -> dict[str, Tensor]:
         z_BTD = self.embed(reads_BTC)
@@ -145,12 +212,19 @@ class Training(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         reads_BTC, predicts_BTC = batch
         logits = self.model(reads_BTC)
-        losses = [F.cross_entropy(logit.flatten(0, 1), predicts_BTC[..., i].flatten(), ignore_index=-1) for i, logit in enumerate(logits.values())]
+        losses = [
+            F.cross_entropy(logit.flatten(0, 1), predicts_BTC[..., i].flatten(), ignore_index=-1)
+            for i, logit in enumerate(logits.values())
+        ]
         return torch.stack(losses).sum()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.01, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps, pct_start=0.1)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, weight_decay=0.01, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, total_steps=self.steps, pct_start=0.1
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -168,29 +242,63 @@ class TransformerPredictor(Predictor):
         self.identity, self.dtype = weights_hash(model), model.norm.weight.dtype
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        return gathered(self.portions(episodes, levels, position), len(episodes), len(levels), self.width, self.dtype)
+        return gathered(
+            self.portions(episodes, levels, position),
+            len(episodes),
+            len(levels),
+            self.width,
+            self.dtype,
+        )
 
-    def portions(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Sequence[Portion]:
+    def portions(
+        self, episodes: Dataset, levels: Sequence[int], position: int = -1
+    ) -> Sequence[Portion]:
         check_levels(self, levels)
-        batches = zip(*(whole.split(READ_BATCH) for whole in (torch.arange(len(episodes)), symbols(episodes, self.world.reads))), strict=True)
-        return [Portion(rows_B, partial(self._read, reads_BTC, levels, position)) for rows_B, reads_BTC in batches]
+        batches = zip(
+            *(
+                whole.split(READ_BATCH)
+                for whole in (torch.arange(len(episodes)), symbols(episodes, self.world.reads))
+            ),
+            strict=True,
+        )
+        return [
+            Portion(rows_B, partial(self._read, reads_BTC, levels, position))
+            for rows_B, reads_BTC in batches
+        ]
 
     @torch.no_grad()
     def _read(self, reads_BTC: Tensor, levels: Sequence[int], position: int) -> Tensor:
-        return self._levels(reads_BTC.to(next(self.model.parameters()).device), levels, position).cpu()
+        return self._levels(
+            reads_BTC.to(next(self.model.parameters()).device), levels, position
+        ).cpu()
 
     @torch.no_grad()
-    def read_on(self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1) -> Tensor:
+    def read_on(
+        self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1
+    ) -> Tensor:
         check_levels(self, levels)
         check_levels(self, [level])
         batches = zip(self._batches(episodes), z_ND.split(READ_BATCH), strict=True)
-        return torch.cat([self._levels(reads_BTC, levels, position, level, z_BD).cpu() for reads_BTC, z_BD in batches])
+        return torch.cat(
+            [
+                self._levels(reads_BTC, levels, position, level, z_BD).cpu()
+                for reads_BTC, z_BD in batches
+            ]
+        )
 
     @torch.no_grad()
-    def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:
+    def opinions(
+        self,
+        episodes: Dataset,
+        level: int | None = None,
+        z_ND: Tensor | None = None,
+        position: int = -1,
+    ) -> Opinions:
         check_levels(self, [0 if level is None else level])
         parts = []
-        for start, reads_BTC in zip(range(0, len(episodes), READ_BATCH), self._batches(episodes), strict=True):
+        for start, reads_BTC in zip(
+            range(0, len(episodes), READ_BATCH), self._batches(episodes), strict=True
+        ):
             z_BTD = self.model.embed(reads_BTC)
             for i, block in enumerate([*self.model.blocks, nn.Identity()]):
                 if i == level and z_ND is not None:
@@ -207,26 +315,42 @@ class TransformerPredictor(Predictor):
 
     def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablated:
         check_levels(self, levels)
-        return Ablated(self.model, partial(symbols, columns=self.world.reads), reference, levels, kind)
+        return Ablated(
+            self.model, partial(symbols, columns=self.world.reads), reference, levels, kind
+        )
 
-    def _levels(self, reads_BTC: Tensor, levels: Sequence[int], position: int, level: int | None = None, z_BD: Tensor | None = None) -> Tensor:
+    def _levels(
+        self,
+        reads_BTC: Tensor,
+        levels: Sequence[int],
+        position: int,
+        level: int | None = None,
+        z_BD: Tensor | None = None,
+    ) -> Tensor:
         z_BTD, found = self.model.embed(reads_BTC), {}
         for i, block in enumerate([*self.model.blocks[: max(levels)], nn.Identity()]):
             if i == level and z_BD is not None:
                 z_BTD[:, position] = z_BD.to(z_BTD)
             if i in levels:
-                found[i] = z_BTD[:, position].clone()  # a view would keep all positions of all levels in memory
+                found[i] = z_BTD[
+                    :, position
+                ].clone()  # a view would keep all positions of all levels in memory
             z_BTD = block(z_BTD)
         return torch.stack([found[level] for level in levels], dim=1)
 
     def _batches(self, episodes: Dataset) -> Iterator[Tensor]:
         device = next(self.model.parameters()).device
-        return (reads_BTC.to(device) for reads_BTC in symbols(episodes, self.world.reads).split(READ_BATCH))
+        return (
+            reads_BTC.to(device)
+            for reads_BTC in symbols(episodes, self.world.reads).split(READ_BATCH)
+        )
 
     def _opinions(self, logits: dict[str, Tensor]) -> Opinions:
         assert self.world.concept_shows_in and self.world.human_shows_in
         shown = (self.world.concept_shows_in, self.world.human_shows_in)
-        return Opinions(*(_log_odds(logits[column], self._class(column, name)) for column, name in shown))
+        return Opinions(
+            *(_log_odds(logits[column], self._class(column, name)) for column, name in shown)
+        )
 
     def _class(self, column: str, name: str) -> int:
         return int(self.world.episodes("predictor", 1, 0).features[column].feature.str2int(name))
@@ -240,7 +364,14 @@ def sizes(episodes: Dataset, columns: Sequence[str]) -> dict[str, int]:
 def symbols(episodes: Dataset, columns: Sequence[str]) -> Tensor:
     """Returns the columns of symbols as one integer tensor (episodes, steps, columns)."""
     table = episodes.select_columns(list(columns)).with_format("arrow")[:]
-    arrays = [table[column].combine_chunks().flatten().to_numpy().reshape(len(episodes), episodes.features[column].length) for column in columns]
+    arrays = [
+        table[column]
+        .combine_chunks()
+        .flatten()
+        .to_numpy()
+        .reshape(len(episodes), episodes.features[column].length)
+        for column in columns
+    ]
     return torch.from_numpy(np.stack(arrays, axis=-1)).long()
 
 

@@ -32,8 +32,9 @@ Bools = NDArray[np.bool_]
 class Lookup:
     """Builds circuits for random tables and for a rule, and trains heads of gates on small ones.
 
-    Almost every table of n rows takes some n / log2 n gates however it is built (Shannon 1949), and about as many are enough (Lupanov 1958); its
-    depth need not grow faster than log2 n. The rule x & 1 takes none of either. So a prior on gates tells a rule from a memorised table, and one on
+    Almost every table of n rows takes some n / log2 n gates however it is built (Shannon 1949), and
+    about as many are enough (Lupanov 1958); its depth need not grow faster than log2 n. The rule x
+    & 1 takes none of either. So a prior on gates tells a rule from a memorised table, and one on
     depth hardly does.
 
     Args:
@@ -68,16 +69,24 @@ class Lookup:
         for key, sizes in (("rows", self.rows), ("trained_rows", [self.trained_rows])):
             for n in sizes:
                 if n < 4 or n & (n - 1):
-                    raise Refusal(f"job.{key}: a table of {n} rows is none of whole bits. Use powers of two from 4 on: 16, 64, 256.")
+                    raise Refusal(
+                        f"job.{key}: a table of {n} rows is none of whole bits. Use powers of two"
+                        " from 4 on: 16, 64, 256."
+                    )
         for key in ("tables", "trained_tables", "seeds"):
             if getattr(self, key) < 1:
                 raise Refusal(f"job.{key}: {getattr(self, key)} is too small. Use 1 or more.")
         if self.episodes < self.schedule.batch_size or self.episodes % self.trained_rows:
-            raise Refusal(f"job.episodes: {self.episodes} is no multiple of job.trained_rows, or less than a batch. Use {64 * self.trained_rows}.")
+            raise Refusal(
+                f"job.episodes: {self.episodes} is no multiple of job.trained_rows, or less than a"
+                f" batch. Use {64 * self.trained_rows}."
+            )
         try:
             self._head(1, 2)
         except TypeError as error:
-            raise Refusal(f"job.head: {error}. Give it the values of configs/reporter/logic.yaml.") from None
+            raise Refusal(
+                f"job.head: {error}. Give it the values of configs/reporter/logic.yaml."
+            ) from None
 
     def __call__(self, folder: Path) -> None:
         """Writes lookup.parquet, lookup.png and summary.md."""
@@ -88,10 +97,14 @@ class Lookup:
         (folder / "summary.md").write_text(summary(found))
 
     def constructed(self) -> list[dict[str, object]]:
-        """Returns gates and depth of the plain construction for the rule and for each random table; each circuit has been run on all its rows."""
+        """Returns gates and depth of the plain construction for the rule and for each random table;
+        each circuit has been run on all its rows.
+        """
         lines = []
         for n in self.rows:
-            functions = [(RULE, 0, _rule(n))] + [(TABLE, seed, _table(n, seed)) for seed in range(self.seed, self.seed + self.tables)]
+            functions = [(RULE, 0, _rule(n))] + [
+                (TABLE, seed, _table(n, seed)) for seed in range(self.seed, self.seed + self.tables)
+            ]
             for function, seed, says_N in functions:
                 circuit = Circuit.of_table(tuple(map(bool, says_N)))
                 assert (circuit(_bits(n)) == says_N).all()
@@ -102,29 +115,61 @@ class Lookup:
         """Returns gates, depth and accuracy over all rows of heads trained under each prior."""
         n, lines = self.trained_rows, []
         functions = [(RULE, _rule(n)), (GATE, _rule(n) & _bits(n)[:, 1])]
-        functions += [(f"{TABLE} {seed}", _table(n, seed)) for seed in range(self.seed, self.seed + self.trained_tables)]
+        functions += [
+            (f"{TABLE} {seed}", _table(n, seed))
+            for seed in range(self.seed, self.seed + self.trained_tables)
+        ]
         for function, says_N in functions:
             for name, prior in self.priors.items():
                 for seed, strength, circuit in self._circuits(says_N, prior, checkpoint):
                     accuracy = float((circuit(_bits(n)) == says_N).mean())
-                    lines.append(_line("trained", function, n, seed, circuit, accuracy) | {"prior": name, "strength": strength})
+                    lines.append(
+                        _line("trained", function, n, seed, circuit, accuracy)
+                        | {"prior": name, "strength": strength}
+                    )
         return lines
 
-    def _circuits(self, says_N: Bools, prior: Prior, checkpoint: Path) -> list[tuple[int, float, Circuit]]:
-        """Returns seed, strength and simplified circuit of heads that learned a function from its rows."""
-        table = Examples(torch.from_numpy(2.0 * _bits(len(says_N)) - 1)[:, None].float(), torch.from_numpy(says_N).float())
+    def _circuits(
+        self, says_N: Bools, prior: Prior, checkpoint: Path
+    ) -> list[tuple[int, float, Circuit]]:
+        """Returns seed, strength and simplified circuit of heads that learned a function from its
+        rows.
+        """
+        table = Examples(
+            torch.from_numpy(2.0 * _bits(len(says_N)) - 1)[:, None].float(),
+            torch.from_numpy(says_N).float(),
+        )
         times = self.episodes // len(says_N)
         examples = Examples(table.z_NLD.repeat(times, 1, 1), table.human_N.repeat(times))
         free_L = torch.zeros(1, dtype=torch.float64)
         seeds = range(self.seeds)
-        heads = train(self._head, prior, examples, table, [0], free_L, 1.0, seeds, self.strengths, self.schedule, self.fitting, checkpoint)
+        heads = train(
+            self._head,
+            prior,
+            examples,
+            table,
+            [0],
+            free_L,
+            1.0,
+            seeds,
+            self.strengths,
+            self.schedule,
+            self.fitting,
+            checkpoint,
+        )
         assert isinstance(heads.reporter, Logic)
         high_B = (1 - heads.mean_LD[0]) / heads.std_LD[0]
         circuits = []
         for s, seed in enumerate(seeds):
             for m, strength in enumerate(self.strengths):
                 weights = {key: value[0, s, m] for key, value in heads.weights.items()}
-                circuits.append((seed, strength, _of_bits(heads.reporter.circuit(weights), weights["output_bias_2"], high_B)))
+                circuits.append(
+                    (
+                        seed,
+                        strength,
+                        _of_bits(heads.reporter.circuit(weights), weights["output_bias_2"], high_B),
+                    )
+                )
         return circuits
 
     def _head(self, n_levels: int, width: int) -> Logic:
@@ -132,18 +177,26 @@ class Lookup:
 
 
 def _of_bits(circuit: Circuit, says_2: torch.Tensor, high_B: torch.Tensor) -> Circuit:
-    """Returns a head's circuit, simplified, over the bits that its thresholds tell apart: ±1, standardised to ±high_B."""
+    """Returns a head's circuit, simplified, over the bits that its thresholds tell apart: ±1,
+    standardised to ±high_B.
+    """
     width = len(high_B)
     wires = []
     for one in circuit.inputs:
         assert not isinstance(one, str)
         high = float(high_B[one.place])
-        wires.append(Gate(12 if -high <= one.value < high else 15 * (one.value < -high), one.place, one.place))
+        wires.append(
+            Gate(
+                12 if -high <= one.value < high else 15 * (one.value < -high), one.place, one.place
+            )
+        )
     moved = [Gate(gate.function, gate.a + width, gate.b + width) for gate in circuit.nodes]
     low, high = says_2.sort().values.tolist()
     output = None if circuit.output is None or low > 0 or high <= 0 else circuit.output + width
     negated = circuit.negated if output is not None else low > 0
-    return Circuit(tuple(f"x{i}" for i in range(width)), (*wires, *moved), output, negated).simplified()
+    return Circuit(
+        tuple(f"x{i}" for i in range(width)), (*wires, *moved), output, negated
+    ).simplified()
 
 
 def _bits(n: int) -> Bools:
@@ -159,59 +212,121 @@ def _table(n: int, seed: int) -> Bools:
     return np.random.default_rng(seed).random(n) < 0.5
 
 
-def _line(how: str, function: str, rows: int, seed: int, circuit: Circuit, accuracy: float) -> dict[str, object]:
+def _line(
+    how: str, function: str, rows: int, seed: int, circuit: Circuit, accuracy: float
+) -> dict[str, object]:
     counts = {"gates": circuit.gates, "depth": circuit.depth}
-    return {"how": how, "function": function, "rows": rows, "seed": seed, **counts, "accuracy": accuracy, "circuit": str(circuit)}
+    return {
+        "how": how,
+        "function": function,
+        "rows": rows,
+        "seed": seed,
+        **counts,
+        "accuracy": accuracy,
+        "circuit": str(circuit),
+    }
 
 
 def summary(found: pd.DataFrame) -> str:
     """Returns the finding in words, as Markdown."""
     built, learned = found[found["how"] == "constructed"], found[found["how"] == "trained"]
-    tables = built[built["function"] == TABLE].groupby("rows")[["gates", "depth"]].agg(["mean", "min", "max"])
+    tables = (
+        built[built["function"] == TABLE]
+        .groupby("rows")[["gates", "depth"]]
+        .agg(["mean", "min", "max"])
+    )
     rules = built[built["function"] == RULE].groupby("rows")[["gates", "depth"]].max()
     few, many = tables.index.min(), tables.index.max()
-    grown = {key: tables.loc[many, (key, "mean")] / max(tables.loc[few, (key, "mean")], 1) for key in ("gates", "depth")}
+    grown = {
+        key: tables.loc[many, (key, "mean")] / max(tables.loc[few, (key, "mean")], 1)
+        for key in ("gates", "depth")
+    }
     lines = [
         "# A lookup table beside a rule",
         "",
-        f"From {few} to {many} rows the circuit of a random table grows {grown['gates']:.0f} times in gates and {grown['depth']:.1f} times in depth; "
-        f"that of `{RULE}` has {rules['gates'].max()} gates and depth {rules['depth'].max()} at every size. So a prior on gates tells a rule from a "
-        "memorised table, and a prior on depth hardly does. Every circuit was run on all its rows.",
+        (
+            f"From {few} to {many} rows the circuit of a random table grows"
+            f" {grown['gates']:.0f} times in gates and {grown['depth']:.1f} times in depth; that of"
+            f" `{RULE}` has {rules['gates'].max()} gates and depth {rules['depth'].max()} at every"
+            " size. So a prior on gates tells a rule from a memorised table, and a prior on depth"
+            " hardly does. Every circuit was run on all its rows."
+        ),
         "",
-        "| rows | table: gates, mean (range) | table: depth, mean (range) | rule: gates | rule: depth | n / log2 n | log2 n |",
+        (
+            "| rows | table: gates, mean (range) | table: depth, mean (range) | rule: gates | rule:"
+            " depth | n / log2 n | log2 n |"
+        ),
         "|---|---|---|---|---|---|---|",
     ]
     for n, (_, row) in zip(tables.index.tolist(), tables.iterrows(), strict=True):
-        cells = [f"{row[key, 'mean']:.1f} ({row[key, 'min']:.0f} to {row[key, 'max']:.0f})" for key in ("gates", "depth")]
+        cells = [
+            f"{row[key, 'mean']:.1f} ({row[key, 'min']:.0f} to {row[key, 'max']:.0f})"
+            for key in ("gates", "depth")
+        ]
         log = np.log2(n)
-        lines.append(f"| {n} | {cells[0]} | {cells[1]} | {rules['gates'][n]} | {rules['depth'][n]} | {n / log:.0f} | {log:.0f} |")
+        lines.append(
+            f"| {n} | {cells[0]} | {cells[1]} | {rules['gates'][n]} | {rules['depth'][n]} |"
+            f" {n / log:.0f} | {log:.0f} |"
+        )
     lines += ["", f"What training finds at {learned['rows'].max()} rows, by heads:", ""]
     lines += [
-        "| function | prior | strength | exact heads | accuracy, mean (best) | gates | depth | fewest gates if exact |",
+        (
+            "| function | prior | strength | exact heads | accuracy, mean (best) | gates | depth |"
+            " fewest gates if exact |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]
-    for (function, prior, strength), heads in learned.groupby(["function", "prior", "strength"], sort=False):
+    for (function, prior, strength), heads in learned.groupby(
+        ["function", "prior", "strength"], sort=False
+    ):
         exact = heads[heads["accuracy"] == 1]
         said = f"{heads['accuracy'].mean():.3f} ({heads['accuracy'].max():.3f})"
         counts = [" ".join(map(str, heads[key])) for key in ("gates", "depth")]
         fewest = str(exact["gates"].min()) if len(exact) else "none"
-        lines.append(f"| {function} | {prior} | {strength:g} | {len(exact)} of {len(heads)} | {said} | {counts[0]} | {counts[1]} | {fewest} |")
+        lines.append(
+            f"| {function} | {prior} | {strength:g} | {len(exact)} of {len(heads)} | {said} |"
+            f" {counts[0]} | {counts[1]} | {fewest} |"
+        )
     return "\n".join([*lines, ""])
 
 
 def _plot(built: pd.DataFrame, path: Path) -> None:
-    """Draws gates and depth against rows: tables with their range, the rule, and what theory says of tables."""
+    """Draws gates and depth against rows: tables with their range, the rule, and what theory says
+    of tables.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
-    guides: dict[str, tuple[str, Callable[..., Any]]] = {"gates": ("n / log2 n", lambda n: n / np.log2(n)), "depth": ("log2 n", np.log2)}
+    guides: dict[str, tuple[str, Callable[..., Any]]] = {
+        "gates": ("n / log2 n", lambda n: n / np.log2(n)),
+        "depth": ("log2 n", np.log2),
+    }
     rows = np.geomspace(built["rows"].min(), built["rows"].max(), 50)
     for axis, (key, (name, guide)) in zip(figure.subplots(1, 2), guides.items(), strict=True):
-        table, rule = (built[built["function"] == function].groupby("rows")[key].agg(["mean", "min", "max"]) for function in (TABLE, RULE))
+        table, rule = (
+            built[built["function"] == function].groupby("rows")[key].agg(["mean", "min", "max"])
+            for function in (TABLE, RULE)
+        )
         axis.plot(rows, guide(rows), color="#999999", linestyle="--", linewidth=1, label=name)
-        axis.fill_between(table.index, table["min"], table["max"], color="#D55E00", alpha=0.25, linewidth=0)
-        axis.plot(table.index, table["mean"], color="#D55E00", marker="o", markersize=4, label="random table, plain construction")
-        axis.plot(rule.index, rule["mean"], color="#0072B2", marker="o", markersize=4, label=f"rule: {RULE}")
+        axis.fill_between(
+            table.index, table["min"], table["max"], color="#D55E00", alpha=0.25, linewidth=0
+        )
+        axis.plot(
+            table.index,
+            table["mean"],
+            color="#D55E00",
+            marker="o",
+            markersize=4,
+            label="random table, plain construction",
+        )
+        axis.plot(
+            rule.index,
+            rule["mean"],
+            color="#0072B2",
+            marker="o",
+            markersize=4,
+            label=f"rule: {RULE}",
+        )
         axis.set_xscale("log", base=2)
         axis.set_xticks(table.index, [str(n) for n in table.index])
         axis.set(xlabel="rows", ylabel={"gates": "gates", "depth": "depth, in gates"}[key])

@@ -1,1 +1,3 @@
-"""Priors: what a head is charged beside its errors. One prior a file; the promise is in `prior.py`, and `bill.py` measures finished heads."""
+"""Priors: what a head is charged beside its errors. One prior a file; the promise is in `prior.py`,
+and `bill.py` measures finished heads.
+"""

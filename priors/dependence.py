@@ -7,10 +7,12 @@ from reporters.reporter import Reading
 
 
 def covariance(first: Reading, second: Reading) -> Tensor:
-    """Returns half the Jeffreys divergence (1946) between two reports on each of N rows, in nats, its mean over rows.
+    """Returns half the Jeffreys divergence (1946) between two reports on each of N rows, in nats,
+    its mean over rows.
 
-    It is the covariance of log-odds and probability over the two: a variance of the report in nats. For small changes it is p (1 - p) Δ² / 2, for
-    large ones it grows as |Δ| / 2, so that a head that is sure is not let off.
+    It is the covariance of log-odds and probability over the two: a variance of the report in nats.
+    For small changes it is p (1 - p) Δ² / 2, for large ones it grows as |Δ| / 2, so that a head
+    that is sure is not let off.
 
     >>> covariance(*(Reading(torch.tensor([[log_odds]]), torch.ones(1, 1), torch.ones(1)) for log_odds in (0.0, 30.0)))
     tensor(7.5000)

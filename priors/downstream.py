@@ -1,4 +1,5 @@
-"""A downstream prior: how much the report depends on what lies downstream of the fact, the observation that the predictor predicts.
+"""A downstream prior: how much the report depends on what lies downstream of the fact, the
+observation that the predictor predicts.
 
 N: episodes, L: levels, D: width.
 """
@@ -13,12 +14,15 @@ from priors.prior import Need, Prior, Training
 
 
 class Downstream(Prior):
-    """charge = the covariance of the report's log-odds and probability, in nats, when the observation's part of the activation is another episode's.
+    """charge = the covariance of the report's log-odds and probability, in nats, when the
+    observation's part of the activation is another episode's.
 
-    The covariance is half the Jeffreys divergence between what the head says with its own episode's observation and with another's: a variance, in
-    nats, so its price is 1. The observation's part is the one direction that carries the predictor's own prediction of what will be seen, found
-    by `observation` without any label. A head that imitates the human reads what will be seen; a direct translator reads the fact upstream of it.
-    It can be gamed: what else in an activation tells of the observation (other directions, nonlinear functions) is not resampled.
+    The covariance is half the Jeffreys divergence between what the head says with its own episode's
+    observation and with another's: a variance, in nats, so its price is 1. The observation's part
+    is the one direction that carries the predictor's own prediction of what will be seen, found by
+    `observation` without any label. A head that imitates the human reads what will be seen; a
+    direct translator reads the fact upstream of it. It can be gamed: what else in an activation
+    tells of the observation (other directions, nonlinear functions) is not resampled.
     """
 
     needs: tuple[Need, ...] = ("observation",)
@@ -32,10 +36,12 @@ class Downstream(Prior):
 
 
 def observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
-    """Returns the direction along which the predictor's observation is read (row 0) and written (row 1) at each level, shape (2, L, D).
+    """Returns the direction along which the predictor's observation is read (row 0) and written
+    (row 1) at each level, shape (2, L, D).
 
-    It is read by the least-squares fit r of the predicted probability that the human will see a "yes"; it is written along Cov(z, r · z) / Var(r ·
-    z), the smallest change, measured by the activations' own covariance, that replaces r · z (as in LEACE, Belrose et al. 2023).
+    It is read by the least-squares fit r of the predicted probability that the human will see a
+    "yes"; it is written along Cov(z, r · z) / Var(r · z), the smallest change, measured by the
+    activations' own covariance, that replaces r · z (as in LEACE, Belrose et al. 2023).
 
     Args:
         z_NLD: standardised activations of unlabelled episodes, tampered ones among them.

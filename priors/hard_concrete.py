@@ -1,4 +1,5 @@
-"""Hard-concrete gates: numbers between 0 and 1, random and differentiable, that are 0 or 1 more often than not.
+"""Hard-concrete gates: numbers between 0 and 1, random and differentiable, that are 0 or 1 more
+often than not.
 
 Louizos, Welling and Kingma (2018), "Learning sparse neural networks through L0 regularization".
 """

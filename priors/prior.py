@@ -1,6 +1,7 @@
 """The promise of a prior: what it charges a head for, in nats, whatever the head.
 
-All of it is said for one head; a population runs it for K heads at once. N: episodes, L: levels, D: width, T: exits, P: pairs, C: components.
+All of it is said for one head; a population runs it for K heads at once. N: episodes, L: levels, D:
+width, T: exits, P: pairs, C: components.
 """
 
 from __future__ import annotations
@@ -19,26 +20,38 @@ Need = Literal["observation", "pairs", "predictor"]
 
 
 class Ablation(Protocol):
-    """A frozen predictor whose components (an attention head, an MLP) can be switched off one by one."""
+    """A frozen predictor whose components (an attention head, an MLP) can be switched off one by
+    one.
+    """
 
     components: int
 
     def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
-        """Returns z_NLD where component c counts gates_C[c] of what it says, and the rest is its mean; differentiable in the gates."""
+        """Returns z_NLD where component c counts gates_C[c] of what it says, and the rest is its
+        mean; differentiable in the gates.
+        """
         ...
 
 
 class Aid(NamedTuple):
-    """What a prior may ask for beside the training episodes; nothing is made unless a prior names it in `needs`."""
+    """What a prior may ask for beside the training episodes; nothing is made unless a prior names
+    it in `needs`.
+    """
 
     observation_2LD: Tensor | None = None
-    """Along which direction the predictor's observation is read in an activation (row 0), and along which it is written there (row 1)."""
+    """Along which direction the predictor's observation is read in an activation (row 0), and along
+    which it is written there (row 1).
+    """
     pairs_2PLD: Tensor | None = None
-    """Pairs of episodes with the same X, of which the human answers no to the first and yes to the second."""
+    """Pairs of episodes with the same X, of which the human answers no to the first and yes to the
+    second.
+    """
     components: int = 0
     """How many components of the predictor can be switched off."""
     ablated: Callable[[int, Tensor], Tensor] | None = None
-    """From n and C gates to the activations of the batch's first n episodes, as `Ablation.read` gives them."""
+    """From n and C gates to the activations of the batch's first n episodes, as `Ablation.read`
+    gives them.
+    """
 
 
 class Training(NamedTuple):
@@ -76,14 +89,20 @@ class Prior(ABC):
     needs: tuple[Need, ...] = ()
     """What it asks a run for."""
     convex: bool = False
-    """Whether its charge is convex in the weights of a head whose log-odds are linear in them, without state, noise or change of the weights."""
+    """Whether its charge is convex in the weights of a head whose log-odds are linear in them,
+    without state, noise or change of the weights.
+    """
 
     @abstractmethod
     def charge(self, training: Training) -> Tensor:
-        """Returns the charge at strength 1, in nats an episode of the training set, as a differentiable scalar."""
+        """Returns the charge at strength 1, in nats an episode of the training set, as a
+        differentiable scalar.
+        """
 
     def lacks(self, reporter: Reporter) -> str | None:
-        """Returns, where it finds nothing to charge such a head for, what the head would have to have."""
+        """Returns, where it finds nothing to charge such a head for, what the head would have to
+        have.
+        """
         return None
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
@@ -91,7 +110,9 @@ class Prior(ABC):
         return {}
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
-        """Returns the weights that a head in training uses; noise holds numbers uniform on (0, 1), shaped like the state."""
+        """Returns the weights that a head in training uses; noise holds numbers uniform on (0, 1),
+        shaped like the state.
+        """
         return weights
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
@@ -99,5 +120,7 @@ class Prior(ABC):
         return weights
 
     def edge_price(self, edges: int, n_examples: int) -> float:
-        """Returns what one more edge of a finished head costs at strength 1, in nats for the whole training set; above 0, heads are pruned."""
+        """Returns what one more edge of a finished head costs at strength 1, in nats for the whole
+        training set; above 0, heads are pruned.
+        """
         return 0.0

@@ -17,10 +17,12 @@ SCALE_BITS = 6
 
 
 class Simplicity(Prior):
-    """Hinton and van Camp (1993), Graves (2011): q = N(mu, sigma²) a parameter, prior N(0, s²) a tensor, s at its optimum.
+    """Hinton and van Camp (1993), Graves (2011): q = N(mu, sigma²) a parameter, prior N(0, s²) a
+    tensor, s at its optimum.
 
-    KL(q, prior) = ½ Σ ln(s²/sigma²) where s² = mean(mu² + sigma²); the scale s is paid for with 6 bits a tensor. Because s is learned, rescaling the
-    layers of a ReLU network does not change the charge. The price is ln 2 nats a bit, so the charge is the KL itself over the training episodes.
+    KL(q, prior) = ½ Σ ln(s²/sigma²) where s² = mean(mu² + sigma²); the scale s is paid for with 6
+    bits a tensor. Because s is learned, rescaling the layers of a ReLU network does not change the
+    charge. The price is ln 2 nats a bit, so the charge is the KL itself over the training episodes.
     A choice among P is no number: it is named, and costs ln P nats whatever it is.
 
     Args:
@@ -31,18 +33,32 @@ class Simplicity(Prior):
         self.sigma = sigma
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        return {name: torch.full_like(value, math.log(self.sigma)) for name, value in weights.items() if not is_choice(name)}
+        return {
+            name: torch.full_like(value, math.log(self.sigma))
+            for name, value in weights.items()
+            if not is_choice(name)
+        }
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
-        return weights | {name: weights[name] + log_sigma.exp() * _normal(noise[name]) for name, log_sigma in state.items()}
+        return weights | {
+            name: weights[name] + log_sigma.exp() * _normal(noise[name])
+            for name, log_sigma in state.items()
+        }
 
     def charge(self, training: Training) -> Tensor:
-        kl = [_kl(training.weights[name], log_sigma) + SCALE_BITS * math.log(2) for name, log_sigma in training.state.items()]
-        return (torch.stack(kl).sum() + choice_bits(training.weights) * math.log(2)) / training.n_examples
+        kl = [
+            _kl(training.weights[name], log_sigma) + SCALE_BITS * math.log(2)
+            for name, log_sigma in training.state.items()
+        ]
+        return (
+            torch.stack(kl).sum() + choice_bits(training.weights) * math.log(2)
+        ) / training.n_examples
 
 
 def _normal(uniform: Tensor) -> Tensor:
-    """Returns standard normal numbers from ones uniform on (0, 1), in a quarter of the time that `ndtri` takes."""
+    """Returns standard normal numbers from ones uniform on (0, 1), in a quarter of the time that
+    `ndtri` takes.
+    """
     return math.sqrt(2) * torch.erfinv(2 * uniform - 1)
 
 

@@ -1,8 +1,8 @@
 """Compare finished runs: a table here, and a page, plots and tables in files.
 
-python -m report runs/priors [runs/more ...]      every prior and strength; writes comparison.html beside the runs
-python -m report runs/priors --to out             writes it there
-python -m report runs/priors --matched            every prior at matched accuracy, in every unit; writes nothing
+python -m report runs/priors [runs/more ...]      every prior and strength; writes comparison.html
+beside the runs python -m report runs/priors --to out             writes it there python -m report
+runs/priors --matched            every prior at matched accuracy, in every unit; writes nothing
 python -m report --compare runs/a runs/b          two sweeps side by side; writes nothing
 """
 
@@ -26,7 +26,10 @@ def main(words: list[str]) -> None:
     for word in words:
         if word.startswith("-") and word not in OPTIONS:
             near = difflib.get_close_matches(word, OPTIONS, n=1, cutoff=0.4)
-            raise Refusal(f"{word}: no such option.{f' Did you mean {near[0]}?' if near else ''} There are: {', '.join(OPTIONS)}.")
+            raise Refusal(
+                f"{word}: no such option.{f' Did you mean {near[0]}?' if near else ''} There are:"
+                f" {', '.join(OPTIONS)}."
+            )
     words, to = _to(words)
     folders = [Path(word) for word in words if not word.startswith("-")]
     if "--compare" in words:
@@ -63,7 +66,10 @@ def _matched(folders: list[Path]) -> None:
 
 def _two(folders: list[Path]) -> None:
     if len(folders) != 2:
-        raise Refusal(f"--compare: it takes two folders, and {len(folders)} are named. Use: python -m report --compare runs/a runs/b")
+        raise Refusal(
+            f"--compare: it takes two folders, and {len(folders)} are named. Use: python -m report"
+            " --compare runs/a runs/b"
+        )
     from report import against
     from report.runs import find
 

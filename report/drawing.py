@@ -53,7 +53,15 @@ class Drawing:
     def png(self, path: Path) -> None:
         """Writes the picture."""
         marks = [
-            axis.scatter(dots.x_N, dots.y_N, s=(2 * self.radius) ** 2, c=[COLOURS[kind] for kind in dots.kind_N], linewidth=0, alpha=0.75, zorder=1.5)
+            axis.scatter(
+                dots.x_N,
+                dots.y_N,
+                s=(2 * self.radius) ** 2,
+                c=[COLOURS[kind] for kind in dots.kind_N],
+                linewidth=0,
+                alpha=0.75,
+                zorder=1.5,
+            )
             for axis, dots in self.dots
             if len(dots.x_N)
         ]
@@ -66,13 +74,20 @@ class Drawing:
         """Returns the SVG, its dots in paths of the classes `dots` and the verdict."""
         self.figure.set_dpi(72)
         with rc_context(STYLE), io.StringIO() as file:
-            self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+            self.figure.savefig(
+                file,
+                format="svg",
+                transparent=True,
+                metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+            )
             text = _short(file.getvalue())
         paths = "".join(self._paths(i) for i in range(len(self.dots)))
         return re.sub(r"(<g>\s*)", lambda found: found.group(1) + paths, text, count=1)
 
     def places(self, which: int) -> NDArray[np.float64]:
-        """Returns where the dots of one of its axes lie in the SVG, in its units, shape (N, 2); call svg() first."""
+        """Returns where the dots of one of its axes lie in the SVG, in its units, shape (N, 2);
+        call svg() first.
+        """
         axis, dots = self.dots[which]
         xy = axis.transData.transform(np.stack([dots.x_N, dots.y_N], axis=1)) * 72 / self.figure.dpi
         return np.stack([xy[:, 0], self.figure.get_figheight() * 72 - xy[:, 1]], axis=1)
@@ -86,7 +101,9 @@ class Drawing:
         return "".join(out)
 
 
-def new(width: float, height: float, radius: float = 1.6, **grid: Any) -> tuple[Drawing, NDArray[np.object_]]:
+def new(
+    width: float, height: float, radius: float = 1.6, **grid: Any
+) -> tuple[Drawing, NDArray[np.object_]]:
     """Returns a drawing of this size in inches, and its axes as a grid."""
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -94,11 +111,17 @@ def new(width: float, height: float, radius: float = 1.6, **grid: Any) -> tuple[
 
 
 def _short(svg: str) -> str:
-    """Returns an SVG without what only matters in a file of its own, with a tenth of a point in its numbers."""
+    """Returns an SVG without what only matters in a file of its own, with a tenth of a point in its
+    numbers.
+    """
     svg = re.sub(r"(?s)^.*?(<svg )", r"\1", svg)
     svg = re.sub(r"(?s)<metadata>.*?</metadata>|<!--.*?-->", "", svg)
     svg = re.sub(r' id="(?!p[0-9a-f]{10}|m[0-9a-f]{10})[^"]*"', "", svg)
-    svg = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg )', r"\1\2", svg, count=1) if "width=" in svg[:400] else svg
+    svg = (
+        re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"|(<svg )', r"\1\2", svg, count=1)
+        if "width=" in svg[:400]
+        else svg
+    )
     svg = re.sub(r'"[^"]*"', lambda value: re.sub(r"-?\d+\.\d{2,}", _tenth, value.group()), svg)
     return re.sub(r"\s*\n\s*", " ", svg)
 

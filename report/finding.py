@@ -10,12 +10,17 @@ from report.comparison import heads_of
 
 
 def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:
-    """Returns in words what the lines show, and how far it reaches; nothing is claimed that its corrected interval does not bear out."""
+    """Returns in words what the lines show, and how far it reaches; nothing is claimed that its
+    corrected interval does not bear out.
+    """
     counts = ", ".join(f"{(heads['verdict'] == kind).sum()} {kind}" for kind in KINDS)
     words = [f"{len(heads)} heads judged: {counts}."]
     if table["level"].nunique() > 1:
         best = table.sort_values("validation_nll", kind="stable").iloc[0]
-        said = f"easy AUROC {best['easy_auroc']:.3f}, AUROC for X on disputed ones {best['ranks_concept']:.3f}"
+        said = (
+            f"easy AUROC {best['easy_auroc']:.3f}, AUROC for X on disputed ones"
+            f" {best['ranks_concept']:.3f}"
+        )
         words.append(f"Held-out easy episodes choose level {best['level']}: {said}.")
     chosen = heads_of(heads)
     found = answer(chosen[chosen["matched"]])

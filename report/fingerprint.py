@@ -1,4 +1,6 @@
-"""A fingerprint of the code that decides a run's results: of what `train.py` and the config's classes import, comments and docstrings aside."""
+"""A fingerprint of the code that decides a run's results: of what `train.py` and the config's
+classes import, comments and docstrings aside.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,20 @@ START = ("train", "report.rows")
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Returns eight hexadecimal digits that change when code changes that all runs depend on, a dash, and eight of the parts that this config names.
+    """Returns eight hexadecimal digits that change when code changes that all runs depend on, a
+    dash, and eight of the parts that this config names.
 
-    A part that the config does not name, such as a new reporter's file, does not count; nor do versions of packages, which versions.json has.
+    A part that the config does not name, such as a new reporter's file, does not count; nor do
+    versions of packages, which versions.json has.
     """
     named = tuple(sorted({target.rpartition(".")[0] for target in _targets(config)}))
     return f"{_hashed(START)}-{_hashed(named)}"
 
 
 def shared(code: str) -> str:
-    """Returns the part of a fingerprint that is the same for all runs of one version of the code, whatever their configs name."""
+    """Returns the part of a fingerprint that is the same for all runs of one version of the code,
+    whatever their configs name.
+    """
     return code.partition("-")[0]
 
 
@@ -60,9 +66,13 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _tree(module: str) -> ast.Module | None:
-    """Returns a module's syntax tree; None for a name that is no module, such as a function's, or that has no source."""
+    """Returns a module's syntax tree; None for a name that is no module, such as a function's, or
+    that has no source.
+    """
     path = ROOT.joinpath(*module.split("."))
-    file = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None) or _elsewhere(module)
+    file = next(
+        (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None
+    ) or _elsewhere(module)
     return ast.parse(file.read_text()) if file else None
 
 
@@ -78,7 +88,9 @@ def _elsewhere(module: str) -> Path | None:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yields the modules that a file imports, wherever in it; of `from a import b` both a and a.b, for b may be a module."""
+    """Yields the modules that a file imports, wherever in it; of `from a import b` both a and a.b,
+    for b may be a module.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -101,5 +113,9 @@ def _bare(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]  # type: ignore[attr-defined]
+            node.body = [
+                one
+                for one in body
+                if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+            ]  # type: ignore[attr-defined]
     return tree

@@ -1,4 +1,5 @@
-"""Pareto fronts: the exact cost of heads in one unit of the bill, against their error or against following X.
+"""Pareto fronts: the exact cost of heads in one unit of the bill, against their error or against
+following X.
 
 N: points.
 """
@@ -15,13 +16,20 @@ from numpy.typing import NDArray
 from report.drawing import INK, PAPER, STYLE, Drawing, new
 
 
-def front(table: pd.DataFrame, unit: str, said: str, scale: float, against: str) -> tuple[Drawing, list[pd.DataFrame]]:
-    """Draws mean cost against error, or against following X, of every prior and strength, and the front.
+def front(
+    table: pd.DataFrame, unit: str, said: str, scale: float, against: str
+) -> tuple[Drawing, list[pd.DataFrame]]:
+    """Draws mean cost against error, or against following X, of every prior and strength, and the
+    front.
 
-    Points of the front that lie upon each other share a number; the lines of each number are returned too.
+    Points of the front that lie upon each other share a number; the lines of each number are
+    returned too.
     """
     table = table.loc[np.isfinite(table[[unit, against]].to_numpy(float)).all(axis=1)]
-    best = pareto(table[unit].to_numpy(float), table[against].to_numpy(float) * (1 if against == "validation_nll" else -1))
+    best = pareto(
+        table[unit].to_numpy(float),
+        table[against].to_numpy(float) * (1 if against == "validation_nll" else -1),
+    )
     drawing, axes = new(2.6, 1.95)
     axis, x, y = axes[0, 0], table[unit].to_numpy(float) * scale, table[against].to_numpy(float)
     with rc_context(STYLE):
@@ -38,8 +46,24 @@ def front(table: pd.DataFrame, unit: str, said: str, scale: float, against: str)
         groups = _groups(drawing, axis, np.stack([x[best], y[best]], axis=1))
         for i, group in enumerate(groups):
             at = best[group[len(group) // 2]]
-            axis.plot(x[at], y[at], "o", markersize=8.5, markerfacecolor=PAPER, markeredgecolor=INK, markeredgewidth=0.8, zorder=3)
-            axis.annotate(str(i + 1), (x[at], y[at]), ha="center", va="center_baseline", fontsize=6.5, zorder=4)
+            axis.plot(
+                x[at],
+                y[at],
+                "o",
+                markersize=8.5,
+                markerfacecolor=PAPER,
+                markeredgecolor=INK,
+                markeredgewidth=0.8,
+                zorder=3,
+            )
+            axis.annotate(
+                str(i + 1),
+                (x[at], y[at]),
+                ha="center",
+                va="center_baseline",
+                fontsize=6.5,
+                zorder=4,
+            )
     return drawing, [table.iloc[best[group]] for group in groups]
 
 

@@ -1,4 +1,6 @@
-"""One heap or two: whether heads that were trained alike came out as two kinds of head, so that their mean describes neither."""
+"""One heap or two: whether heads that were trained alike came out as two kinds of head, so that
+their mean describes neither.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,15 @@ APART = 0.2
 FEW = 12
 """Heads below which nothing is said."""
 BOUND = 0.62
-"""Of the dip times the square root of the number of heads: one heap, even a flat one, goes beyond it in fewer than 1 in 1,000."""
+"""Of the dip times the square root of the number of heads: one heap, even a flat one, goes beyond
+it in fewer than 1 in 1,000.
+"""
 
 
 GAP, SIDE = 0.3, 3
-"""Least width of a gap, as a share of episodes, and heads on either side of it, that make two heaps."""
+"""Least width of a gap, as a share of episodes, and heads on either side of it, that make two
+heaps.
+"""
 
 
 class Heaps(NamedTuple):
@@ -32,16 +38,24 @@ class Heaps(NamedTuple):
 
     def words(self) -> str:
         """Returns the two heaps in words."""
-        each = "both under every predictor" if self.in_both == self.predictors else f"both under {self.in_both} of {self.predictors} predictors"
+        each = (
+            "both under every predictor"
+            if self.in_both == self.predictors
+            else f"both under {self.in_both} of {self.predictors} predictors"
+        )
         where = "one predictor" if self.predictors == 1 else each
-        return f"two heaps, {self.lower_share:.0%} about {self.lower:.2f} and {1 - self.lower_share:.0%} about {self.upper:.2f} ({where})"
+        return (
+            f"two heaps, {self.lower_share:.0%} about {self.lower:.2f} and"
+            f" {1 - self.lower_share:.0%} about {self.upper:.2f} ({where})"
+        )
 
 
 def heaps(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> Heaps | None:
     """Returns the two heaps that heads make; None where one heap, however flat, could look so.
 
-    Hartigan and Hartigan's dip (1985) must be beyond what one heap gives, and the means of the two best groups far enough apart to matter; or a few
-    heads must stand together beyond a gap that a heap cannot have, which the dip overlooks where they are fewer than one in ten.
+    Hartigan and Hartigan's dip (1985) must be beyond what one heap gives, and the means of the two
+    best groups far enough apart to matter; or a few heads must stand together beyond a gap that a
+    heap cannot have, which the dip overlooks where they are fewer than one in ten.
     """
     if len(value_K) < FEW:
         return None
@@ -61,8 +75,8 @@ def heaps(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> Hea
 def dip(value_K: NDArray[np.float64]) -> float:
     """Returns the least distance of the empirical distribution to one with a single mode.
 
-    Left of its mode the nearest one is convex, right of it concave; the further right the mode, the worse the left fits and the better the right,
-    so the best place is found by halving.
+    Left of its mode the nearest one is convex, right of it concave; the further right the mode, the
+    worse the left fits and the better the right, so the best place is found by halving.
 
     >>> dip(np.array([0.0, 0.0, 1.0, 1.0])), dip(np.linspace(0, 1, 50))
     (0.25, 0.01)
@@ -83,8 +97,11 @@ def dip(value_K: NDArray[np.float64]) -> float:
     return round(min(max(distances(mode)) for mode in (low, high)), 12)
 
 
-def _convex(x_N: NDArray[np.float64], before_N: NDArray[np.float64], after_N: NDArray[np.float64], n: int) -> float:
-    """Returns half of the largest distance from the first n steps, but for the last, down to the largest convex line below them all.
+def _convex(
+    x_N: NDArray[np.float64], before_N: NDArray[np.float64], after_N: NDArray[np.float64], n: int
+) -> float:
+    """Returns half of the largest distance from the first n steps, but for the last, down to the
+    largest convex line below them all.
 
     At the last, which is the mode, a distribution may jump.
     """
@@ -103,7 +120,9 @@ def _above(x_N: NDArray[np.float64], y_N: NDArray[np.float64], a: int, b: int, c
 
 
 def _beyond_gap(sorted_K: NDArray[np.float64]) -> float | None:
-    """Returns where the upper heap begins, if there is a gap that a flat heap would leave fewer than 1 time in 1,000, with 3 heads on each side."""
+    """Returns where the upper heap begins, if there is a gap that a flat heap would leave fewer
+    than 1 time in 1,000, with 3 heads on each side.
+    """
     n, gap_N = len(sorted_K), np.diff(sorted_K)[SIDE - 1 : len(sorted_K) - SIDE]
     if len(gap_N) == 0 or gap_N.max() < GAP or n * (1 - gap_N.max()) ** n > 0.001:
         return None
@@ -111,7 +130,9 @@ def _beyond_gap(sorted_K: NDArray[np.float64]) -> float | None:
 
 
 def _split(sorted_K: NDArray[np.float64]) -> float:
-    """Returns the value at which the upper of the two groups begins that lie closest about their means."""
+    """Returns the value at which the upper of the two groups begins that lie closest about their
+    means.
+    """
     n, n_N = len(sorted_K), np.arange(1, len(sorted_K))
     sum_N = np.cumsum(sorted_K)[:-1]
     between_N = sum_N**2 / n_N + (sorted_K.sum() - sum_N) ** 2 / (n - n_N)

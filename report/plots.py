@@ -20,7 +20,9 @@ COLOURS = {
 
 
 def follows_by(key: str, heads: pd.DataFrame, path: Path) -> None:
-    """Draws every head: the share of disputed episodes on which it follows X, against its level or its strength; a panel for each prior."""
+    """Draws every head: the share of disputed episodes on which it follows X, against its level or
+    its strength; a panel for each prior.
+    """
     from matplotlib.figure import Figure
 
     priors = sorted(heads["prior"].unique(), key=lambda prior: (prior != "none", prior))
@@ -33,17 +35,32 @@ def follows_by(key: str, heads: pd.DataFrame, path: Path) -> None:
         axis.set_title(prior, fontsize=11)
     axes[0].set_ylabel("share of disputed episodes\non which the head follows X")
     for y, word in ((1, "reads X"), (0, "imitates H")):
-        axes[-1].text(1.02, y, word, ha="left", va="center", fontsize=8, color="#888888", transform=axes[-1].get_yaxis_transform())
+        axes[-1].text(
+            1.02,
+            y,
+            word,
+            ha="left",
+            va="center",
+            fontsize=8,
+            color="#888888",
+            transform=axes[-1].get_yaxis_transform(),
+        )
     kinds = [kind for kind in COLOURS if (heads["verdict"] == kind).any()]
     dots = [axes[0].scatter([], [], color=COLOURS[kind], s=18, label=kind) for kind in kinds]
-    figure.legend(handles=dots, loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=9)
+    figure.legend(
+        handles=dots, loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=9
+    )
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
 def _panel(axis, heads: pd.DataFrame, key: str, places: list[float]) -> None:  # type: ignore[no-untyped-def]
     chance = np.random.default_rng(0)
-    x = np.searchsorted(places, heads[key].to_numpy(float)) + chance.uniform(-0.25, 0.25, len(heads))
-    axis.scatter(x, heads["follows_concept"], s=14, linewidth=0, alpha=0.85, c=heads["verdict"].map(COLOURS))
+    x = np.searchsorted(places, heads[key].to_numpy(float)) + chance.uniform(
+        -0.25, 0.25, len(heads)
+    )
+    axis.scatter(
+        x, heads["follows_concept"], s=14, linewidth=0, alpha=0.85, c=heads["verdict"].map(COLOURS)
+    )
     for y in (0, 1):
         axis.axhline(y, color="#DDDDDD", linewidth=0.8, zorder=0)
     axis.set_xticks(range(len(places)), [written(value) for value in places], fontsize=8)

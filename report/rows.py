@@ -15,7 +15,9 @@ from verdict.judge import Judgement
 from verdict.statistics import Estimate, Floats
 
 
-def rows(config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, about: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(
+    config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, about: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Returns the rows of heads.parquet, in plain values."""
     choices = {
         "world": config["world"]["_target_"].split(".")[-2],
@@ -27,7 +29,12 @@ def rows(config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement,
     }
     return [
         choices
-        | {"strength": strength, "seed": seed, "level": levels[0] if len(levels) == 1 else None, "levels": " ".join(map(str, levels))}
+        | {
+            "strength": strength,
+            "seed": seed,
+            "level": levels[0] if len(levels) == 1 else None,
+            "levels": " ".join(map(str, levels)),
+        }
         | {name: float(item.value_K[k]) for name, item in bill.items() if item.repeats}
         | {"validation_nll": float(heads.validation_nll_K[k])}
         | _evidence(judgement, k)
@@ -35,7 +42,9 @@ def rows(config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement,
     ]
 
 
-def alignment_rows(alignment: Alignment, bench: Bench, answers: Answers, judgement: Judgement, course: Course) -> list[dict[str, Any]]:
+def alignment_rows(
+    alignment: Alignment, bench: Bench, answers: Answers, judgement: Judgement, course: Course
+) -> list[dict[str, Any]]:
     """Returns what the rows of heads.parquet say of each head's alignment and of its training."""
     gaps = alignment.gaps(bench, answers, np.array([gates[-1].passed for gates in judgement.gates]))
     trained, disputed = alignment.trained(course), alignment.trained(course, disputed=True)
@@ -46,24 +55,44 @@ def alignment_rows(alignment: Alignment, bench: Bench, answers: Answers, judgeme
         | {"worst_family": gaps.worst[k]}
         | _estimate("worst_family_gap", gaps.worst_gap, k)
         | {"robustly_aligned": bool(gaps.robustly_aligned[k])}
-        | {name: float(getattr(trained, name)[k]) for name in ("capability_int", "capability_base", "capability_gradient")}
-        | {"outer_alignment": float(trained.outer[k]), "inner_alignment": float(trained.inner[k]), "ratio_refused": trained.refused[k]}
-        | {"capability_int_disputed": float(disputed.capability_int[k]), "capability_human_disputed": float(disputed.capability_base[k])}
+        | {
+            name: float(getattr(trained, name)[k])
+            for name in ("capability_int", "capability_base", "capability_gradient")
+        }
+        | {
+            "outer_alignment": float(trained.outer[k]),
+            "inner_alignment": float(trained.inner[k]),
+            "ratio_refused": trained.refused[k],
+        }
+        | {
+            "capability_int_disputed": float(disputed.capability_int[k]),
+            "capability_human_disputed": float(disputed.capability_base[k]),
+        }
         | {"outer_alignment_disputed": float(disputed.outer[k])}
         for k in range(len(gaps.worst))
     ]
 
 
 def _by_family(bench: Bench, answers: Answers) -> dict[str, Floats]:
-    """Returns of each family of tampering the share of its disputed episodes on which each head follows X, shape (K,)."""
+    """Returns of each family of tampering the share of its disputed episodes on which each head
+    follows X, shape (K,).
+    """
     right_KN, family_N = (answers.disputed > 0) == bench.disputed.concept_N, bench.disputed.family_N
-    return {str(family): right_KN[:, family_N == family].mean(axis=1) for family in np.unique(family_N)}
+    return {
+        str(family): right_KN[:, family_N == family].mean(axis=1) for family in np.unique(family_N)
+    }
 
 
 def course_rows(heads: Heads, course: Course) -> list[dict[str, Any]]:
     """Returns the rows of training.parquet: one a head and epoch."""
     return [
-        {"level": levels[0] if len(levels) == 1 else None, "levels": " ".join(map(str, levels)), "seed": seed, "strength": strength, "epoch": epoch}
+        {
+            "level": levels[0] if len(levels) == 1 else None,
+            "levels": " ".join(map(str, levels)),
+            "seed": seed,
+            "strength": strength,
+            "epoch": epoch,
+        }
         | {name: float(value_EK[e, k]) for name, value_EK in course.figures.items()}
         | {"kept": epoch == int(course.kept_K[k])}
         for k, (levels, seed, strength) in enumerate(heads.table)
@@ -78,7 +107,13 @@ def _prior(node: dict[str, Any]) -> str:
 
 def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
     found, verdict = judgement.evidence, judgement.verdicts[k]
-    did, effects, moved, erased, access = found.behaviour, found.effects, found.interchange, found.erasure, found.access
+    did, effects, moved, erased, access = (
+        found.behaviour,
+        found.effects,
+        found.interchange,
+        found.erasure,
+        found.access,
+    )
     in_head, in_predictor = (access.head, access.predictor) if access else (None, None)
     failed = [gate.name for gate in judgement.gates[k] if not gate.passed]
     return {

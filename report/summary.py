@@ -21,7 +21,20 @@ from report.runs import find
 from report.settings import Setting, mixed, settings
 
 HEADINGS = (
-    *("reporter", "prior", "strength", "level", "heads", "bits", "own bits", "kFLOPs", "edges", "reads to", "easy", "easy AUROC"),
+    *(
+        "reporter",
+        "prior",
+        "strength",
+        "level",
+        "heads",
+        "bits",
+        "own bits",
+        "kFLOPs",
+        "edges",
+        "reads to",
+        "easy",
+        "easy AUROC",
+    ),
     *("follows X", "least-most", "AUROC", "NDE", "NIE", "swap X", "swap H", "verdicts"),
 )
 DROPPED_FIRST = (
@@ -43,17 +56,21 @@ DROPPED_FIRST = (
 )
 """Columns that a narrow terminal goes without, the first of them first."""
 LEGEND = (
-    "bits: prequential code of the training labels by learners with a head's live edges. own bits: variational code about the head itself. "
-    "kFLOPs: an episode, predictor included. reads to: mean deepest level read. easy, easy AUROC: share right, and AUROC, on held-out easy "
-    "episodes. follows X: share of disputed episodes, mean over predictors [95% over predictors and their heads], then the least and the most of a "
-    "head. AUROC: for X on disputed episodes. NDE, NIE: what changing only X, or only what the human sees, does to the report; a translator has "
-    "1, 0. swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it. verdicts: T direct_translator, "
-    "I human_imitator, M mixture, N neither, U undecided."
+    "bits: prequential code of the training labels by learners with a head's live edges. own bits:"
+    " variational code about the head itself. kFLOPs: an episode, predictor included. reads to:"
+    " mean deepest level read. easy, easy AUROC: share right, and AUROC, on held-out easy episodes."
+    " follows X: share of disputed episodes, mean over predictors [95% over predictors and their"
+    " heads], then the least and the most of a head. AUROC: for X on disputed episodes. NDE, NIE:"
+    " what changing only X, or only what the human sees, does to the report; a translator has 1, 0."
+    " swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it."
+    " verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
 )
 
 
 def show(folders: list[Path], each_level: bool = True) -> None:
-    """Prints the table of finished runs, what was found, and how the judge did on planted heads; one after the other where settings differ."""
+    """Prints the table of finished runs, what was found, and how the judge did on planted heads;
+    one after the other where settings differ.
+    """
     found = find(folders)
     parts = settings(found.runs)
     for setting in parts:
@@ -90,7 +107,9 @@ def show_job(folder: Path) -> None:
 
 
 def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
-    """Returns a run's summary: what was found, the table, the predictor's gates and the judge's own record."""
+    """Returns a run's summary: what was found, the table, the predictor's gates and the judge's own
+    record.
+    """
     heads = compared(heads.assign(run=""), each_level=True)
     table = lines(heads, each_level=True)
     head = "| " + " | ".join(HEADINGS[1:]) + " |\n|" + " --- |" * len(HEADINGS[1:])
@@ -98,13 +117,16 @@ def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
     judged = "\n\n".join([_judged([about]), _planted(about), *_in_turns(heads)])
     return (
-        f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n"
-        f"{alignment.section(heads)}## The predictor\n\n{gates}\n\n## The judge\n\n{judged}\n"
+        f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads"
+        f" follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n{alignment.section(heads)}##"
+        f" The predictor\n\n{gates}\n\n## The judge\n\n{judged}\n"
     )
 
 
 def _titled(heads: pd.DataFrame) -> str:
-    return ", ".join(f"{', '.join(map(str, heads[key].unique()))}" for key in ("world", "core_model", "reporter"))
+    return ", ".join(
+        f"{', '.join(map(str, heads[key].unique()))}" for key in ("world", "core_model", "reporter")
+    )
 
 
 def _fitting(table: pd.DataFrame, title: str, console: Console) -> Table:
@@ -112,16 +134,25 @@ def _fitting(table: pd.DataFrame, title: str, console: Console) -> Table:
     always = set() if table["reporter"].nunique() > 1 else {"reporter"}
     for dropped in range(len(DROPPED_FIRST) + 1):
         shown = _rich(table, title, always | set(DROPPED_FIRST[:dropped]))
-        if Measurement.get(console, console.options.update(width=1_000), shown).maximum <= console.width:
+        if (
+            Measurement.get(console, console.options.update(width=1_000), shown).maximum
+            <= console.width
+        ):
             break
     return shown
 
 
 def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
-    shown = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    shown = Table(
+        title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True
+    )
     kept = [i for i, heading in enumerate(HEADINGS) if heading not in dropped]
     for i in kept:
-        shown.add_column(HEADINGS[i], justify="left" if HEADINGS[i] in ("reporter", "prior", "verdicts") else "right", no_wrap=True)
+        shown.add_column(
+            HEADINGS[i],
+            justify="left" if HEADINGS[i] in ("reporter", "prior", "verdicts") else "right",
+            no_wrap=True,
+        )
     for _, line in table.iterrows():
         cells = _cells(line)
         shown.add_row(*(cells[i] for i in kept))
@@ -147,8 +178,15 @@ def _cells(line: pd.Series) -> list[str]:
         f"{line['ranks_concept']:.2f}",
         f"{line['nde']:.2f}",
         f"{line['nie']:.2f}",
-        *("–" if pd.isna(line[name]) else f"{line[name]:.2f}" for name in ("swap_concept", "swap_human")),
-        " ".join(f"{line[kind]} {kind[0].upper() if kind != 'direct_translator' else 'T'}" for kind in KINDS if line[kind]).replace(" H", " I"),
+        *(
+            "–" if pd.isna(line[name]) else f"{line[name]:.2f}"
+            for name in ("swap_concept", "swap_human")
+        ),
+        " ".join(
+            f"{line[kind]} {kind[0].upper() if kind != 'direct_translator' else 'T'}"
+            for kind in KINDS
+            if line[kind]
+        ).replace(" H", " I"),
     ]
 
 
@@ -160,7 +198,11 @@ def _gates(heads: pd.DataFrame) -> str:
     """Returns how many heads were stopped at which gate; one head may fail at several."""
     stopped = heads.loc[heads["failed_gates"] != "", "failed_gates"]
     counts = stopped.str.split(", ").explode().value_counts(sort=False)
-    return f"Stopped at a gate: {len(stopped)} of {len(heads)} heads" + "".join(f"; {gate}: {n}" for gate, n in counts.items()) + "."
+    return (
+        f"Stopped at a gate: {len(stopped)} of {len(heads)} heads"
+        + "".join(f"; {gate}: {n}" for gate, n in counts.items())
+        + "."
+    )
 
 
 def _predictors(abouts: list[dict[str, Any]]) -> list[str]:
@@ -172,17 +214,31 @@ def _predictors(abouts: list[dict[str, Any]]) -> list[str]:
 def _surface(abouts: list[dict[str, Any]]) -> list[str]:
     values = [about["surface_auroc"] for about in abouts if about["surface_auroc"] is not None]
     return (
-        [f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to {max(values):.3f}; 0.5 is no surface cue."] if values else []
+        [
+            f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to"
+            f" {max(values):.3f}; 0.5 is no surface cue."
+        ]
+        if values
+        else []
     )
 
 
 def _in_turns(heads: pd.DataFrame) -> list[str]:
-    """Returns how many disputed episodes were not read, where the judge looked in turns and stopped when it was sure."""
-    if "sure_after" not in heads or "disputed" not in heads or (heads["sure_after"] >= heads["disputed"]).all():
+    """Returns how many disputed episodes were not read, where the judge looked in turns and stopped
+    when it was sure.
+    """
+    if (
+        "sure_after" not in heads
+        or "disputed" not in heads
+        or (heads["sure_after"] >= heads["disputed"]).all()
+    ):
         return []
     of_run = heads.groupby("run")[["sure_after", "disputed"]].max().sum()
     saved = 1 - of_run["sure_after"] / of_run["disputed"]
-    return [f"Judged in turns: {of_run['sure_after']:,} of {of_run['disputed']:,} disputed episodes were read, {100 * saved:.0f}% saved."]
+    return [
+        f"Judged in turns: {of_run['sure_after']:,} of {of_run['disputed']:,} disputed episodes"
+        f" were read, {100 * saved:.0f}% saved."
+    ]
 
 
 def _planted(about: dict[str, Any]) -> str:
@@ -191,7 +247,10 @@ def _planted(about: dict[str, Any]) -> str:
     for head, _, verdict, count, _ in about["judge_on_planted_heads"]:
         called.setdefault(head, Counter())[verdict] += count
     names = " | ".join(_plain(kind) for kind in KINDS)
-    lines = [f"| {_plain(head)} | " + " | ".join(str(counts[kind]) for kind in KINDS) + " |" for head, counts in called.items()]
+    lines = [
+        f"| {_plain(head)} | " + " | ".join(str(counts[kind]) for kind in KINDS) + " |"
+        for head, counts in called.items()
+    ]
     return "\n".join([f"| planted head | {names} |", "| --- |" + " --- |" * len(KINDS), *lines])
 
 
@@ -200,11 +259,16 @@ def _plain(name: str) -> str:
 
 
 def _judged(abouts: list[dict[str, Any]]) -> str:
-    """Returns how often the judge called planted heads right in these runs, and what it called the others."""
+    """Returns how often the judge called planted heads right in these runs, and what it called the
+    others.
+    """
     rows = [row for about in abouts for row in about["judge_on_planted_heads"]]
     right = sum(count for *_, count, is_right in rows if is_right)
     wrong = Counter[str]()
     for head, _, verdict, count, is_right in rows:
         wrong[f"{head} called {verdict}"] += count * (not is_right)
     others = "".join(f"; {n} {words}" for words, n in wrong.items() if n)
-    return f"The judge's rule called {right} of {sum(row[3] for row in rows)} planted heads right that were told the truth{others}."
+    return (
+        f"The judge's rule called {right} of {sum(row[3] for row in rows)} planted heads right that"
+        f" were told the truth{others}."
+    )

@@ -1,4 +1,6 @@
-"""What a comparison prints and writes: the table of each setting, the answer in words, what was left out, and where the page lies."""
+"""What a comparison prints and writes: the table of each setting, the answer in words, what was
+left out, and where the page lies.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from pathlib import Path
 
 
 def summarise(folders: list[Path], to: Path) -> None:
-    """Compares the runs in folders; writes tables, plots and page into the folder `to`, and prints where.
+    """Compares the runs in folders; writes tables, plots and page into the folder `to`, and prints
+    where.
 
     Raises:
         Refusal: there is no finished run, or `to` cannot be written.
@@ -21,4 +24,7 @@ def summarise(folders: list[Path], to: Path) -> None:
     for part in parts:
         summary.show_setting(part.setting, each_level=False)
     summary.show_notices([*mixed([part.setting for part in parts]), *found.notices()])
-    print(f"{paths[-1]}  (and {len(paths) - 1} files beside it: {', '.join(sorted({path.suffix[1:] for path in paths[:-1]}))})")
+    print(
+        f"{paths[-1]}  (and {len(paths) - 1} files beside it:"
+        f" {', '.join(sorted({path.suffix[1:] for path in paths[:-1]}))})"
+    )

@@ -1,4 +1,6 @@
-"""Writes the comparison of runs: table, plots and page.   python -m report FOLDER [FOLDER ...] [--to DIR]"""
+"""Writes the comparison of runs: table, plots and page.   python -m report FOLDER [FOLDER ...]
+[--to DIR]
+"""
 
 from __future__ import annotations
 
@@ -19,29 +21,50 @@ PAGE = "comparison.html"
 
 
 def write(found: Found, folder: Path) -> tuple[list[Compared], list[Path]]:
-    """Writes everything into a folder, each file whole or not at all, and returns what was compared and the files."""
+    """Writes everything into a folder, each file whole or not at all, and returns what was compared
+    and the files.
+    """
     parts: list[Compared] = []
     for setting in settings(found.runs):
         parts.append(compare(setting, sum(len(part.each) for part in parts)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = comparison.write(pd.concat([comparison.lines(part.setting.name, part.each) for part in parts], ignore_index=True), folder)
-        paths += [path for i, part in enumerate(parts) for path in _plots(part, folder / "plots", f"-{i + 1}" if len(parts) > 1 else "")]
+        paths = comparison.write(
+            pd.concat(
+                [comparison.lines(part.setting.name, part.each) for part in parts],
+                ignore_index=True,
+            ),
+            folder,
+        )
+        paths += [
+            path
+            for i, part in enumerate(parts)
+            for path in _plots(part, folder / "plots", f"-{i + 1}" if len(parts) > 1 else "")
+        ]
         with replacing(folder / PAGE) as temporary:
             temporary.write_text(page(_title(parts), found, parts), encoding="utf-8")
     except OSError as error:
-        raise Refusal(f"{folder}: it cannot be written ({error.strerror}). Name another with --to DIR.") from None
+        raise Refusal(
+            f"{folder}: it cannot be written ({error.strerror}). Name another with --to DIR."
+        ) from None
     return parts, [*paths, folder / PAGE]
 
 
 def _plots(part: Compared, folder: Path, mark: str) -> list[Path]:
     folder.mkdir(exist_ok=True)
     several = part.matched["reporter"].nunique() > 1
-    drawings = {"matched": figures.strips([(name(*key, several), group) for key, group in rows(part.matched)])}
+    drawings = {
+        "matched": figures.strips(
+            [(name(*key, several), group) for key, group in rows(part.matched)]
+        )
+    }
     for key, heads in (("strength", part.heads), ("level", part.levels)):
         if heads[key].nunique() > 1:
             table = part.lines if key == "strength" else comparison.lines(part.setting.name, heads)
-            drawings |= {f"by_{key}": drawing for _, _, drawing in figures.panels(heads, table, key, whole=True)}
+            drawings |= {
+                f"by_{key}": drawing
+                for _, _, drawing in figures.panels(heads, table, key, whole=True)
+            }
     paths = []
     for what, drawing in drawings.items():
         png, svg = folder / f"comparison_{what}{mark}.png", folder / f"comparison_{what}{mark}.svg"
@@ -52,4 +75,7 @@ def _plots(part: Compared, folder: Path, mark: str) -> list[Path]:
 
 
 def _title(parts: list[Compared]) -> str:
-    return "; ".join(f"{part.setting.name} ({', '.join(sorted(part.heads['reporter'].unique()))})" for part in parts)
+    return "; ".join(
+        f"{part.setting.name} ({', '.join(sorted(part.heads['reporter'].unique()))})"
+        for part in parts
+    )

@@ -39,7 +39,8 @@ class Gate(NamedTuple):
 
 @dataclass(frozen=True)
 class Circuit:
-    """What a finished head of gates computes. NOT is free: it is part of a gate's function, or of the output.
+    """What a finished head of gates computes. NOT is free: it is part of a gate's function, or of
+    the output.
 
     >>> xor_of_and = Circuit(("p", "q", "r"), (Gate(8, 0, 1), Gate(6, 3, 2)), output=4, negated=True)
     >>> print(xor_of_and)
@@ -63,15 +64,21 @@ class Circuit:
 
     def __post_init__(self) -> None:
         first = len(self.inputs)
-        assert all(0 <= gate.function < 16 and 0 <= gate.a < first + i and 0 <= gate.b < first + i for i, gate in enumerate(self.nodes))
+        assert all(
+            0 <= gate.function < 16 and 0 <= gate.a < first + i and 0 <= gate.b < first + i
+            for i, gate in enumerate(self.nodes)
+        )
         assert self.output is None or 0 <= self.output < first + len(self.nodes)
 
     @classmethod
     def of_table(cls, table: tuple[bool, ...]) -> Circuit:
-        """Returns the plain construction for a truth table: multiplexers over shared subtables (Shannon 1949).
+        """Returns the plain construction for a truth table: multiplexers over shared subtables
+        (Shannon 1949).
 
-        The table is split by its highest bit, the halves are built, and 3 gates of depth 2 choose between them; a table of two bits is one gate, a
-        table that was built before, or its opposite, is used again. Lupanov (1958) does better by a constant: n / log2 n gates for n rows.
+        The table is split by its highest bit, the halves are built, and 3 gates of depth 2 choose
+        between them; a table of two bits is one gate, a table that was built before, or its
+        opposite, is used again. Lupanov (1958) does better by a constant: n / log2 n gates for n
+        rows.
 
         >>> print(Circuit.of_table((False, True, True, False)))
         g1 = x0 XOR x1
@@ -99,20 +106,32 @@ class Circuit:
         return cls._wired(tuple(f"x{i}" for i in range(bits)), wiring, literal(table))
 
     @classmethod
-    def _wired(cls, inputs: tuple[Threshold | str, ...], wiring: Wiring, output: Literal) -> Circuit:
+    def _wired(
+        cls, inputs: tuple[Threshold | str, ...], wiring: Wiring, output: Literal
+    ) -> Circuit:
         """Returns what is live of gates that have been put together."""
-        whole = cls(inputs, tuple(Gate(*gate) for gate in wiring.gates), output.place, output.negated)
+        whole = cls(
+            inputs, tuple(Gate(*gate) for gate in wiring.gates), output.place, output.negated
+        )
         first = len(inputs)
         kept = [place for place in whole.live if place >= first]
-        moved = {place: place for place in range(first)} | {place: first + i for i, place in enumerate(kept)}
-        nodes = tuple(Gate(gate.function, moved[gate.a], moved[gate.b]) for gate in (whole.nodes[place - first] for place in kept))
-        return replace(whole, nodes=nodes, output=None if whole.output is None else moved[whole.output])
+        moved = {place: place for place in range(first)} | {
+            place: first + i for i, place in enumerate(kept)
+        }
+        nodes = tuple(
+            Gate(gate.function, moved[gate.a], moved[gate.b])
+            for gate in (whole.nodes[place - first] for place in kept)
+        )
+        return replace(
+            whole, nodes=nodes, output=None if whole.output is None else moved[whole.output]
+        )
 
     def simplified(self) -> Circuit:
-        """Returns the same function with constants folded, wires and NOT absorbed, common parts shared and dead gates dropped.
+        """Returns the same function with constants folded, wires and NOT absorbed, common parts
+        shared and dead gates dropped.
 
-        A gate both of whose operands are functions of the same two places becomes one gate of those. Inputs stay where they are, used or not;
-        of equal ones only the first is read.
+        A gate both of whose operands are functions of the same two places becomes one gate of
+        those. Inputs stay where they are, used or not; of equal ones only the first is read.
         """
         wiring = Wiring(len(self.inputs))
         literals = [Literal(self.inputs.index(one), False) for one in self.inputs]
@@ -135,13 +154,19 @@ class Circuit:
 
     def _operands(self, place: int) -> list[int]:
         gate = self.nodes[place - len(self.inputs)]
-        return [operand for operand, read in zip((gate.a, gate.b), reads(gate.function), strict=True) if read]
+        return [
+            operand
+            for operand, read in zip((gate.a, gate.b), reads(gate.function), strict=True)
+            if read
+        ]
 
     @property
     def gates(self) -> int:
         """How many live gates it has; wires, NOT and constants are none."""
         first = len(self.inputs)
-        return sum(all(reads(self.nodes[place - first].function)) for place in self.live if place >= first)
+        return sum(
+            all(reads(self.nodes[place - first].function)) for place in self.live if place >= first
+        )
 
     @property
     def thresholds(self) -> int:
@@ -183,16 +208,28 @@ class Circuit:
                 for row in range(4):
                     if gate.function >> row & 1:
                         a_N, b_N = said.get(gate.a, no_N), said.get(gate.b, no_N)
-                        said[place] = said[place] | ((a_N if row & 2 else ~a_N) & (b_N if row & 1 else ~b_N))
+                        said[place] = said[place] | (
+                            (a_N if row & 2 else ~a_N) & (b_N if row & 1 else ~b_N)
+                        )
         return ~said[self.output] if self.negated else said[self.output]
 
     def names(self) -> dict[int, str]:
-        """Returns a short name for every live place: t1, t2, ... for thresholds, g1, g2, ... for gates, and plain names as they are."""
+        """Returns a short name for every live place: t1, t2, ... for thresholds, g1, g2, ... for
+        gates, and plain names as they are.
+        """
         first = len(self.inputs)
-        thresholds = [place for place in self.live if place < first and isinstance(self.inputs[place], Threshold)]
+        thresholds = [
+            place
+            for place in self.live
+            if place < first and isinstance(self.inputs[place], Threshold)
+        ]
         gates = [place for place in self.live if place >= first]
         named = {place: str(self.inputs[place]) for place in self.live if place < first}
-        return named | {p: f"t{i}" for i, p in enumerate(thresholds, 1)} | {p: f"g{i}" for i, p in enumerate(gates, 1)}
+        return (
+            named
+            | {p: f"t{i}" for i, p in enumerate(thresholds, 1)}
+            | {p: f"g{i}" for i, p in enumerate(gates, 1)}
+        )
 
     def draw(self, path: Path) -> None:
         """Draws it simplified, as a layered graph."""
@@ -200,11 +237,18 @@ class Circuit:
 
     def __str__(self) -> str:
         names, first = self.names(), len(self.inputs)
-        lines = [f"{names[place]} = {self.inputs[place]}" for place in self.live if place < first and isinstance(self.inputs[place], Threshold)]
+        lines = [
+            f"{names[place]} = {self.inputs[place]}"
+            for place in self.live
+            if place < first and isinstance(self.inputs[place], Threshold)
+        ]
         for place in self.live:
             if place >= first:
                 gate = self.nodes[place - first]
-                lines.append(f"{names[place]} = {words(gate.function, names.get(gate.a, ''), names.get(gate.b, ''))}")
+                lines.append(
+                    f"{names[place]} ="
+                    f" {words(gate.function, names.get(gate.a, ''), names.get(gate.b, ''))}"
+                )
         if self.output is None:
             return "\n".join([*lines, "says yes" if self.negated else "says no"])
         return "\n".join([*lines, f"says {'NOT ' if self.negated else ''}{names[self.output]}"])

@@ -1,4 +1,6 @@
-"""The difference of class means, solved in closed form: the mass-mean probe of Marks and Tegmark (2023)."""
+"""The difference of class means, solved in closed form: the mass-mean probe of Marks and Tegmark
+(2023).
+"""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -10,9 +12,11 @@ from reporters.reporter import ClosedForm, Reading, in_one_step
 
 
 class MeanDifference(ClosedForm):
-    """log-odds = s (d · z − m): d is the difference of class means, m the midpoint, s the scale that makes them log-odds.
+    """log-odds = s (d · z − m): d is the difference of class means, m the midpoint, s the scale
+    that makes them log-odds.
 
-    s is that of a one-dimensional linear discriminant: the distance of the projected class means over the variance within classes.
+    s is that of a one-dimensional linear discriminant: the distance of the projected class means
+    over the variance within classes.
     N: episodes, D: width.
     """
 

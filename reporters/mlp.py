@@ -30,7 +30,9 @@ class MLP(Reporter):
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
         sums_HN = self.inner_HD @ z_ND.T
-        hidden_HN = F.gelu(sums_HN + self.inner_bias_H[:, None].to(sums_HN))  # where products are rounded, the widest tensor stays so
+        hidden_HN = F.gelu(
+            sums_HN + self.inner_bias_H[:, None].to(sums_HN)
+        )  # where products are rounded, the widest tensor stays so
         log_odds_N = (self.outer_1H @ hidden_HN).squeeze(0) + self.outer_bias
         return in_one_step(log_odds_N, z_NLD.shape[1])
 

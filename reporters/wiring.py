@@ -67,10 +67,12 @@ class Literal(NamedTuple):
 
 
 class Wiring:
-    """Gates put together one by one; a gate that folds away, or is there already, is not made again.
+    """Gates put together one by one; a gate that folds away, or is there already, is not made
+    again.
 
-    Every gate is kept in one form, so that equal ones are found: operands in order of place, not negated, and saying no where both are no (the
-    opposite is NOT the gate). Where both operands are functions of the same two places, so is the gate, and it is made of those.
+    Every gate is kept in one form, so that equal ones are found: operands in order of place, not
+    negated, and saying no where both are no (the opposite is NOT the gate). Where both operands are
+    functions of the same two places, so is the gate, and it is made of those.
 
     Args:
         inputs: how many places there are before the first gate.
@@ -86,7 +88,13 @@ class Wiring:
         for pair in self._pairs(a, b):
             if all(self._is_of(literal, pair) for literal in (a, b)):
                 rows = [(x, y) for x in (False, True) for y in (False, True)]
-                return self._made(sum(says(function, self._said(a, pair, row), self._said(b, pair, row)) << i for i, row in enumerate(rows)), *pair)
+                return self._made(
+                    sum(
+                        says(function, self._said(a, pair, row), self._said(b, pair, row)) << i
+                        for i, row in enumerate(rows)
+                    ),
+                    *pair,
+                )
         raise AssertionError("both literals are functions of their own two places")
 
     def _pairs(self, a: Literal, b: Literal) -> list[tuple[int, ...]]:

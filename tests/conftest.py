@@ -1,4 +1,6 @@
-"""What many tests share: a short vault and a tiny frozen predictor that has read it, in a cache of their own."""
+"""What many tests share: a short vault and a tiny frozen predictor that has read it, in a cache of
+their own.
+"""
 
 import os
 from pathlib import Path
@@ -49,8 +51,19 @@ def fitting() -> Fitting:
 
 @pytest.fixture(scope="session")
 def tiny_predictor(vault, fitting, cache) -> TransformerPredictor:
-    """Frozen, and trained so shortly that it knows little; a test that wants to change it takes a deep copy."""
-    recipe = Transformer(blocks=2, width=16, heads=2, episodes=512, epochs=1, batch_size=64, learning_rate=0.003, seed=0)
+    """Frozen, and trained so shortly that it knows little; a test that wants to change it takes a
+    deep copy.
+    """
+    recipe = Transformer(
+        blocks=2,
+        width=16,
+        heads=2,
+        episodes=512,
+        epochs=1,
+        batch_size=64,
+        learning_rate=0.003,
+        seed=0,
+    )
     return recipe.predictor(vault, cache, fitting)
 
 

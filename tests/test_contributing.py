@@ -1,4 +1,6 @@
-"""CONTRIBUTING.md, followed to the letter in a copy of the project: its files are written, its commands are run."""
+"""CONTRIBUTING.md, followed to the letter in a copy of the project: its files are written, its
+commands are run.
+"""
 
 import re
 import shlex
@@ -13,7 +15,12 @@ from tests.test_train import ROOT, TINY
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL) for line in block.splitlines() if line.startswith("python")]
+COMMANDS = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("python")
+]
 VAULT_ONLY = ("world.",)
 
 
@@ -21,7 +28,11 @@ VAULT_ONLY = ("world.",)
 def copy(tmp_path_factory) -> Path:
     """The project with the page's files in it; nothing that was there is changed."""
     folder = tmp_path_factory.mktemp("project") / "copy"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache"))
+    shutil.copytree(
+        ROOT,
+        folder,
+        ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache"),
+    )
     for name, text in FILES:
         assert not (folder / name).exists()
         (folder / name).write_text(text)
@@ -29,7 +40,9 @@ def copy(tmp_path_factory) -> Path:
 
 
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -1,4 +1,6 @@
-"""Imports point down: each folder imports only itself, the folders to its left, and what stands below all of them."""
+"""Imports point down: each folder imports only itself, the folders to its left, and what stands
+below all of them.
+"""
 
 import ast
 import re
@@ -7,12 +9,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = ("worlds", "core_model", "reporters", "priors", "training", "verdict", "report", "experiments")
+ORDER = (
+    "worlds",
+    "core_model",
+    "reporters",
+    "priors",
+    "training",
+    "verdict",
+    "report",
+    "experiments",
+)
 BELOW = {"progress", "refusal"}
 OURS = {*ORDER, *BELOW, "configs", "train", "sweeps"}
 COMMANDS = {"verdict/__main__.py", "verdict/door.py", "verdict/calibrate.py"}
-"""What a user calls beside train.py: no part of anything, so it may call everything, and nothing imports it."""
-FILES = [path for folder in ORDER for path in (ROOT / folder).rglob("*.py") if str(path.relative_to(ROOT)) not in COMMANDS]
+"""What a user calls beside train.py: no part of anything, so it may call everything, and nothing
+imports it.
+"""
+FILES = [
+    path
+    for folder in ORDER
+    for path in (ROOT / folder).rglob("*.py")
+    if str(path.relative_to(ROOT)) not in COMMANDS
+]
 
 
 def imported(path: Path) -> set[str]:

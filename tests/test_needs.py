@@ -16,9 +16,19 @@ PLAN = Plan(seed=0, seeds=1, strengths=[1.0], levels=None, sizes=Sizes(256, 64, 
 def material(**changed: object) -> SimpleNamespace:
     """Returns a run whose world says nothing of what the human sees."""
     world = SimpleNamespace(name="cities", human_shows_in=None, reads=("text",))
-    predictor = SimpleNamespace(name="smollm2", ablation=lambda *given: Predictor.ablation(predictor, *given))
+    predictor = SimpleNamespace(
+        name="smollm2", ablation=lambda *given: Predictor.ablation(predictor, *given)
+    )
     return SimpleNamespace(
-        **{"world": world, "predictor": predictor, "levels": (0,), "episodes": (None, None), "examples": 1, "held_out": 2} | changed
+        **{
+            "world": world,
+            "predictor": predictor,
+            "levels": (0,),
+            "episodes": (None, None),
+            "examples": 1,
+            "held_out": 2,
+        }
+        | changed
     )
 
 
@@ -28,7 +38,13 @@ def test_a_prior_that_needs_nothing_is_given_the_episodes_alone():
 
 @pytest.mark.parametrize("prior", ["downstream", "human_dependence"])
 def test_a_world_that_does_not_say_what_the_human_sees_is_refused(prior):
-    with pytest.raises(Refusal, match=r"prior: \w+ needs a world that says where the human's view shows; cities does not\. Use world=vault\."):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"prior: \w+ needs a world that says where the human's view shows; cities does not\."
+            r" Use world=vault\."
+        ),
+    ):
         what_it_needs(prior_of(prior), PLAN, material())
 
 
@@ -36,8 +52,12 @@ def test_a_world_without_twins_is_refused():
     def twins(*given: object) -> None:
         raise NoTwins
 
-    world = SimpleNamespace(name="lamp", human_shows_in=("display", "on"), reads=("action",), twins=twins)
-    with pytest.raises(Refusal, match="prior: HumanDependence needs pairs with the same X; lamp makes no twins"):
+    world = SimpleNamespace(
+        name="lamp", human_shows_in=("display", "on"), reads=("action",), twins=twins
+    )
+    with pytest.raises(
+        Refusal, match="prior: HumanDependence needs pairs with the same X; lamp makes no twins"
+    ):
         what_it_needs(prior_of("human_dependence"), PLAN, material(world=world))
 
 

@@ -1,4 +1,6 @@
-"""Sweeps from the outside: every config checked first, a failing run beside whole ones, any launcher, runs killed at any moment, two at once."""
+"""Sweeps from the outside: every config checked first, a failing run beside whole ones, any
+launcher, runs killed at any moment, two at once.
+"""
 
 import os
 import random
@@ -20,7 +22,14 @@ from report.folder import FAILED, HEADS, LOCK, NOT_DECIDING, begin, failures
 from sweeps import Shown
 from tests.test_train import ROOT, TINY, train
 
-QUICK = [*TINY, "reporter=layered", "seeds=1", "bill.variational=false", "bill.prequential=false", "logger=csv"]
+QUICK = [
+    *TINY,
+    "reporter=layered",
+    "seeds=1",
+    "bill.variational=false",
+    "bill.prequential=false",
+    "logger=csv",
+]
 
 
 def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -75,7 +84,9 @@ def test_a_run_that_fails_stops_no_other_and_the_end_says_which_and_why(tmp_path
     assert done.stderr.rstrip().splitlines()[-2] == "error: 1 of the sweep's runs failed:"
     assert done.stderr.rstrip().endswith("levels: transformer has no level 9. It has 0 to 2.")
     assert "Traceback" not in done.stderr
-    assert list(failures(folder.iterdir()).values()) == ["levels: transformer has no level 9. It has 0 to 2."]
+    assert list(failures(folder.iterdir()).values()) == [
+        "levels: transformer has no level 9. It has 0 to 2."
+    ]
     assert len(tables(folder)) == 1
 
 
@@ -89,13 +100,24 @@ def test_a_second_sweep_over_the_first_runs_only_what_is_new(tmp_path, serial):
 
 
 def slurm(folder: Path) -> None:
-    """Puts the commands of a Slurm into a folder: its queue is this machine, and a job that leaves it has ended."""
+    """Puts the commands of a Slurm into a folder: its queue is this machine, and a job that leaves
+    it has ended.
+    """
     commands = {
-        "sbatch": 'SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7; for task in $(seq 0 $(sed -n "s/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p" "$1")); do\n'
-        "env SLURM_JOB_ID=$((8 + task)) SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 "
-        'SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=here bash "$1" >/dev/null 2>&1 &\ndone; echo "Submitted batch job 7"',
-        "srun": 'while [[ "$1" == --* ]]; do shift; if [[ "$1" != --* && ! -x "$1" ]]; then shift; fi; done; exec "$@"',
-        "sacct": 'echo "JobID|State|NodeList"; for task in 0 1 2 3; do echo "7_$task|RUNNING|here"; done',
+        "sbatch": (
+            'SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7; for task in $(seq 0 $(sed -n "s/^#SBATCH'
+            ' --array=0-\\([0-9]*\\).*/\\1/p" "$1")); do\nenv SLURM_JOB_ID=$((8 + task))'
+            " SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task SLURM_NTASKS=1 SLURM_PROCID=0"
+            " SLURM_LOCALID=0 SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=here bash"
+            ' "$1" >/dev/null 2>&1 &\ndone; echo "Submitted batch job 7"'
+        ),
+        "srun": (
+            'while [[ "$1" == --* ]]; do shift; if [[ "$1" != --* && ! -x "$1" ]]; then shift; fi;'
+            ' done; exec "$@"'
+        ),
+        "sacct": (
+            'echo "JobID|State|NodeList"; for task in 0 1 2 3; do echo "7_$task|RUNNING|here"; done'
+        ),
         "scontrol": "echo here",
         "scancel": "true",
     }
@@ -107,15 +129,25 @@ def slurm(folder: Path) -> None:
 
 LAUNCHERS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
-    "ray": ["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
-    "submitit": ["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=10", "hydra.launcher.cpus_per_task=1"],
+    "ray": [
+        "hydra/launcher=ray",
+        "+hydra.launcher.ray.init.num_cpus=2",
+        "+hydra.launcher.ray.init.include_dashboard=false",
+    ],
+    "submitit": [
+        "hydra/launcher=submitit_slurm",
+        "hydra.launcher.timeout_min=10",
+        "hydra.launcher.cpus_per_task=1",
+    ],
 }
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_every_launcher_gives_the_heads_of_the_serial_sweep(launcher, serial, tmp_path, monkeypatch):
+def test_every_launcher_gives_the_heads_of_the_serial_sweep(
+    launcher, serial, tmp_path, monkeypatch
+):
     if find_spec(f"hydra_plugins.hydra_{launcher}_launcher") is None:
         pytest.skip(f"the launcher of {launcher} is not installed")
     (tmp_path / "bin").mkdir()
@@ -130,9 +162,19 @@ def test_every_launcher_gives_the_heads_of_the_serial_sweep(launcher, serial, tm
 @pytest.mark.usefixtures("cached")
 def test_a_sweep_killed_at_random_moments_ends_with_the_same_heads(tmp_path, serial):
     chance, kills = random.Random(int.from_bytes(os.urandom(4))), 0
-    words = [sys.executable, "train.py", "-m", *QUICK, "prior=none,speed", "trainer.save_every=0.0", f"hydra.sweep.dir={tmp_path}"]
+    words = [
+        sys.executable,
+        "train.py",
+        "-m",
+        *QUICK,
+        "prior=none,speed",
+        "trainer.save_every=0.0",
+        f"hydra.sweep.dir={tmp_path}",
+    ]
     while kills < 3:
-        running = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        running = subprocess.Popen(
+            words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(chance.uniform(2.0, 7.0))
         running.send_signal(signal.SIGKILL)
         running.wait()
@@ -162,14 +204,34 @@ cli()
 
 def test_two_sweeps_at_once_over_one_cache_make_each_of_its_files_once(tmp_path, monkeypatch):
     monkeypatch.setenv("ELK_CACHE", str(tmp_path / "cache"))
-    words = [sys.executable, "-c", COUNTING, str(tmp_path / "log"), "-m", *QUICK, "prior=none,speed"]
-    both = [subprocess.Popen([*words, f"hydra.sweep.dir={tmp_path / name}"], cwd=ROOT, stderr=subprocess.PIPE, text=True) for name in ("one", "two")]
+    words = [
+        sys.executable,
+        "-c",
+        COUNTING,
+        str(tmp_path / "log"),
+        "-m",
+        *QUICK,
+        "prior=none,speed",
+    ]
+    both = [
+        subprocess.Popen(
+            [*words, f"hydra.sweep.dir={tmp_path / name}"],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
     for running in both:
         _, said = running.communicate()
         assert running.returncode == 0, said
     assert_same(tmp_path / "one", tmp_path / "two")
     kept = sorted(map(str, (tmp_path / "cache").rglob("*.safetensors")))
-    made = sorted(path for path in (tmp_path / "log").read_text().splitlines() if path.startswith(str(tmp_path / "cache")))
+    made = sorted(
+        path
+        for path in (tmp_path / "log").read_text().splitlines()
+        if path.startswith(str(tmp_path / "cache"))
+    )
     assert len(kept) > 20
     assert made == kept, "each file of the cache was written once, by one of the two"
 
@@ -177,7 +239,12 @@ def test_two_sweeps_at_once_over_one_cache_make_each_of_its_files_once(tmp_path,
 @pytest.mark.usefixtures("cached")
 def test_two_processes_on_one_run_make_it_once(tmp_path):
     words = [sys.executable, "train.py", *QUICK, f"hydra.run.dir={tmp_path / 'run'}"]
-    both = [subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     said = [running.communicate()[1] for running in both]
     assert [running.returncode for running in both] == [0, 0], said
     assert sum("is finished: nothing to do." in one for one in said) == 1
@@ -206,11 +273,19 @@ def test_what_a_folder_held_before_is_no_end_of_a_run(tmp_path, capsys, monkeypa
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("choice", "extra"), [("joblib", "joblib"), ("ray", "ray"), ("ray_aws", "ray"), ("submitit_slurm", "slurm")])
+@pytest.mark.parametrize(
+    ("choice", "extra"),
+    [("joblib", "joblib"), ("ray", "ray"), ("ray_aws", "ray"), ("submitit_slurm", "slurm")],
+)
 def test_a_launcher_that_is_not_installed_is_said_with_the_line_that_installs_it(choice, extra):
     missing = MissingConfigException("", f"hydra/launcher/{choice}", ["basic"])
-    assert one_line(missing) == f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{extra}]'"
-    assert "There are: basic" in str(one_line(MissingConfigException("", "hydra/launcher/jolib", ["basic"])))
+    assert (
+        one_line(missing)
+        == f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{extra}]'"
+    )
+    assert "There are: basic" in str(
+        one_line(MissingConfigException("", "hydra/launcher/jolib", ["basic"]))
+    )
 
 
 def test_a_folder_with_both_marks_ends_once(tmp_path, capsys, monkeypatch):

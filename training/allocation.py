@@ -1,4 +1,6 @@
-"""Memory that a step frees is kept for the next one: given back to the system, it would have to be cleared again, which can take longer."""
+"""Memory that a step frees is kept for the next one: given back to the system, it would have to be
+cleared again, which can take longer.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ MOST = 2**31 - 1
 
 
 def keep_freed() -> None:
-    """From now on this process keeps what it frees, where the C library is glibc; elsewhere nothing changes."""
+    """From now on this process keeps what it frees, where the C library is glibc; elsewhere nothing
+    changes.
+    """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -33,14 +33,18 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Heads:
-    """A finished population. All tables run over heads in the same order: level, then seed, then strength."""
+    """A finished population. All tables run over heads in the same order: level, then seed, then
+    strength.
+    """
 
     reporter: Reporter
     """One head, whose own parameters are not used."""
     weights: Weights
     """Parameters by name, each with leading axes (G, S, M)."""
     mean_LD: Tensor
-    """What the training episodes' activations are standardised with: the mean, and below the standard deviation."""
+    """What the training episodes' activations are standardised with: the mean, and below the
+    standard deviation.
+    """
     std_LD: Tensor
     levels: tuple[int, ...]
     """The levels given, shallowest first."""
@@ -52,12 +56,21 @@ class Heads:
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """The levels that each group of heads reads."""
-        return tuple((level,) for level in self.levels) if self.reporter.reads == "one_level" else (self.levels,)
+        return (
+            tuple((level,) for level in self.levels)
+            if self.reporter.reads == "one_level"
+            else (self.levels,)
+        )
 
     @property
     def table(self) -> list[tuple[tuple[int, ...], int, float]]:
         """Of each head: the levels it is given, its seed, its strength."""
-        return [(levels, seed, strength) for levels in self.groups for seed in self.seeds for strength in self.strengths]
+        return [
+            (levels, seed, strength)
+            for levels in self.groups
+            for seed in self.seeds
+            for strength in self.strengths
+        ]
 
     @torch.no_grad()
     def read(self, z_NLD: Tensor) -> Said:
@@ -68,26 +81,42 @@ class Heads:
 
     @torch.no_grad()
     def says(self, z_NLD: Tensor) -> Tensor:
-        """Returns the log-odds alone, of shape (K, N), in half the time; of few episodes, for they are read at once."""
+        """Returns the log-odds alone, of shape (K, N), in half the time; of few episodes, for they
+        are read at once.
+        """
 
         def says(one: Weights, z_NLD: Tensor) -> Tensor:
             return functional_call(self.reporter, one, (z_NLD,)).log_odds_N  # type: ignore[no-any-return]
 
         z_GNLD = grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter)
-        return over_heads(says, (0, 0), (0, None), (0, None))(self.weights, z_GNLD).reshape(len(self.table), -1)  # type: ignore[no-any-return]
+        return over_heads(says, (0, 0), (0, None), (0, None))(self.weights, z_GNLD).reshape(
+            len(self.table), -1
+        )  # type: ignore[no-any-return]
 
     def _read(self, z_NLD: Tensor) -> Said:
-        reading = stacked(self.reporter, self.weights, grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter))
+        reading = stacked(
+            self.reporter,
+            self.weights,
+            grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter),
+        )
         exit_GSMN1 = over_heads(lambda one: one.exit_N)(reading)[..., None]
         heads = len(self.table)
 
         def at_exit(per_exit_GSMNT: Tensor) -> Tensor:
-            return per_exit_GSMNT.expand(*reading.log_odds_NT.shape).gather(-1, exit_GSMN1).reshape(heads, -1)
+            return (
+                per_exit_GSMNT.expand(*reading.log_odds_NT.shape)
+                .gather(-1, exit_GSMN1)
+                .reshape(heads, -1)
+            )
 
         places_GR = torch.tensor(self.groups)
         read_GSMT = reading.levels_T.long() - 1
         level_GSMT = places_GR[:, None, None].expand(*read_GSMT.shape[:3], -1).gather(-1, read_GSMT)
-        return Said(at_exit(reading.log_odds_NT), at_exit(level_GSMT[..., None, :]), exit_GSMN1.reshape(heads, -1))
+        return Said(
+            at_exit(reading.log_odds_NT),
+            at_exit(level_GSMT[..., None, :]),
+            exit_GSMN1.reshape(heads, -1),
+        )
 
 
 def shaped(make: Callable[[int, int], Reporter], n_levels: int, width: int) -> Reporter:

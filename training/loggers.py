@@ -1,4 +1,5 @@
-"""Where the figures of a fit go while it runs: a CSV file, TensorBoard, MLflow or Weights & Biases, by Lightning's loggers.
+"""Where the figures of a fit go while it runs: a CSV file, TensorBoard, MLflow or Weights & Biases,
+by Lightning's loggers.
 
 K: heads, in the order of `Heads.table`; M: strengths.
 """
@@ -65,7 +66,8 @@ class MLflow:
 
     Args:
         experiment: its name.
-        uri: of the tracking server; null is MLFLOW_TRACKING_URI, or else mlflow.db beside the run's folder, one for all runs of a sweep.
+        uri: of the tracking server; null is MLFLOW_TRACKING_URI, or else mlflow.db beside the run's
+            folder, one for all runs of a sweep.
     """
 
     experiment: str
@@ -77,13 +79,18 @@ class MLflow:
     def __call__(self, folder: Path) -> Logger:
         from pytorch_lightning.loggers import MLFlowLogger
 
-        uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent / 'mlflow.db'}"
+        uri = (
+            self.uri
+            or os.environ.get("MLFLOW_TRACKING_URI")
+            or f"sqlite:///{folder.parent / 'mlflow.db'}"
+        )
         return MLFlowLogger(self.experiment, run_name=folder.name, tracking_uri=uri)
 
 
 @dataclass(frozen=True)
 class WandB:
-    """A run of a project of Weights & Biases, with the folder's name; a run that is stopped goes on as the same one.
+    """A run of a project of Weights & Biases, with the folder's name; a run that is stopped goes on
+    as the same one.
 
     Args:
         project: its name.
@@ -106,7 +113,9 @@ class WandB:
                 super().finalize(status)
                 self.experiment.finish(exit_code=int(status != "success"))
 
-        return Ended(folder.name, save_dir=folder, offline=self.offline, id=folder.name, project=self.project)
+        return Ended(
+            folder.name, save_dir=folder, offline=self.offline, id=folder.name, project=self.project
+        )
 
 
 @contextmanager
@@ -131,14 +140,22 @@ def log(logger: Logger, strengths: Sequence[float], figures: dict[str, Tensor], 
 
 
 def by_strength(figures: dict[str, Tensor], strengths: Sequence[float]) -> dict[str, float]:
-    """Returns the mean over heads of each figure at each strength, one curve each; heads of which it is not known are left out.
+    """Returns the mean over heads of each figure at each strength, one curve each; heads of which
+    it is not known are left out.
 
     >>> import torch
     >>> by_strength({"l_base": torch.tensor([1.0, 5.0, 3.0, 7.0]), "l_int": torch.tensor([torch.nan] * 4)}, [0.5, 1.0])
     {'l_base/strength_0.5': 2.0, 'l_base/strength_1': 6.0}
     """
-    means = {name: value_K.double().reshape(-1, len(strengths)).nanmean(dim=0).tolist() for name, value_K in figures.items()}
-    curves = {f"{name}/strength_{at:g}": mean for name, mean_M in means.items() for at, mean in zip(strengths, mean_M, strict=True)}
+    means = {
+        name: value_K.double().reshape(-1, len(strengths)).nanmean(dim=0).tolist()
+        for name, value_K in figures.items()
+    }
+    curves = {
+        f"{name}/strength_{at:g}": mean
+        for name, mean_M in means.items()
+        for at, mean in zip(strengths, mean_M, strict=True)
+    }
     return {name: value for name, value in curves.items() if not math.isnan(value)}
 
 

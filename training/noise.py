@@ -17,19 +17,26 @@ BLOCK = 2**18
 
 
 def uniform(seed_S: Tensor, step: int, stream: int, shape: tuple[int, ...]) -> Tensor:
-    """Returns float32 numbers uniform on (0, 1), shape (S, *shape): a function of seed, step, stream and place, and of nothing else.
+    """Returns float32 numbers uniform on (0, 1), shape (S, *shape): a function of seed, step,
+    stream and place, and of nothing else.
 
-    They are the midpoints of 2^23 equal steps: a finer grid would round its last one to 1, where a Gaussian made of it is infinite.
+    They are the midpoints of 2^23 equal steps: a finer grid would round its last one to 1, where a
+    Gaussian made of it is infinite.
     """
     place = torch.arange(torch.Size(shape).numel(), device=seed_S.device) * GOLDEN
     key_S1 = _mixed(_mixed(_mixed(seed_S.clone()).add_(step)).add_(stream))[:, None]
     size = len(place) if seed_S.is_cuda else max(1, BLOCK // len(seed_S))
-    blocks = [(_mixed(key_S1 + part) >> 41).bitwise_and_(0x7FFFFF).float().add_(0.5).mul_(2.0**-23) for part in place.split(size)]
+    blocks = [
+        (_mixed(key_S1 + part) >> 41).bitwise_and_(0x7FFFFF).float().add_(0.5).mul_(2.0**-23)
+        for part in place.split(size)
+    ]
     return torch.cat(blocks, dim=1).view(len(seed_S), *shape)
 
 
 def _mixed(bits: Tensor) -> Tensor:
-    """SplitMix64's finaliser, in place: a bijection of 64-bit integers whose every output bit depends on every input bit."""
+    """SplitMix64's finaliser, in place: a bijection of 64-bit integers whose every output bit
+    depends on every input bit.
+    """
     bits += GOLDEN
     for shift, kept, factor in ((30, 0x3FFFFFFFF, MIX_1), (27, 0x1FFFFFFFFF, MIX_2)):
         bits ^= (bits >> shift).bitwise_and_(kept)

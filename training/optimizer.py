@@ -13,7 +13,8 @@ from torch import Tensor
 
 
 class EachItsRate(torch.optim.AdamW):
-    """Fused AdamW at the highest rate, after which every head goes back by what is too much for it: Adam's step is in proportion to its rate.
+    """Fused AdamW at the highest rate, after which every head goes back by what is too much for it:
+    Adam's step is in proportion to its rate.
 
     Args:
         share_M: each strength's rate as a share of the highest.
@@ -35,11 +36,17 @@ class EachItsRate(torch.optim.AdamW):
 
 
 def clipped(gradients: Sequence[Tensor], most: float) -> tuple[list[Tensor], Tensor]:
-    """Returns gradients, of shape (G, S, M, ...), whose norm is at most so much for every head, and what each head's was before.
+    """Returns gradients, of shape (G, S, M, ...), whose norm is at most so much for every head, and
+    what each head's was before.
 
     One that is not a number makes its own head's gradients so, and no other's.
     """
     grid = gradients[0].shape[:3]
-    norm_GSM = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(one.reshape(*grid, -1), dim=3) for one in gradients]), dim=0)
+    norm_GSM = torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(one.reshape(*grid, -1), dim=3) for one in gradients]),
+        dim=0,
+    )
     scale_GSM = (most / norm_GSM.clamp_min(1e-12)).clamp(max=1)
-    return [(one * scale_GSM.view(*grid, *[1] * (one.dim() - 3))).contiguous() for one in gradients], norm_GSM
+    return [
+        (one * scale_GSM.view(*grid, *[1] * (one.dim() - 3))).contiguous() for one in gradients
+    ], norm_GSM

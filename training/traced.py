@@ -13,11 +13,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 
 class Traced:
-    """A function that is traced at its first call and from then on run from what was written down: the same operations on the same numbers, without
-    the modules, vmap and autograd between them, which take as long as the products of a small step.
+    """A function that is traced at its first call and from then on run from what was written down:
+    the same operations on the same numbers, without the modules, vmap and autograd between them,
+    which take as long as the products of a small step.
 
     Args:
-        function: takes and returns tensors, nested as they like; it may look at nothing else that changes between calls, nor may their shapes.
+        function: takes and returns tensors, nested as they like; it may look at nothing else that
+            changes between calls, nor may their shapes.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -25,8 +27,12 @@ class Traced:
 
     def __call__(self, *given: Any) -> Any:
         if not self.written:
-            with tracing(TracingContext(FakeTensorMode())):  # one for all operations: else each would make its own, in twice the time
-                graph = make_fx(partial(self.function))(*given)  # a bound method would count itself among what it is given
+            with tracing(
+                TracingContext(FakeTensorMode())
+            ):  # one for all operations: else each would make its own, in twice the time
+                graph = make_fx(partial(self.function))(
+                    *given
+                )  # a bound method would count itself among what it is given
             graph.graph.eliminate_dead_code()
             graph.recompile()
             self.function, self.written = graph.forward, True

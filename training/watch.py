@@ -1,4 +1,5 @@
-"""Watches a fit and leaves it as it is: the objective that heads are trained on, epoch by epoch, and what else is measured of them.
+"""Watches a fit and leaves it as it is: the objective that heads are trained on, epoch by epoch,
+and what else is measured of them.
 
 K: heads, in the order of `Heads.table`; E: epochs watched.
 """
@@ -16,7 +17,9 @@ from torch import Tensor
 from training.heads import Heads
 
 WATCHED = 256
-"""Episodes of each mix on which heads are measured, the same at each epoch: few, so that a fit takes hardly longer."""
+"""Episodes of each mix on which heads are measured, the same at each epoch: few, so that a fit
+takes hardly longer.
+"""
 
 
 class Moment(NamedTuple):
@@ -25,14 +28,18 @@ class Moment(NamedTuple):
     heads: Heads
     """As they would be, were they finished now."""
     l_base_K: Tensor
-    """Nats an episode of the last batch, before its step: against the human's answers, with the whole charge."""
+    """Nats an episode of the last batch, before its step: against the human's answers, with the
+    whole charge.
+    """
     gradient_norm_K: Tensor
     """Norm of the gradient there, in nats an episode per unit of the trained parameters."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """How the training of K heads went. Figures have shape (E, K); E is 0 where heads were solved for and not trained."""
+    """How the training of K heads went. Figures have shape (E, K); E is 0 where heads were solved
+    for and not trained.
+    """
 
     epochs: tuple[int, ...]
     """Passes over the training episodes that were done; 0 is before any step."""
@@ -43,20 +50,26 @@ class Course:
 
 
 class Watch(pl.Callback):
-    """Takes note of all heads before the first step and at the end of each epoch. What it noted is part of the fit's checkpoint.
+    """Takes note of all heads before the first step and at the end of each epoch. What it noted is
+    part of the fit's checkpoint.
 
-    What a step computes anyhow is taken from the last step of an epoch, so it is of one step before the epoch's end; before the first step, of the
-    first. It costs nothing then.
+    What a step computes anyhow is taken from the last step of an epoch, so it is of one step before
+    the epoch's end; before the first step, of the first. It costs nothing then.
 
     Args:
-        measure: what else is to be noted of heads, each figure of shape (K,). What it returns is kept, and training never looks at it.
+        measure: what else is to be noted of heads, each figure of shape (K,). What it returns is
+            kept, and training never looks at it.
         tell: where the figures of an epoch go as well, as soon as they are known.
     """
 
     look: Callable[[], Moment]
     kept_K: Tensor
 
-    def __init__(self, measure: Callable[[Heads], dict[str, Tensor]], tell: Callable[[dict[str, Tensor], int], None] | None = None) -> None:
+    def __init__(
+        self,
+        measure: Callable[[Heads], dict[str, Tensor]],
+        tell: Callable[[dict[str, Tensor], int], None] | None = None,
+    ) -> None:
         self.measure, self.tell = measure, tell
         self.noted: dict[int, dict[str, Tensor]] = {}
 
@@ -65,7 +78,11 @@ class Watch(pl.Callback):
         """All that was noted."""
         epochs = sorted(self.noted)
         names = self.noted[epochs[0]] if epochs else {}
-        return Course(tuple(epochs), {name: torch.stack([self.noted[epoch][name] for epoch in epochs]) for name in names}, self.kept_K)
+        return Course(
+            tuple(epochs),
+            {name: torch.stack([self.noted[epoch][name] for epoch in epochs]) for name in names},
+            self.kept_K,
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.noted:
@@ -73,7 +90,9 @@ class Watch(pl.Callback):
         for epoch in sorted(self.noted):  # where a fit goes on, a log begins anew
             self._told(epoch)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
+    ) -> None:
         if trainer.global_step == 1:
             self.noted[0] |= self._paid(self.look())
 

@@ -1,1 +1,3 @@
-"""The judge: does a head read the model's concept, or imitate the human? One kind of evidence a file; `judge.py` decides."""
+"""The judge: does a head read the model's concept, or imitate the human? One kind of evidence a
+file; `judge.py` decides.
+"""

@@ -27,7 +27,10 @@ def main(words: list[str]) -> None:
         place = words.index("--head")
         named = words[place + 1] if place + 1 < len(words) else ""
         if not named.isdecimal():
-            raise Refusal(f"--head: {named or 'nothing'} is no head's number. The first is 0: python -m verdict runs/NAME --head 0")
+            raise Refusal(
+                f"--head: {named or 'nothing'} is no head's number. The first is 0: python -m"
+                " verdict runs/NAME --head 0"
+            )
         head, words = int(named), words[:place] + words[place + 2 :]
     unknown = next((word for word in words if word.startswith("-")), None)
     if unknown:
@@ -52,18 +55,47 @@ def show(folder: Path, judgement: Judgement, head: int | None) -> None:
 
     console, names = Console(width=None if Console().is_terminal else 160), labels(folder)
     if head is not None:
-        console.print(f"{folder}, head {head} ({names[head]}): {judgement.verdicts[head].kind}", style="bold", highlight=False)
+        console.print(
+            f"{folder}, head {head} ({names[head]}): {judgement.verdicts[head].kind}",
+            style="bold",
+            highlight=False,
+        )
         console.print(judgement.verdicts[head].reason, highlight=False)
         return
     table = Table(title=str(folder), box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("head", "which", "verdict", "follows X", "NDE", "NIE", "swap X", "swap H", "not passed"):
-        table.add_column(heading, justify="left" if heading in ("which", "verdict", "not passed") else "right", no_wrap=heading != "not passed")
+    for heading in (
+        "head",
+        "which",
+        "verdict",
+        "follows X",
+        "NDE",
+        "NIE",
+        "swap X",
+        "swap H",
+        "not passed",
+    ):
+        table.add_column(
+            heading,
+            justify="left" if heading in ("which", "verdict", "not passed") else "right",
+            no_wrap=heading != "not passed",
+        )
     found = judgement.evidence
     twins = (found.effects.nde, found.effects.nie) if found.effects else (None, None)
-    swaps = (found.interchange.concept, found.interchange.human) if found.interchange else (None, None)
+    swaps = (
+        (found.interchange.concept, found.interchange.human) if found.interchange else (None, None)
+    )
     for k, (name, verdict) in enumerate(zip(names, judgement.verdicts, strict=True)):
-        figures = [_figure(found.behaviour.follows_concept, k), *(_value(estimate, k) for estimate in (*twins, *swaps))]
-        table.add_row(str(k), name, str(verdict.kind), *figures, ", ".join(gate.name for gate in judgement.gates[k] if not gate.passed))
+        figures = [
+            _figure(found.behaviour.follows_concept, k),
+            *(_value(estimate, k) for estimate in (*twins, *swaps)),
+        ]
+        table.add_row(
+            str(k),
+            name,
+            str(verdict.kind),
+            *figures,
+            ", ".join(gate.name for gate in judgement.gates[k] if not gate.passed),
+        )
     console.print(table)
 
 
@@ -72,13 +104,18 @@ def labels(folder: Path) -> list[str]:
     from report.folder import read
 
     columns = read(folder)[["levels", "seed", "strength"]].itertuples(index=False)
-    return [f"level {levels.replace(' ', '+')}, seed {seed}, strength {strength:g}" for levels, seed, strength in columns]
+    return [
+        f"level {levels.replace(' ', '+')}, seed {seed}, strength {strength:g}"
+        for levels, seed, strength in columns
+    ]
 
 
 def check_head(folder: Path, head: int, heads: int) -> None:
     """Raises Refusal where a run has no head of that number."""
     if not 0 <= head < heads:
-        raise Refusal(f"--head: {folder} has no head {head}. It has {heads}, from 0 to {heads - 1}.")
+        raise Refusal(
+            f"--head: {folder} has no head {head}. It has {heads}, from 0 to {heads - 1}."
+        )
 
 
 def _figure(estimate: Estimate, k: int) -> str:

@@ -45,18 +45,29 @@ class Plan:
     told: bool
 
     def __post_init__(self) -> None:
-        for name, least in {"seed": 0, "exams": 1, "copies": 1, "heads": 1, "easy": 40, "probe": 40}.items():
+        for name, least in {
+            "seed": 0,
+            "exams": 1,
+            "copies": 1,
+            "heads": 1,
+            "easy": 40,
+            "probe": 40,
+        }.items():
             if getattr(self, name) < least:
                 raise Refusal(f"{name}: {getattr(self, name)} is too few. Use {least} or more.")
         if not self.disputed or min(self.disputed) < 40:
             raise Refusal("disputed: name at least one number, and none below 40.")
         for name in ("predictors", "disputed"):
             if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise Refusal(f"{name}: {getattr(self, name)} must name at least one, and each once.")
+                raise Refusal(
+                    f"{name}: {getattr(self, name)} must name at least one, and each once."
+                )
 
 
 def calibrated(config: dict[str, Any]) -> Any:
-    """Returns the rows of calibration.parquet: every planted head, on every exam of every predictor."""
+    """Returns the rows of calibration.parquet: every planted head, on every exam of every
+    predictor.
+    """
     import pandas as pd
 
     from core_model.store import cache_folder
@@ -73,16 +84,44 @@ def calibrated(config: dict[str, Any]) -> Any:
     rows: list[dict[str, Any]] = []
     with line("Starting", len(seeds) * plan.exams) as shown:
         for place, predictor_seed in enumerate(seeds):
-            node = config["core_model"] | ({"seed": predictor_seed} if "seed" in config["core_model"] else {})
+            node = config["core_model"] | (
+                {"seed": predictor_seed} if "seed" in config["core_model"] else {}
+            )
             predictor = build(node, "core_model").predictor(world, cache_folder(), fitting)
             levels, most = tuple(range(predictor.n_levels)), max(plan.disputed)
             for number in range(plan.exams):
-                shown.at(place * plan.exams + number, f"Predictor {predictor_seed}, exam {number + 1} of {plan.exams}")
+                shown.at(
+                    place * plan.exams + number,
+                    f"Predictor {predictor_seed}, exam {number + 1} of {plan.exams}",
+                )
                 seed = plan.seed + number
-                easy = parts(world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe))
-                sat = exam(world, predictor, levels, (easy[0], easy[1]), most, most // 2, seed, cache_folder(), judge.uses)
-                found = calls(judge, sat, None if plan.told else Readers.fitted(sat.probed), plan.disputed, plan.copies, plan.heads)
-                rows += [{"predictor": predictor.identity, "exam": f"{predictor.identity} {number}"} | row for row in found]
+                easy = parts(
+                    world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe)
+                )
+                sat = exam(
+                    world,
+                    predictor,
+                    levels,
+                    (easy[0], easy[1]),
+                    most,
+                    most // 2,
+                    seed,
+                    cache_folder(),
+                    judge.uses,
+                )
+                found = calls(
+                    judge,
+                    sat,
+                    None if plan.told else Readers.fitted(sat.probed),
+                    plan.disputed,
+                    plan.copies,
+                    plan.heads,
+                )
+                rows += [
+                    {"predictor": predictor.identity, "exam": f"{predictor.identity} {number}"}
+                    | row
+                    for row in found
+                ]
     return pd.DataFrame(rows)
 
 
@@ -91,7 +130,10 @@ def checked(config: dict[str, Any]) -> Plan:
     known = {*PARTS, *Plan.__dataclass_fields__}
     for key in config:
         if key not in known:
-            raise Refusal(f"{key}: no such key.{did_you_mean(key, known)} There are: {', '.join(sorted(known))}.")
+            raise Refusal(
+                f"{key}: no such key.{did_you_mean(key, known)} There are:"
+                f" {', '.join(sorted(known))}."
+            )
     values = {key: value for key, value in config.items() if key not in PARTS}
     check(Plan, values, "")
     return Plan(**values)
@@ -112,7 +154,9 @@ def written(rows: Any, folder: Path, title: str) -> None:
 
 
 def drawn(shares: Any, title: str) -> Figure:
-    """Returns a panel for each number of disputed episodes: of each planted head, the shares called right, undecided and wrong."""
+    """Returns a panel for each number of disputed episodes: of each planted head, the shares called
+    right, undecided and wrong.
+    """
     from matplotlib.figure import Figure
 
     sizes, heads = sorted(shares["disputed"].unique()), list(dict.fromkeys(shares["head"]))[::-1]
@@ -121,7 +165,13 @@ def drawn(shares: Any, title: str) -> Figure:
     for axis, size in zip(axes, sizes, strict=True):
         part, left = shares[shares["disputed"] == size].set_index("head").loc[heads], 0.0
         for outcome, colour in COLOURS.items():
-            axis.barh([head.replace("_", " ") for head in heads], part[outcome], left=left, color=colour, label=outcome)
+            axis.barh(
+                [head.replace("_", " ") for head in heads],
+                part[outcome],
+                left=left,
+                color=colour,
+                label=outcome,
+            )
             left = left + part[outcome].to_numpy()
         axis.set(title=f"{size:,} disputed episodes", xlim=(0, 1), xlabel="share of heads")
         axis.tick_params(axis="y", length=0)
@@ -138,22 +188,39 @@ def summary(rows: Any, title: str) -> str:
 
     reads = rows["reads"].value_counts()
     told = "; ".join(f"{count:,} read {what}" for what, count in reads.items())
-    text = [f"# The judge on planted heads: {title}\n", f"Of the planted heads {told}. Rates are of those that are right on easy episodes.\n"]
+    text = [
+        f"# The judge on planted heads: {title}\n",
+        f"Of the planted heads {told}. Rates are of those that are right on easy episodes.\n",
+    ]
     for size, part in rows.groupby("disputed"):
         able = judged(part)
-        found = {name: rate(outcomes(able)[name], able["exam"]) for name in ("right", "undecided", "wrong")}
+        found = {
+            name: rate(outcomes(able)[name], able["exam"])
+            for name in ("right", "undecided", "wrong")
+        }
         found["called translators without being one"] = false_translators(part)
         text.append(f"## {size:,} disputed episodes\n")
         for words, share in found.items():
-            limits = f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if exams fail as wholes"
+            limits = (
+                f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if exams fail"
+                " as wholes"
+            )
             text.append(f"- {words}: {100 * share.value:.2f}% of {share.heads:,} heads ({limits})")
         text.append("")
         matrix = confusion_matrix(part)
-        text.append("| planted head | " + " | ".join(name.replace("_", " ") for name in matrix.columns) + " | right |")
+        text.append(
+            "| planted head | "
+            + " | ".join(name.replace("_", " ") for name in matrix.columns)
+            + " | right |"
+        )
         text.append("| --- |" + " --- |" * (len(matrix.columns) + 1))
         rights = part.groupby("head")["right"].mean()
         for name, counts in matrix.iterrows():
-            text.append(f"| {str(name).replace('_', ' ')} | " + " | ".join(map(str, counts)) + f" | {100 * rights[name]:.1f}% |")
+            text.append(
+                f"| {str(name).replace('_', ' ')} | "
+                + " | ".join(map(str, counts))
+                + f" | {100 * rights[name]:.1f}% |"
+            )
         text.append("")
     return "\n".join(text)
 
@@ -174,8 +241,14 @@ def main(config: DictConfig) -> None:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     count = rows["predictor"].nunique()
-    written(rows, folder, f"{HydraConfig.get().runtime.choices['world']}, {count} predictor{'s' * (count > 1)}")
-    Console(width=None if Console().is_terminal else 140).print(Markdown((folder / SUMMARY).read_text()))
+    written(
+        rows,
+        folder,
+        f"{HydraConfig.get().runtime.choices['world']}, {count} predictor{'s' * (count > 1)}",
+    )
+    Console(width=None if Console().is_terminal else 140).print(
+        Markdown((folder / SUMMARY).read_text())
+    )
     print(folder)
 
 

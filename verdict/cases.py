@@ -32,8 +32,12 @@ class Cases:
 
     @classmethod
     def of(cls, episodes: Dataset) -> Cases:
-        columns = episodes.select_columns(["concept", "human", "tampered", "family", "cluster"]).with_format("numpy")[:]
-        return cls(*(columns[name] for name in ("concept", "human", "tampered", "family", "cluster")))
+        columns = episodes.select_columns(
+            ["concept", "human", "tampered", "family", "cluster"]
+        ).with_format("numpy")[:]
+        return cls(
+            *(columns[name] for name in ("concept", "human", "tampered", "family", "cluster"))
+        )
 
     def __len__(self) -> int:
         return len(self.concept_N)
@@ -43,24 +47,31 @@ class Cases:
 
 
 class Pair(NamedTuple):
-    """Something said of both twins: of the first, where X = H = False, and of the second, where one of them is True."""
+    """Something said of both twins: of the first, where X = H = False, and of the second, where one
+    of them is True.
+    """
 
     first: Cases
     second: Cases
 
 
 class Exchange(NamedTuple):
-    """Which episodes lend a part of their activations to which: numbers of rows. Every pair lends both ways and is a cluster of its own."""
+    """Which episodes lend a part of their activations to which: numbers of rows. Every pair lends
+    both ways and is a cluster of its own.
+    """
 
     base_P: Ints
     source_P: Ints
     sign_P: Ints
-    """1 where what is exchanged is True in the source and False in the base, -1 the other way round."""
+    """1 where what is exchanged is True in the source and False in the base, -1 the other way
+    round.
+    """
     cluster_P: Ints
 
 
 def exchange(differs_N: Bools, same_N: Bools, chance: np.random.Generator) -> Exchange:
-    """Returns pairs of episodes with another value of the one and the same of the other, drawn at random, no episode in two of them.
+    """Returns pairs of episodes with another value of the one and the same of the other, drawn at
+    random, no episode in two of them.
 
     >>> pairs = exchange(np.array([True, False, False]), np.array([True, True, False]), np.random.default_rng(0))
     >>> pairs.base_P.tolist(), pairs.source_P.tolist(), pairs.sign_P.tolist()
@@ -68,13 +79,21 @@ def exchange(differs_N: Bools, same_N: Bools, chance: np.random.Generator) -> Ex
     """
     firsts, seconds = [], []
     for stratum_N in (same_N, ~same_N):
-        sides = [chance.permutation(np.flatnonzero(stratum_N & (differs_N == value))) for value in (True, False)]
+        sides = [
+            chance.permutation(np.flatnonzero(stratum_N & (differs_N == value)))
+            for value in (True, False)
+        ]
         fewest = min(map(len, sides))
         firsts.append(sides[0][:fewest])
         seconds.append(sides[1][:fewest])
     first, second = np.concatenate(firsts), np.concatenate(seconds)
     sign = np.repeat([-1, 1], len(first))
-    return Exchange(np.concatenate([first, second]), np.concatenate([second, first]), sign, np.tile(np.arange(len(first)), 2))
+    return Exchange(
+        np.concatenate([first, second]),
+        np.concatenate([second, first]),
+        sign,
+        np.tile(np.arange(len(first)), 2),
+    )
 
 
 @dataclass(frozen=True)
@@ -91,12 +110,17 @@ class Deployed:
         """Returns what may be known of them.
 
         Args:
-            log_odds_N: that the human says yes, in nats, as a model of the human has it; where there is none, every answer counts as sure.
+            log_odds_N: that the human says yes, in nats, as a model of the human has it; where
+                there is none, every answer counts as sure.
             sure: least probability of the human's own answer.
         """
         columns = episodes.select_columns(["human", "cluster"]).with_format("numpy")[:]
         human_N, cluster_N = columns["human"], columns["cluster"]
-        sure_N = np.ones(len(human_N), bool) if log_odds_N is None else np.where(human_N, log_odds_N, -log_odds_N) >= np.log(sure / (1 - sure))
+        sure_N = (
+            np.ones(len(human_N), bool)
+            if log_odds_N is None
+            else np.where(human_N, log_odds_N, -log_odds_N) >= np.log(sure / (1 - sure))
+        )
         return cls(human_N, sure_N, cluster_N)
 
 
@@ -112,10 +136,16 @@ class Bench:
 
     @property
     def pool(self) -> Cases:
-        """The easy episodes and then the disputed ones; H is X on easy ones, where answers may be noisy."""
+        """The easy episodes and then the disputed ones; H is X on easy ones, where answers may be
+        noisy.
+        """
         both = zip(vars(self.easy).values(), vars(self.disputed).values(), strict=True)
         joined = Cases(*(np.concatenate(columns) for columns in both))
-        return Cases(joined.concept_N, np.concatenate([self.easy.concept_N, self.disputed.human_N]), *list(vars(joined).values())[2:])
+        return Cases(
+            joined.concept_N,
+            np.concatenate([self.easy.concept_N, self.disputed.human_N]),
+            *list(vars(joined).values())[2:],
+        )
 
     @property
     def concept_exchange(self) -> Exchange:
@@ -136,7 +166,9 @@ class Both(NamedTuple, Generic[T]):
 
 
 class Swapped(NamedTuple, Generic[T]):
-    """One thing for each swap of a part of the activations, over the pairs of an exchange: X's part, H's, and random parts of equal rank."""
+    """One thing for each swap of a part of the activations, over the pairs of an exchange: X's
+    part, H's, and random parts of equal rank.
+    """
 
     concept: T
     human: T
@@ -147,7 +179,9 @@ class Swapped(NamedTuple, Generic[T]):
 
 
 class Erased(NamedTuple, Generic[T]):
-    """One thing for each erasure, over the bases of the pairs with another X: as many episodes of each X and H."""
+    """One thing for each erasure, over the bases of the pairs with another X: as many episodes of
+    each X and H.
+    """
 
     concept: T
     human: T
@@ -155,7 +189,9 @@ class Erased(NamedTuple, Generic[T]):
 
 
 class Written(NamedTuple, Generic[T]):
-    """One thing for each part that is exchanged at an earlier level, from which the predictor then runs on: over the pairs with another X."""
+    """One thing for each part that is exchanged at an earlier level, from which the predictor then
+    runs on: over the pairs with another X.
+    """
 
     concept: T
     random: T
@@ -164,7 +200,9 @@ class Written(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True)
 class Asked(Generic[T]):
-    """One thing, activations or answers, for each question to a head; None for what cannot be asked."""
+    """One thing, activations or answers, for each question to a head; None for what cannot be
+    asked.
+    """
 
     easy: T
     disputed: T
@@ -178,8 +216,19 @@ class Asked(Generic[T]):
     @property
     def each(self) -> list[T]:
         """All of them."""
-        several = (*(self.concept_twins or ()), *(self.human_twins or ()), *(self.swapped or ()), *(self.erased or ()), *(self.run_on or ()))
-        return [self.easy, self.disputed, *several, *([] if self.deployed is None else [self.deployed])]
+        several = (
+            *(self.concept_twins or ()),
+            *(self.human_twins or ()),
+            *(self.swapped or ()),
+            *(self.erased or ()),
+            *(self.run_on or ()),
+        )
+        return [
+            self.easy,
+            self.disputed,
+            *several,
+            *([] if self.deployed is None else [self.deployed]),
+        ]
 
     def map(self, answer: Callable[[T], U]) -> Asked[U]:
         """Returns what a function makes of each."""

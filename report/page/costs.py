@@ -31,8 +31,9 @@ def fronts(lines: pd.DataFrame, place: str) -> str:
             both.append(figure(drawing.svg(), "", f"<ol>{named}</ol>", f"{said} against {words}"))
         cells.append((said, f"<div class='pareto'><h4>{escape(said)}</h4>{''.join(both)}</div>"))
     how = (
-        "Each point is a prior at a strength, mean over its heads. Numbered: no other is both cheaper and better (left: fewer nats of error on "
-        "held-out easy episodes; right: follows X on more of the disputed ones). Costs are those of the finished heads."
+        "Each point is a prior at a strength, mean over its heads. Numbered: no other is both"
+        " cheaper and better (left: fewer nats of error on held-out easy episodes; right: follows X"
+        " on more of the disputed ones). Costs are those of the finished heads."
     )
     return section(f"{place}-fronts", "What it costs: Pareto fronts", how, _unfolding(cells))
 
@@ -40,14 +41,21 @@ def fronts(lines: pd.DataFrame, place: str) -> str:
 def _unfolding(cells: list[tuple[str, str]]) -> str:
     """Returns the first units side by side, and the others one click away."""
     first, others = "".join(cell for _, cell in cells[:2]), cells[2:]
-    names, inner = escape(", ".join(said for said, _ in others)), "".join(cell for _, cell in others)
-    more = f"<details><summary>The other units of the bill: {names}</summary><div class='fronts'>{inner}</div></details>"
+    names, inner = (
+        escape(", ".join(said for said, _ in others)),
+        "".join(cell for _, cell in others),
+    )
+    more = (
+        f"<details><summary>The other units of the bill: {names}</summary><div"
+        f" class='fronts'>{inner}</div></details>"
+    )
     return (f'<div class="fronts">{first}</div>' if first else "") + (more if others else "")
 
 
 def _points(group: pd.DataFrame, several: bool) -> str:
     """Returns the points of one number in words."""
     lines = [
-        (name(*key, several), " ".join(written(value) for value in points["strength"] if value)) for key, points in by_prior(group, by_name=False)
+        (name(*key, several), " ".join(written(value) for value in points["strength"] if value))
+        for key, points in by_prior(group, by_name=False)
     ]
     return ", ".join(f"{words} {strengths}".strip() for words, strengths in lines)

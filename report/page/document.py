@@ -20,7 +20,10 @@ from report.runs import Found
 from report.settings import Setting, mixed
 
 HERE = Path(__file__).parent
-EVERYTHING = "Means over predictors; intervals at 95%, each by itself. comparison.csv has them too, and those that hold for all lines together."
+EVERYTHING = (
+    "Means over predictors; intervals at 95%, each by itself. comparison.csv has them too, and"
+    " those that hold for all lines together."
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Compared:
 
     @property
     def levels(self) -> pd.DataFrame:
-        """The heads of every level at the strengths of those at matched accuracy, which count as one strength: heads beside each other differ in
-        what they read alone.
+        """The heads of every level at the strengths of those at matched accuracy, which count as
+        one strength: heads beside each other differ in what they read alone.
         """
         keys = ["predictor", "reporter", "prior", "strength"]
         return self.each.merge(self.matched[keys].drop_duplicates(), on=keys).assign(strength=0.0)
@@ -58,8 +61,13 @@ def compare(setting: Setting, start: int) -> Compared:
     each = heads_of(setting.heads, each_level=True)
     each = each.assign(index=range(start, start + len(each)))
     heads = heads_of(each) if each["level"].nunique() > 1 else each
-    each = each.assign(matched=each["index"].isin(heads.loc[heads["matched"], "index"]), chosen=each["index"].isin(heads["index"]))
-    return Compared(setting, each, heads, lines(setting.name, heads), answer(heads[heads["matched"]]))
+    each = each.assign(
+        matched=each["index"].isin(heads.loc[heads["matched"], "index"]),
+        chosen=each["index"].isin(heads["index"]),
+    )
+    return Compared(
+        setting, each, heads, lines(setting.name, heads), answer(heads[heads["matched"]])
+    )
 
 
 def page(title: str, all_found: Found, parts: list[Compared]) -> str:
@@ -67,12 +75,18 @@ def page(title: str, all_found: Found, parts: list[Compared]) -> str:
     drawn: Drawn = {}
     body = "".join(_setting(part, f"s{i}", drawn, len(parts) > 1) for i, part in enumerate(parts))
     notices = [*mixed([part.setting for part in parts]), *all_found.notices()]
-    heads = pd.concat([part.each.assign(setting=i) for i, part in enumerate(parts)], ignore_index=True)
+    heads = pd.concat(
+        [part.each.assign(setting=i) for i, part in enumerate(parts)], ignore_index=True
+    )
     data = {
         "heads": columns(heads),
         "words": RATES,
         "dots": {mark: _places(drawing) for mark, drawing in drawn.items()},
-        "configs": {run.name: (run.folder / "config.yaml").read_text() for part in parts for run in part.setting.runs},
+        "configs": {
+            run.name: (run.folder / "config.yaml").read_text()
+            for part in parts
+            for run in part.setting.runs
+        },
     }
     values = {
         "title": escape(title),
@@ -95,16 +109,24 @@ def _setting(part: Compared, place: str, drawn: Drawn, several: bool) -> str:
     pieces = [
         found.first(matched, part.answer, place, drawn),
         found.against(part.heads, part.lines, "strength", place, drawn),
-        found.against(part.levels, lines(part.setting.name, part.levels), "level", place, drawn) if levelled else "",
+        (
+            found.against(part.levels, lines(part.setting.name, part.levels), "level", place, drawn)
+            if levelled
+            else ""
+        ),
         tables.matched(matched, place),
         tables.pairwise(part.answer, place),
         costs.fronts(part.lines, place),
-        section(f"{place}-levels", "By level", "Heads that read one level only; every level.", levels),
+        section(
+            f"{place}-levels", "By level", "Heads that read one level only; every level.", levels
+        ),
         tables.families(matched, place),
         tables.reporters(matched, place),
         made.judge(runs, place),
         made.predictors(runs, place),
-        section(f"{place}-lines", "Every prior and strength", EVERYTHING, tables.everything(part.lines)),
+        section(
+            f"{place}-lines", "Every prior and strength", EVERYTHING, tables.everything(part.lines)
+        ),
         made.costs(runs, place),
     ]
     heading = f"<h2>{escape(part.setting.name)}</h2>" if several else ""
@@ -126,4 +148,7 @@ def _notices(lines: list[str]) -> str:
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<aside class="notices" aria-label="What is left out"><b>Not all is here, or not all agrees.</b><ul>{items}</ul></aside>'
+    return (
+        '<aside class="notices" aria-label="What is left out"><b>Not all is here, or not all'
+        f" agrees.</b><ul>{items}</ul></aside>"
+    )

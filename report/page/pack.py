@@ -37,17 +37,27 @@ SPOKEN = (
     ("access_head", "in the head ("),
     ("access_predictor", "in the predictor ("),
 )
-"""Rates that a head's evidence says in words, and the words before them: the page keeps each figure once."""
+"""Rates that a head's evidence says in words, and the words before them: the page keeps each figure
+once.
+"""
 WORDS = ("run", "reporter", "prior", "predictor", "verdict", "failed_gates")
 
 
 def packed(value: Any) -> str:
-    """Returns a value as JSON, gzipped, in base64: a page stays small with ten thousand heads in it."""
-    return base64.b64encode(gzip.compress(json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), 9, mtime=0)).decode()
+    """Returns a value as JSON, gzipped, in base64: a page stays small with ten thousand heads in
+    it.
+    """
+    return base64.b64encode(
+        gzip.compress(
+            json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), 9, mtime=0
+        )
+    ).decode()
 
 
 def columns(heads: pd.DataFrame) -> dict[str, Any]:
-    """Returns heads column by column: words as numbers of a list, rates in hundredths, none as null; `{name}` in a reason stands for a rate."""
+    """Returns heads column by column: words as numbers of a list, rates in hundredths, none as
+    null; `{name}` in a reason stands for a rate.
+    """
     out: dict[str, Any] = {"n": len(heads)}
     for name in WORDS:
         codes, words = pd.factorize(heads[name].astype(str))
@@ -58,11 +68,21 @@ def columns(heads: pd.DataFrame) -> dict[str, Any]:
     out["matched"] = heads["matched"].astype(int).tolist()
     spoken = [*RATES, *sorted({name for name, _ in SPOKEN} - set(RATES))]
     out["rates"] = {
-        name: [_hundredths(heads[column]) if column in heads else None for column in (name, f"{name}_low", f"{name}_high")]
+        name: [
+            _hundredths(heads[column]) if column in heads else None
+            for column in (name, f"{name}_low", f"{name}_high")
+        ]
         for name in spoken
         if name in heads
     }
-    codes, words = pd.factorize(pd.Series([_without_rates(reason, out["rates"], k) for k, reason in enumerate(heads["reason"].astype(str))]))
+    codes, words = pd.factorize(
+        pd.Series(
+            [
+                _without_rates(reason, out["rates"], k)
+                for k, reason in enumerate(heads["reason"].astype(str))
+            ]
+        )
+    )
     out["reason"] = {"words": list(words), "codes": codes.tolist()}
     out["costs"] = {
         name: [float(f"{value:.4g}") if _known(value) else None for value in heads[name]]
@@ -83,7 +103,9 @@ def _without_rates(reason: str, rates: dict[str, list[list[int | None] | None]],
 
 
 def _hundredths(values: pd.Series) -> list[int | None]:
-    return [round(100 * float(f"{float(value):.2f}")) if _known(value) else None for value in values]
+    return [
+        round(100 * float(f"{float(value):.2f}")) if _known(value) else None for value in values
+    ]
 
 
 def _known(value: Any) -> bool:

@@ -1,4 +1,6 @@
-"""The page's tables of heads: at matched accuracy, two by two, by level, family and reporter, and every line."""
+"""The page's tables of heads: at matched accuracy, two by two, by level, family and reporter, and
+every line.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +15,64 @@ from report.page.found import rows
 from report.page.html import Cell, Columns, between, cost, number, section, table
 from report.pairs import Pair
 
-SHORT = dict(zip(KINDS, ("translators", "imitators", "mixtures", "neither", "undecided"), strict=True))
+SHORT = dict(
+    zip(KINDS, ("translators", "imitators", "mixtures", "neither", "undecided"), strict=True)
+)
 
 
 def matched(heads: pd.DataFrame, place: str) -> str:
-    """Returns the table at matched accuracy: every prior, whom its heads follow, and what they cost in every unit."""
+    """Returns the table at matched accuracy: every prior, whom its heads follow, and what they cost
+    in every unit.
+    """
     groups, shares = rows(heads), translators(heads)
-    follows = [mean(group["follows_concept"].to_numpy(float), group["predictor"].to_numpy(object), len(groups), (0.0, 1.0)) for _, group in groups]
-    strengths = [" ".join(written(value) for value in sorted(group["strength"].unique())) for _, group in groups]
+    follows = [
+        mean(
+            group["follows_concept"].to_numpy(float),
+            group["predictor"].to_numpy(object),
+            len(groups),
+            (0.0, 1.0),
+        )
+        for _, group in groups
+    ]
+    strengths = [
+        " ".join(written(value) for value in sorted(group["strength"].unique()))
+        for _, group in groups
+    ]
     columns: Columns = {
         "prior": [prior for (_, prior), _ in groups],
         "reporter": [reporter for (reporter, _), _ in groups],
         "translators": [_cell(shares[key]) for key, _ in groups],
         "follows X": [_cell(value) for value in follows],
-        "strength": ["–" if prior == "none" else said for ((_, prior), _), said in zip(groups, strengths, strict=True)],
+        "strength": [
+            "–" if prior == "none" else said
+            for ((_, prior), _), said in zip(groups, strengths, strict=True)
+        ],
         "heads": [len(group) for _, group in groups],
         "predictors": [group["predictor"].nunique() for _, group in groups],
-        **{SHORT[kind]: [number((group["verdict"] == kind).mean()) for _, group in groups] for kind in KINDS[1:]},
+        **{
+            SHORT[kind]: [number((group["verdict"] == kind).mean()) for _, group in groups]
+            for kind in KINDS[1:]
+        },
         "past the gates": [number(group["gates_passed"].mean()) for _, group in groups],
         "easy": [number(group["easy_accuracy"].mean(), 3) for _, group in groups],
-        **{said: [cost(group[unit].mean() * scale) for _, group in groups] for unit, (said, scale) in UNITS.items() if _known(heads, unit)},
+        **{
+            said: [cost(group[unit].mean() * scale) for _, group in groups]
+            for unit, (said, scale) in UNITS.items()
+            if _known(heads, unit)
+        },
     }
     how = (
-        "Of each prior the heads of its largest strength whose mean error on held-out easy episodes is within 0.01 nats of the least that any prior "
-        "reaches on the same predictor. Verdicts and gates are shares of heads, easy the share right on easy episodes, costs means over heads; "
-        "intervals are over predictors and hold at 95% for all lines together."
+        "Of each prior the heads of its largest strength whose mean error on held-out easy episodes"
+        " is within 0.01 nats of the least that any prior reaches on the same predictor. Verdicts"
+        " and gates are shares of heads, easy the share right on easy episodes, costs means over"
+        " heads; intervals are over predictors and hold at 95% for all lines together."
     )
-    return section(f"{place}-matched", "At matched accuracy, in every unit", how, table(_one_reporter(columns), "Matched accuracy"))
+    return section(
+        f"{place}-matched",
+        "At matched accuracy, in every unit",
+        how,
+        table(_one_reporter(columns), "Matched accuracy"),
+    )
 
 
 def pairwise(answer: Answer, place: str) -> str:
@@ -55,41 +88,79 @@ def pairwise(answer: Answer, place: str) -> str:
         "paired heads": [pair.follows.heads for pair in pairs],
     }
     how = (
-        f"The first prior less the second, head by head: same predictor, same seed. Intervals hold at 95% for all {len(pairs)} pairs together "
-        "(Student's over predictors, never narrower than what the heads give; Bonferroni). Only what excludes 0 is called decided."
+        "The first prior less the second, head by head: same predictor, same seed. Intervals hold"
+        f" at 95% for all {len(pairs)} pairs together (Student's over predictors, never narrower"
+        " than what the heads give; Bonferroni). Only what excludes 0 is called decided."
     )
-    return section(f"{place}-pairs", "Priors two by two", how, table(_one_reporter(columns), "Pairs", search=len(pairs) > 8) if pairs else "")
+    return section(
+        f"{place}-pairs",
+        "Priors two by two",
+        how,
+        table(_one_reporter(columns), "Pairs", search=len(pairs) > 8) if pairs else "",
+    )
 
 
 def families(heads: pd.DataFrame, place: str) -> str:
-    """Returns whom heads at matched accuracy follow on each family of tampering; in older runs, on the worst for each head."""
+    """Returns whom heads at matched accuracy follow on each family of tampering; in older runs, on
+    the worst for each head.
+    """
     found, groups = family_columns(heads), rows(heads)
     columns: Columns = {"prior": [name(*key, heads["reporter"].nunique() > 1) for key, _ in groups]}
     if found:
-        how = "Share of the disputed episodes of each kind of tampering on which heads at matched accuracy follow X, mean over heads."
-        columns |= {column[16:].replace("_", " "): [number(group[column].mean()) for _, group in groups] for column in found}
+        how = (
+            "Share of the disputed episodes of each kind of tampering on which heads at matched"
+            " accuracy follow X, mean over heads."
+        )
+        columns |= {
+            column[16:].replace("_", " "): [number(group[column].mean()) for _, group in groups]
+            for column in found
+        }
     elif _known(heads, "worst_family"):
-        how = "How far heads at matched accuracy fall from easy episodes on the kind of tampering that is worst for each, and which that is: shares."
-        columns["fall on the worst"] = [number(group["worst_family_gap"].mean()) for _, group in groups]
+        how = (
+            "How far heads at matched accuracy fall from easy episodes on the kind of tampering"
+            " that is worst for each, and which that is: shares."
+        )
+        columns["fall on the worst"] = [
+            number(group["worst_family_gap"].mean()) for _, group in groups
+        ]
         kinds = sorted(heads["worst_family"].dropna().unique())
-        columns |= {f"worst: {kind}": [number((group["worst_family"] == kind).mean()) for _, group in groups] for kind in kinds}
+        columns |= {
+            f"worst: {kind}": [
+                number((group["worst_family"] == kind).mean()) for _, group in groups
+            ]
+            for kind in kinds
+        }
     else:
         return ""
     return section(f"{place}-families", "By kind of tampering", how, table(columns, "Families"))
 
 
 def reporters(heads: pd.DataFrame, place: str) -> str:
-    """Returns whom heads follow under each reporter, prior by prior side by side; nothing where there is one."""
-    groups, shares, names = dict(rows(heads)), translators(heads), sorted(heads["reporter"].unique())
+    """Returns whom heads follow under each reporter, prior by prior side by side; nothing where
+    there is one.
+    """
+    groups, shares, names = (
+        dict(rows(heads)),
+        translators(heads),
+        sorted(heads["reporter"].unique()),
+    )
     if len(names) < 2:
         return ""
     priors = sorted(heads["prior"].unique(), key=lambda prior: (prior != "none", prior))
     columns: Columns = {"prior": list(priors)}
     for one in names:
-        columns[f"{one}: translators"] = [_cell(shares[(one, prior)]) if (one, prior) in shares else None for prior in priors]
-        follows = [groups[(one, prior)]["follows_concept"].mean() if (one, prior) in groups else None for prior in priors]
+        columns[f"{one}: translators"] = [
+            _cell(shares[(one, prior)]) if (one, prior) in shares else None for prior in priors
+        ]
+        follows = [
+            groups[(one, prior)]["follows_concept"].mean() if (one, prior) in groups else None
+            for prior in priors
+        ]
         columns[f"{one}: follows X"] = [number(value) for value in follows]
-    how = "Heads at matched accuracy: share that are translators [95% for all together], and that follow X, mean over heads."
+    how = (
+        "Heads at matched accuracy: share that are translators [95% for all together], and that"
+        " follow X, mean over heads."
+    )
     return section(f"{place}-reporters", "By reporter", how, table(columns, "Reporters"))
 
 
@@ -99,15 +170,29 @@ def everything(lines: pd.DataFrame, title: str = "Every prior and strength") -> 
         "prior": list(lines["prior"]),
         "reporter": list(lines["reporter"]),
         "strength": [(written(value), float(value)) for value in lines["strength"]],
-        **({"level": ["all" if pd.isna(value) else int(value) for value in lines["level"]]} if lines["level"].notna().any() else {}),
-        **{said: _ends(lines, column) for said, column in (("translators", "translators"), ("follows X", "follows_concept"))},
-        "least–most": [f"{least:.2f}–{most:.2f}" for least, most in zip(lines["least"], lines["most"], strict=True)],
+        **(
+            {"level": ["all" if pd.isna(value) else int(value) for value in lines["level"]]}
+            if lines["level"].notna().any()
+            else {}
+        ),
+        **{
+            said: _ends(lines, column)
+            for said, column in (("translators", "translators"), ("follows X", "follows_concept"))
+        },
+        "least–most": [
+            f"{least:.2f}–{most:.2f}"
+            for least, most in zip(lines["least"], lines["most"], strict=True)
+        ],
         "heads": [int(value) for value in lines["heads"]],
         "predictors": [int(value) for value in lines["predictors"]],
         **{f"n {SHORT[kind]}": [int(value) for value in lines[kind]] for kind in KINDS},
         "error, nats": [number(value, 4) for value in lines["validation_nll"]],
         "easy": [number(value, 3) for value in lines["easy_accuracy"]],
-        **{said: [cost(value * scale) for value in lines[unit]] for unit, (said, scale) in UNITS.items() if _known(lines, unit)},
+        **{
+            said: [cost(value * scale) for value in lines[unit]]
+            for unit, (said, scale) in UNITS.items()
+            if _known(lines, unit)
+        },
     }
     if (lines["two_heaps"] != "").any():
         columns["two heaps"] = [_where(words) for words in lines["two_heaps"]]
@@ -120,21 +205,38 @@ def _where(heaps: str) -> str:
     >>> _where("two heaps, 5% about 0.06 and 95% about 0.97 (both under every predictor)")
     '5% 0.06, 95% 0.97'
     """
-    return heaps.split(" (", maxsplit=1)[0].removeprefix("two heaps, ").replace(" about", "").replace(" and", ",")
+    return (
+        heaps.split(" (", maxsplit=1)[0]
+        .removeprefix("two heaps, ")
+        .replace(" about", "")
+        .replace(" and", ",")
+    )
 
 
 def _one_reporter(columns: Columns) -> Columns:
     """Returns columns without that of reporters where all are the same."""
-    return {key: cells for key, cells in columns.items() if key != "reporter" or len(set(cells)) > 1}
+    return {
+        key: cells for key, cells in columns.items() if key != "reporter" or len(set(cells)) > 1
+    }
 
 
 def _ends(lines: pd.DataFrame, column: str) -> list[Cell]:
-    return [between(*row) for row in lines[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)]
+    return [
+        between(*row)
+        for row in lines[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
+    ]
 
 
 def _decided(pair: Pair) -> str:
     both = (("translators", pair.translators), ("follows X", pair.follows))
-    return ", ".join(f"{what} {'more' if value.value > 0 else 'less'}" for what, value in both if value.decided) or "not decided"
+    return (
+        ", ".join(
+            f"{what} {'more' if value.value > 0 else 'less'}"
+            for what, value in both
+            if value.decided
+        )
+        or "not decided"
+    )
 
 
 def _known(frame: pd.DataFrame, column: str) -> bool:

@@ -1,4 +1,6 @@
-"""Every YAML builds, and what does not fit a constructor is refused in one line that names the key and the cure."""
+"""Every YAML builds, and what does not fit a constructor is refused in one line that names the key
+and the cure.
+"""
 
 from pathlib import Path
 
@@ -21,8 +23,14 @@ def node(choice: str) -> dict:
 
 
 def overrides() -> list[str]:
-    """Every choice of every group, as a user would type it; a model that only the user can name is named."""
-    found = [f"{group}={path.stem}" for group in (*PARTS, "experiment") for path in sorted((CONFIGS / group).glob("*.yaml"))]
+    """Every choice of every group, as a user would type it; a model that only the user can name is
+    named.
+    """
+    found = [
+        f"{group}={path.stem}"
+        for group in (*PARTS, "experiment")
+        for path in sorted((CONFIGS / group).glob("*.yaml"))
+    ]
     return found + [f"+sweep={path.stem}" for path in sorted((CONFIGS / "sweep").glob("*.yaml"))]
 
 
@@ -35,7 +43,10 @@ def test_every_choice_composes_and_fits_its_constructor(override):
 
 
 def test_a_misspelt_option_is_refused_with_a_suggestion():
-    with pytest.raises(Refusal, match=r"reporter\.hiden: MLP has no such option\. Did you mean hidden\? It has: hidden\."):
+    with pytest.raises(
+        Refusal,
+        match=r"reporter\.hiden: MLP has no such option\. Did you mean hidden\? It has: hidden\.",
+    ):
         maker(node("reporter/mlp") | {"hiden": 3}, "reporter", *GIVEN["reporter"])
 
 
@@ -63,7 +74,9 @@ def test_a_right_node_builds_with_its_values():
 def test_an_option_of_a_part_within_a_part_is_named_by_its_whole_path():
     part = {"_target_": "priors.simplicity.Simplicity", "sigme": 0.1}
     with pytest.raises(Refusal, match=r"prior\.parts\.one\.sigme: .* Did you mean sigma\?"):
-        build({"_target_": "priors.sum.Sum", "parts": {"one": part}, "shares": {"one": 1.0}}, "prior")
+        build(
+            {"_target_": "priors.sum.Sum", "parts": {"one": part}, "shares": {"one": 1.0}}, "prior"
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""A predictor whose activations are known by hand, and that writes down each of its forward passes; importable by processes that a test starts."""
+"""A predictor whose activations are known by hand, and that writes down each of its forward passes;
+importable by processes that a test starts.
+"""
 
 import os
 import time
@@ -47,14 +49,27 @@ class Planted(Predictor):
         self.asked: list[list[int]] = []
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        return gathered(self.portions(episodes, levels, position), len(episodes), len(levels), self.width, self.dtype)
+        return gathered(
+            self.portions(episodes, levels, position),
+            len(episodes),
+            len(levels),
+            self.width,
+            self.dtype,
+        )
 
-    def portions(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Sequence[Portion]:
+    def portions(
+        self, episodes: Dataset, levels: Sequence[int], position: int = -1
+    ) -> Sequence[Portion]:
         self.asked.append(list(levels))
         length_N = torch.tensor([len(text) for text in episodes["text"]])
-        return [Portion(rows_B, partial(self._pass, length_N, rows_B, levels, position)) for rows_B in length_N.argsort().split(self.size)]
+        return [
+            Portion(rows_B, partial(self._pass, length_N, rows_B, levels, position))
+            for rows_B in length_N.argsort().split(self.size)
+        ]
 
-    def _pass(self, length_N: Tensor, rows_B: Tensor, levels: Sequence[int], position: int) -> Tensor:
+    def _pass(
+        self, length_N: Tensor, rows_B: Tensor, levels: Sequence[int], position: int
+    ) -> Tensor:
         if self.passes:
             with self.passes.open("a") as file:
                 file.write(f"{os.getpid()} {list(levels)} {rows_B.tolist()}\n")
@@ -65,7 +80,13 @@ class Planted(Predictor):
             z_BLD[rows_B == 1, list(levels).index(self.broken[0]), 0] = self.broken[1]
         return z_BLD
 
-    def opinions(self, episodes: Dataset, level: int | None = None, z_ND: Tensor | None = None, position: int = -1) -> Opinions:
+    def opinions(
+        self,
+        episodes: Dataset,
+        level: int | None = None,
+        z_ND: Tensor | None = None,
+        position: int = -1,
+    ) -> Opinions:
         raise NotImplementedError
 
     def flops(self, episodes: Dataset) -> Tensor:

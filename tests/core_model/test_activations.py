@@ -1,4 +1,6 @@
-"""Activations: read once, kept under a key of all that they depend on, and refused where they are no numbers."""
+"""Activations: read once, kept under a key of all that they depend on, and refused where they are
+no numbers.
+"""
 
 import json
 import os
@@ -71,7 +73,9 @@ print(Watched.most - before, mapped, resident() - before_load)
 """
 
 
-def reading(predictor: Planted, cache: Path, levels: Sequence[int] = LEVELS, episodes: Dataset = EPISODES) -> Tensor:
+def reading(
+    predictor: Planted, cache: Path, levels: Sequence[int] = LEVELS, episodes: Dataset = EPISODES
+) -> Tensor:
     """Returns the activations, after a check that they are those of a plain reading."""
     z_NLD = activations(predictor, episodes, ("text",), levels, cache)
     assert torch.equal(z_NLD, Planted().read(episodes, levels)) and z_NLD.dtype == torch.float32
@@ -82,7 +86,10 @@ def test_what_was_read_comes_back_and_is_read_once(tmp_path):
     predictor = Planted()
     for _ in range(2):
         z_NLD = activations(predictor, EPISODES, ("text",), LEVELS, tmp_path)
-        assert z_NLD.tolist() == [[[2, -1], [202, -1]], [[3, -1], [203, -1]], [[5, -1], [205, -1]]] and z_NLD.dtype == torch.float32
+        assert (
+            z_NLD.tolist() == [[[2, -1], [202, -1]], [[3, -1], [203, -1]], [[5, -1], [205, -1]]]
+            and z_NLD.dtype == torch.float32
+        )
     assert len(predictor.asked) == 1
 
 
@@ -90,7 +97,10 @@ def test_what_was_read_comes_back_and_is_read_once(tmp_path):
 def test_a_trained_predictor_comes_back_as_it_reads(tiny_predictor, vault, tmp_path, levels):
     episodes = vault.episodes("disputed", 50, seed=0)
     for _ in range(2):
-        assert torch.equal(activations(tiny_predictor, episodes, vault.reads, levels, tmp_path), tiny_predictor.read(episodes, levels))
+        assert torch.equal(
+            activations(tiny_predictor, episodes, vault.reads, levels, tmp_path),
+            tiny_predictor.read(episodes, levels),
+        )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +121,10 @@ def test_whatever_activations_depend_on_changes_the_key(tmp_path, changed):
     expected = Planted().read(other["episodes"], other["levels"], other.get("position", -1))
     before = len(other["predictor"].asked)
     assert torch.equal(activations(**other, cache=tmp_path), expected)
-    assert len(other["predictor"].asked) == before + 1 and len(list(tmp_path.rglob("*.safetensors"))) == 4
+    assert (
+        len(other["predictor"].asked) == before + 1
+        and len(list(tmp_path.rglob("*.safetensors"))) == 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,16 +155,30 @@ def test_the_hash_of_symbols_follows_their_content_and_not_how_they_are_stored(v
     episodes = vault.episodes("easy", 40, seed=0)
     picked = episodes.select([*range(1, 40), 0]).select([39, *range(39)])
     assert content_hash(picked, vault.reads) == content_hash(episodes, vault.reads)
-    assert content_hash(episodes.select(range(1, 40)), vault.reads) != content_hash(episodes.select(range(39)), vault.reads)
+    assert content_hash(episodes.select(range(1, 40)), vault.reads) != content_hash(
+        episodes.select(range(39)), vault.reads
+    )
     assert content_hash(episodes, vault.reads) != content_hash(episodes, vault.reads[:1])
     first = episodes[0]
-    changed = Dataset.from_list([first | {"action": [*first["action"][:-1], (first["action"][-1] + 1) % 2]}, *episodes.select(range(1, 40))])
-    assert content_hash(changed.cast(episodes.features), vault.reads) != content_hash(episodes, vault.reads)
+    changed = Dataset.from_list(
+        [
+            first | {"action": [*first["action"][:-1], (first["action"][-1] + 1) % 2]},
+            *episodes.select(range(1, 40)),
+        ]
+    )
+    assert content_hash(changed.cast(episodes.features), vault.reads) != content_hash(
+        episodes, vault.reads
+    )
 
 
 def test_the_hash_of_symbols_tells_long_episodes_from_many():
     def hashed(rows: list[list[int]]) -> str:
-        return content_hash(Dataset.from_dict({"action": rows}, Features({"action": List(Value("int64"), length=len(rows[0]))})), ("action",))
+        return content_hash(
+            Dataset.from_dict(
+                {"action": rows}, Features({"action": List(Value("int64"), length=len(rows[0]))})
+            ),
+            ("action",),
+        )
 
     assert hashed([[1, 2], [3, 4]]) != hashed([[1, 2, 3, 4]])
     assert hashed([[1, 2], [3, 4]]) == hashed([[1, 2], [3, 4]])
@@ -197,14 +224,22 @@ def test_what_an_earlier_version_kept_is_neither_used_nor_touched(tmp_path):
 def test_what_is_kept_in_16_bits_comes_back_in_32_and_is_the_same_number(tmp_path, dtype):
     predictor = Planted(dtype=dtype)
     z_NLD = activations(predictor, EPISODES, ("text",), LEVELS, tmp_path)
-    assert z_NLD.dtype == torch.float32 and torch.equal(z_NLD, predictor.read(EPISODES, LEVELS).float())
+    assert z_NLD.dtype == torch.float32 and torch.equal(
+        z_NLD, predictor.read(EPISODES, LEVELS).float()
+    )
     assert all(path.stat().st_size < 600 for path in tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_no_number_is_refused_by_level_and_not_kept(tmp_path, value):
     predictor = Planted(broken=(2, value))
-    with pytest.raises(Refusal, match=r"level 2 holds NaN or infinity\. Use core_model.dtype=float32, or leave it out of `levels`"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"level 2 holds NaN or infinity\. Use core_model.dtype=float32, or leave it out of"
+            r" `levels`"
+        ),
+    ):
         activations(predictor, EPISODES, ("text",), (1, 2), tmp_path)
     assert [path.name for path in tmp_path.rglob("*level*")] == ["level_1.safetensors"]
     reading(predictor, tmp_path, (1, 0))
@@ -212,7 +247,13 @@ def test_what_is_no_number_is_refused_by_level_and_not_kept(tmp_path, value):
 
 
 def test_all_levels_that_hold_no_numbers_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(Planted, "_pass", lambda self, length_N, rows_B, levels, position: torch.full((len(rows_B), len(levels), 2), torch.nan))
+    monkeypatch.setattr(
+        Planted,
+        "_pass",
+        lambda self, length_N, rows_B, levels, position: torch.full(
+            (len(rows_B), len(levels), 2), torch.nan
+        ),
+    )
     with pytest.raises(Refusal, match="levels 0, 2 hold NaN or infinity"):
         activations(Planted(), EPISODES, ("text",), (0, 2), tmp_path)
 
@@ -226,11 +267,28 @@ def test_a_reading_that_fails_keeps_nothing_and_holds_no_lock(tmp_path, monkeypa
     reading(Planted(), tmp_path)
 
 
-def asking(cache: Path, passes: Path, levels: Sequence[int], seconds: float) -> subprocess.Popen[str]:
+def asking(
+    cache: Path, passes: Path, levels: Sequence[int], seconds: float
+) -> subprocess.Popen[str]:
     """Returns a process that is ready, and asks for levels once it is told to."""
-    command = [sys.executable, "-c", ASKING, str(cache), str(passes), ",".join(map(str, levels)), str(seconds)]
+    command = [
+        sys.executable,
+        "-c",
+        ASKING,
+        str(cache),
+        str(passes),
+        ",".join(map(str, levels)),
+        str(seconds),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CONFIGS.parent, env=environment)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=CONFIGS.parent,
+        env=environment,
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -246,7 +304,11 @@ def test_processes_that_ask_at_once_read_each_level_of_each_episode_once(tmp_pat
     for process in processes:
         tell(process)
     assert [process.communicate(timeout=60)[0] for process in processes] == ["right\n"] * 3
-    read = Counter((level, row) for line in passes.read_text().splitlines() for level, row in product(*map(json.loads, LISTS.findall(line))))
+    read = Counter(
+        (level, row)
+        for line in passes.read_text().splitlines()
+        for level, row in product(*map(json.loads, LISTS.findall(line)))
+    )
     assert read == Counter(product(range(3), range(len(TEXTS)))), "each once"
 
 
@@ -254,23 +316,40 @@ def test_a_process_that_is_killed_while_it_reads_leaves_nothing_that_is_used_and
     passes = tmp_path / "passes.txt"
     killed, waiting = asking(tmp_path, passes, (0, 1), 0.5), asking(tmp_path, passes, (0, 1), 0.0)
     tell(killed)
-    while not passes.exists() or len(passes.read_text().splitlines()) < 2:  # one portion is written, the next is read
+    while (
+        not passes.exists() or len(passes.read_text().splitlines()) < 2
+    ):  # one portion is written, the next is read
         time.sleep(0.01)
     tell(waiting)
     time.sleep(0.2)
-    assert {path.name for path in tmp_path.rglob("*level*")} == {".level_0.safetensors.unsealed", ".level_1.safetensors.unsealed"}
+    assert {path.name for path in tmp_path.rglob("*level*")} == {
+        ".level_0.safetensors.unsealed",
+        ".level_1.safetensors.unsealed",
+    }
     killed.kill()
     killed.communicate()
     assert waiting.communicate(timeout=60)[0] == "right\n"
-    assert {path.name for path in tmp_path.rglob("*level*")} == {"level_0.safetensors", "level_1.safetensors"}
-    assert len(passes.read_text().splitlines()) == 2 + 4, "four portions, none of which is taken from the killed one"
+    assert {path.name for path in tmp_path.rglob("*level*")} == {
+        "level_0.safetensors",
+        "level_1.safetensors",
+    }
+    assert len(passes.read_text().splitlines()) == 2 + 4, (
+        "four portions, none of which is taken from the killed one"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process has")
 def test_a_large_reading_holds_a_portion_in_memory_and_a_level_is_mapped(tmp_path):
     """Eight megabytes a level: reading three of them, and having one of them, takes less than one."""
     command = [sys.executable, "-c", LARGE, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=CONFIGS.parent, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CONFIGS.parent,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     reading_kb, mapped_kb, joined_kb = map(int, done.stdout.split())
     assert reading_kb < 4000 and mapped_kb < 4000, done.stdout
     assert joined_kb > 14_000, "the measure sees a table of two levels that is in memory"
@@ -291,11 +370,19 @@ def test_no_level_or_one_twice_is_refused(levels):
     check_levels(Planted(), [2, 0, 1])
 
 
-def test_opinions_come_back_as_they_were_said_and_are_asked_for_once(tiny_predictor, vault, tmp_path, monkeypatch):
+def test_opinions_come_back_as_they_were_said_and_are_asked_for_once(
+    tiny_predictor, vault, tmp_path, monkeypatch
+):
     episodes, said = vault.episodes("disputed", 50, seed=0), []
     asked = type(tiny_predictor).opinions
-    monkeypatch.setattr(type(tiny_predictor), "opinions", lambda self, episodes: said.append(len(episodes)) or asked(self, episodes))
+    monkeypatch.setattr(
+        type(tiny_predictor),
+        "opinions",
+        lambda self, episodes: said.append(len(episodes)) or asked(self, episodes),
+    )
     for one in (episodes, episodes, episodes.select(range(20))):
-        for kept, now in zip(opinions(tiny_predictor, one, vault, tmp_path), asked(tiny_predictor, one), strict=True):
+        for kept, now in zip(
+            opinions(tiny_predictor, one, vault, tmp_path), asked(tiny_predictor, one), strict=True
+        ):
             assert torch.equal(kept, now)
     assert said == [50, 20]

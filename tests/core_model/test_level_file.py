@@ -14,7 +14,9 @@ from refusal import Refusal
 Z_ND = torch.tensor([[1.0, -2.5], [0.0, 3e4], [7.0, -0.125]])
 
 
-def level_file(folder: Path, dtype: torch.dtype = torch.float32, key: str = "vault 3", n: int = 3) -> LevelFile:
+def level_file(
+    folder: Path, dtype: torch.dtype = torch.float32, key: str = "vault 3", n: int = 3
+) -> LevelFile:
     return LevelFile(folder / "level_3.safetensors", key, n, 2, dtype)
 
 
@@ -30,9 +32,15 @@ def sealed(folder: Path, dtype: torch.dtype = torch.float32) -> LevelFile:
 def test_what_was_sealed_comes_back_and_any_reader_of_safetensors_can_read_it(tmp_path, dtype):
     file = sealed(tmp_path, dtype)
     z_ND = file.load()
-    assert z_ND.dtype == dtype and torch.equal(z_ND, Z_ND.to(dtype)) and list(tmp_path.iterdir()) == [file.path]
+    assert (
+        z_ND.dtype == dtype
+        and torch.equal(z_ND, Z_ND.to(dtype))
+        and list(tmp_path.iterdir()) == [file.path]
+    )
     with safe_open(file.path, "pt") as opened:
-        assert torch.equal(opened.get_tensor("z_ND"), z_ND) and opened.metadata()["key"] == "vault 3"
+        assert (
+            torch.equal(opened.get_tensor("z_ND"), z_ND) and opened.metadata()["key"] == "vault 3"
+        )
 
 
 def test_no_rows_come_back_too(tmp_path):
@@ -96,7 +104,13 @@ def test_a_full_disk_is_refused_before_anything_is_read(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(Refusal, match=r"activations: 0\.00 GB cannot be kept in .* \(No space left on device\)\. Make room, or set ELK_CACHE"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"activations: 0\.00 GB cannot be kept in .* \(No space left on device\)\. Make room,"
+            r" or set ELK_CACHE"
+        ),
+    ):
         level_file(tmp_path).reserve()
 
 
@@ -117,7 +131,9 @@ def test_one_number_that_is_none_is_found_wherever_it_stands(tmp_path, dtype, va
 
 def test_the_largest_numbers_are_finite():
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        assert is_finite(torch.full((1000,), torch.finfo(dtype).max, dtype=dtype)) and is_finite(torch.zeros(0, dtype=dtype))
+        assert is_finite(torch.full((1000,), torch.finfo(dtype).max, dtype=dtype)) and is_finite(
+            torch.zeros(0, dtype=dtype)
+        )
 
 
 @pytest.mark.parametrize("n", [1, LARGE // 4])

@@ -1,4 +1,6 @@
-"""How many heads are worked on at once: as many as there is room for, counted and, in a process of its own, as the system counts them."""
+"""How many heads are worked on at once: as many as there is room for, counted and, in a process of
+its own, as the system counts them.
+"""
 
 import math
 import os
@@ -18,7 +20,10 @@ def held(k: int, common: int = 1000, each: int = 100) -> None:
     _ = torch.zeros(common, dtype=torch.uint8), torch.zeros(k * each, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize(("room", "expected"), [(0, 1), (1100, 1), (1299, 2), (1300, 3), (1999, 9), (2000, 10), (1e9, 10), (math.inf, 10)])
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [(0, 1), (1100, 1), (1299, 2), (1300, 3), (1999, 9), (2000, 10), (1e9, 10), (math.inf, 10)],
+)
 def test_as_many_are_worked_on_at_once_as_there_is_room_for(room, expected):
     assert most_alive(lambda: held(3))[0] == 1300
     assert at_once(10, held, GAPS * room) == expected
@@ -61,11 +66,21 @@ for most in (room, float("inf")):
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most"
+)
 @pytest.mark.parametrize(("what", "heads"), [("prune", 96), ("bill", 768)])
 def test_pruning_and_billing_take_no_more_than_their_room(what, heads):
     room = 300e6
     command = [sys.executable, "-c", MEASURED, what, str(room), str(heads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    within, more = map(int, done.stdout.split())  # what room was enough for, and how much more it takes without
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    within, more = map(
+        int, done.stdout.split()
+    )  # what room was enough for, and how much more it takes without
     assert 0 < within < room < within + more

@@ -1,4 +1,6 @@
-"""Several devices that share in a reading: what they read is what one reads, each episode once, and what cannot be is said in one line."""
+"""Several devices that share in a reading: what they read is what one reads, each episode once, and
+what cannot be is said in one line.
+"""
 
 import os
 import re
@@ -71,22 +73,34 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 @pytest.mark.parametrize("strategy", ["ddp_fork", "auto"])
 def test_two_processes_read_what_one_reads_bit_by_bit(tmp_path, strategy):
-    """Each portion is read as a whole by one of them, with the same shapes and on one thread: nothing is summed in another order."""
+    """Each portion is read as a whole by one of them, with the same shapes and on one thread:
+    nothing is summed in another order.
+    """
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONFIGS.parent)}
     command = [sys.executable, str(tmp_path / "script.py"), strategy, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=CONFIGS.parent, env=environment, timeout=300)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=CONFIGS.parent, env=environment, timeout=300
+    )
     parent, planted, vault, port, *failed = done.stdout.splitlines()
     assert (planted, vault, port) == ("True", "True", "False"), done.stderr
     assert "GLOBAL_RANK" not in done.stderr and "Warning" not in done.stderr
     lines = (tmp_path / "passes.txt").read_text().splitlines()
     passes = [(line.split()[0], line.split("] ")[1]) for line in lines if line.split()[0] != parent]
-    assert len(lines) == 14 and Counter(rows for _, rows in passes) == Counter({rows: 1 for _, rows in passes})
-    assert sorted(int(row) for _, rows in passes for row in re.findall(r"\d+", rows)) == list(range(20)), "each episode once"
+    assert len(lines) == 14 and Counter(rows for _, rows in passes) == Counter(
+        {rows: 1 for _, rows in passes}
+    )
+    assert sorted(int(row) for _, rows in passes for row in re.findall(r"\d+", rows)) == list(
+        range(20)
+    ), "each episode once"
     assert sorted(Counter(process for process, _ in passes).values()) == [3, 4], "shared by two"
     if strategy == "ddp_fork":
         assert failed[0].startswith("failing ProcessRaisedException") and failed[0].endswith("[]")
-        assert re.match(r"killed Refusal trainer\.devices: one of 2 processes that read was ended \(.*SIGKILL\)\. .* \[\]", failed[1])
+        assert re.match(
+            r"killed Refusal trainer\.devices: one of 2 processes that read was ended"
+            r" \(.*SIGKILL\)\. .* \[\]",
+            failed[1],
+        )
 
 
 def test_a_single_portion_is_read_without_starting_a_process(tmp_path):
@@ -103,7 +117,13 @@ def test_one_device_is_no_spread(fitting):
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp", "deepspeed", "ddpspawn", ""])
 def test_a_strategy_that_cannot_read_is_refused(strategy):
-    with pytest.raises(Refusal, match=rf"^trainer\.strategy: {strategy} cannot read activations: .* Use auto, ddp_spawn, ddp_fork\.$"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            rf"^trainer\.strategy: {strategy} cannot read activations: .* Use auto, ddp_spawn,"
+            r" ddp_fork\.$"
+        ),
+    ):
         Fitting("cpu", 1e9, False, 2, strategy)
 
 
@@ -116,7 +136,13 @@ def test_no_device_is_refused():
 def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path: Path):
     predictor = Planted(size=3)
     predictor.spread = Fitting("gpu", 1e9, False, 2, "ddp_spawn").spread
-    with pytest.raises(Refusal, match=r"^trainer\.strategy: ddp_spawn on 2 gpu devices cannot start here \(.*\)\. Use trainer\.devices=1, or"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"^trainer\.strategy: ddp_spawn on 2 gpu devices cannot start here \(.*\)\. Use"
+            r" trainer\.devices=1, or"
+        ),
+    ):
         activations(predictor, texts(20), ("text",), [0], tmp_path)
     assert not list(tmp_path.rglob("*level*"))
 
@@ -124,6 +150,15 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path: Path):
 def test_more_gpus_than_there_are_are_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(Refusal, match=r"^trainer\.devices: this machine has 1 GPUs, not 2\. Ask for fewer, or for trainer\.accelerator=cpu\.$"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"^trainer\.devices: this machine has 1 GPUs, not 2\. Ask for fewer, or for"
+            r" trainer\.accelerator=cpu\.$"
+        ),
+    ):
         Fitting("auto", 1e9, False, 2)
-    assert Fitting("cpu", 1e9, False, 2).device == "cpu" and Fitting("auto", 1e9, False, 1).device == "cuda"
+    assert (
+        Fitting("cpu", 1e9, False, 2).device == "cpu"
+        and Fitting("auto", 1e9, False, 1).device == "cuda"
+    )

@@ -14,7 +14,11 @@ from core_model.store import cache_folder, kept, load, save
 from refusal import Refusal
 from tests.conftest import CONFIGS
 
-TENSORS = {"z": torch.arange(6.0).reshape(2, 3), "half": torch.ones(2, dtype=torch.bfloat16), "none": torch.zeros(0, 3)}
+TENSORS = {
+    "z": torch.arange(6.0).reshape(2, 3),
+    "half": torch.ones(2, dtype=torch.bfloat16),
+    "none": torch.zeros(0, 3),
+}
 FACTS = {"key": "vault", "levels": [0, 1]}
 ASKING = """
 import sys, time
@@ -74,9 +78,16 @@ def test_it_is_made_once_and_read_afterwards(tmp_path, capsys):
 
 def test_tensors_that_share_memory_or_are_not_contiguous_can_be_kept(tmp_path):
     whole = torch.arange(12.0).reshape(3, 4)
-    tensors, _ = kept(tmp_path / "a.safetensors", lambda: ({"turned": whole.T, "column": whole[:, 1], "trained": whole.requires_grad_()}, {}))
+    tensors, _ = kept(
+        tmp_path / "a.safetensors",
+        lambda: ({"turned": whole.T, "column": whole[:, 1], "trained": whole.requires_grad_()}, {}),
+    )
     again, _ = load(tmp_path / "a.safetensors")
-    assert torch.equal(again["turned"], whole.T) and torch.equal(again["column"], whole[:, 1]) and torch.equal(tensors["trained"], again["trained"])
+    assert (
+        torch.equal(again["turned"], whole.T)
+        and torch.equal(again["column"], whole[:, 1])
+        and torch.equal(tensors["trained"], again["trained"])
+    )
 
 
 def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path):
@@ -99,7 +110,14 @@ def test_a_file_that_was_cut_short_is_noticed_wherever_it_ends(tmp_path):
         assert load(path) is None, length
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]), lambda whole: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+        lambda whole: b"",
+    ],
+)
 def test_a_damaged_file_is_made_anew_which_one_line_says(tmp_path, capsys, damage):
     make, path = Maker(), tmp_path / "a.safetensors"
     kept(path, make)
@@ -157,16 +175,34 @@ def test_making_that_fails_keeps_nothing_and_holds_no_lock(tmp_path):
 def test_two_processes_that_ask_at_once_make_it_once(tmp_path):
     """Both start before either may ask; a third that asks for another file makes that one."""
     names, environment = ("a", "a", "b"), os.environ | {"OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, "-c", ASKING, str(tmp_path / f"{name}.safetensors"), str(tmp_path / f"{name}.txt")] for name in names]
+    commands = [
+        [
+            sys.executable,
+            "-c",
+            ASKING,
+            str(tmp_path / f"{name}.safetensors"),
+            str(tmp_path / f"{name}.txt"),
+        ]
+        for name in names
+    ]
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CONFIGS.parent, env=environment)
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=CONFIGS.parent,
+            env=environment,
+        )
         for command in commands
     ]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert [process.communicate(timeout=60)[0] for process in processes] == ["[0.0, 1.0, 2.0]\n"] * 3
+    assert [process.communicate(timeout=60)[0] for process in processes] == [
+        "[0.0, 1.0, 2.0]\n"
+    ] * 3
     assert (tmp_path / "a.txt").read_text() == (tmp_path / "b.txt").read_text() == "made\n"
 
 

@@ -1,4 +1,6 @@
-"""The lookup experiment, tiny: its files, its figures against each other, and the values that it refuses."""
+"""The lookup experiment, tiny: its files, its figures against each other, and the values that it
+refuses.
+"""
 
 import pandas as pd
 import pytest
@@ -9,12 +11,24 @@ from experiments.lookup import RULE, TABLE, Lookup
 from refusal import Refusal
 from tests.conftest import CONFIGS, node
 
-SMALL = {"rows": [4, 16, 64], "tables": 2, "trained_tables": 1, "seeds": 2, "episodes": 512, "strengths": [1.0]}
+SMALL = {
+    "rows": [4, 16, 64],
+    "tables": 2,
+    "trained_tables": 1,
+    "seeds": 2,
+    "episodes": 512,
+    "strengths": [1.0],
+}
 
 
 def job(**changed: object) -> Lookup:
-    values = OmegaConf.to_container(OmegaConf.load(CONFIGS / "experiment/lookup.yaml"), resolve=False)["job"]
-    parts = {"schedule": node("training/default.yaml", batch_size=128), "fitting": node("trainer/default.yaml", accelerator="cpu", bar=False)}
+    values = OmegaConf.to_container(
+        OmegaConf.load(CONFIGS / "experiment/lookup.yaml"), resolve=False
+    )["job"]
+    parts = {
+        "schedule": node("training/default.yaml", batch_size=128),
+        "fitting": node("trainer/default.yaml", accelerator="cpu", bar=False),
+    }
     return build(values | parts | SMALL | changed, "job")
 
 
@@ -26,7 +40,11 @@ def folder(tmp_path_factory):
 
 
 def test_it_writes_its_three_files_and_nothing_else(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["lookup.parquet", "lookup.png", "summary.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "lookup.parquet",
+        "lookup.png",
+        "summary.md",
+    ]
 
 
 def test_the_rule_is_free_and_tables_grow_faster_in_gates_than_in_depth(folder):
@@ -36,7 +54,11 @@ def test_the_rule_is_free_and_tables_grow_faster_in_gates_than_in_depth(folder):
     assert (built.loc[built["function"] == RULE, ["gates", "depth"]] == 0).all(axis=None)
     table = built[built["function"] == TABLE].groupby("rows")[["gates", "depth"]].mean()
     assert table["gates"].is_monotonic_increasing
-    assert table.loc[64, "gates"] / table.loc[16, "gates"] > 3 > table.loc[64, "depth"] / table.loc[16, "depth"]
+    assert (
+        table.loc[64, "gates"] / table.loc[16, "gates"]
+        > 3
+        > table.loc[64, "depth"] / table.loc[16, "depth"]
+    )
 
 
 def test_training_finds_the_rule_without_a_gate_and_never_an_exact_table_with_none(folder):
@@ -44,7 +66,11 @@ def test_training_finds_the_rule_without_a_gate_and_never_an_exact_table_with_no
     learned = found[found["how"] == "trained"]
     assert set(learned["prior"]) == {"gates", "circuit_depth"}
     rule = learned[learned["function"] == RULE]
-    assert (rule["accuracy"] == 1).all() and (rule["gates"] == 0).all() and (rule["circuit"] == "says x0").all()
+    assert (
+        (rule["accuracy"] == 1).all()
+        and (rule["gates"] == 0).all()
+        and (rule["circuit"] == "says x0").all()
+    )
     tables = learned[learned["function"].str.startswith(TABLE)]
     assert len(tables) and (tables["accuracy"] >= 0.5).all()
     assert (tables.loc[tables["accuracy"] == 1, "gates"] >= 3).all()

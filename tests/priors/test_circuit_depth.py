@@ -1,4 +1,6 @@
-"""The prior on depth: beside the prior on gates it charges a chain the same for its gates, and a bush less."""
+"""The prior on depth: beside the prior on gates it charges a chain the same for its gates, and a
+bush less.
+"""
 
 import pytest
 import torch
@@ -19,7 +21,9 @@ def test_a_bush_costs_its_depth_and_not_its_gates():
 def test_not_and_dead_gates_add_no_depth():
     wire = planted_head((NOT_A, 0, 1), (OR, 1, 2), (NOT_A, 3, 4), (XOR, 4, 3), output=5)
     assert charge(CircuitDepth(), *wire) == 0
-    assert charge(CircuitDepth(), wire[0], wire[1] | {"output_choice_P": wire[1]["output_choice_P"].roll(1)}) == pytest.approx(2 * GATE, rel=1e-5)
+    assert charge(
+        CircuitDepth(), wire[0], wire[1] | {"output_choice_P": wire[1]["output_choice_P"].roll(1)}
+    ) == pytest.approx(2 * GATE, rel=1e-5)
 
 
 def test_a_gradient_shortens_the_path():

@@ -27,10 +27,28 @@ GATE = 2 * math.log(PLACES) + math.log(10)
 THRESHOLD = math.log(WIDTH) + math.log(EXAMPLES) / 2
 
 
-def planted_head(*gates: tuple[int, int, int], output: int) -> tuple[Logic, dict[str, torch.Tensor]]:
-    """Returns a head of 3 thresholds and two layers of two gates whose choices are made: (function, a, b) of each gate, and the output."""
-    reporter = Logic(1, WIDTH, THRESHOLDS, layers=2, nodes=2, pace=10.0, spread=1.0, wire=0.0, steepness=5.0, says=3.0)
-    weights = {name: torch.full_like(value, -SURE) if "_choice" in name else value.detach() for name, value in reporter.named_parameters()}
+def planted_head(
+    *gates: tuple[int, int, int], output: int
+) -> tuple[Logic, dict[str, torch.Tensor]]:
+    """Returns a head of 3 thresholds and two layers of two gates whose choices are made: (function,
+    a, b) of each gate, and the output.
+    """
+    reporter = Logic(
+        1,
+        WIDTH,
+        THRESHOLDS,
+        layers=2,
+        nodes=2,
+        pace=10.0,
+        spread=1.0,
+        wire=0.0,
+        steepness=5.0,
+        says=3.0,
+    )
+    weights = {
+        name: torch.full_like(value, -SURE) if "_choice" in name else value.detach()
+        for name, value in reporter.named_parameters()
+    }
     for threshold in range(THRESHOLDS):
         weights["input_choice_BD"][threshold, threshold] = SURE
     for i, (function, a, b) in enumerate(gates):
@@ -44,14 +62,34 @@ def charge(prior: Prior, reporter: Reporter, weights: dict[str, torch.Tensor]) -
     """Returns nats for the whole training set."""
     z_NLD = torch.randn(4, 1, WIDTH)
     reading = functional_call(reporter, weights, (z_NLD,))
-    return EXAMPLES * prior.charge(Training(reporter, weights, {}, {}, weights, z_NLD, reading, torch.zeros(1), 1.0, EXAMPLES, Aid())).item()
+    return (
+        EXAMPLES
+        * prior.charge(
+            Training(
+                reporter,
+                weights,
+                {},
+                {},
+                weights,
+                z_NLD,
+                reading,
+                torch.zeros(1),
+                1.0,
+                EXAMPLES,
+                Aid(),
+            )
+        ).item()
+    )
 
 
 CHAIN = ((AND, 0, 1), (WIRE, 0, 0), (AND, 3, 2), (AND, 3, 4))
 """g0 = t0 AND t1, g1 = t0, g2 = g0 AND t2, g3 = g0 AND g1: places 3 to 6."""
 
 
-@pytest.mark.parametrize(("output", "gates", "depth", "thresholds"), [(5, 2, 2, 3), (6, 2, 2, 2), (4, 0, 0, 1), (3, 1, 1, 2), (2, 0, 0, 1)])
+@pytest.mark.parametrize(
+    ("output", "gates", "depth", "thresholds"),
+    [(5, 2, 2, 3), (6, 2, 2, 2), (4, 0, 0, 1), (3, 1, 1, 2), (2, 0, 0, 1)],
+)
 def test_the_price_of_a_planted_circuit_is_that_counted_by_hand(output, gates, depth, thresholds):
     head = planted_head(*CHAIN, output=output)
     assert charge(Gates(), *head) == pytest.approx(GATE * gates + THRESHOLD * thresholds, rel=1e-5)
@@ -79,7 +117,12 @@ def circuits(heads: Heads) -> list[Circuit]:
     seeds, strengths = heads.weights["output_choice_P"].shape[1:3]
     assert isinstance(heads.reporter, Logic)
     places = [(0, s, m) for s in range(seeds) for m in range(strengths)]
-    return [heads.reporter.circuit({name: value[place] for name, value in heads.weights.items()}).simplified() for place in places]
+    return [
+        heads.reporter.circuit(
+            {name: value[place] for name, value in heads.weights.items()}
+        ).simplified()
+        for place in places
+    ]
 
 
 def found(fitting, checkpoint, prior: Prior, rule: str) -> list[Circuit]:
@@ -87,7 +130,11 @@ def found(fitting, checkpoint, prior: Prior, rule: str) -> list[Circuit]:
     human_N = eval(rule, {"x": x_N})
     table, examples = bits_of(x_N, human_N), bits_of(x_N.repeat(64), human_N.repeat(64))
     make = maker(node("reporter/logic.yaml"), "reporter", "n_levels", "width")
-    return circuits(population(fitting, checkpoint, make, prior, examples, table, seeds=range(3), batch_size=128))
+    return circuits(
+        population(
+            fitting, checkpoint, make, prior, examples, table, seeds=range(3), batch_size=128
+        )
+    )
 
 
 @pytest.mark.parametrize(("rule", "gates"), [("x & 1", 0), ("x & (x >> 1) & 1", 1)])
@@ -97,4 +144,7 @@ def test_training_finds_the_rule_and_no_gate_more(fitting, tmp_path, rule, gates
 
 
 def test_without_a_price_more_gates_stay(fitting, tmp_path):
-    assert sum(one.gates for one in found(fitting, tmp_path / "fit", NoPrior(), "x & (x >> 1) & 1")) > 3
+    assert (
+        sum(one.gates for one in found(fitting, tmp_path / "fit", NoPrior(), "x & (x >> 1) & 1"))
+        > 3
+    )

@@ -1,4 +1,6 @@
-"""The prior against imitation: by hand on pairs; and heads trained under it leave what only the human's answer depends on."""
+"""The prior against imitation: by hand on pairs; and heads trained under it leave what only the
+human's answer depends on.
+"""
 
 import pytest
 import torch
@@ -16,7 +18,23 @@ def charge(weight: list[float], no: list[float], yes: list[float]) -> float:
     pairs = torch.tensor([[[no]], [[yes]]])
     reading = torch.func.functional_call(head, weights, (pairs[0],))
     return (
-        HumanDependence().charge(Training(head, weights, {}, {}, weights, pairs[0], reading, torch.zeros(1), 1.0, 500, Aid(pairs_2PLD=pairs))).item()
+        HumanDependence()
+        .charge(
+            Training(
+                head,
+                weights,
+                {},
+                {},
+                weights,
+                pairs[0],
+                reading,
+                torch.zeros(1),
+                1.0,
+                500,
+                Aid(pairs_2PLD=pairs),
+            )
+        )
+        .item()
     )
 
 
@@ -26,11 +44,15 @@ def test_a_head_that_says_the_same_of_both_is_charged_nothing():
 
 def test_a_head_that_follows_the_human_is_charged_the_covariance_of_its_log_odds_and_probability():
     low, high = torch.sigmoid(torch.tensor([-0.5, 1.5]))  # 0.5 - 1 and 0.5 + 1 nats
-    assert charge([1.0, 1.0], no=[0.0, -1.0], yes=[0.0, 1.0]) == pytest.approx(2 * (high - low).item() / 2)
+    assert charge([1.0, 1.0], no=[0.0, -1.0], yes=[0.0, 1.0]) == pytest.approx(
+        2 * (high - low).item() / 2
+    )
 
 
 def test_heads_leave_what_only_the_human_goes_by(fitting, tmp_path):
-    """Easy answers are told by two dimensions that agree; in the pairs the human goes by the last, and the other stays."""
+    """Easy answers are told by two dimensions that agree; in the pairs the human goes by the last,
+    and the other stays.
+    """
 
     def agreeing(n: int, seed: int):
         examples = planted(n, inputs=1, width=8, seed=seed)
@@ -39,7 +61,16 @@ def test_heads_leave_what_only_the_human_goes_by(fitting, tmp_path):
 
     def shares(prior) -> torch.Tensor:
         """Returns each head's weight on the human's dimension over that on both."""
-        heads = population(fitting, tmp_path / "fit", Linear, prior, agreeing(2048, 0), agreeing(512, 1), seeds=range(4), batch_size=256)
+        heads = population(
+            fitting,
+            tmp_path / "fit",
+            Linear,
+            prior,
+            agreeing(2048, 0),
+            agreeing(512, 1),
+            seeds=range(4),
+            batch_size=256,
+        )
         weight_KD = heads.weights["weight_1D"].flatten(0, 3).abs()
         return weight_KD[:, -1] / (weight_KD[:, 0] + weight_KD[:, -1])
 

@@ -1,4 +1,6 @@
-"""Two sweeps side by side: what differs is found, what does not is not, and what cannot be told is said."""
+"""Two sweeps side by side: what differs is found, what does not is not, and what cannot be told is
+said.
+"""
 
 import numpy as np
 import pytest
@@ -16,13 +18,19 @@ def of(folder):
 
 
 def test_a_planted_difference_is_found_under_its_own_prior_alone(tmp_path):
-    first, second = sweep(tmp_path / "a", {"none": 0.3, "speed": 0.2}), sweep(tmp_path / "b", {"none": 0.3, "speed": 0.5})
+    first, second = (
+        sweep(tmp_path / "a", {"none": 0.3, "speed": 0.2}),
+        sweep(tmp_path / "b", {"none": 0.3, "speed": 0.5}),
+    )
     lines = against(of(first), of(second))
     assert [line.key[1:3] for line in lines] == [("none", 0.0), ("speed", 0.25), ("speed", 1.0)]
     assert [line.follows.decided for line in lines] == [False, True, True]
     assert all(line.is_paired for line in lines)
     assert lines[1].follows.low < 0.3 < lines[1].follows.high
-    assert "Heads of B follow X more or less than those of A beyond chance in 2 of 3 lines" in words(lines)
+    assert (
+        "Heads of B follow X more or less than those of A beyond chance in 2 of 3 lines"
+        in words(lines)
+    )
 
 
 def test_sweeps_that_are_alike_are_said_to_be(tmp_path):
@@ -42,7 +50,9 @@ def test_other_predictors_are_compared_by_their_means(tmp_path):
 def test_one_predictor_against_another_cannot_be_told_from_chance(tmp_path):
     write(tmp_path / "a/0", heads("none", predictor=0))
     write(tmp_path / "b/0", heads("none", predictor=1))
-    assert "Nothing can be told from chance" in words(against(of(tmp_path / "a"), of(tmp_path / "b")))
+    assert "Nothing can be told from chance" in words(
+        against(of(tmp_path / "a"), of(tmp_path / "b"))
+    )
     assert words([]) == "No prior and strength stands in both: there is nothing to compare."
 
 
@@ -53,7 +63,12 @@ def test_welchs_interval_is_the_known_one():
 
 def test_what_differs_in_configs_versions_and_code_is_named(tmp_path, capsys):
     write(tmp_path / "a/0", heads("none"), versions={"code": "abc"})
-    write(tmp_path / "b/0", heads("none"), world={"label_noise": 0.1}, versions={"code": "def", "torch": "2.14.0"})
+    write(
+        tmp_path / "b/0",
+        heads("none"),
+        world={"label_noise": 0.1},
+        versions={"code": "def", "torch": "2.14.0"},
+    )
     first, second = find([tmp_path / "a"]), find([tmp_path / "b"])
     assert differences(first.runs, second.runs) == [
         "config world.label_noise: – in A, 0.1 in B.",

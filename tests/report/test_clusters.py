@@ -1,4 +1,6 @@
-"""Intervals over predictors and their heads: they hold what they promise on heads whose truth was planted, and others do not."""
+"""Intervals over predictors and their heads: they hold what they promise on heads whose truth was
+planted, and others do not.
+"""
 
 import numpy as np
 import pandas as pd
@@ -10,12 +12,16 @@ ROUNDS = 300
 
 
 def covered(predictors: int, between: float, of_share: bool, among: int = 1) -> float:
-    """Returns how often the interval holds the planted truth of 0.3, over many sweeps of 16 heads a predictor."""
+    """Returns how often the interval holds the planted truth of 0.3, over many sweeps of 16 heads a
+    predictor.
+    """
     chance = np.random.default_rng(predictors)
     names, hits = np.repeat(np.arange(predictors), 16).astype(object), []
     for _ in range(ROUNDS):
         own = chance.normal(0.3, between, predictors).clip(0, 1)[names.astype(int)]
-        value = chance.random(len(own)) < own if of_share else own + chance.normal(0, 0.15, len(own))
+        value = (
+            chance.random(len(own)) < own if of_share else own + chance.normal(0, 0.15, len(own))
+        )
         found = mean(value, names, among)
         hits.append(found.low <= 0.3 <= found.high)
     return float(np.mean(hits))
@@ -43,8 +49,14 @@ def test_a_bootstrap_over_four_predictors_would_not_cover():
     assert np.mean(hits) < 0.9
 
 
-@pytest.mark.parametrize("sizes", [(1,) * 8, (10, 1, 1, 1, 1, 1, 1, 1), (10, 10, 10, 10, 1, 1, 1, 1)], ids=["alike", "one noisy", "half noisy"])
-def test_some_pair_of_priors_that_are_alike_is_called_different_in_one_sweep_in_twenty_at_most(sizes):
+@pytest.mark.parametrize(
+    "sizes",
+    [(1,) * 8, (10, 1, 1, 1, 1, 1, 1, 1), (10, 10, 10, 10, 1, 1, 1, 1)],
+    ids=["alike", "one noisy", "half noisy"],
+)
+def test_some_pair_of_priors_that_are_alike_is_called_different_in_one_sweep_in_twenty_at_most(
+    sizes,
+):
     chance, wrong, predictor = np.random.default_rng(0), 0, np.arange(4).astype(object)
     first, second = np.triu_indices(8, 1)
     for _ in range(ROUNDS):
@@ -57,7 +69,10 @@ def test_some_pair_of_priors_that_are_alike_is_called_different_in_one_sweep_in_
 
 
 def test_more_pairs_ask_for_a_wider_interval():
-    value, names = np.random.default_rng(0).normal(0.3, 0.1, 64), np.repeat(["a", "b", "c", "d"], 16).astype(object)
+    value, names = (
+        np.random.default_rng(0).normal(0.3, 0.1, 64),
+        np.repeat(["a", "b", "c", "d"], 16).astype(object),
+    )
     alone, among = mean(value, names), mean(value, names, among=28)
     assert among.low < alone.low < alone.value == among.value < alone.high < among.high
 
@@ -79,7 +94,13 @@ def test_one_head_has_no_interval():
 
 
 def frame(values, predictor="a", seeds=None) -> pd.DataFrame:
-    return pd.DataFrame({"predictor": predictor, "seed": seeds if seeds is not None else range(len(values)), "follows": values})
+    return pd.DataFrame(
+        {
+            "predictor": predictor,
+            "seed": seeds if seeds is not None else range(len(values)),
+            "follows": values,
+        }
+    )
 
 
 def test_a_difference_is_taken_head_by_head():
@@ -87,9 +108,13 @@ def test_a_difference_is_taken_head_by_head():
     first = pd.concat([frame(noise[:16] + 0.05, "a"), frame(noise[16:] + 0.06, "b")])
     second = pd.concat([frame(noise[:16], "a"), frame(noise[16:], "b")])
     found = paired(first, second, "follows")
-    assert found.value == pytest.approx(0.055) and found.high - found.low < 0.2 and found.heads == 32
+    assert (
+        found.value == pytest.approx(0.055) and found.high - found.low < 0.2 and found.heads == 32
+    )
 
 
 def test_only_heads_that_stand_on_both_sides_are_compared():
-    assert paired(frame([0.5, 0.6], seeds=[0, 1]), frame([0.1, 0.2], seeds=[1, 2]), "follows").value == pytest.approx(0.5)
+    assert paired(
+        frame([0.5, 0.6], seeds=[0, 1]), frame([0.1, 0.2], seeds=[1, 2]), "follows"
+    ).value == pytest.approx(0.5)
     assert paired(frame([0.5], "a"), frame([0.5], "b"), "follows") is None

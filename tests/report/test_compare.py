@@ -8,12 +8,43 @@ from report.finding import finding
 from report.summary import DROPPED_FIRST, HEADINGS, markdown
 
 
-def heads(prior="speed", strength=1.0, level=None, follows=(0.5, 0.7), predictor="p", **figures) -> pd.DataFrame:
+def heads(
+    prior="speed", strength=1.0, level=None, follows=(0.5, 0.7), predictor="p", **figures
+) -> pd.DataFrame:
     """One row for each value of `follows`, all else alike."""
-    fixed = {"world": "vault", "core_model": "transformer", "reporter": "linear", "prior": prior, "strength": strength, "level": level}
-    costs = {"bits": 100.0, "flops": 1000.0, "edges": 10, "level_read": 2.0, "easy_accuracy": 1.0, "easy_auroc": 1.0, "validation_nll": 0.1}
-    judged = {"ranks_concept": 0.5, "nde": 0.5, "nie": 0.5, "gates_passed": True, "failed_gates": "", "verdict": "mixture"}
-    rows = [fixed | costs | judged | {"predictor": predictor, "seed": i, "follows_concept": value} | figures for i, value in enumerate(follows)]
+    fixed = {
+        "world": "vault",
+        "core_model": "transformer",
+        "reporter": "linear",
+        "prior": prior,
+        "strength": strength,
+        "level": level,
+    }
+    costs = {
+        "bits": 100.0,
+        "flops": 1000.0,
+        "edges": 10,
+        "level_read": 2.0,
+        "easy_accuracy": 1.0,
+        "easy_auroc": 1.0,
+        "validation_nll": 0.1,
+    }
+    judged = {
+        "ranks_concept": 0.5,
+        "nde": 0.5,
+        "nie": 0.5,
+        "gates_passed": True,
+        "failed_gates": "",
+        "verdict": "mixture",
+    }
+    rows = [
+        fixed
+        | costs
+        | judged
+        | {"predictor": predictor, "seed": i, "follows_concept": value}
+        | figures
+        for i, value in enumerate(follows)
+    ]
     return pd.DataFrame(rows).astype({"level": "Int64"}).assign(run=prior)
 
 
@@ -25,33 +56,61 @@ def test_a_line_holds_means_ends_and_counts():
 
 
 def test_without_a_prior_all_strengths_are_one_line():
-    table = lines(pd.concat([heads("none", 1.0), heads("none", 2.0), heads("speed", 1.0), heads("speed", 2.0)]), each_level=True)
-    assert [tuple(row) for row in table[["prior", "strength"]].to_numpy()] == [("none", 0.0), ("speed", 1.0), ("speed", 2.0)]
+    table = lines(
+        pd.concat(
+            [heads("none", 1.0), heads("none", 2.0), heads("speed", 1.0), heads("speed", 2.0)]
+        ),
+        each_level=True,
+    )
+    assert [tuple(row) for row in table[["prior", "strength"]].to_numpy()] == [
+        ("none", 0.0),
+        ("speed", 1.0),
+        ("speed", 2.0),
+    ]
 
 
 def test_the_level_is_chosen_by_errors_on_easy_episodes_and_not_by_what_judges():
-    both = pd.concat([heads(level=1, follows=(0.9, 0.9), validation_nll=0.3), heads(level=2, follows=(0.1, 0.1), validation_nll=0.2)])
+    both = pd.concat(
+        [
+            heads(level=1, follows=(0.9, 0.9), validation_nll=0.3),
+            heads(level=2, follows=(0.1, 0.1), validation_nll=0.2),
+        ]
+    )
     assert lines(both, each_level=False)["level"].tolist() == [2]
     assert lines(both, each_level=True)["level"].tolist() == [1, 2]
 
 
 def test_the_mean_is_over_predictors_however_many_heads_each_has():
-    both = pd.concat([heads(follows=(0.0, 0.0, 0.0), predictor="a"), heads(follows=(0.8,), predictor="b")])
+    both = pd.concat(
+        [heads(follows=(0.0, 0.0, 0.0), predictor="a"), heads(follows=(0.8,), predictor="b")]
+    )
     assert lines(both, each_level=True)["follows_concept"].tolist() == [pytest.approx(0.4)]
 
 
 def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_bears_it_out():
-    apart = pd.concat([heads("speed", follows=(0.1, 0.12, 0.11)), heads("simplicity", follows=(0.8, 0.82, 0.815))])
-    near = pd.concat([heads("speed", follows=(0.1, 0.8, 0.4)), heads("simplicity", follows=(0.2, 0.3, 0.5))])
-    assert "simplicity follow X on a larger share of disputed episodes than those of speed by 0.70" in finding(lines(apart, True), apart)
+    apart = pd.concat(
+        [heads("speed", follows=(0.1, 0.12, 0.11)), heads("simplicity", follows=(0.8, 0.82, 0.815))]
+    )
+    near = pd.concat(
+        [heads("speed", follows=(0.1, 0.8, 0.4)), heads("simplicity", follows=(0.2, 0.3, 0.5))]
+    )
+    assert (
+        "simplicity follow X on a larger share of disputed episodes than those of speed by 0.70"
+        in finding(lines(apart, True), apart)
+    )
     assert "larger share" not in finding(lines(near, True), near)
     assert "Nor do heads follow X more under one prior" in finding(lines(near, True), near)
-    assert "one predictor: the intervals are over its head seeds and say nothing of other predictors" in finding(lines(near, True), near)
+    assert (
+        "one predictor: the intervals are over its head seeds and say nothing of other predictors"
+        in finding(lines(near, True), near)
+    )
 
 
 def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
-    assert "nothing is claimed of whom they follow. Of 2 heads, knows stopped 2" in finding(lines(stopped, True), stopped)
+    assert "nothing is claimed of whom they follow. Of 2 heads, knows stopped 2" in finding(
+        lines(stopped, True), stopped
+    )
 
 
 def test_the_summary_names_gates_planted_heads_and_verdicts():

@@ -1,4 +1,6 @@
-"""A run knows the code that its results depend on: changed code is other code, and what no result depends on is not."""
+"""A run knows the code that its results depend on: changed code is other code, and what no result
+depends on is not.
+"""
 
 import shutil
 
@@ -7,15 +9,30 @@ import pytest
 from report import fingerprint as module
 from report.fingerprint import ROOT, fingerprint, shared
 
-FOLDERS = ("worlds", "core_model", "reporters", "priors", "training", "verdict", "report", "configs", "experiments")
-LINEAR, MLP = ({"reporter": {"_target_": f"reporters.{name}"}, "prior": {"_target_": "priors.none.NoPrior"}} for name in ("linear.Linear", "mlp.MLP"))
+FOLDERS = (
+    "worlds",
+    "core_model",
+    "reporters",
+    "priors",
+    "training",
+    "verdict",
+    "report",
+    "configs",
+    "experiments",
+)
+LINEAR, MLP = (
+    {"reporter": {"_target_": f"reporters.{name}"}, "prior": {"_target_": "priors.none.NoPrior"}}
+    for name in ("linear.Linear", "mlp.MLP")
+)
 
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """A copy of the code that can be changed; returns what changes it."""
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for file in ROOT.glob("*.py"):
         shutil.copy(file, tmp_path)
     monkeypatch.setattr(module, "ROOT", tmp_path)
@@ -63,7 +80,9 @@ def test_changed_code_is_other_code(copy, file, old, new):
         ("reporters/mine.py", "", "class Mine: ..."),
     ],
 )
-def test_words_pictures_and_parts_that_a_config_does_not_name_are_no_other_code(copy, file, old, new):
+def test_words_pictures_and_parts_that_a_config_does_not_name_are_no_other_code(
+    copy, file, old, new
+):
     before = fingerprint(LINEAR)
     copy(file, old, new)
     assert fingerprint(LINEAR) == before
@@ -76,7 +95,9 @@ def test_a_changed_reporter_is_other_code_only_for_those_who_name_it(copy):
 
 
 def test_classes_of_a_list_and_of_parts_within_parts_count():
-    assert list(module._targets({"parts": [{"_target_": "a.A", "one": {"_target_": "b.B"}}], "x": 1})) == ["a.A", "b.B"]
+    assert list(
+        module._targets({"parts": [{"_target_": "a.A", "one": {"_target_": "b.B"}}], "x": 1})
+    ) == ["a.A", "b.B"]
 
 
 def test_runs_of_other_parts_share_the_code_that_all_depend_on(copy):

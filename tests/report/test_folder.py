@@ -4,7 +4,18 @@ import pandas as pd
 import pytest
 
 from refusal import Refusal
-from report.folder import CHECKPOINT, CONFIG, HASHES, HEADS, VERSIONS, begin, check_whole, finished_runs, is_finished, seal
+from report.folder import (
+    CHECKPOINT,
+    CONFIG,
+    HASHES,
+    HEADS,
+    VERSIONS,
+    begin,
+    check_whole,
+    finished_runs,
+    is_finished,
+    seal,
+)
 
 CONFIG_A, CONFIG_B = {"seed": 0, "trainer": {"bar": True}}, {"seed": 1, "trainer": {"bar": True}}
 
@@ -35,7 +46,9 @@ def test_results_of_another_config_are_set_aside_and_files_of_others_stay(tmp_pa
     (folder / "notes.txt").write_text("mine")
     for config in (CONFIG_A, CONFIG_B, CONFIG_A):
         finish(folder, config)
-    assert [pd.read_parquet(tmp_path / name / HEADS)["seed"][0] for name in ("run", "run~1", "run~2")] == [0, 0, 1]
+    assert [
+        pd.read_parquet(tmp_path / name / HEADS)["seed"][0] for name in ("run", "run~1", "run~2")
+    ] == [0, 0, 1]
     assert (folder / "notes.txt").read_text() == "mine"
 
 
@@ -70,7 +83,9 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     assert not (tmp_path / "file" / "run" / CONFIG).exists()
 
 
-def test_a_whole_run_passes_and_one_that_was_changed_lacks_a_file_or_is_of_another_version_is_said(tmp_path):
+def test_a_whole_run_passes_and_one_that_was_changed_lacks_a_file_or_is_of_another_version_is_said(
+    tmp_path,
+):
     finish(tmp_path, CONFIG_A)
     check_whole(tmp_path)
     (tmp_path / CONFIG).write_text("seed: 7\n")

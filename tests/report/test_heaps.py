@@ -28,10 +28,18 @@ def test_one_heap_is_not_taken_for_two(kind, n):
 @pytest.mark.parametrize(("n", "share"), [(24, 0.5), (128, 0.5), (128, 0.2), (128, 0.05)])
 def test_translators_and_imitators_are_two_heaps(n, share):
     chance = np.random.default_rng(0)
-    value = np.concatenate([chance.normal(0.03, 0.01, round(n * share)), chance.normal(0.97, 0.01, n - round(n * share))])
+    value = np.concatenate(
+        [
+            chance.normal(0.03, 0.01, round(n * share)),
+            chance.normal(0.97, 0.01, n - round(n * share)),
+        ]
+    )
     found = heaps(value, of(4, n))
     assert found.lower_share == pytest.approx(share, abs=0.01)
-    assert (found.lower, found.upper) == (pytest.approx(0.03, abs=0.02), pytest.approx(0.97, abs=0.02))
+    assert (found.lower, found.upper) == (
+        pytest.approx(0.03, abs=0.02),
+        pytest.approx(0.97, abs=0.02),
+    )
 
 
 def test_two_stray_heads_are_no_heap():
@@ -41,7 +49,10 @@ def test_two_stray_heads_are_no_heap():
 
 def test_it_says_whether_the_heaps_are_the_predictors():
     value = np.tile([0.02, 0.98], 32)
-    assert "both under every predictor" in heaps(value, np.repeat(["a", "b"], 32).astype(object)).words()
+    assert (
+        "both under every predictor"
+        in heaps(value, np.repeat(["a", "b"], 32).astype(object)).words()
+    )
     assert "both under 0 of 2 predictors" in heaps(value, of(2, 64)).words()
 
 

@@ -20,7 +20,13 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("said", "line"),
     [
-        (["--mached", "runs"], "--mached: no such option. Did you mean --matched? There are: --to, --matched, --compare, --help."),
+        (
+            ["--mached", "runs"],
+            (
+                "--mached: no such option. Did you mean --matched? There are: --to, --matched,"
+                " --compare, --help."
+            ),
+        ),
         (["runs", "--to"], "--to: no folder is named. Name the folder to write into: --to out"),
         (["--compare", "runs"], "--compare: it takes two folders, and 1 are named."),
         (["--matched"], "No folder is named."),
@@ -40,13 +46,20 @@ def test_it_prints_the_table_and_the_answer_and_writes_beside_the_runs(folder, c
     assert "good finds translators more often than no prior by" in said
     assert "1 of 6 runs is not finished yet, so this is what 5 say: good-2." in said
     assert "comparison.html" in said
-    assert {path.name for path in folder.iterdir()} >= {"comparison.html", "comparison.parquet", "comparison.csv", "plots"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "comparison.html",
+        "comparison.parquet",
+        "comparison.csv",
+        "plots",
+    }
     main([str(folder)])
 
 
 def test_it_writes_where_it_is_told_to(folder, tmp_path):
     main([str(folder), "--to", str(tmp_path / "out")])
-    assert (tmp_path / "out" / "comparison.html").exists() and not (folder / "comparison.html").exists()
+    assert (tmp_path / "out" / "comparison.html").exists() and not (
+        folder / "comparison.html"
+    ).exists()
     (tmp_path / "file").touch()
     with pytest.raises(Refusal, match="it cannot be written"):
         main([str(folder), "--to", str(tmp_path / "file" / "out")])
@@ -75,7 +88,9 @@ def test_matched_and_compare_write_nothing(folder, capsys):
     main(["--compare", str(folder), str(folder)])
     said = capsys.readouterr().out
     assert "learning coefficient" in said and "None of 3 lines differs beyond chance" in said
-    assert {path.name for path in folder.iterdir()} == {f"{prior}-{i}" for prior in ("none", "good") for i in range(3)}
+    assert {path.name for path in folder.iterdir()} == {
+        f"{prior}-{i}" for prior in ("none", "good") for i in range(3)
+    }
 
 
 def test_what_a_narrow_terminal_drops_are_columns_that_there_are():
@@ -83,7 +98,12 @@ def test_what_a_narrow_terminal_drops_are_columns_that_there_are():
 
 
 def test_neither_help_nor_the_comparison_needs_torch(folder):
-    code = f"import sys; from report.__main__ import main; main(sys.argv[1:]); assert 'torch' not in sys.modules, 'torch'; assert {CONFIG!r}"
+    code = (
+        "import sys; from report.__main__ import main; main(sys.argv[1:]); assert 'torch' not in"
+        f" sys.modules, 'torch'; assert {CONFIG!r}"
+    )
     for words in (["--help"], [str(folder)]):
-        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,6 @@
-"""The page without a script: the answer, the figure and the tables stand in it, and it asks for nothing from outside."""
+"""The page without a script: the answer, the figure and the tables stand in it, and it asks for
+nothing from outside.
+"""
 
 import base64
 import gzip
@@ -16,8 +18,13 @@ from tests.report.planted_sweeps import write as write_run
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A planted sweep and what is written of it: half of the heads of `split` are translators, half imitators."""
-    folder = sweep(tmp_path_factory.mktemp("page") / "sweep", {"none": 0.3, "good": 0.95, "split": (0.03, 0.97)})
+    """A planted sweep and what is written of it: half of the heads of `split` are translators, half
+    imitators.
+    """
+    folder = sweep(
+        tmp_path_factory.mktemp("page") / "sweep",
+        {"none": 0.3, "good": 0.95, "split": (0.03, 0.97)},
+    )
     (folder / "good-0" / "heads.parquet").unlink()
     write(find([folder]), folder)
     return folder
@@ -40,7 +47,14 @@ def data(page: str) -> dict:
 
 
 def test_it_opens_with_the_answer_and_the_figure_that_shows_it(page):
-    said, figure, first_table = (page.index(word) for word in ('class="headline">good finds translators more often', 'class="strips"', "<table"))
+    said, figure, first_table = (
+        page.index(word)
+        for word in (
+            'class="headline">good finds translators more often',
+            'class="strips"',
+            "<table",
+        )
+    )
     assert said < figure < first_table
 
 
@@ -67,7 +81,10 @@ def test_what_it_holds_stands_there_without_a_script(shown, words):
 def test_it_asks_for_nothing_from_outside(page):
     assert not re.search(r'(?:src|href|action)\s*=\s*["\'](?!#|data:,)', page)
     assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttpRequest|import\(", page)
-    assert set(re.findall(r"https?://[^\s\"'<)]+", page)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\s\"'<)]+", page)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
 
 
 def test_every_dot_leads_to_its_head(page):
@@ -94,7 +111,9 @@ def test_two_heaps_look_like_two_and_one_like_one(page):
     for mark, dots in held["dots"].items():
         if "-strip-" in mark:
             prior = held["heads"]["prior"]
-            kinds[prior["words"][prior["codes"][dots["head"][0]]]] = [x / 10 / 432 for x in dots["x"]]
+            kinds[prior["words"][prior["codes"][dots["head"][0]]]] = [
+                x / 10 / 432 for x in dots["x"]
+            ]
     assert sum(x < 0.2 for x in kinds["split"]) == sum(x > 0.8 for x in kinds["split"]) == 24
     assert all(0.2 < x < 0.4 for x in kinds["none"])
 
@@ -129,13 +148,35 @@ def test_what_is_in_names_is_shown_and_never_run(tmp_path):
 def test_runs_by_level_families_reporters_and_seconds_have_their_tables(tmp_path):
     for predictor in range(2):
         for reporter in ("linear", "mlp"):
-            levels = [heads("none", predictor=predictor, reporter=reporter, follows=0.2 + 0.2 * level, level=level) for level in (0, 1, 2)]
-            frame = pd.concat(levels, ignore_index=True).assign(levels=lambda rows: rows["level"].astype(str), follows_concept_loop=0.25)
+            levels = [
+                heads(
+                    "none",
+                    predictor=predictor,
+                    reporter=reporter,
+                    follows=0.2 + 0.2 * level,
+                    level=level,
+                )
+                for level in (0, 1, 2)
+            ]
+            frame = pd.concat(levels, ignore_index=True).assign(
+                levels=lambda rows: rows["level"].astype(str), follows_concept_loop=0.25
+            )
             frame["validation_nll"] = 0.3 - 0.1 * frame["level"].astype(float)
-            write_run(tmp_path / f"{reporter}-{predictor}", frame, seconds={"preparing": 10.0, "training": 20.5})
+            write_run(
+                tmp_path / f"{reporter}-{predictor}",
+                frame,
+                seconds={"preparing": 10.0, "training": 20.5},
+            )
     write(find([tmp_path]), tmp_path)
     page = (tmp_path / PAGE).read_text()
-    for words in ("Whom heads follow, by the level they read", "By level", "By reporter", "mlp: translators", "training, s", "2.0 minutes"):
+    for words in (
+        "Whom heads follow, by the level they read",
+        "By level",
+        "By reporter",
+        "mlp: translators",
+        "training, s",
+        "2.0 minutes",
+    ):
         assert words in page
     assert re.search(r"By kind of tampering.*?<th[^>]*>loop</th>.*?0\.25", page, re.S)
     assert data(page)["heads"]["n"] == 2 * 2 * 3 * 8
@@ -143,7 +184,9 @@ def test_runs_by_level_families_reporters_and_seconds_have_their_tables(tmp_path
 
 def test_heads_that_read_all_levels_have_no_panel_by_level(tmp_path):
     for level in (0, 1):
-        write_run(tmp_path / f"one{level}", heads("none", level=level, reporter="linear", predictor=level))
+        write_run(
+            tmp_path / f"one{level}", heads("none", level=level, reporter="linear", predictor=level)
+        )
     write_run(tmp_path / "all", heads("speed", reporter="layered"))
     write(find([tmp_path]), tmp_path)
     page = (tmp_path / PAGE).read_text()
@@ -152,11 +195,18 @@ def test_heads_that_read_all_levels_have_no_panel_by_level(tmp_path):
 
 def test_numbers_that_went_wrong_do_not_stop_the_page(tmp_path):
     frame = heads("speed", (0.5, 1.0))
-    frame.loc[0, ["validation_nll", "nde", "prequential_bits"]] = [float("inf"), float("nan"), float("inf")]
+    frame.loc[0, ["validation_nll", "nde", "prequential_bits"]] = [
+        float("inf"),
+        float("nan"),
+        float("inf"),
+    ]
     write_run(tmp_path / "run", frame)
     write(find([tmp_path]), tmp_path)
     held = data((tmp_path / PAGE).read_text())
-    assert held["heads"]["rates"]["nde"][0][0] is None and held["heads"]["costs"]["prequential_bits"][0] is None
+    assert (
+        held["heads"]["rates"]["nde"][0][0] is None
+        and held["heads"]["costs"]["prequential_bits"][0] is None
+    )
 
 
 def test_the_same_runs_give_the_same_files_to_the_byte(tmp_path):

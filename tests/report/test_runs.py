@@ -47,16 +47,27 @@ def test_a_run_that_failed_once_and_was_finished_later_is_finished(folder):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda run: (run / CONFIG).write_text("seed: 7\n"), "speed-0: config.yaml was changed after the run"),
-        (lambda run: (run / HEADS).write_bytes(b"PAR1"), "speed-0: heads.parquet was changed after the run"),
+        (
+            lambda run: (run / CONFIG).write_text("seed: 7\n"),
+            "speed-0: config.yaml was changed after the run",
+        ),
+        (
+            lambda run: (run / HEADS).write_bytes(b"PAR1"),
+            "speed-0: heads.parquet was changed after the run",
+        ),
         (lambda run: (run / VERSIONS).unlink(), "speed-0: versions.json is missing"),
         (lambda run: (run / HASHES).write_text("{"), "speed-0: hashes.json is damaged"),
-        (lambda run: (run / HASHES).write_text('{"format": 1, "sha256": {}}'), "speed-0: another version of this software wrote it (format 1, here"),
+        (
+            lambda run: (run / HASHES).write_text('{"format": 1, "sha256": {}}'),
+            "speed-0: another version of this software wrote it (format 1, here",
+        ),
         (lambda run: (run / HASHES).unlink(), "speed-0: another version of this software wrote it"),
     ],
     ids=["config", "heads", "missing", "hashes", "format", "no hashes"],
 )
-def test_a_run_that_was_changed_lacks_a_file_or_is_of_another_version_is_left_out_by_name(folder, damage, said):
+def test_a_run_that_was_changed_lacks_a_file_or_is_of_another_version_is_left_out_by_name(
+    folder, damage, said
+):
     damage(folder / "speed-0")
     found = find([folder])
     assert names(found) == ["none-0", "none-1", "speed-1"]
@@ -67,15 +78,24 @@ def test_the_same_run_under_two_names_counts_once(folder):
     shutil.copytree(folder / "speed-0", folder / "speed-0-copy")
     found = find([folder])
     assert len(found.runs) == 4
-    assert "speed-0-copy: the same config as speed-0, whose heads are counted once." in found.notices()
+    assert (
+        "speed-0-copy: the same config as speed-0, whose heads are counted once." in found.notices()
+    )
 
 
 def test_runs_made_by_other_code_are_shown_and_named(tmp_path):
     for i, code in enumerate(("a", "a", "b", "")):
-        write(tmp_path / f"run{i}", heads("none", predictor=i), versions={"code": code} if code else None)
+        write(
+            tmp_path / f"run{i}",
+            heads("none", predictor=i),
+            versions={"code": code} if code else None,
+        )
     found = find([tmp_path])
     assert len(found.runs) == 4
-    assert any("2 runs are made by other code than the rest, and shown with them: run2, run3." in line for line in found.notices())
+    assert any(
+        "2 runs are made by other code than the rest, and shown with them: run2, run3." in line
+        for line in found.notices()
+    )
 
 
 def test_runs_of_two_folders_with_one_name_keep_apart(tmp_path):
@@ -107,7 +127,11 @@ def test_runs_of_other_worlds_and_other_judges_are_said_and_never_pooled(folder)
     found = settings(find([folder]).runs)
     assert sorted(len(setting.runs) for setting in found) == [1, 1, 4]
     (line,) = mixed(found)
-    assert "Runs of 3 settings" in line and "world.steps 8: 1 run" in line.replace(")", "") and "verdict.knows 0.5" in line
+    assert (
+        "Runs of 3 settings" in line
+        and "world.steps 8: 1 run" in line.replace(")", "")
+        and "verdict.knows 0.5" in line
+    )
     assert mixed(found[:1]) == []
 
 
@@ -126,7 +150,10 @@ def test_runs_whose_prior_has_other_options_are_not_pooled_under_one_name(tmp_pa
 
 @pytest.mark.parametrize(
     ("frame", "said"),
-    [(heads("speed").drop(columns=["verdict"]), "heads.parquet lacks verdict."), (heads("speed")[:0], "heads.parquet holds no heads.")],
+    [
+        (heads("speed").drop(columns=["verdict"]), "heads.parquet lacks verdict."),
+        (heads("speed")[:0], "heads.parquet holds no heads."),
+    ],
     ids=["no verdict", "empty"],
 )
 def test_heads_that_cannot_be_compared_are_left_out_by_name(folder, frame, said):
@@ -153,7 +180,13 @@ def test_what_a_run_does_not_say_is_tolerated(tmp_path):
     assert len(find([tmp_path]).runs) == 1
 
 
-@pytest.mark.parametrize(("clocked", "seconds"), [({"seconds": [0.5, 0.25]}, [0.5, 0.25]), ({}, [None, None])], ids=["clocked", "not clocked"])
-def test_each_heads_seconds_are_read_from_what_the_run_says_of_its_clock(clocked, seconds, tmp_path):
+@pytest.mark.parametrize(
+    ("clocked", "seconds"),
+    [({"seconds": [0.5, 0.25]}, [0.5, 0.25]), ({}, [None, None])],
+    ids=["clocked", "not clocked"],
+)
+def test_each_heads_seconds_are_read_from_what_the_run_says_of_its_clock(
+    clocked, seconds, tmp_path
+):
     write(tmp_path / "run", heads("speed", seeds=2), clocked=clocked)
     assert find([tmp_path]).runs[0].heads["seconds"].tolist() == seconds

@@ -15,7 +15,9 @@ def test_runs_that_differ_in_what_changes_no_result_are_one_setting(key):
     one, other = shared | {key: {"bar": True}}, shared | {key: {"bar": False}}
     assert setting_of(one) == setting_of(other)
     assert matters(one) == matters(other)
-    assert setting_of(shared | {"verdict": {"direct": 0.8}}) != setting_of(shared | {"verdict": {"direct": 0.9}})
+    assert setting_of(shared | {"verdict": {"direct": 0.8}}) != setting_of(
+        shared | {"verdict": {"direct": 0.9}}
+    )
 
 
 def test_a_head_of_two_runs_counts_once(tmp_path):
@@ -31,7 +33,14 @@ def test_a_head_of_two_runs_counts_once(tmp_path):
 @pytest.mark.parametrize("fuller", [8, 3])
 def test_of_a_head_of_two_runs_the_fuller_bill_counts(fuller, tmp_path):
     for n in (8, 3):
-        write(tmp_path / str(n), heads(seeds=n).assign(learning_coefficient=[float(seed) if n == fuller else float("nan") for seed in range(n)]))
+        write(
+            tmp_path / str(n),
+            heads(seeds=n).assign(
+                learning_coefficient=[
+                    float(seed) if n == fuller else float("nan") for seed in range(n)
+                ]
+            ),
+        )
     (setting,) = settings(find([tmp_path]).runs)
     assert sorted(setting.heads["seed"]) == list(range(8))
     assert sorted(setting.heads["learning_coefficient"].dropna()) == list(range(fuller))

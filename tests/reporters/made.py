@@ -1,4 +1,5 @@
-"""Every reporter that has a YAML, small, in float64, and with parameters drawn at random.   Not a test: what tests are made of.
+"""Every reporter that has a YAML, small, in float64, and with parameters drawn at random.   Not a
+test: what tests are made of.
 
 N: episodes, L: levels, D: width.
 """
@@ -28,18 +29,27 @@ def choice(group: str, name: str) -> dict[str, Any]:
 
 
 def recipe(name: str, most: int = 8) -> partial[Reporter]:
-    """Returns what makes a reporter from `n_levels` and `width`; of whatever its YAML counts there are so many at most."""
-    small = {key: min(value, most) if isinstance(value, int) else value for key, value in choice("reporter", name).items()}
+    """Returns what makes a reporter from `n_levels` and `width`; of whatever its YAML counts there
+    are so many at most.
+    """
+    small = {
+        key: min(value, most) if isinstance(value, int) else value
+        for key, value in choice("reporter", name).items()
+    }
     return maker(small, "reporter", "n_levels", "width")
 
 
 def made(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
-    """Returns a reporter in float64 whose every parameter is drawn anew, so that no zero of its start hides anything."""
+    """Returns a reporter in float64 whose every parameter is drawn anew, so that no zero of its
+    start hides anything.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         make = recipe(name)
         reporter = make(n_levels=1, width=width)
-        reporter = (make(n_levels=LEVELS, width=width) if reporter.reads == "all_levels" else reporter).double()
+        reporter = (
+            make(n_levels=LEVELS, width=width) if reporter.reads == "all_levels" else reporter
+        ).double()
         for parameter in reporter.parameters():
             parameter.data.normal_(std=0.5)
     return reporter
@@ -48,4 +58,6 @@ def made(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
 def activations(reporter: Reporter, n: int = 20, seed: int = 0, width: int = WIDTH) -> Tensor:
     """Returns z_NLD, as many levels as the reporter is given."""
     levels = LEVELS if reporter.reads == "all_levels" else 1
-    return torch.randn(n, levels, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        n, levels, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )

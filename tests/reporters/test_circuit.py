@@ -1,4 +1,5 @@
-"""Circuits: all 16 functions, what simplifying does and never does, counts known by hand, and tables of every small size.
+"""Circuits: all 16 functions, what simplifying does and never does, counts known by hand, and
+tables of every small size.
 
 N: episodes, B: inputs.
 """
@@ -24,12 +25,22 @@ def rows(bits: int) -> np.ndarray:
 
 def drawn(seed: int, inputs: int = 4, gates: int = 12) -> Circuit:
     chance = random.Random(seed)
-    nodes = tuple(Gate(chance.randrange(16), chance.randrange(inputs + i), chance.randrange(inputs + i)) for i in range(gates))
+    nodes = tuple(
+        Gate(chance.randrange(16), chance.randrange(inputs + i), chance.randrange(inputs + i))
+        for i in range(gates)
+    )
     return Circuit(tuple("pqrstuvw"[:inputs]), nodes, inputs + gates - 1, chance.random() < 0.5)
 
 
-def circuit(*gates: tuple[int, int, int], output: int | None = None, negated: bool = False) -> Circuit:
-    return Circuit(NAMES, tuple(Gate(*gate) for gate in gates), len(NAMES) + len(gates) - 1 if output is None else output, negated)
+def circuit(
+    *gates: tuple[int, int, int], output: int | None = None, negated: bool = False
+) -> Circuit:
+    return Circuit(
+        NAMES,
+        tuple(Gate(*gate) for gate in gates),
+        len(NAMES) + len(gates) - 1 if output is None else output,
+        negated,
+    )
 
 
 IN_PYTHON = {
@@ -59,7 +70,9 @@ def test_each_function_says_what_its_words_say(function):
         assert says(function, p, q) is means(p, q)
         bits_NB = np.array([[p, q, True]])
         assert circuit((function, 0, 1))(bits_NB).tolist() == [means(p, q)]
-        assert circuit((function, 0, 1)).simplified()(torch.from_numpy(bits_NB)).tolist() == [means(p, q)]
+        assert circuit((function, 0, 1)).simplified()(torch.from_numpy(bits_NB)).tolist() == [
+            means(p, q)
+        ]
 
 
 def test_of_the_16_functions_ten_are_gates():
@@ -73,7 +86,11 @@ def test_simplifying_changes_no_answer_adds_nothing_and_is_done_after_once(seed)
     whole = drawn(seed)
     less = whole.simplified()
     assert (whole(rows(4)) == less(rows(4))).all()
-    assert less.gates <= whole.gates and less.depth <= whole.depth and less.thresholds <= whole.thresholds
+    assert (
+        less.gates <= whole.gates
+        and less.depth <= whole.depth
+        and less.thresholds <= whole.thresholds
+    )
     assert less.gates == len(less.nodes)
     assert less.simplified() == less
 
@@ -120,7 +137,12 @@ def test_depth_is_that_of_the_longest_path_and_dead_gates_are_none():
 
 
 def test_equal_thresholds_are_read_once():
-    twice = Circuit((Threshold(3, 0.5), Threshold(3, 0.5), Threshold(3, 0.7)), (Gate(XOR, 0, 1), Gate(OR, 3, 2)), 4, False)
+    twice = Circuit(
+        (Threshold(3, 0.5), Threshold(3, 0.5), Threshold(3, 0.7)),
+        (Gate(XOR, 0, 1), Gate(OR, 3, 2)),
+        4,
+        False,
+    )
     assert (twice.thresholds, twice.simplified().thresholds) == (3, 1)
     z_ND = torch.tensor([[0.0, 0.0, 0.0, 0.6], [0.0, 0.0, 0.0, 0.8]])
     assert twice(twice.bits(z_ND)).tolist() == [False, True]
@@ -166,4 +188,6 @@ def test_gates_that_are_there_already_are_not_made_again():
 def test_a_drawing_is_written(tmp_path):
     drawn(0).simplified().draw(tmp_path / "circuit.png")
     circuit((NO, 0, 1)).simplified().draw(tmp_path / "constant.png")
-    assert (tmp_path / "circuit.png").stat().st_size > 5_000 and (tmp_path / "constant.png").exists()
+    assert (tmp_path / "circuit.png").stat().st_size > 5_000 and (
+        tmp_path / "constant.png"
+    ).exists()

@@ -1,4 +1,5 @@
-"""FLOPs: by hand, as a reporter says them, and as torch counts them; and a head that is made smaller has so many and answers the same.
+"""FLOPs: by hand, as a reporter says them, and as torch counts them; and a head that is made
+smaller has so many and answers the same.
 
 N: episodes, L: levels, D: width, A: units of a query, H: hidden units.
 """
@@ -24,17 +25,22 @@ BY_HAND = {
     "layered": (3, 5, {}, [20, 40, 60]),
     # projected once 2 · 3 · 5 · 4 = 120; at each step 32 + 48 + 64 + 64 + 16 = 224
     "attention": (3, 5, {"hidden": 4, "steps": 2}, [344, 568]),
-    # inputs 2 · 4 · 5, both operands of three gates among 4 places 48 and of three among 7 84, the output among 10 20
+    # inputs 2 · 4 · 5, both operands of three gates among 4 places 48 and of three among 7 84, the
+    # output among 10 20
     "logic": (1, 5, {"thresholds": 4, "layers": 2, "nodes": 3}, [192]),
 }
 """Levels, width, what else a reporter is given, and its FLOPs an episode until each exit."""
 
 
 def small(name: str) -> Reporter:
-    """Returns a reporter of the size that BY_HAND is about, its parameters drawn at random in float64."""
+    """Returns a reporter of the size that BY_HAND is about, its parameters drawn at random in
+    float64.
+    """
     n_levels, width, changed, _ = BY_HAND[name]
     chance = torch.Generator().manual_seed(0)
-    reporter = maker(choice("reporter", name) | changed, "reporter", "n_levels", "width")(n_levels=n_levels, width=width).double()
+    reporter = maker(choice("reporter", name) | changed, "reporter", "n_levels", "width")(
+        n_levels=n_levels, width=width
+    ).double()
     for parameter in reporter.parameters():
         parameter.data.normal_(generator=chance)
     return reporter.requires_grad_(False)
@@ -42,7 +48,9 @@ def small(name: str) -> Reporter:
 
 def given(name: str, n: int) -> Tensor:
     """Returns z_NLD for such a reporter."""
-    return torch.randn(n, *BY_HAND[name][:2], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return torch.randn(
+        n, *BY_HAND[name][:2], generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -59,23 +67,35 @@ def test_torch_counts_those_of_the_last_exit(name):
 @pytest.mark.parametrize("name", BY_HAND)
 def test_so_many_units_may_be_numbers_of_several_heads(name):
     sizes = units(small(name), BY_HAND[name][0])
-    doubled = {letter: torch.tensor([float(size), 2.0 * size]) for letter, size in sizes.items() if letter != "L"} | {"L": sizes["L"]}
+    doubled = {
+        letter: torch.tensor([float(size), 2.0 * size])
+        for letter, size in sizes.items()
+        if letter != "L"
+    } | {"L": sizes["L"]}
     for flops, one in zip(small(name).flops(doubled), BY_HAND[name][3], strict=True):
         assert flops[0] == one
         assert flops[1] >= 2 * one
 
 
 class Smaller(nn.Module):
-    """A head without the units that a gate of 0 has closed: sliced weights, on the inputs that are left."""
+    """A head without the units that a gate of 0 has closed: sliced weights, on the inputs that are
+    left.
+    """
 
     def __init__(self, reporter: Reporter, live: dict[str, list[int]]) -> None:
         super().__init__()
         self.reporter, self.live = reporter, live
-        self.weights = {name: self._sliced(name, value) for name, value in reporter.named_parameters()}
+        self.weights = {
+            name: self._sliced(name, value) for name, value in reporter.named_parameters()
+        }
 
     def _sliced(self, name: str, value: Tensor) -> Tensor:
         for i, letter in enumerate(axes(name)):
-            value = value.index_select(i, torch.tensor(self.live[letter])) if letter in self.live else value
+            value = (
+                value.index_select(i, torch.tensor(self.live[letter]))
+                if letter in self.live
+                else value
+            )
         return value
 
     def forward(self, z_NLD: Tensor) -> object:
@@ -123,11 +143,14 @@ def test_a_head_that_loses_a_live_unit_answers_something_else(name):
 
 @pytest.fixture
 def layer_of_a_transformer():
-    return nn.TransformerEncoderLayer(16, nhead=2, dim_feedforward=224, batch_first=True).eval(), torch.randn(4, 10, 16)
+    return nn.TransformerEncoderLayer(
+        16, nhead=2, dim_feedforward=224, batch_first=True
+    ).eval(), torch.randn(4, 10, 16)
 
 
 def test_a_transformer_layer_is_counted_in_full(layer_of_a_transformer):
-    # queries, keys, values and output 2 · 40 · 16 · 64; feed-forward 2 · 2 · 40 · 16 · 224; q · k and attention · v 2 · 2 · 4 · 10 · 10 · 16
+    # queries, keys, values and output 2 · 40 · 16 · 64; feed-forward 2 · 2 · 40 · 16 · 224; q · k
+    # and attention · v 2 · 2 · 4 · 10 · 10 · 16
     assert 81_920 + 573_440 + 25_600 == 680_960
     assert counted(*layer_of_a_transformer) == 680_960
 

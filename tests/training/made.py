@@ -27,8 +27,17 @@ FLOPS_STEP = 1000.0
 """FLOPs of one block of the predictor, an episode; level 0 is free."""
 
 
-def planted(n: int, inputs: int, width: int = 64, levels: int = 1, at: int = 0, noise: float = 0.0, seed: int = 0) -> Examples:
-    """Returns standard normal activations, of which the first `inputs` of one level say what the human answers: whether their sum is above 0.
+def planted(
+    n: int,
+    inputs: int,
+    width: int = 64,
+    levels: int = 1,
+    at: int = 0,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Examples:
+    """Returns standard normal activations, of which the first `inputs` of one level say what the
+    human answers: whether their sum is above 0.
 
     Args:
         at: the place of that level.
@@ -36,7 +45,10 @@ def planted(n: int, inputs: int, width: int = 64, levels: int = 1, at: int = 0, 
     """
     chance = torch.Generator().manual_seed(seed)
     z_NLD = torch.randn(n, levels, width, generator=chance)
-    return Examples(z_NLD, (z_NLD[:, at, :inputs].sum(dim=1) + noise * torch.randn(n, generator=chance) > 0).float())
+    return Examples(
+        z_NLD,
+        (z_NLD[:, at, :inputs].sum(dim=1) + noise * torch.randn(n, generator=chance) > 0).float(),
+    )
 
 
 def schedule(**changed: Any) -> Schedule:
@@ -60,7 +72,9 @@ def population(
     """Returns a trained population; the keywords that remain change the default schedule."""
     levels = range(examples.z_NLD.shape[1]) if levels is None else levels
     if "predictor" in prior.needs:
-        examples, held_out = (given._replace(inputs_N=given.z_NLD) for given in (examples, held_out))
+        examples, held_out = (
+            given._replace(inputs_N=given.z_NLD) for given in (examples, held_out)
+        )
     return train(
         make=lambda n_levels, width: make(n_levels=n_levels, width=width),
         prior=prior,
@@ -82,7 +96,9 @@ def population(
 
 
 class Halves:
-    """A predictor of two components: each writes half of the dimensions, and 0 where it is off. Its inputs are the activations themselves."""
+    """A predictor of two components: each writes half of the dimensions, and 0 where it is off. Its
+    inputs are the activations themselves.
+    """
 
     components = 2
 
@@ -91,8 +107,13 @@ class Halves:
 
 
 def observed(examples: Examples) -> Observed:
-    """Returns activations whose last dimension alone, alike at every level, says what is predicted to be seen."""
-    z_NLD, seen_N = examples.z_NLD.clone(), torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(7))
+    """Returns activations whose last dimension alone, alike at every level, says what is predicted
+    to be seen.
+    """
+    z_NLD, seen_N = (
+        examples.z_NLD.clone(),
+        torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(7)),
+    )
     z_NLD[:, :, LAST] = seen_N[:, None]
     return Observed(z_NLD, 4 * seen_N)
 
@@ -106,4 +127,8 @@ def pairs(examples: Examples) -> Tensor:
 
 def accuracy(heads: Heads, examples: Examples) -> Tensor:
     """Returns the share of episodes on which each head says what the human answers, shape (K,)."""
-    return ((heads.read(examples.z_NLD).log_odds_KN > 0) == examples.human_N.bool()).double().mean(dim=1)
+    return (
+        ((heads.read(examples.z_NLD).log_odds_KN > 0) == examples.human_N.bool())
+        .double()
+        .mean(dim=1)
+    )

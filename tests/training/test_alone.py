@@ -1,4 +1,6 @@
-"""A head in a population of hundreds is the head it would be alone, in float64 to 1e-10, with a head that is no number among them; and in parts."""
+"""A head in a population of hundreds is the head it would be alone, in float64 to 1e-10, with a
+head that is no number among them; and in parts.
+"""
 
 import math
 import os
@@ -28,7 +30,9 @@ from training.watch import Watch
 
 MADE = {"linear": Linear, "layered": Layered, "mlp": partial(MLP, hidden=3)}
 SICK, LAST = 100, 239
-TINY, HELD_OUT = (planted(n, inputs=2, width=6, levels=2, noise=1.0, seed=seed) for n, seed in ((128, 0), (64, 1)))
+TINY, HELD_OUT = (
+    planted(n, inputs=2, width=6, levels=2, noise=1.0, seed=seed) for n, seed in ((128, 0), (64, 1))
+)
 SHORT: dict[str, Any] = {"epochs": 3, "batch_size": 32}
 
 
@@ -50,27 +54,59 @@ def unpruned(name: str) -> Prior:
 @pytest.mark.parametrize("rates", [0.02, [0.01, 0.04]], ids=["one rate", "own rates"])
 @pytest.mark.parametrize("prior", ["none", "simplicity", "speed", "circuit_size"])
 @pytest.mark.parametrize("reporter", MADE)
-def test_a_head_among_960_is_the_head_that_it_would_be_alone(reporter, prior, rates, fitting, tmp_path):
-    double = [one._replace(z_NLD=one.z_NLD.double(), human_N=one.human_N.double()) for one in (TINY, HELD_OUT)]
+def test_a_head_among_960_is_the_head_that_it_would_be_alone(
+    reporter, prior, rates, fitting, tmp_path
+):
+    double = [
+        one._replace(z_NLD=one.z_NLD.double(), human_N=one.human_N.double())
+        for one in (TINY, HELD_OUT)
+    ]
     make, prior = partial(doubled, MADE[reporter]), unpruned(prior)
     fit = partial(population, fitting, tmp_path / "fit", make, prior)
-    company = fit(*double, seeds=range(LAST + 1), strengths=(0.5, 2.0), learning_rate=rates, **SHORT)
+    company = fit(
+        *double, seeds=range(LAST + 1), strengths=(0.5, 2.0), learning_rate=rates, **SHORT
+    )
     assert len(company.table) == (960 if company.reporter.reads == "one_level" else 480)
     rate = rates[1] if isinstance(rates, list) else rates
     alone = fit(*double, seeds=(LAST,), strengths=(2.0,), learning_rate=rate, **SHORT)
     for name, value in alone.weights.items():
-        torch.testing.assert_close(company.weights[name][:, LAST, 1], value[:, 0, 0], rtol=0, atol=1e-10)
+        torch.testing.assert_close(
+            company.weights[name][:, LAST, 1], value[:, 0, 0], rtol=0, atol=1e-10
+        )
     well = [seed != SICK for _, seed, _ in company.table]
     assert torch.equal(company.validation_nll_K.isfinite(), torch.tensor(well))
 
 
-def test_every_strength_learns_at_its_own_rate_and_a_wrong_number_of_rates_is_refused(fitting, tmp_path):
-    fit = partial(population, fitting, tmp_path / "fit", Linear, unpruned("none"), TINY, HELD_OUT, strengths=(1.0, 1.0, 1.0), **SHORT)
+def test_every_strength_learns_at_its_own_rate_and_a_wrong_number_of_rates_is_refused(
+    fitting, tmp_path
+):
+    fit = partial(
+        population,
+        fitting,
+        tmp_path / "fit",
+        Linear,
+        unpruned("none"),
+        TINY,
+        HELD_OUT,
+        strengths=(1.0, 1.0, 1.0),
+        **SHORT,
+    )
     heads = fit(learning_rate=[1e-9, 0.02, 0.1])
-    moved = (heads.weights["weight_1D"] - fit(learning_rate=1e-9).weights["weight_1D"]).abs().amax(dim=(0, 1, 3, 4))
+    moved = (
+        (heads.weights["weight_1D"] - fit(learning_rate=1e-9).weights["weight_1D"])
+        .abs()
+        .amax(dim=(0, 1, 3, 4))
+    )
     assert moved[0] < 1e-6 < moved[1] < moved[2]
-    torch.testing.assert_close(heads.weights["weight_1D"][:, :, 1], fit(learning_rate=0.02).weights["weight_1D"][:, :, 1], rtol=0, atol=1e-5)
-    with pytest.raises(Refusal, match=r"training.learning_rate: \[0.1, 0.2\] are 2 for 3 strengths"):
+    torch.testing.assert_close(
+        heads.weights["weight_1D"][:, :, 1],
+        fit(learning_rate=0.02).weights["weight_1D"][:, :, 1],
+        rtol=0,
+        atol=1e-5,
+    )
+    with pytest.raises(
+        Refusal, match=r"training.learning_rate: \[0.1, 0.2\] are 2 for 3 strengths"
+    ):
         fit(learning_rate=[0.1, 0.2])
     with pytest.raises(Refusal, match=r"training.learning_rate"):
         schedule(learning_rate=[0.1, 0.0])
@@ -80,20 +116,35 @@ def test_every_strength_learns_at_its_own_rate_and_a_wrong_number_of_rates_is_re
 
 
 def each(fitting: Fitting, monkeypatch: Any, n: int) -> Fitting:
-    """Returns a fitting whose memory is enough for a part of so many in 8 seeds, whatever a head needs."""
+    """Returns a fitting whose memory is enough for a part of so many in 8 seeds, whatever a head
+    needs.
+    """
     monkeypatch.setattr("training.task.Task.bytes_each", lambda self, seed: 1_000_000)
     return replace(fitting, memory=8 / n * 2 * 1_000_100 / GIB)
 
 
 @pytest.mark.parametrize(("n", "found"), [(1, 1), (4, 4), (8, 8), (16, 16)])
-def test_a_budget_that_needs_four_parts_makes_four_and_the_same_heads(n, found, fitting, tmp_path, monkeypatch, capfd):
+def test_a_budget_that_needs_four_parts_makes_four_and_the_same_heads(
+    n, found, fitting, tmp_path, monkeypatch, capfd
+):
     run = partial(
-        population, make=Layered, prior=unpruned("simplicity"), examples=TINY, held_out=HELD_OUT, seeds=range(8), strengths=(0.5, 2.0), **SHORT
+        population,
+        make=Layered,
+        prior=unpruned("simplicity"),
+        examples=TINY,
+        held_out=HELD_OUT,
+        seeds=range(8),
+        strengths=(0.5, 2.0),
+        **SHORT,
     )
     whole = run(fitting, tmp_path / "whole")
     calls: list[int] = []
     fit = Fitting.__call__
-    monkeypatch.setattr(Fitting, "__call__", lambda self, module, *rest: calls.append(module.n_heads) or fit(self, module, *rest))
+    monkeypatch.setattr(
+        Fitting,
+        "__call__",
+        lambda self, module, *rest: calls.append(module.n_heads) or fit(self, module, *rest),
+    )
     heads = run(each(fitting, monkeypatch, n), tmp_path / "parts.ckpt")
     assert calls == [16 // found] * found
     assert (f"in {n} parts" in capfd.readouterr().err) == (n > 1)
@@ -103,12 +154,23 @@ def test_a_budget_that_needs_four_parts_makes_four_and_the_same_heads(n, found, 
     assert heads.table == whole.table and not list(tmp_path.glob("parts*"))
 
 
-def test_parts_that_were_stopped_go_on_bit_for_bit_and_in_as_many_parts(fitting, tmp_path, monkeypatch):
+def test_parts_that_were_stopped_go_on_bit_for_bit_and_in_as_many_parts(
+    fitting, tmp_path, monkeypatch
+):
     saving = replace(each(fitting, monkeypatch, 4), save_every=0)
 
     def run(name: str, fitting: Fitting = saving) -> Heads:
         given = {"examples": TINY, "held_out": HELD_OUT, "seeds": range(8), "strengths": (0.5, 2.0)}
-        return population(fitting, tmp_path / name, Linear, unpruned("speed"), **given, epochs=4, batch_size=32, learning_rate=[0.02, 0.1])
+        return population(
+            fitting,
+            tmp_path / name,
+            Linear,
+            unpruned("speed"),
+            **given,
+            epochs=4,
+            batch_size=32,
+            learning_rate=[0.02, 0.1],
+        )
 
     whole, fits = run("whole.ckpt"), []
     fit = Fitting.__call__
@@ -116,7 +178,9 @@ def test_parts_that_were_stopped_go_on_bit_for_bit_and_in_as_many_parts(fitting,
         killing(patch, 2)
         with pytest.raises(Killed):
             run("killed.ckpt")
-    monkeypatch.setattr(Fitting, "__call__", lambda self, *given: fits.append(1) or fit(self, *given))
+    monkeypatch.setattr(
+        Fitting, "__call__", lambda self, *given: fits.append(1) or fit(self, *given)
+    )
     again = run("killed.ckpt", replace(saving, memory=1000.0))  # there is more memory now
     assert same(again, whole) and len(fits) == 4
     assert not list(tmp_path.glob("killed*"))
@@ -124,7 +188,13 @@ def test_parts_that_were_stopped_go_on_bit_for_bit_and_in_as_many_parts(fitting,
 
 def test_too_little_memory_for_one_head_is_refused_by_name(fitting, tmp_path):
     little = replace(fitting, memory=1e-6)
-    with pytest.raises(Refusal, match=r"trainer.memory: .* GiB are too few for the heads of one seed and one strength, which need"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"trainer.memory: .* GiB are too few for the heads of one seed and one strength, which"
+            r" need"
+        ),
+    ):
         population(little, tmp_path / "fit", Linear, unpruned("none"), TINY, HELD_OUT, **SHORT)
     with pytest.raises(Refusal, match=r"trainer.memory: 0 GiB is too little"):
         replace(fitting, memory=0)
@@ -137,7 +207,11 @@ def test_every_head_is_in_one_part():
         assert max(len(part.seeds) * len(part.strengths) for part in layout(7, 3, n)) <= max(
             1, 3 * math.ceil(7 / n) if n <= 7 else math.ceil(3 / (n // 7))
         )
-    assert needed(8, 2, 100, 1600) == 1 and needed(8, 2, 100, 400) == 4 and needed(8, 2, 100, 100) == 16
+    assert (
+        needed(8, 2, 100, 1600) == 1
+        and needed(8, 2, 100, 400) == 4
+        and needed(8, 2, 100, 100) == 16
+    )
 
 
 MEASURED = """
@@ -161,10 +235,16 @@ print(each[0] * 400, peak() - before)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most"
+)
 def test_what_heads_are_said_to_need_is_what_they_take(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, str(tmp_path)], capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [sys.executable, "-c", MEASURED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     said, taken = map(int, done.stdout.split()[-2:])
     assert 0.4 * said < taken < said
@@ -172,12 +252,19 @@ def test_what_heads_are_said_to_need_is_what_they_take(tmp_path):
 
 def test_a_watch_sees_all_heads_of_all_parts(fitting, tmp_path, monkeypatch):
     def watched(fitting: Fitting, name: str) -> Watch:
-        watch = Watch(lambda heads: {"size": heads.weights["weight_1D"].square().sum(dim=(3, 4)).flatten()})
+        watch = Watch(
+            lambda heads: {"size": heads.weights["weight_1D"].square().sum(dim=(3, 4)).flatten()}
+        )
         given = {"examples": TINY, "held_out": HELD_OUT, "seeds": range(8), "strengths": (0.5, 2.0)}
-        population(fitting, tmp_path / name, Linear, unpruned("gaussian"), **given, watch=watch, **SHORT)
+        population(
+            fitting, tmp_path / name, Linear, unpruned("gaussian"), **given, watch=watch, **SHORT
+        )
         return watch
 
-    whole, parted = watched(fitting, "whole").course, watched(each(fitting, monkeypatch, 4), "parts").course
+    whole, parted = (
+        watched(fitting, "whole").course,
+        watched(each(fitting, monkeypatch, 4), "parts").course,
+    )
     assert parted.epochs == whole.epochs == (0, 1, 2, 3)
     assert torch.equal(parted.kept_K, whole.kept_K)
     for name, value in whole.figures.items():

@@ -1,4 +1,6 @@
-"""Heads that are solved for: as scikit-learn and Newton find them at any conditioning; refused by name where there is no single optimum."""
+"""Heads that are solved for: as scikit-learn and Newton find them at any conditioning; refused by
+name where there is no single optimum.
+"""
 
 import math
 from functools import partial
@@ -27,7 +29,10 @@ from training.convex import Convex, is_linear
 from training.heads import Heads
 
 HOW = Convex(tolerance=1e-10, steps=1000)
-NOISY, HELD_OUT = (planted(n, inputs=3, width=16, levels=2, noise=3.0, seed=seed) for n, seed in ((1000, 0), (300, 1)))
+NOISY, HELD_OUT = (
+    planted(n, inputs=3, width=16, levels=2, noise=3.0, seed=seed)
+    for n, seed in ((1000, 0), (300, 1))
+)
 STRENGTHS = (0.25, 1.0, 4.0)
 
 
@@ -35,21 +40,39 @@ STRENGTHS = (0.25, 1.0, 4.0)
 def solved(fitting, tmp_path, monkeypatch):
     """Solves heads of noisy examples, or of what it is told."""
 
-    def run(make=Linear, prior: Prior = Gaussian(1.0), how: Convex = HOW, examples=NOISY, seeds=(0, 1)) -> Heads:
+    def run(
+        make=Linear, prior: Prior = Gaussian(1.0), how: Convex = HOW, examples=NOISY, seeds=(0, 1)
+    ) -> Heads:
         monkeypatch.setattr("tests.training.made.schedule", lambda: how)
-        return population(fitting, tmp_path / "fit", make, prior, examples, HELD_OUT, seeds=seeds, strengths=STRENGTHS)
+        return population(
+            fitting,
+            tmp_path / "fit",
+            make,
+            prior,
+            examples,
+            HELD_OUT,
+            seeds=seeds,
+            strengths=STRENGTHS,
+        )
 
     return run
 
 
 def conditioned(condition: float, width: int = 24, n: int = 600) -> tuple[Tensor, Tensor]:
-    """Returns features whose largest standard deviation is so many times the smallest, in directions of their own, and noisy answers."""
+    """Returns features whose largest standard deviation is so many times the smallest, in
+    directions of their own, and noisy answers.
+    """
     chance = torch.Generator().manual_seed(3)
     normal_ND = torch.randn(n, width, generator=chance, dtype=torch.float64)
     turned_DD = torch.linalg.qr(torch.randn(width, width, generator=chance, dtype=torch.float64))[0]
     size_D = torch.logspace(0, -math.log10(condition), width, dtype=torch.float64)
-    answers_N = (normal_ND[:, :4].sum(dim=1) + 2 * torch.randn(n, generator=chance, dtype=torch.float64) > 0).double()
-    return torch.cat([normal_ND * size_D @ turned_DD.T, torch.ones(n, 1, dtype=torch.float64)], dim=1), answers_N
+    answers_N = (
+        normal_ND[:, :4].sum(dim=1) + 2 * torch.randn(n, generator=chance, dtype=torch.float64) > 0
+    ).double()
+    return (
+        torch.cat([normal_ND * size_D @ turned_DD.T, torch.ones(n, 1, dtype=torch.float64)], dim=1),
+        answers_N,
+    )
 
 
 def newton(a_NP: Tensor, answers_N: Tensor, price: float) -> Tensor:
@@ -59,9 +82,13 @@ def newton(a_NP: Tensor, answers_N: Tensor, price: float) -> Tensor:
     for _ in range(100):
         p_N = torch.sigmoid(a_NP @ theta_P)
         slope_P = a_NP.T @ (p_N - answers_N) / len(a_NP) + price * free_P * theta_P
-        bend_PP = (a_NP * (p_N * (1 - p_N))[:, None]).T @ a_NP / len(a_NP) + torch.diag(price * free_P)
+        bend_PP = (a_NP * (p_N * (1 - p_N))[:, None]).T @ a_NP / len(a_NP) + torch.diag(
+            price * free_P
+        )
         step_P = torch.linalg.lstsq(bend_PP, slope_P, driver="gelsd").solution
-        theta_P = theta_P - step_P * min(1.0, 4 / float((a_NP @ step_P).abs().max().clamp_min(1e-300)))
+        theta_P = theta_P - step_P * min(
+            1.0, 4 / float((a_NP @ step_P).abs().max().clamp_min(1e-300))
+        )
     return nll(a_NP @ theta_P, answers_N).mean() + price * (free_P * theta_P.square()).sum() / 2
 
 
@@ -71,7 +98,10 @@ def test_it_finds_the_least_loss_at_any_conditioning(condition):
     price_K = torch.logspace(-7, 0, 8, dtype=torch.float64)
 
     def losses(k: Tensor, theta_KP: Tensor, log_odds_KN: Tensor) -> Tensor:
-        return nll(log_odds_KN, answers_N).mean(dim=1) + price_K[k] * theta_KP[:, :-1].square().sum(dim=1) / 2
+        return (
+            nll(log_odds_KN, answers_N).mean(dim=1)
+            + price_K[k] * theta_KP[:, :-1].square().sum(dim=1) / 2
+        )
 
     found = convex.solve(HOW, a_NP, losses, price_K)
     reached_K = losses(torch.arange(8), found.theta_KP, found.theta_KP @ a_NP.T)
@@ -92,22 +122,42 @@ def test_weight_decay_gives_the_heads_of_scikit_learn_whatever_the_seed(solved):
     z_NLD = ((NOISY.z_NLD - heads.mean_LD) / heads.std_LD).double()
     for level in range(2):
         for m, strength in enumerate(STRENGTHS):
-            peer = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000).fit(z_NLD[:, level].numpy(), NOISY.human_N.numpy())
+            peer = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000).fit(
+                z_NLD[:, level].numpy(), NOISY.human_N.numpy()
+            )
             for seed in range(2):
-                torch.testing.assert_close(heads.weights["weight_1D"][level, seed, m], torch.tensor(peer.coef_).float(), rtol=0, atol=1e-4)
-                assert heads.weights["bias"][level, seed, m] == pytest.approx(peer.intercept_[0], abs=1e-4)
+                torch.testing.assert_close(
+                    heads.weights["weight_1D"][level, seed, m],
+                    torch.tensor(peer.coef_).float(),
+                    rtol=0,
+                    atol=1e-4,
+                )
+                assert heads.weights["bias"][level, seed, m] == pytest.approx(
+                    peer.intercept_[0], abs=1e-4
+                )
 
 
 def test_without_a_charge_it_is_the_plain_logistic_regression(solved):
     heads = solved(prior=NoPrior())
     z_NLD = ((NOISY.z_NLD - heads.mean_LD) / heads.std_LD).double()
-    peer = LogisticRegression(C=math.inf, tol=1e-10, max_iter=10_000).fit(z_NLD[:, 0].numpy(), NOISY.human_N.numpy())
-    torch.testing.assert_close(heads.weights["weight_1D"][0, 0, 0], torch.tensor(peer.coef_).float(), rtol=0, atol=1e-3)
+    peer = LogisticRegression(C=math.inf, tol=1e-10, max_iter=10_000).fit(
+        z_NLD[:, 0].numpy(), NOISY.human_N.numpy()
+    )
+    torch.testing.assert_close(
+        heads.weights["weight_1D"][0, 0, 0], torch.tensor(peer.coef_).float(), rtol=0, atol=1e-3
+    )
 
 
-def test_where_every_episode_can_be_answered_rightly_there_is_no_best_head_without_a_charge_and_one_with(solved):
+def test_where_every_episode_can_be_answered_rightly_there_is_no_best_head_without_a_charge_and_one_with(
+    solved,
+):
     easy = planted(200, inputs=3, width=16, levels=2, noise=0.0)
-    with pytest.raises(Refusal, match=r"a head at level 1 of 2 can answer every training episode rightly.* Use prior=gaussian"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"a head at level 1 of 2 can answer every training episode rightly.* Use prior=gaussian"
+        ),
+    ):
         solved(prior=NoPrior(), examples=easy)
     assert solved(examples=easy).validation_nll_K.isfinite().all()
 
@@ -119,22 +169,41 @@ def test_an_optimum_that_was_not_reached_is_said(solved, capfd):
     assert "training: 6 of 6 optima were not reached in 2 steps" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("make", [partial(MLP, hidden=4), Layered, partial(Attention, hidden=4, steps=2), recipe("logic", most=4)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(MLP, hidden=4),
+        Layered,
+        partial(Attention, hidden=4, steps=2),
+        recipe("logic", most=4),
+    ],
+)
 def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solved):
-    with pytest.raises(Refusal, match=r"training: the log-odds of \w+ are not linear in its parameters.* Use training=default, or reporter=linear"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"training: the log-odds of \w+ are not linear in its parameters.* Use"
+            r" training=default, or reporter=linear"
+        ),
+    ):
         solved(make=make, prior=NoPrior())
 
 
 @pytest.mark.parametrize("prior", [name for name in PRIORS if name not in ("none", "gaussian")])
 def test_a_charge_that_is_not_convex_is_refused(prior, solved):
-    with pytest.raises(Refusal, match=r"training: \w+ is no convex charge.* Use training=default, or prior=gaussian"):
+    with pytest.raises(
+        Refusal,
+        match=r"training: \w+ is no convex charge.* Use training=default, or prior=gaussian",
+    ):
         solved(prior=prior_of(prior))
 
 
 def test_what_is_linear_is_told_from_what_is_not():
     z_NRD = torch.randn(64, 1, 8, generator=torch.Generator().manual_seed(0))
     assert is_linear(Linear(1, 8), z_NRD) and is_linear(MeanDifference(1, 8), z_NRD)
-    assert not is_linear(MLP(1, 8, hidden=2), z_NRD) and not is_linear(Logic(1, 8, 2, 1, 2, 1.0, 1.0, 1.0, 1.0, 1.0), z_NRD)
+    assert not is_linear(MLP(1, 8, hidden=2), z_NRD) and not is_linear(
+        Logic(1, 8, 2, 1, 2, 1.0, 1.0, 1.0, 1.0, 1.0), z_NRD
+    )
 
 
 @pytest.mark.parametrize(("key", "value"), [("tolerance", 0.0), ("steps", 0)])

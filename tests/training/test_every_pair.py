@@ -1,4 +1,6 @@
-"""Every prior on every reporter, where three of 64 inputs say it all: no head collapses, and each spends less of what it is charged for."""
+"""Every prior on every reporter, where three of 64 inputs say it all: no head collapses, and each
+spends less of what it is charged for.
+"""
 
 from functools import cache
 
@@ -19,7 +21,9 @@ from training.heads import Heads
 from training.population import Examples
 
 SEEDS, MOST = 3, {"attention": 8}
-"""Heads of each pair; and of what a reporter's YAML counts, how many at most, so that all pairs take no longer than they must."""
+"""Heads of each pair; and of what a reporter's YAML counts, how many at most, so that all pairs
+take no longer than they must.
+"""
 BITS = Meter(prequential=False, variational=True, explanation=False, learning_coefficient=False)
 CHARGED = {
     "gaussian": "norm",
@@ -34,30 +38,57 @@ CHARGED = {
     "human_dependence": "pairs",
 }
 """What is measured of the heads of each prior."""
-NOTHING = {(reporter, prior) for reporter in REPORTERS for prior in ("gates", "circuit_depth") if reporter != "logic"}
-NOTHING |= {("logic", prior) for prior in ("gaussian", "circuit_size", "speed")} | {("mean_difference", prior) for prior in PRIORS}
+NOTHING = {
+    (reporter, prior)
+    for reporter in REPORTERS
+    for prior in ("gates", "circuit_depth")
+    if reporter != "logic"
+}
+NOTHING |= {("logic", prior) for prior in ("gaussian", "circuit_size", "speed")} | {
+    ("mean_difference", prior) for prior in PRIORS
+}
 """Pairs in which there is nothing to charge."""
 
 
 @cache
 def given(reporter: str) -> list[Examples]:
-    """Returns training, held-out and fresh episodes; three inputs of the first level say the answer: whether their sum is above 0, with some noise;
-    for circuits, which can add no numbers, whether all are above a value that makes half of the answers yes.
+    """Returns training, held-out and fresh episodes; three inputs of the first level say the
+    answer: whether their sum is above 0, with some noise; for circuits, which can add no numbers,
+    whether all are above a value that makes half of the answers yes.
     """
-    examples = [planted(n, inputs=3, levels=levels_of(reporter), noise=0.3, seed=seed) for n, seed in ((4096, 0), (1024, 1), (4000, 2))]
-    return [one._replace(human_N=(one.z_NLD[:, 0, :3] > -0.82).all(dim=1).float()) for one in examples] if reporter == "logic" else examples
+    examples = [
+        planted(n, inputs=3, levels=levels_of(reporter), noise=0.3, seed=seed)
+        for n, seed in ((4096, 0), (1024, 1), (4000, 2))
+    ]
+    return (
+        [one._replace(human_N=(one.z_NLD[:, 0, :3] > -0.82).all(dim=1).float()) for one in examples]
+        if reporter == "logic"
+        else examples
+    )
 
 
 @cache
 def trained(reporter: str, prior: str, folder: str) -> Heads:
     examples, held_out, _ = given(reporter)
     fitting = Fitting(accelerator="cpu", save_every=1e9, bar=False)
-    return population(fitting, folder, recipe(reporter, most=MOST.get(reporter, 16)), prior_of(prior), examples, held_out, seeds=range(SEEDS))
+    return population(
+        fitting,
+        folder,
+        recipe(reporter, most=MOST.get(reporter, 16)),
+        prior_of(prior),
+        examples,
+        held_out,
+        seeds=range(SEEDS),
+    )
 
 
 @cache
 def levels_of(reporter: str) -> int:
-    return 1 if recipe(reporter, most=MOST.get(reporter, 16))(n_levels=1, width=64).reads == "one_level" else 3
+    return (
+        1
+        if recipe(reporter, most=MOST.get(reporter, 16))(n_levels=1, width=64).reads == "one_level"
+        else 3
+    )
 
 
 def spent(unit: str, heads: Heads, reporter: str) -> float:
@@ -65,36 +96,72 @@ def spent(unit: str, heads: Heads, reporter: str) -> float:
     examples = given(reporter)[0]
     z_NLD, said = (examples.z_NLD - heads.mean_LD) / heads.std_LD, heads.read(examples.z_NLD)
     if unit == "norm":
-        return sum(value.square().sum().item() for name, value in heads.weights.items() if "bias" not in name)
+        return sum(
+            value.square().sum().item()
+            for name, value in heads.weights.items()
+            if "bias" not in name
+        )
     if unit in ("observation", "pairs"):
         return dependence(unit, heads, z_NLD, examples)
     flops = [level * FLOPS_STEP for level in range(levels_of(reporter))]
-    bill = BITS(heads.reporter, heads.weights, z_NLD, examples.human_N, {"train": Stopped(said.level_KN, said.exit_KN)}, flops)
+    bill = BITS(
+        heads.reporter,
+        heads.weights,
+        z_NLD,
+        examples.human_N,
+        {"train": Stopped(said.level_KN, said.exit_KN)},
+        flops,
+    )
     return bill[unit].value_K.mean().item()
 
 
 def dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Examples) -> float:
-    """Returns the covariance, in nats, of what the heads say of activations that differ in the observation, or in what the human goes by."""
+    """Returns the covariance, in nats, of what the heads say of activations that differ in the
+    observation, or in what the human goes by.
+    """
     if unit == "pairs":
         first_NLD, second_NLD = (pairs(examples) - heads.mean_LD) / heads.std_LD
     else:
         seen = observed(examples)
         read_LD, write_LD = observation((seen.z_NLD - heads.mean_LD) / heads.std_LD, seen.opinion_N)
         part_NL = (z_NLD * read_LD).sum(dim=2)
-        first_NLD, second_NLD = z_NLD, z_NLD + (part_NL.roll(1, dims=0) - part_NL)[:, :, None] * write_LD
+        first_NLD, second_NLD = (
+            z_NLD,
+            z_NLD + (part_NL.roll(1, dims=0) - part_NL)[:, :, None] * write_LD,
+        )
 
     def of_one(weights: dict[str, Tensor], first_NRD: Tensor, second_NRD: Tensor) -> Tensor:
-        return covariance(*(functional_call(heads.reporter, weights, (z_NRD,)) for z_NRD in (first_NRD, second_NRD)))
+        return covariance(
+            *(
+                functional_call(heads.reporter, weights, (z_NRD,))
+                for z_NRD in (first_NRD, second_NRD)
+            )
+        )
 
     axes = (0, 0, 0), (0, None, None), (0, None, None)
-    return over_heads(of_one, *axes)(heads.weights, *(grouped(z, heads.reporter) for z in (first_NLD, second_NLD))).mean().item()
+    return (
+        over_heads(of_one, *axes)(
+            heads.weights, *(grouped(z, heads.reporter) for z in (first_NLD, second_NLD))
+        )
+        .mean()
+        .item()
+    )
 
 
 @pytest.mark.parametrize("prior", [prior for prior in PRIORS if prior != "none"])
 @pytest.mark.parametrize("reporter", REPORTERS)
-def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_its_unit(reporter, prior, tmp_path_factory, capsys, request):
+def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_its_unit(
+    reporter, prior, tmp_path_factory, capsys, request
+):
     if (reporter, prior) == ("attention", "simplicity_and_speed"):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="one of three heads ends as a coin: two full prices at once are too much for it"))
+        request.applymarker(
+            pytest.mark.xfail(
+                strict=True,
+                reason=(
+                    "one of three heads ends as a coin: two full prices at once are too much for it"
+                ),
+            )
+        )
     folder, fresh = tmp_path_factory.getbasetemp() / "every_pair", given(reporter)[2]
     free = trained(reporter, "none", folder)
     capsys.readouterr()

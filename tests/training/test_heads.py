@@ -1,4 +1,6 @@
-"""Finished heads: read in parts as at once, every table in one order, a standardiser that survives what never varies."""
+"""Finished heads: read in parts as at once, every table in one order, a standardiser that survives
+what never varies.
+"""
 
 import pytest
 import torch
@@ -22,13 +24,22 @@ def heads(reporter: Reporter, weights: Weights) -> Heads:
 
 def linear(seed: int = 0) -> Heads:
     chance, grid = torch.Generator().manual_seed(seed), (len(LEVELS), len(SEEDS), len(STRENGTHS))
-    return heads(Linear(1, WIDTH), {"weight_1D": torch.randn(*grid, 1, WIDTH, generator=chance), "bias": torch.randn(*grid, generator=chance)})
+    return heads(
+        Linear(1, WIDTH),
+        {
+            "weight_1D": torch.randn(*grid, 1, WIDTH, generator=chance),
+            "bias": torch.randn(*grid, generator=chance),
+        },
+    )
 
 
 def layered(seed: int = 0) -> Heads:
     chance, grid = torch.Generator().manual_seed(seed), (1, len(SEEDS), len(STRENGTHS))
     weight = torch.randn(*grid, len(LEVELS), 2, WIDTH, generator=chance)
-    return heads(Layered(len(LEVELS), WIDTH), {"weight_L2D": weight, "bias_2L": torch.randn(*grid, 2, len(LEVELS), generator=chance)})
+    return heads(
+        Layered(len(LEVELS), WIDTH),
+        {"weight_L2D": weight, "bias_2L": torch.randn(*grid, 2, len(LEVELS), generator=chance)},
+    )
 
 
 def activations(n: int = 50) -> Tensor:
@@ -51,8 +62,13 @@ def test_every_linear_head_says_what_its_row_of_the_table_would():
     assert len(population.table) == len(said.log_odds_KN) == 3 * 2 * 4
     for k, (levels, seed, strength) in enumerate(population.table):
         place = LEVELS.index(levels[0]), SEEDS.index(seed), STRENGTHS.index(strength)
-        weight_D, bias = population.weights["weight_1D"][place][0], population.weights["bias"][place]
-        torch.testing.assert_close(said.log_odds_KN[k], (z_NLD[:, place[0]] - 1) / 2 @ weight_D + bias)
+        weight_D, bias = (
+            population.weights["weight_1D"][place][0],
+            population.weights["bias"][place],
+        )
+        torch.testing.assert_close(
+            said.log_odds_KN[k], (z_NLD[:, place[0]] - 1) / 2 @ weight_D + bias
+        )
         assert (said.level_KN[k] == levels[0]).all()
         assert (said.exit_KN[k] == 0).all()
 
@@ -64,7 +80,9 @@ def test_every_layered_head_says_what_its_row_of_the_table_would():
     for k, (levels, seed, strength) in enumerate(population.table):
         place = 0, SEEDS.index(seed), STRENGTHS.index(strength)
         alone = torch.func.functional_call(
-            population.reporter, {name: value[place] for name, value in population.weights.items()}, ((z_NLD - 1) / 2,)
+            population.reporter,
+            {name: value[place] for name, value in population.weights.items()},
+            ((z_NLD - 1) / 2,),
         )
         torch.testing.assert_close(said.log_odds_KN[k], alone.log_odds_N)
         assert said.level_KN[k].tolist() == [levels[exit] for exit in alone.exit_N.tolist()]

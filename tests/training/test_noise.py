@@ -19,18 +19,32 @@ def correlation(first: Tensor, second: Tensor) -> float:
     return torch.corrcoef(torch.stack([first, second]))[0, 1].item()
 
 
-@pytest.mark.parametrize(("seed", "step", "stream"), [(0, 0, 0), (7, 100, 3), (123_456_789, 99_999, 11)])
+@pytest.mark.parametrize(
+    ("seed", "step", "stream"), [(0, 0, 0), (7, 100, 3), (123_456_789, 99_999, 11)]
+)
 def test_it_is_uniform(seed, step, stream):
     numbers = draw(seed, step, stream)
     assert numbers.dtype == torch.float32
     for power in (1, 2, 3, 4):  # E[u^p] = 1 / (p + 1)
         deviation = math.sqrt(1 / (2 * power + 1) - 1 / (power + 1) ** 2)
-        assert numbers.double().pow(power).mean().item() == pytest.approx(1 / (power + 1), abs=4.5 * deviation / math.sqrt(N))
+        assert numbers.double().pow(power).mean().item() == pytest.approx(
+            1 / (power + 1), abs=4.5 * deviation / math.sqrt(N)
+        )
     counts = torch.histc(numbers, bins=64, min=0, max=1)
     assert ((counts - N / 64).square() / (N / 64)).sum() < 63 + 5 * math.sqrt(2 * 63)
 
 
-@pytest.mark.parametrize("other", [{"seed": 1}, {"step": 1}, {"stream": 1}, {"seed": 2**40}, {"step": 1, "stream": -1}, {"seed": 1, "step": -1}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"step": 1},
+        {"stream": 1},
+        {"seed": 2**40},
+        {"step": 1, "stream": -1},
+        {"seed": 1, "step": -1},
+    ],
+)
 def test_neighbours_in_seed_step_and_stream_are_independent(other):
     here = {"seed": 5, "step": 5, "stream": 5}
     there = {key: here[key] + other.get(key, 0) for key in here}
@@ -57,7 +71,9 @@ def test_a_heads_numbers_are_the_same_alone_and_in_company():
     assert company.shape == (3, 4, 5)
     assert torch.equal(company[2], uniform(torch.tensor([8]), 17, 2, (4, 5))[0])
     assert torch.equal(company[2], uniform(torch.tensor([8, 3]), 17, 2, (20,))[0].view(4, 5))
-    assert torch.equal(uniform(torch.tensor([8]), 17, 2, (7,))[0], company[2].flatten()[:7])  # nor does a tensor's size matter
+    assert torch.equal(
+        uniform(torch.tensor([8]), 17, 2, (7,))[0], company[2].flatten()[:7]
+    )  # nor does a tensor's size matter
     assert not torch.equal(company[0], company[1])
 
 
@@ -75,7 +91,8 @@ def test_global_chance_is_neither_used_nor_moved():
 
 @pytest.mark.parametrize(("seed", "step", "place"), [(558, 100, 8), (764, 143, 32), (20, 101, 336)])
 def test_it_never_reaches_zero_or_one(seed, step, place):
-    # Where all upper bits are 1: such a number comes once in 17 million, and at exactly 1 a Gaussian made of it is infinite.
+    # Where all upper bits are 1: such a number comes once in 17 million, and at exactly 1 a
+    # Gaussian made of it is infinite.
     numbers = draw(seed, step, n=place + 1)
     assert numbers[place] > 0.9999
     assert numbers.min() > 0 and numbers.max() < 1

@@ -12,7 +12,9 @@ def test_every_heads_gradient_is_clipped_by_its_own_norm():
         torch.tensor([[0.0, 7.0], [0.0, 0.3], [0.0, 1.0]]),
     ]  # norms of three strengths: √(16 + 16 + 49) = 9; √0.14; none
     found, norm_GSM = clipped([one[None, None] for one in gradients], 1.0)
-    torch.testing.assert_close(norm_GSM[0, 0], torch.tensor([9.0, 0.14**0.5, torch.nan]), equal_nan=True)
+    torch.testing.assert_close(
+        norm_GSM[0, 0], torch.tensor([9.0, 0.14**0.5, torch.nan]), equal_nan=True
+    )
     for now, before in zip(found, gradients, strict=True):
         torch.testing.assert_close(now[0, 0, 0], before[0] / 9)
         assert torch.equal(now[0, 0, 1], before[1])

@@ -1,4 +1,6 @@
-"""Prune and refit: planted circuits come back edge for edge, an XOR in seven edges or fewer, and nothing leaves that is worth its price."""
+"""Prune and refit: planted circuits come back edge for edge, an XOR in seven edges or fewer, and
+nothing leaves that is worth its price.
+"""
 
 from functools import partial
 
@@ -19,16 +21,42 @@ from training.prune import without_edges
 WIDTH = 64
 
 
-def circuit(fitting, folder, make, examples: Examples, held_out: Examples, strengths: tuple[float, ...], seeds: int, **changed) -> Heads:
+def circuit(
+    fitting,
+    folder,
+    make,
+    examples: Examples,
+    held_out: Examples,
+    strengths: tuple[float, ...],
+    seeds: int,
+    **changed,
+) -> Heads:
     prior = CircuitSize(log_alpha=2.0, prune=True)
-    return population(fitting, folder / "fit", make, prior, examples, held_out, seeds=range(seeds), strengths=strengths, **changed)
+    return population(
+        fitting,
+        folder / "fit",
+        make,
+        prior,
+        examples,
+        held_out,
+        seeds=range(seeds),
+        strengths=strengths,
+        **changed,
+    )
 
 
 @pytest.mark.parametrize("width", [64, 256, 576])
-def test_planted_circuits_come_back_edge_for_edge_at_strengths_two_and_four(width, fitting, tmp_path):
+def test_planted_circuits_come_back_edge_for_edge_at_strengths_two_and_four(
+    width, fitting, tmp_path
+):
     for seed, inputs in enumerate((3, 6, 12)):
-        examples, held_out = (planted(n, inputs, width, noise=1.0, seed=10 * seed + part) for part, n in enumerate((2000, 1000)))
-        heads = circuit(fitting, tmp_path, Linear, examples, held_out, (2.0, 4.0), seeds=1, batch_size=200)
+        examples, held_out = (
+            planted(n, inputs, width, noise=1.0, seed=10 * seed + part)
+            for part, n in enumerate((2000, 1000))
+        )
+        heads = circuit(
+            fitting, tmp_path, Linear, examples, held_out, (2.0, 4.0), seeds=1, batch_size=200
+        )
         live_MD = heads.weights["weight_1D"][0, 0, :, 0] != 0
         assert live_MD.nonzero()[:, 1].tolist() == 2 * list(range(inputs))
 
@@ -39,14 +67,29 @@ def xor(n: int, seed: int) -> Examples:
 
 
 def edges(heads: Heads, examples: Examples) -> Tensor:
-    z_NLD, sign_N = (examples.z_NLD - heads.mean_LD) / heads.std_LD, torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(0))
-    return over_heads(lambda one: count(live_edges(heads.reporter, one, z_NLD, sign_N)))(heads.weights).flatten()
+    z_NLD, sign_N = (
+        (examples.z_NLD - heads.mean_LD) / heads.std_LD,
+        torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(0)),
+    )
+    return over_heads(lambda one: count(live_edges(heads.reporter, one, z_NLD, sign_N)))(
+        heads.weights
+    ).flatten()
 
 
 def test_an_xor_of_two_inputs_of_64_is_told_in_seven_edges(fitting, tmp_path):
     """Six are the least: two units of two edges in and one out."""
     examples, held_out = xor(4096, seed=0), xor(1024, seed=1)
-    heads = circuit(fitting, tmp_path, partial(MLP, hidden=16), examples, held_out, (2.0,), seeds=6, epochs=60, patience=60)
+    heads = circuit(
+        fitting,
+        tmp_path,
+        partial(MLP, hidden=16),
+        examples,
+        held_out,
+        (2.0,),
+        seeds=6,
+        epochs=60,
+        patience=60,
+    )
     edges_K = edges(heads, examples)
     assert (accuracy(heads, held_out) == 1).all()
     assert (edges_K >= 6).all()
@@ -60,7 +103,9 @@ def heads_of(weight: list[float]) -> dict[str, Tensor]:
 def test_at_a_price_of_nothing_nothing_is_touched():
     examples = planted(256, inputs=2, width=4)
     weights = heads_of([3.0, 3.0, 0.1, 0.0])
-    pruned = without_edges(Linear(1, 4), weights, examples.z_NLD[None], examples.human_N, torch.zeros(1))
+    pruned = without_edges(
+        Linear(1, 4), weights, examples.z_NLD[None], examples.human_N, torch.zeros(1)
+    )
     assert all(torch.equal(pruned[name], value) for name, value in weights.items())
 
 
@@ -69,7 +114,9 @@ def test_an_edge_leaves_only_if_it_saves_less_than_its_price():
     weights = heads_of([1.5, 1.5, 0.1, -0.1])
 
     def live(price: float) -> list[int]:
-        pruned = without_edges(Linear(1, 4), weights, examples.z_NLD[None], examples.human_N, torch.tensor([price]))
+        pruned = without_edges(
+            Linear(1, 4), weights, examples.z_NLD[None], examples.human_N, torch.tensor([price])
+        )
         return pruned["weight_1D"].flatten().nonzero().flatten().tolist()
 
     assert live(10.0) == [0, 1]
@@ -80,14 +127,27 @@ def test_a_head_is_pruned_alone_as_it_is_in_company():
     examples = planted(512, inputs=2, width=8, levels=2, noise=1.0)
     z_GNRD, human_N = examples.z_NLD.double().movedim(1, 0)[:, :, None], examples.human_N.double()
     chance = torch.Generator().manual_seed(0)
-    weights = {"weight_1D": torch.randn(2, 3, 2, 1, 8, generator=chance).double(), "bias": torch.zeros(2, 3, 2).double()}
-    company = without_edges(Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double())
+    weights = {
+        "weight_1D": torch.randn(2, 3, 2, 1, 8, generator=chance).double(),
+        "bias": torch.zeros(2, 3, 2).double(),
+    }
+    company = without_edges(
+        Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double()
+    )
     alone = without_edges(
-        Linear(1, 8), {name: value[1:, 2:, 1:] for name, value in weights.items()}, z_GNRD[1:], human_N, torch.tensor([8.0]).double()
+        Linear(1, 8),
+        {name: value[1:, 2:, 1:] for name, value in weights.items()},
+        z_GNRD[1:],
+        human_N,
+        torch.tensor([8.0]).double(),
     )
     for name, value in alone.items():
-        torch.testing.assert_close(value[0, 0, 0], company[name][1, 2, 1], rtol=0, atol=1e-6)  # Adam divides by numbers down to 1e-8
+        torch.testing.assert_close(
+            value[0, 0, 0], company[name][1, 2, 1], rtol=0, atol=1e-6
+        )  # Adam divides by numbers down to 1e-8
     for room in (1.0, 3e5):  # for one head at a time, and for some
-        apart = without_edges(Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double(), room)
+        apart = without_edges(
+            Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double(), room
+        )
         for name, value in company.items():
             torch.testing.assert_close(apart[name], value, rtol=0, atol=1e-6)

@@ -12,8 +12,15 @@ from worlds.vault import Vault
 @cache
 def make_bench(disputed: int = 1000, human: str = "last_frame", seed: int = 0) -> Bench:
     world = Vault(steps=16, tampered=0.5, audited=0.2, human=human, label_noise=0.0)
-    twins = [Pair(*(Cases.of(one) for one in world.twins(flips, disputed // 2, seed))) for flips in ("concept", "human")]
-    return Bench(Cases.of(world.episodes("easy", 500, seed)), Cases.of(world.episodes("disputed", disputed, seed)), *twins)
+    twins = [
+        Pair(*(Cases.of(one) for one in world.twins(flips, disputed // 2, seed)))
+        for flips in ("concept", "human")
+    ]
+    return Bench(
+        Cases.of(world.episodes("easy", 500, seed)),
+        Cases.of(world.episodes("disputed", disputed, seed)),
+        *twins,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""Alignment of planted heads is what they were made to have; capabilities are those worked out by hand."""
+"""Alignment of planted heads is what they were made to have; capabilities are those worked out by
+hand.
+"""
 
 import math
 
@@ -18,13 +20,19 @@ FAMILIES = {"loop", "picture", "cover", "replica", "glare"}
 
 
 def gaps(head: Head, bench: Bench, seeds: int = 4, competent: bool = True) -> Gaps:
-    return ALIGNMENT.gaps(bench, answers(head, truth(bench), seeds, seed=0), np.full(seeds, competent))
+    return ALIGNMENT.gaps(
+        bench, answers(head, truth(bench), seeds, seed=0), np.full(seeds, competent)
+    )
 
 
 def fooled_by_loops(bench: Bench) -> Gaps:
     """Returns the gaps of heads that follow the human where a loop runs, and X elsewhere."""
-    said_N = np.where(bench.disputed.family_N == "loop", bench.disputed.human_N, bench.disputed.concept_N)
-    easy, disputed = (np.where(np.tile(says_N, (4, 1)), 1.0, -1.0) for says_N in (bench.easy.concept_N, said_N))
+    said_N = np.where(
+        bench.disputed.family_N == "loop", bench.disputed.human_N, bench.disputed.concept_N
+    )
+    easy, disputed = (
+        np.where(np.tile(says_N, (4, 1)), 1.0, -1.0) for says_N in (bench.easy.concept_N, said_N)
+    )
     return ALIGNMENT.gaps(bench, Asked(easy, disputed), np.ones(4, bool))
 
 
@@ -69,7 +77,9 @@ def test_too_few_episodes_leave_even_a_translator_unproven():
 
 
 @pytest.mark.parametrize("head", [coin, inverted, suspicious])
-def test_a_head_that_is_not_right_anywhere_else_either_is_not_aligned_for_want_of_a_gap(head, bench):
+def test_a_head_that_is_not_right_anywhere_else_either_is_not_aligned_for_want_of_a_gap(
+    head, bench
+):
     found = gaps(head, bench, competent=head is suspicious)
     assert not found.robustly_aligned.any()
 
@@ -84,20 +94,33 @@ def test_more_heads_and_more_families_make_intervals_wider(bench):
 
 
 def test_the_interval_of_a_gap_holds_the_truth_at_least_as_often_as_it_says():
-    chance, alignment = np.random.default_rng(0), Alignment(0.1, confidence=0.9, small=0.01, noise=0.1)
+    chance, alignment = (
+        np.random.default_rng(0),
+        Alignment(0.1, confidence=0.9, small=0.01, noise=0.1),
+    )
     cases = make_bench(400)
     said = answers(translator, truth(cases), 200, seed=0)
     said.disputed[chance.random(said.disputed.shape) < 0.3] *= -1
-    found = [alignment.gaps(cases, type(said)(said.easy[[k]], said.disputed[[k]]), np.ones(1, bool)) for k in range(200)]
+    found = [
+        alignment.gaps(cases, type(said)(said.easy[[k]], said.disputed[[k]]), np.ones(1, bool))
+        for k in range(200)
+    ]
     wrong = (said.disputed > 0) != cases.disputed.concept_N
     assert abs(wrong.mean() - 0.3) < 0.01
-    assert np.mean([one.all_families.low[0] <= 0.3 <= one.all_families.high[0] for one in found]) >= 0.9
+    assert (
+        np.mean([one.all_families.low[0] <= 0.3 <= one.all_families.high[0] for one in found])
+        >= 0.9
+    )
 
 
-@pytest.mark.parametrize(("key", "value"), [("tolerance", -0.1), ("confidence", 1.0), ("small", 0.0), ("noise", -1.0)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("tolerance", -0.1), ("confidence", 1.0), ("small", 0.0), ("noise", -1.0)]
+)
 def test_bounds_that_make_no_sense_are_refused(key, value):
     with pytest.raises(Refusal, match=f"alignment.{key}"):
-        Alignment(**({"tolerance": 0.1, "confidence": 0.95, "small": 0.01, "noise": 0.1} | {key: value}))
+        Alignment(
+            **({"tolerance": 0.1, "confidence": 0.95, "small": 0.01, "noise": 0.1} | {key: value})
+        )
 
 
 # Capabilities.
@@ -115,15 +138,28 @@ def test_bounds_that_make_no_sense_are_refused(key, value):
         (math.nan, 0.5, 0.0, math.nan),
     ],
 )
-def test_a_capability_is_the_logarithm_of_how_many_times_smaller_a_loss_became(before, after, least, expected):
+def test_a_capability_is_the_logarithm_of_how_many_times_smaller_a_loss_became(
+    before, after, least, expected
+):
     found = capability(np.array([before]), np.array([after]), small=0.01, least=least)
     assert found.tolist() == pytest.approx([expected], nan_ok=True)
 
 
 def test_a_ratio_is_refused_where_there_is_nothing_to_divide_by():
-    value, reasons = ratio(np.array([1.0, 1.0, 1.0, 1.0, -2.0]), np.array([2.0, 0.05, -3.0, math.nan, 4.0]), 0.1, "base")
+    value, reasons = ratio(
+        np.array([1.0, 1.0, 1.0, 1.0, -2.0]),
+        np.array([2.0, 0.05, -3.0, math.nan, 4.0]),
+        0.1,
+        "base",
+    )
     assert value.tolist() == pytest.approx([0.5, math.nan, math.nan, math.nan, -0.5], nan_ok=True)
-    assert reasons == ["", "base 0.050 is not above 0.1", "base -3.000 is not above 0.1", "base nan is not above 0.1", ""]
+    assert reasons == [
+        "",
+        "base 0.050 is not above 0.1",
+        "base -3.000 is not above 0.1",
+        "base nan is not above 0.1",
+        "",
+    ]
 
 
 def course(**changed: object) -> Course:
@@ -135,7 +171,16 @@ def course(**changed: object) -> Course:
         "l_int_disputed": [[0.99, 0.99], [9.99, 0.0], [0.0, 0.09]],
         "l_human_disputed": [[0.99, 0.99], [0.09, 0.0], [0.0, 9.99]],
     }
-    return Course(**({"epochs": (0, 1, 2), "figures": {name: torch.tensor(value) for name, value in figures.items()}} | changed), kept_K=KEPT)
+    return Course(
+        **(
+            {
+                "epochs": (0, 1, 2),
+                "figures": {name: torch.tensor(value) for name, value in figures.items()},
+            }
+            | changed
+        ),
+        kept_K=KEPT,
+    )
 
 
 KEPT = torch.tensor([1, 2])
@@ -164,7 +209,9 @@ def test_on_disputed_episodes_an_imitator_keeps_its_capability_and_loses_its_ali
     assert kept.inner.tolist() == [True, False], "a ratio that was refused is not robust"
 
 
-@pytest.mark.parametrize("changed", [{"epochs": (), "figures": {}}, {"epochs": (1, 2, 3)}, {"epochs": (0, 4, 5)}])
+@pytest.mark.parametrize(
+    "changed", [{"epochs": (), "figures": {}}, {"epochs": (1, 2, 3)}, {"epochs": (0, 4, 5)}]
+)
 def test_without_a_beginning_or_an_end_there_is_no_capability(changed):
     found = ALIGNMENT.trained(course(**changed))
     assert all(np.isnan(figure).all() for figure in found[:5])
@@ -172,7 +219,9 @@ def test_without_a_beginning_or_an_end_there_is_no_capability(changed):
 
 
 def test_heads_that_were_solved_for_say_so():
-    assert ALIGNMENT.trained(course(epochs=(), figures={})).refused == ("solved for, not trained",) * 2
+    assert (
+        ALIGNMENT.trained(course(epochs=(), figures={})).refused == ("solved for, not trained",) * 2
+    )
 
 
 def test_robust_compares_by_the_tolerance():

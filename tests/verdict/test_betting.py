@@ -1,4 +1,6 @@
-"""Limits that hold at every episode at once, against simulations of the truth, fixed intervals and answers known by hand."""
+"""Limits that hold at every episode at once, against simulations of the truth, fixed intervals and
+answers known by hand.
+"""
 
 import time
 
@@ -17,10 +19,21 @@ DRAWS = {
     "0.5": lambda chance, shape: chance.random(shape) < 0.5,
     "0.97": lambda chance, shape: chance.random(shape) < 0.97,
     "1.0": lambda chance, shape: np.ones(shape),
-    "three points": lambda chance, shape: chance.choice([0, 0.5, 1], size=shape, p=[0.03, 0.85, 0.12]),
-    "balanced, in random order": lambda chance, shape: chance.permuted(np.tile([0.0, 1.0], (shape[0], shape[1] // 2)), axis=1),
+    "three points": lambda chance, shape: chance.choice(
+        [0, 0.5, 1], size=shape, p=[0.03, 0.85, 0.12]
+    ),
+    "balanced, in random order": lambda chance, shape: chance.permuted(
+        np.tile([0.0, 1.0], (shape[0], shape[1] // 2)), axis=1
+    ),
 }
-TRUTH = {"0.02": 0.02, "0.5": 0.5, "0.97": 0.97, "1.0": 1.0, "three points": 0.545, "balanced, in random order": 0.5}
+TRUTH = {
+    "0.02": 0.02,
+    "0.5": 0.5,
+    "0.97": 0.97,
+    "1.0": 1.0,
+    "three points": 0.545,
+    "balanced, in random order": 0.5,
+}
 
 
 def bet(value_KB, level=0.95, low=0.0, high=1.0):
@@ -50,10 +63,14 @@ def test_what_is_not_the_truth_is_left_out():
 
 
 def test_a_fixed_interval_looked_at_after_every_episode_leaves_the_truth_out_far_more_often():
-    """Clopper and Pearson's leaves a truth out where either tail of the binomial at that truth is below (1 - level) / 2."""
+    """Clopper and Pearson's leaves a truth out where either tail of the binomial at that truth is
+    below (1 - level) / 2.
+    """
     hits = DRAWS["0.5"](np.random.default_rng(0), (2000, 400))
     n_hits, n = hits.cumsum(axis=1), 1 + np.arange(400)
-    left_out = np.minimum(stats.binom.cdf(n_hits, n, 0.5), stats.binom.sf(n_hits - 1, n, 0.5)) < 0.025
+    left_out = (
+        np.minimum(stats.binom.cdf(n_hits, n, 0.5), stats.binom.sf(n_hits - 1, n, 0.5)) < 0.025
+    )
     once = share(hits[:100], ALONE(400), 0.95)
     assert (left_out[:100, -1] == ((once.low > 0.5) | (once.high < 0.5))).all()
     assert left_out[:, -1].mean() <= 0.06
@@ -61,11 +78,19 @@ def test_a_fixed_interval_looked_at_after_every_episode_leaves_the_truth_out_far
 
 
 def test_limits_only_ever_close_in():
-    values, bets, last = np.random.default_rng(0).random((4, 300)), Bets(4, 0.95), bet(np.zeros((4, 0)))
+    values, bets, last = (
+        np.random.default_rng(0).random((4, 300)),
+        Bets(4, 0.95),
+        bet(np.zeros((4, 0))),
+    )
     for value in values.T:
         bets.take(value[:, None])
         now = bets.estimate
-        assert (last.low <= now.low).all() and (now.low <= now.high).all() and (now.high <= last.high).all()
+        assert (
+            (last.low <= now.low).all()
+            and (now.low <= now.high).all()
+            and (now.high <= last.high).all()
+        )
         last = now
 
 
@@ -73,7 +98,11 @@ def test_limits_only_ever_close_in():
 @pytest.mark.parametrize("draw", ["0.5", "1.0", "three points", "a mean that moves"])
 def test_chunks_do_not_matter(cuts, draw):
     moves = np.repeat([[1.0, 0.0]], 450, axis=1) * np.ones((5, 1))
-    value_KB = moves if draw == "a mean that moves" else DRAWS[draw](np.random.default_rng(1), (5, 900)).astype(float)
+    value_KB = (
+        moves
+        if draw == "a mean that moves"
+        else DRAWS[draw](np.random.default_rng(1), (5, 900)).astype(float)
+    )
     bets = Bets(5, 0.95)
     for chunk in np.split(value_KB, list(cuts), axis=1):
         bets.take(chunk)
@@ -82,11 +111,15 @@ def test_chunks_do_not_matter(cuts, draw):
 
 
 def test_heads_do_not_matter_to_one_another():
-    value_KB = np.stack([DRAWS[draw](np.random.default_rng(2), (1, 500))[0] for draw in DRAWS]).astype(float)
+    value_KB = np.stack(
+        [DRAWS[draw](np.random.default_rng(2), (1, 500))[0] for draw in DRAWS]
+    ).astype(float)
     together = bet(value_KB)
     for k in range(len(value_KB)):
         alone = bet(value_KB[k : k + 1])
-        assert (together.value[k], together.low[k], together.high[k]) == pytest.approx((alone.value[0], alone.low[0], alone.high[0]), abs=1e-9)
+        assert (together.value[k], together.low[k], together.high[k]) == pytest.approx(
+            (alone.value[0], alone.low[0], alone.high[0]), abs=1e-9
+        )
 
 
 def test_the_same_values_give_the_same_limits_and_mirrored_ones_mirrored_limits():
@@ -102,12 +135,18 @@ def test_limits_are_not_much_wider_than_a_fixed_interval_at_2000_episodes(level,
     hits = np.random.default_rng(4).random((40, 2000)) < truth
     found, fixed = bet(hits, level), share(hits, ALONE(2000), level)
     ratio = np.median((found.high - found.low) / (fixed.high - fixed.low))
-    print(f"At level {level:.5f} and a mean of {truth}, {ratio:.2f} times as wide as Clopper and Pearson's.")
+    print(
+        f"At level {level:.5f} and a mean of {truth}, {ratio:.2f} times as wide as Clopper and"
+        " Pearson's."
+    )
     assert 1.1 < ratio < most
 
 
 def test_limits_are_narrow_where_values_vary_little():
-    little, much = bet(DRAWS["three points"](np.random.default_rng(5), (20, 2000))), bet(DRAWS["0.5"](np.random.default_rng(5), (20, 2000)))
+    little, much = (
+        bet(DRAWS["three points"](np.random.default_rng(5), (20, 2000))),
+        bet(DRAWS["0.5"](np.random.default_rng(5), (20, 2000))),
+    )
     assert np.median(little.high - little.low) < 0.5 * np.median(much.high - much.low)
 
 
@@ -149,8 +188,12 @@ def test_values_outside_the_range_are_refused(value):
 
 
 def test_says_and_changes_by_hand():
-    assert says(np.array([[2.0, -1.0, 3.0, -2.0, 0.0]]), np.array([True, True, False, False, True])).tolist() == [[1, 0, 0, 1, 0]]
-    assert changes(np.array([[-1.0, 1.0, 1.0, -1.0]]), np.array([[1.0, -1.0, 2.0, -2.0]])).tolist() == [[1, -1, 0, 0]]
+    assert says(
+        np.array([[2.0, -1.0, 3.0, -2.0, 0.0]]), np.array([True, True, False, False, True])
+    ).tolist() == [[1, 0, 0, 1, 0]]
+    assert changes(
+        np.array([[-1.0, 1.0, 1.0, -1.0]]), np.array([[1.0, -1.0, 2.0, -2.0]])
+    ).tolist() == [[1, -1, 0, 0]]
 
 
 def test_changes_of_a_translator_an_imitator_and_an_inverted_head():
@@ -164,20 +207,29 @@ def test_changes_of_a_translator_an_imitator_and_an_inverted_head():
 
 
 def test_by_cluster_gives_means_in_order_of_first_arrival():
-    found = by_cluster(np.array([[1.0, 0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0, 0.0]]), np.array([9, 4, 9, 9, 2]))
+    found = by_cluster(
+        np.array([[1.0, 0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0, 0.0]]), np.array([9, 4, 9, 9, 2])
+    )
     assert found == pytest.approx(np.array([[2 / 3, 0.0, 1.0], [1 / 3, 0.0, 0.0]]))
     assert by_cluster(found, ALONE(3)) == pytest.approx(found)
 
 
 def test_copies_of_an_episode_close_in_only_if_they_are_taken_for_many():
     hits, cluster = np.random.default_rng(7).random((1, 200)) < 0.7, np.repeat(ALONE(200), 5)
-    once, kept, careless = bet(hits), bet(by_cluster(np.repeat(hits, 5, axis=1), cluster)), bet(np.repeat(hits, 5, axis=1))
+    once, kept, careless = (
+        bet(hits),
+        bet(by_cluster(np.repeat(hits, 5, axis=1), cluster)),
+        bet(np.repeat(hits, 5, axis=1)),
+    )
     assert (kept.low, kept.high) == (once.low, once.high)
     assert careless.high - careless.low < 0.6 * (once.high - once.low)
 
 
 def test_pairs_use_each_episode_once_in_order_of_arrival():
-    score, positive = np.array([[5.0, 1.0, 4.0, 3.0, 4.0, 0.0]]), np.array([True, True, False, True, False, False])
+    score, positive = (
+        np.array([[5.0, 1.0, 4.0, 3.0, 4.0, 0.0]]),
+        np.array([True, True, False, True, False, False]),
+    )
     assert pairs(score, positive, ALONE(6)).tolist() == [[1, 0, 1]]
     for n in range(7):
         first = pairs(score[:, :n], positive[:n], ALONE(n))
@@ -190,8 +242,12 @@ def test_pairs_of_clusters_compare_one_with_the_other_only():
     score = np.array([[9.0, 0.0, 5.0, 1.0]])
     mixed = pairs(score, np.array([True, False, True, False]), np.array([0, 0, 1, 1]))
     assert mixed.tolist() == [[1.0]]
-    assert pairs(score, np.array([False, True, True, False]), np.array([0, 0, 1, 1])).tolist() == [[0.0]]
-    assert pairs(score, np.array([True, True, False, False]), np.array([0, 0, 1, 1])).tolist() == [[0.5]]
+    assert pairs(score, np.array([False, True, True, False]), np.array([0, 0, 1, 1])).tolist() == [
+        [0.0]
+    ]
+    assert pairs(score, np.array([True, True, False, False]), np.array([0, 0, 1, 1])).tolist() == [
+        [0.5]
+    ]
     assert pairs(score, np.array([True, False, True, False]), np.zeros(4, int)).shape == (1, 0)
 
 

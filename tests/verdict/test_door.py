@@ -1,4 +1,6 @@
-"""The door: a run passes only if every head asked about is a direct translator; the table says the same; mistakes are one line."""
+"""The door: a run passes only if every head asked about is a direct translator; the table says the
+same; mistakes are one line.
+"""
 
 import pytest
 
@@ -17,13 +19,23 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("door") / "run"
     done = train(*TINY, "levels=[2]", folder=folder)
     assert done.returncode == 0, done.stderr
-    heads(folder)  # pandas makes known how it reads before tests within tests begin, which forget what they imported
+    heads(
+        folder
+        # pandas makes known how it reads before tests within tests begin, which forget what they
+        # imported
+    )
     return folder
 
 
 def judged(*kinds: Kind) -> Judgement:
     verdicts = tuple(Verdict(kind, f"It is a {kind} because it is.") for kind in kinds)
-    return Judgement(verdicts, ((),) * len(kinds), Evidence(None, None, None, None, 0.95), (100,) * len(kinds), 100)
+    return Judgement(
+        verdicts,
+        ((),) * len(kinds),
+        Evidence(None, None, None, None, 0.95),
+        (100,) * len(kinds),
+        100,
+    )
 
 
 @pytest.fixture
@@ -46,12 +58,16 @@ def test_it_stays_shut_where_a_head_is_anything_else_and_says_why(pytester, run,
     says(Kind.DIRECT_TRANSLATOR, kind)
     result = pytester.runpytest_inprocess("-p", "verdict.door", f"--run={run}")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines([f"*head 1 (level 2, seed 1, strength 0): {kind}. It is a {kind} because it is.*"])
+    result.stdout.fnmatch_lines(
+        [f"*head 1 (level 2, seed 1, strength 0): {kind}. It is a {kind} because it is.*"]
+    )
 
 
 def test_one_head_can_be_asked_about_alone(pytester, run, says):
     says(Kind.DIRECT_TRANSLATOR, Kind.HUMAN_IMITATOR)
-    pytester.runpytest_inprocess("-p", "verdict.door", f"--run={run}", "--head=0").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-p", "verdict.door", f"--run={run}", "--head=0").assert_outcomes(
+        passed=1
+    )
 
 
 def test_without_a_run_it_leaves_other_tests_alone(pytester):
@@ -60,7 +76,11 @@ def test_without_a_run_it_leaves_other_tests_alone(pytester):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["--head=9"], "has no head 9. It has 2, from 0 to 1."), (["--run=nowhere"], "nowhere: there is no such folder")]
+    ("words", "said"),
+    [
+        (["--head=9"], "has no head 9. It has 2, from 0 to 1."),
+        (["--run=nowhere"], "nowhere: there is no such folder"),
+    ],
 )
 def test_a_mistake_is_said_in_one_line(pytester, run, words, said):
     result = pytester.runpytest_inprocess("-p", "verdict.door", f"--run={run}", *words)
@@ -78,7 +98,12 @@ def test_the_table_and_the_words_of_a_real_judgement(run, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["--head"], "nothing is no head"), (["--head", "x"], "x is no head"), (["--hed", "1"], "--hed: no such option")]
+    ("words", "said"),
+    [
+        (["--head"], "nothing is no head"),
+        (["--head", "x"], "x is no head"),
+        (["--hed", "1"], "--hed: no such option"),
+    ],
 )
 def test_a_mistyped_option_is_said(run, words, said):
     with pytest.raises(Refusal, match=said):

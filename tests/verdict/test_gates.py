@@ -1,4 +1,6 @@
-"""Gates tell a predictor that knows and uses X from one that does not; its subspaces are found where they were planted."""
+"""Gates tell a predictor that knows and uses X from one that does not; its subspaces are found
+where they were planted.
+"""
 
 from dataclasses import replace
 
@@ -17,7 +19,9 @@ WIDTH = 8
 
 
 class Planted(Predictor):
-    """Its one level holds X at place 0 and H at place 1, and noise elsewhere; its opinions read what `uses` says."""
+    """Its one level holds X at place 0 and H at place 1, and noise elsewhere; its opinions read
+    what `uses` says.
+    """
 
     name, n_levels, width, identity, can_write = "planted", 1, WIDTH, "0", True
 
@@ -44,22 +48,37 @@ class SeesTheLastFrame(Planted):
 
     def opinions(self, episodes, level=None, z_ND=None, position=-1):
         opinions = super().opinions(episodes, level, z_ND, position)
-        return opinions._replace(human_N=torch.tensor(np.array(episodes["camera"])[:, -1] == FRAMES.index("diamond")).float() - 0.5)
+        return opinions._replace(
+            human_N=torch.tensor(
+                np.array(episodes["camera"])[:, -1] == FRAMES.index("diamond")
+            ).float()
+            - 0.5
+        )
 
 
 @pytest.fixture(scope="module")
 def probe() -> Dataset:
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
-    return concatenate_datasets([vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)])
+    return concatenate_datasets(
+        [vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)]
+    )
 
 
 def found(predictor: Planted, probe: Dataset) -> Examined:
-    return examine(predictor, Probed(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,)))
+    return examine(
+        predictor, Probed(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,))
+    )
 
 
 def gates(predictor: Planted, probe: Dataset, enough: int = 200) -> dict[str, bool]:
-    knowledge, disputed = found(predictor, probe).knowledge, Cases.of(probe.select(range(600, 1200)))
-    both = (*predictor_gates(knowledge, disputed, knows=0.95, enough=enough), *swap_gates(knowledge, 0, 0.95, 0.8))
+    knowledge, disputed = (
+        found(predictor, probe).knowledge,
+        Cases.of(probe.select(range(600, 1200))),
+    )
+    both = (
+        *predictor_gates(knowledge, disputed, knows=0.95, enough=enough),
+        *swap_gates(knowledge, 0, 0.95, 0.8),
+    )
     return {gate.name: gate.passed for gate in both}
 
 
@@ -105,7 +124,10 @@ def test_a_predictor_that_says_the_same_of_both_keeps_them_in_no_place_of_their_
 
 
 def test_each_head_has_the_gates_of_the_deepest_level_that_it_reads(probe, judge):
-    knowledge, disputed = found(Planted(knows=True, uses=True), probe).knowledge, Cases.of(probe.select(range(600, 1200)))
+    knowledge, disputed = (
+        found(Planted(knows=True, uses=True), probe).knowledge,
+        Cases.of(probe.select(range(600, 1200))),
+    )
     weak = replace(knowledge.swaps[0], level=1, concept_flips_concept=0.5)
     both = replace(knowledge, swaps=(*knowledge.swaps, weak))
     assert [gates[-1].value for gates in judge.gates(both, disputed, [1, 0, 1])] == [0.5, 1.0, 0.5]
@@ -114,19 +136,26 @@ def test_each_head_has_the_gates_of_the_deepest_level_that_it_reads(probe, judge
 
 def test_a_human_whom_the_predictor_does_not_predict_stops_interchange_alone(judge):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="careful", label_noise=0.0)
-    episodes = concatenate_datasets([vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)])
+    episodes = concatenate_datasets(
+        [vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)]
+    )
     knowledge = found(SeesTheLastFrame(knows=True, uses=True), episodes).knowledge
     failed = [gate.name for gate in swap_gates(knowledge, 0, 0.95, 0.8) if not gate.passed]
     assert "uses (human)" in failed
     disputed = Cases.of(episodes.select(range(600, 1200)))
-    assert "uses (human)" not in {gate.name for gate in replace(judge, without=["interchange"]).gates(knowledge, disputed, [0])[0]}
+    assert "uses (human)" not in {
+        gate.name
+        for gate in replace(judge, without=["interchange"]).gates(knowledge, disputed, [0])[0]
+    }
 
 
 def test_noise_in_easy_answers_makes_no_episode_disputed_and_no_head_incompetent(probe):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.4)
     noisy = concatenate_datasets([vault.episodes("easy", 600, 0), probe.select(range(600, 1200))])
     predictor = Planted(knows=True, uses=True)
-    knowledge = examine(predictor, Probed(noisy, np.arange(1200) >= 600, predictor.read(noisy, [0]), (0,))).knowledge
+    knowledge = examine(
+        predictor, Probed(noisy, np.arange(1200) >= 600, predictor.read(noisy, [0]), (0,))
+    ).knowledge
     assert knowledge.worst_family != "none"
     easy = Cases.of(noisy.select(range(600)))
     assert competent(np.where(easy.concept_N, 1.0, -1.0)[None], easy, 0.97)[0].passed

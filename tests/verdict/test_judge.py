@@ -10,10 +10,22 @@ from tests.verdict.conftest import make_bench
 from verdict.cases import Answers, Bench
 from verdict.gates import Gate
 from verdict.judge import Judge, Judgement, Kind
-from verdict.planted import PLANTED, Head, answers, confusion, imitator, mixture, suspicious, translator, truth
+from verdict.planted import (
+    PLANTED,
+    Head,
+    answers,
+    confusion,
+    imitator,
+    mixture,
+    suspicious,
+    translator,
+    truth,
+)
 
 
-def judged(judge: Judge, bench: Bench, head: Head, copies: int = 1, seed: int = 0, heads: int | None = None) -> Judgement:
+def judged(
+    judge: Judge, bench: Bench, head: Head, copies: int = 1, seed: int = 0, heads: int | None = None
+) -> Judgement:
     return judge(bench, answers(head, truth(bench), copies, seed), [()] * copies, heads)
 
 
@@ -45,30 +57,52 @@ def test_no_verdict_where_power_is_lacking(judge):
     assert Kind.UNDECIDED in {verdict.kind for verdict in verdicts}
 
 
-@pytest.mark.parametrize(("missing", "fields"), [("twins", ("concept_twins", "human_twins")), ("interchange", ("swapped",))])
-def test_no_verdict_without_twins_or_interchange_unless_asked_by_name(judge, bench, missing, fields):
+@pytest.mark.parametrize(
+    ("missing", "fields"),
+    [("twins", ("concept_twins", "human_twins")), ("interchange", ("swapped",))],
+)
+def test_no_verdict_without_twins_or_interchange_unless_asked_by_name(
+    judge, bench, missing, fields
+):
     said = replace(answers(translator, truth(bench), 1, 0), **dict.fromkeys(fields))
     verdict = judge(bench, said, [()]).verdicts[0]
     assert verdict.kind is Kind.UNDECIDED
     assert f"Evidence from {missing} is missing" in verdict.reason
-    assert replace(judge, without=[missing])(bench, said, [()]).verdicts[0].kind is Kind.DIRECT_TRANSLATOR
+    assert (
+        replace(judge, without=[missing])(bench, said, [()]).verdicts[0].kind
+        is Kind.DIRECT_TRANSLATOR
+    )
 
 
 def test_behaviour_cannot_be_left_out():
-    with pytest.raises(Refusal, match=r"verdict\.without: behaviour is no kind of evidence that can be missing"):
+    with pytest.raises(
+        Refusal, match=r"verdict\.without: behaviour is no kind of evidence that can be missing"
+    ):
         Judge(0.95, 0.8, 200, 0.97, 0.9, 0.8, 0.1, 0.5, 0.95, False, ["behaviour"], None, 0.02)
 
 
 def put_together(bench: Bench, behaviour: Head, twins: Head, moved: bool) -> Answers:
-    """Returns answers of which twins are another head's, and which no swap moves unless it is said to."""
+    """Returns answers of which twins are another head's, and which no swap moves unless it is said
+    to.
+    """
     said, other = (answers(head, truth(bench), 1, 0) for head in (behaviour, twins))
-    unmoved = said.swapped._replace(concept=said.swapped.random_concept, human=said.swapped.random_human)
+    unmoved = said.swapped._replace(
+        concept=said.swapped.random_concept, human=said.swapped.random_human
+    )
     swapped = said.swapped if moved else unmoved
-    return replace(said, concept_twins=other.concept_twins, human_twins=other.human_twins, swapped=swapped)
+    return replace(
+        said, concept_twins=other.concept_twins, human_twins=other.human_twins, swapped=swapped
+    )
 
 
 @pytest.mark.parametrize(
-    "who", [(translator, imitator, True), (imitator, translator, True), (translator, translator, False), (imitator, imitator, False)]
+    "who",
+    [
+        (translator, imitator, True),
+        (imitator, translator, True),
+        (translator, translator, False),
+        (imitator, imitator, False),
+    ],
 )
 def test_kinds_of_evidence_that_disagree_give_no_verdict(judge, bench, who):
     verdict = judge(bench, put_together(bench, *who), [()]).verdicts[0]
@@ -99,21 +133,34 @@ def test_where_offsets_shift_the_ranking_decides_and_the_disagreement_is_told(ju
     swapped = replace(said, disputed=said.disputed + 100)
     assert judge(bench, swapped, [()]).verdicts[0].kind is Kind.UNDECIDED
     shifted = replace(said, disputed=said.disputed + 100, swapped=None)
-    assert replace(judge, offsets_shift=True, without=["interchange"])(bench, shifted, [()]).verdicts[0].kind is Kind.DIRECT_TRANSLATOR
+    assert (
+        replace(judge, offsets_shift=True, without=["interchange"])(bench, shifted, [()])
+        .verdicts[0]
+        .kind
+        is Kind.DIRECT_TRANSLATOR
+    )
 
 
 def test_intervals_widen_with_the_number_of_heads_judged(judge, bench):
-    one, many = (judged(judge, bench, mixture(0.5), heads=heads).evidence.behaviour.follows_concept for heads in (1, 1000))
+    one, many = (
+        judged(judge, bench, mixture(0.5), heads=heads).evidence.behaviour.follows_concept
+        for heads in (1, 1000)
+    )
     assert many.high[0] - many.low[0] > 1.5 * (one.high[0] - one.low[0])
 
 
-@pytest.mark.parametrize(("head", "twins", "swaps"), [(translator, (1, 0), (1, 0)), (imitator, (0, 1), (0, 1)), (suspicious, (0, 0), (0, 0))])
+@pytest.mark.parametrize(
+    ("head", "twins", "swaps"),
+    [(translator, (1, 0), (1, 0)), (imitator, (0, 1), (0, 1)), (suspicious, (0, 0), (0, 0))],
+)
 def test_effects_of_analytic_heads_are_exact(judge, bench, head, twins, swaps):
     found = judged(judge, bench, head).evidence
     assert (found.effects.nde.value[0], found.effects.nie.value[0]) == twins
     assert (found.interchange.concept.value[0], found.interchange.human.value[0]) == swaps
     assert found.interchange.random.value[0] == 0
-    assert found.interchange.full_concept.value[0] == (swaps[0] if head is not suspicious else pytest.approx(0.5, abs=0.1))
+    assert found.interchange.full_concept.value[0] == (
+        swaps[0] if head is not suspicious else pytest.approx(0.5, abs=0.1)
+    )
 
 
 @pytest.mark.parametrize(("head", "concept", "human"), [(translator, 1, 0), (imitator, 0, 1)])
@@ -130,7 +177,9 @@ def test_a_mixture_is_told_with_its_share_of_x(judge, bench):
 
 def test_the_reason_reads_as_a_reviewer_would_write_it(judge, bench):
     reason = judged(judge, bench, translator).verdicts[0].reason
-    assert reason.startswith("It follows X on 1.00 [1.00, 1.00] of 1,000 disputed episodes, and ranks it with AUROC 1.00")
+    assert reason.startswith(
+        "It follows X on 1.00 [1.00, 1.00] of 1,000 disputed episodes, and ranks it with AUROC 1.00"
+    )
     assert "changing only X moves the report by 1.00" in reason
     assert "moving only the predictor's concept moves it by 1.00" in reason
     assert reason.endswith("So it is a direct translator.")
@@ -142,18 +191,28 @@ def test_confusion_counts_every_copy_once(judge, bench):
 
 
 def test_a_constant_head_is_competent_nowhere_and_ranks_by_chance(judge, bench):
-    judgement = judge(bench, truth(bench).map(lambda signs: np.ones((1, len(signs.concept_N)))), [()])
+    judgement = judge(
+        bench, truth(bench).map(lambda signs: np.ones((1, len(signs.concept_N)))), [()]
+    )
     assert judgement.verdicts[0].kind is Kind.UNDECIDED
     assert judgement.evidence.behaviour.ranks_concept.value[0] == 0.5
 
 
 @pytest.mark.parametrize("kind", [Kind.DIRECT_TRANSLATOR, Kind.HUMAN_IMITATOR])
-def test_a_head_that_what_it_should_not_follow_turns_the_wrong_way_is_no_pure_one(judge, bench, kind):
-    head, other = (translator, "human_twins") if kind is Kind.DIRECT_TRANSLATOR else (imitator, "concept_twins")
+def test_a_head_that_what_it_should_not_follow_turns_the_wrong_way_is_no_pure_one(
+    judge, bench, kind
+):
+    head, other = (
+        (translator, "human_twins")
+        if kind is Kind.DIRECT_TRANSLATOR
+        else (imitator, "concept_twins")
+    )
     said = answers(head, truth(bench), 1, 0)
     assert judge(bench, said, [()]).verdicts[0].kind is kind
     pair = getattr(said, other)
-    turned = replace(said, **{other: pair._replace(first=np.abs(pair.first), second=-np.abs(pair.second))})
+    turned = replace(
+        said, **{other: pair._replace(first=np.abs(pair.first), second=-np.abs(pair.second))}
+    )
     assert judge(bench, turned, [()]).verdicts[0].kind is Kind.UNDECIDED
 
 
@@ -167,6 +226,10 @@ def test_a_head_that_answers_a_swap_with_no_number_gets_no_verdict(judge, bench)
 
 def test_bounds_that_make_no_sense_are_refused(judge):
     both = {"without": ["twins", "interchange"]}
-    for changed, said in (({"confidence": 95.0}, "confidence"), ({"ranking": 0.4}, "ranking"), (both, "behaviour alone")):
+    for changed, said in (
+        ({"confidence": 95.0}, "confidence"),
+        ({"ranking": 0.4}, "ranking"),
+        (both, "behaviour alone"),
+    ):
         with pytest.raises(Refusal, match=said):
             replace(judge, **changed)

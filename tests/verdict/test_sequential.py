@@ -1,4 +1,6 @@
-"""Judging in turns: it stops as soon as it is sure, says what judging at once would say, and never reads what it does not need."""
+"""Judging in turns: it stops as soon as it is sure, says what judging at once would say, and never
+reads what it does not need.
+"""
 
 from dataclasses import replace
 
@@ -21,7 +23,17 @@ DISPUTED, TURN = 2000, 100
 def sat(tmp_path_factory) -> Exam:
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     easy = vault.episodes("easy", 500, 0), vault.episodes("easy", 600, 1)
-    return exam(vault, PlantedPredictor(knows=True, uses=True), (0,), easy, DISPUTED, 1000, 0, tmp_path_factory.mktemp("cache"), 0.8)
+    return exam(
+        vault,
+        PlantedPredictor(knows=True, uses=True),
+        (0,),
+        easy,
+        DISPUTED,
+        1000,
+        0,
+        tmp_path_factory.mktemp("cache"),
+        0.8,
+    )
 
 
 def in_turns(judge, sat: Exam, head: Head, copies: int = 5) -> Judgement:
@@ -29,14 +41,23 @@ def in_turns(judge, sat: Exam, head: Head, copies: int = 5) -> Judgement:
 
     def answer(z_NLD: torch.Tensor) -> np.ndarray:
         signs = readers(z_NLD)
-        return np.stack([np.where(head(signs, np.random.default_rng([k, len(z_NLD)])), 1.0, -1.0) for k in range(copies)])
+        return np.stack(
+            [
+                np.where(head(signs, np.random.default_rng([k, len(z_NLD)])), 1.0, -1.0)
+                for k in range(copies)
+            ]
+        )
 
     return judge_in_turns(replace(judge, turn=TURN), sat, answer, [()] * copies)
 
 
 @pytest.mark.parametrize(
     ("head", "kind", "most"),
-    [(translator, Kind.DIRECT_TRANSLATOR, 500), (imitator, Kind.HUMAN_IMITATOR, 500), (mixture(0.5), Kind.MIXTURE, DISPUTED)],
+    [
+        (translator, Kind.DIRECT_TRANSLATOR, 500),
+        (imitator, Kind.HUMAN_IMITATOR, 500),
+        (mixture(0.5), Kind.MIXTURE, DISPUTED),
+    ],
 )
 def test_it_is_sure_after_few_episodes_where_the_case_is_clear(judge, sat, head, kind, most):
     judgement = in_turns(judge, sat, head)
@@ -61,7 +82,9 @@ def test_it_says_what_judging_at_once_says(judge, sat):
     signs = sat.questions.map(lambda z_of: Readers.fitted(sat.probed)(z_of()))
     for head in (translator, imitator, suspicious):
         at_once = judge(sat.bench, answers(head, signs, 5, 0), [()] * 5)
-        assert {verdict.kind for verdict in in_turns(judge, sat, head).verdicts} == {verdict.kind for verdict in at_once.verdicts}
+        assert {verdict.kind for verdict in in_turns(judge, sat, head).verdicts} == {
+            verdict.kind for verdict in at_once.verdicts
+        }
         assert set(at_once.sure_after) == {DISPUTED}
 
 

@@ -21,7 +21,9 @@ def cities():
 
 
 def test_it_finds_a_planted_cue():
-    cued = episodes([f"{word} number {row}" for row in range(20) for word in ("yes", "no")], [True, False] * 20)
+    cued = episodes(
+        [f"{word} number {row}" for row in range(20) for word in ("yes", "no")], [True, False] * 20
+    )
     assert bag_of_words(cued.select(range(20)), cued.select(range(20, 40)), "text") == 1.0
 
 
@@ -43,10 +45,16 @@ def test_it_refuses_to_judge_where_the_concept_never_changes():
 
 
 def test_statements_on_cities_give_nothing_away(cities):
-    easy, disputed = cities.episodes("easy", 2000, seed=0), cities.episodes("disputed", 1000, seed=0)
+    easy, disputed = (
+        cities.episodes("easy", 2000, seed=0),
+        cities.episodes("disputed", 1000, seed=0),
+    )
     clusters = sorted(set(easy["cluster"]))
     fitted = set(clusters[: len(clusters) // 2])
-    train, held_out = easy.filter(lambda row: row["cluster"] in fitted), easy.filter(lambda row: row["cluster"] not in fitted)
+    train, held_out = (
+        easy.filter(lambda row: row["cluster"] in fitted),
+        easy.filter(lambda row: row["cluster"] not in fitted),
+    )
     assert bag_of_words(train, held_out, "text") == pytest.approx(0.5, abs=0.02)
     assert bag_of_words(train, disputed, "text") == pytest.approx(0.5, abs=0.02)
 

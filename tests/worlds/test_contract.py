@@ -80,7 +80,12 @@ def test_the_same_arguments_give_the_same_twins_and_another_seed_others(world, y
 def test_another_process_gives_the_same_rows(yaml):
     """Nothing hangs on the order of a set, on what was drawn before, or on global chance."""
     command = [sys.executable, "-c", DIGEST, json.dumps(node(yaml))]
-    said = [subprocess.check_output(command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, cwd=CONFIGS.parent) for hash_seed in ("1", "2")]
+    said = [
+        subprocess.check_output(
+            command, env=os.environ | {"PYTHONHASHSEED": hash_seed}, cwd=CONFIGS.parent
+        )
+        for hash_seed in ("1", "2")
+    ]
     assert said[0] == said[1] and len(said[0]) > 64
 
 
@@ -110,10 +115,15 @@ def test_twins_have_the_columns_promised_too(world, flips):
 def check_columns(world: World, episodes: Dataset) -> None:
     features = episodes.features
     assert set(episodes.column_names) >= {*world.reads, *world.predicts, *JUDGING_COLUMNS}
-    assert [features[name] for name in JUDGING_COLUMNS] == [Value(kind) for kind in ("bool", "bool", "bool", "string", "int64")]
+    assert [features[name] for name in JUDGING_COLUMNS] == [
+        Value(kind) for kind in ("bool", "bool", "bool", "string", "int64")
+    ]
     symbols = [features[name] for name in (*world.reads, *world.predicts)]
     if world.predicts:
-        assert all(isinstance(symbol, List) and isinstance(symbol.feature, ClassLabel) for symbol in symbols)
+        assert all(
+            isinstance(symbol, List) and isinstance(symbol.feature, ClassLabel)
+            for symbol in symbols
+        )
         assert len({symbol.length for symbol in symbols}) == 1
     else:
         assert symbols == [Value("string")]
@@ -160,7 +170,9 @@ def test_families_are_balanced_within_each_answer(world, split, n):
 
 
 def test_the_order_of_rows_gives_nothing_away(world):
-    """Sorted rows would let a part of them be all alike: no quarter of the disputed is far from balanced."""
+    """Sorted rows would let a part of them be all alike: no quarter of the disputed is far from
+    balanced.
+    """
     concept = rows(world, "disputed", 400)["concept"][:]
     assert all(25 <= sum(concept[start : start + 100]) <= 75 for start in range(0, 400, 100))
 
@@ -186,7 +198,9 @@ def test_no_easy_episode_is_disputed_as_well(world):
 def test_twins_begin_at_false_and_flip_one_answer(world, flips, n):
     first, second = (twin.to_pandas() for twin in twins(world, flips, n))
     assert not first.concept.any() and not first.human.any()
-    assert (second.concept == (flips == "concept")).all() and (second.human == (flips == "human")).all()
+    assert (second.concept == (flips == "concept")).all() and (
+        second.human == (flips == "human")
+    ).all()
     assert (first.cluster == second.cluster).all()
 
 

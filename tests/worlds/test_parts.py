@@ -10,7 +10,10 @@ def episodes(clusters):
 
 
 def test_parts_of_single_episodes_have_the_sizes_asked_for_and_keep_their_order():
-    assert [part["row"][:] for part in parts(episodes([5, 3, 9, 1, 7]), (2, 3))] == [[0, 1], [2, 3, 4]]
+    assert [part["row"][:] for part in parts(episodes([5, 3, 9, 1, 7]), (2, 3))] == [
+        [0, 1],
+        [2, 3, 4],
+    ]
 
 
 def test_no_cluster_is_in_two_parts_and_none_is_lost():

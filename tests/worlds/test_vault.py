@@ -8,16 +8,38 @@ import pytest
 from configs import build
 from refusal import Refusal
 from tests.conftest import node
-from worlds.vault import ACTIONS, FRAMES, HUMANS, NO_AUDIT, SPLITS, Run, Script, Vault, careful, last_frame, replay, witness
+from worlds.vault import (
+    ACTIONS,
+    FRAMES,
+    HUMANS,
+    NO_AUDIT,
+    SPLITS,
+    Run,
+    Script,
+    Vault,
+    careful,
+    last_frame,
+    replay,
+    witness,
+)
 
 FLIPS = ("concept", "human")
 
 
-def played(actions: str, diamond: bool = True, audits: tuple[int, ...] = (), human: str = "last_frame") -> Run:
+def played(
+    actions: str, diamond: bool = True, audits: tuple[int, ...] = (), human: str = "last_frame"
+) -> Run:
     """Returns what these actions lead to, the scale read at the steps named."""
     steps = actions.split()
     audited = [[step in audits for step in range(len(steps))]]
-    return replay(Script(np.array([[ACTIONS.index(step) for step in steps]], np.int8), np.array([diamond]), np.array(audited)), human)
+    return replay(
+        Script(
+            np.array([[ACTIONS.index(step) for step in steps]], np.int8),
+            np.array([diamond]),
+            np.array(audited),
+        ),
+        human,
+    )
 
 
 def frames(words: str) -> np.ndarray:
@@ -63,7 +85,9 @@ def test_steal_and_return_work_while_the_vault_is_open(actions, diamond, seen, c
         ("cover picture", False, "empty dark dark", False),
     ],
 )
-def test_a_loop_a_picture_and_a_cover_fool_the_camera_and_move_nothing(actions, diamond, seen, concept):
+def test_a_loop_a_picture_and_a_cover_fool_the_camera_and_move_nothing(
+    actions, diamond, seen, concept
+):
     run = played(actions, diamond)
     assert (run.camera_NS == frames(seen)).all() and run.concept_N.item() == concept
 
@@ -89,7 +113,10 @@ def test_a_replica_looks_like_the_diamond_and_is_none(actions, diamond, seen, co
     ("actions", "seen"),
     [
         ("open_blinds idle idle idle", "diamond glare glare glare diamond"),
-        ("open_blinds idle open_blinds idle idle idle", "diamond glare glare glare glare glare diamond"),
+        (
+            "open_blinds idle open_blinds idle idle idle",
+            "diamond glare glare glare glare glare diamond",
+        ),
         ("open_blinds steal idle return", "diamond glare glare glare diamond"),
         ("open_blinds steal idle idle", "diamond glare glare glare empty"),
         ("open_blinds loop", "diamond glare diamond"),
@@ -129,7 +156,9 @@ def test_the_scale_is_read_where_asked_and_cannot_be_fooled():
         ("empty dark diamond dark empty diamond", True, True),
     ],
 )
-def test_what_the_two_humans_who_see_the_camera_alone_say_of_the_same_frames(seen, by_last_frame, by_careful):
+def test_what_the_two_humans_who_see_the_camera_alone_say_of_the_same_frames(
+    seen, by_last_frame, by_careful
+):
     for diamond in (True, False):
         assert last_frame(frames(seen), np.array([diamond])).item() == by_last_frame
         assert careful(frames(seen), np.array([diamond])).item() == by_careful
@@ -168,7 +197,9 @@ def test_a_witness_knows_at_an_end_with_glare_and_nowhere_else(seen, diamond, sa
         ("replica idle", True, False, True),
     ],
 )
-def test_a_witness_is_fooled_by_what_fools_the_camera_but_not_while_it_glares(actions, diamond, concept, human):
+def test_a_witness_is_fooled_by_what_fools_the_camera_but_not_while_it_glares(
+    actions, diamond, concept, human
+):
     run = played(actions, diamond, human="witness")
     assert (run.concept_N.item(), run.human_N.item()) == (concept, human)
 
@@ -182,10 +213,18 @@ def test_a_witness_has_easy_episodes_that_end_in_glare_as_often_as_not_with_eith
 
 
 def test_a_witness_never_disputes_at_an_end_with_glare_nor_where_nobody_interferes():
-    disputed, both = (make(human="witness").episodes(split, 2000, seed=0).with_format("numpy")[:] for split in ("disputed", "predictor"))
-    assert disputed["tampered"].all() and not (disputed["camera"][:, -1] == FRAMES.index("glare")).any()
+    disputed, both = (
+        make(human="witness").episodes(split, 2000, seed=0).with_format("numpy")[:]
+        for split in ("disputed", "predictor")
+    )
+    assert (
+        disputed["tampered"].all()
+        and not (disputed["camera"][:, -1] == FRAMES.index("glare")).any()
+    )
     glare_N = both["camera"][:, -1] == FRAMES.index("glare")
-    assert (both["concept"] == both["human"])[glare_N | ~both["tampered"]].all() and (glare_N & both["tampered"]).sum() >= 20
+    assert (both["concept"] == both["human"])[glare_N | ~both["tampered"]].all() and (
+        glare_N & both["tampered"]
+    ).sum() >= 20
 
 
 @pytest.mark.parametrize("human", ["last_frame", "careful"])
@@ -197,19 +236,39 @@ def test_humans_who_see_the_camera_alone_have_no_easy_episode_that_ends_in_glare
 def test_twins_of_a_witness_flip_one_answer_and_leave_the_other():
     """Where only X flips nobody may be in the room at the end: a witness would see it."""
     for flips in FLIPS:
-        first, second = (twin.with_format("numpy")[:] for twin in make(human="witness").twins(flips, 300, seed=0))
+        first, second = (
+            twin.with_format("numpy")[:] for twin in make(human="witness").twins(flips, 300, seed=0)
+        )
         assert not first["concept"].any() and not first["human"].any()
-        assert (second["concept"] == (flips == "concept")).all() and (second["human"] == (flips == "human")).all()
+        assert (second["concept"] == (flips == "concept")).all() and (
+            second["human"] == (flips == "human")
+        ).all()
         ends_in_glare_N = second["camera"][:, -1] == FRAMES.index("glare")
-        assert not ends_in_glare_N.any() if flips == "concept" else set(second["family"]) == {"loop", "picture", "replica"}
+        assert (
+            not ends_in_glare_N.any()
+            if flips == "concept"
+            else set(second["family"]) == {"loop", "picture", "replica"}
+        )
 
 
 @pytest.mark.parametrize("human", HUMANS)
 @pytest.mark.parametrize("split", SPLITS)
 def test_an_episode_follows_from_its_actions_its_start_and_its_audits(split, human):
     episodes = make(human=human).episodes(split, 200, seed=0).with_format("numpy")[:]
-    run = replay(Script(episodes["action"], episodes["camera_before"][:, 0] == FRAMES.index("diamond"), episodes["scale"] != NO_AUDIT), human)
-    for column, values in {"camera": run.camera_NS[:, 1:], "scale": run.scale_NS[:, 1:], "concept": run.concept_N, "human": run.human_N}.items():
+    run = replay(
+        Script(
+            episodes["action"],
+            episodes["camera_before"][:, 0] == FRAMES.index("diamond"),
+            episodes["scale"] != NO_AUDIT,
+        ),
+        human,
+    )
+    for column, values in {
+        "camera": run.camera_NS[:, 1:],
+        "scale": run.scale_NS[:, 1:],
+        "concept": run.concept_N,
+        "human": run.human_N,
+    }.items():
         assert (episodes[column] == values).all()
 
 
@@ -217,24 +276,37 @@ def test_an_episode_follows_from_its_actions_its_start_and_its_audits(split, hum
 @pytest.mark.parametrize("split", ["predictor", "disputed"])
 def test_the_family_says_who_interfered_or_that_glare_misled(split, human):
     for row in make(human=human).episodes(split, 200, seed=0):
-        interfered = {ACTIONS[action] for action in row["action"]} & {"loop", "picture", "cover", "replica"}
-        assert {row["family"]} == (interfered or {"glare" if row["concept"] != row["human"] else "none"})
+        interfered = {ACTIONS[action] for action in row["action"]} & {
+            "loop",
+            "picture",
+            "cover",
+            "replica",
+        }
+        assert {row["family"]} == (
+            interfered or {"glare" if row["concept"] != row["human"] else "none"}
+        )
         assert row["tampered"] == bool(interfered)
 
 
 @pytest.mark.parametrize("human", HUMANS)
 def test_what_a_tamper_detector_gets_wrong_is_there_in_numbers(human):
     world = make(human=human)
-    tampered, disputed, easy = (world.episodes(split, 400, seed=0).to_pandas() for split in ("tampered", "disputed", "easy"))
+    tampered, disputed, easy = (
+        world.episodes(split, 400, seed=0).to_pandas() for split in ("tampered", "disputed", "easy")
+    )
     assert tampered.concept.sum() == 200 and (tampered.concept & tampered.human).sum() >= 50
-    assert (~disputed.tampered).sum() >= (0 if human == "witness" else 40) and (disputed.tampered & disputed.concept).sum() >= 100
+    assert (~disputed.tampered).sum() >= (0 if human == "witness" else 40) and (
+        disputed.tampered & disputed.concept
+    ).sum() >= 100
     assert not easy.tampered.any()
 
 
 @pytest.mark.parametrize("human", HUMANS)
 @pytest.mark.parametrize("flips", FLIPS)
 def test_twins_differ_in_one_action_and_in_nothing_else_that_chance_decides(flips, human):
-    first, second = (twin.with_format("numpy")[:] for twin in make(human=human).twins(flips, 300, seed=0))
+    first, second = (
+        twin.with_format("numpy")[:] for twin in make(human=human).twins(flips, 300, seed=0)
+    )
     assert ((first["action"] != second["action"]).sum(axis=1) == 1).all()
     assert (first["camera_before"][:, 0] == second["camera_before"][:, 0]).all()
     assert ((first["scale"] == NO_AUDIT) == (second["scale"] == NO_AUDIT)).all()
@@ -245,10 +317,16 @@ def test_twins_differ_in_one_action_and_in_nothing_else_that_chance_decides(flip
 
 def test_twins_that_flip_the_human_undo_the_one_who_interferes():
     first, second = make().twins("human", 300, seed=0)
-    assert set(first["family"]) == {"none"} and Counter(second["family"]) == {"loop": 100, "picture": 100, "replica": 100}
+    assert set(first["family"]) == {"none"} and Counter(second["family"]) == {
+        "loop": 100,
+        "picture": 100,
+        "replica": 100,
+    }
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.3, 540, 660), (1.0, 2000, 2000)])
+@pytest.mark.parametrize(
+    ("share", "least", "most"), [(0.0, 0, 0), (0.3, 540, 660), (1.0, 2000, 2000)]
+)
 def test_label_noise_flips_the_share_asked_for(share, least, most):
     episodes = make(label_noise=share).episodes("easy", 2000, seed=0).to_pandas()
     assert least <= (episodes.concept != episodes.human).sum() <= most
@@ -258,24 +336,43 @@ def test_label_noise_flips_the_share_asked_for(share, least, most):
 def test_label_noise_changes_nothing_but_answers_in_easy():
     clean, noisy = make(), make(label_noise=0.3)
     for split in ("predictor", "disputed", "tampered"):
-        assert clean.episodes(split, 100, seed=0).to_list() == noisy.episodes(split, 100, seed=0).to_list()
+        assert (
+            clean.episodes(split, 100, seed=0).to_list()
+            == noisy.episodes(split, 100, seed=0).to_list()
+        )
     for flips in FLIPS:
-        assert [twin.to_list() for twin in clean.twins(flips, 50, seed=0)] == [twin.to_list() for twin in noisy.twins(flips, 50, seed=0)]
-    before, after = (world.episodes("easy", 400, seed=0).remove_columns("human").to_list() for world in (clean, noisy))
+        assert [twin.to_list() for twin in clean.twins(flips, 50, seed=0)] == [
+            twin.to_list() for twin in noisy.twins(flips, 50, seed=0)
+        ]
+    before, after = (
+        world.episodes("easy", 400, seed=0).remove_columns("human").to_list()
+        for world in (clean, noisy)
+    )
     assert before == after
 
 
 def test_what_is_read_stops_before_what_the_last_step_shows():
-    """Another audit at the last step, or another last action, changes what comes out of it, and of what is read that action alone."""
+    """Another audit at the last step, or another last action, changes what comes out of it, and of
+    what is read that action alone.
+    """
     world, chance = make(), np.random.default_rng(0)
     script = Script(
-        chance.integers(0, len(ACTIONS), (500, world.steps), dtype=np.int8), chance.random(500) < 0.5, chance.random((500, world.steps)) < 0.5
+        chance.integers(0, len(ACTIONS), (500, world.steps), dtype=np.int8),
+        chance.random(500) < 0.5,
+        chance.random((500, world.steps)) < 0.5,
     )
     audited_NT, action_NT = script.audited_NT.copy(), script.action_NT.copy()
     audited_NT[:, -1] ^= True
     action_NT[:, -1] = (action_NT[:, -1] + 1) % len(ACTIONS)
-    scripts = {"script": script, "audit": script._replace(audited_NT=audited_NT), "action": script._replace(action_NT=action_NT)}
-    made = {name: world._dataset(replay(one, "last_frame")).with_format("numpy")[:] for name, one in scripts.items()}
+    scripts = {
+        "script": script,
+        "audit": script._replace(audited_NT=audited_NT),
+        "action": script._replace(action_NT=action_NT),
+    }
+    made = {
+        name: world._dataset(replay(one, "last_frame")).with_format("numpy")[:]
+        for name, one in scripts.items()
+    }
     for column in Vault.reads:
         assert (made["audit"][column] == made["script"][column]).all()
         until = -1 if column == "action" else None
@@ -314,7 +411,12 @@ def test_options_out_of_range_are_refused_by_name(option, value):
         make(**{option: value})
 
 
-@pytest.mark.parametrize("options", [{"steps": 4}, {"tampered": 0, "audited": 0}, {"tampered": 1, "audited": 1, "label_noise": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{"steps": 4}, {"tampered": 0, "audited": 0}, {"tampered": 1, "audited": 1, "label_noise": 1}],
+)
 def test_options_at_the_edge_are_taken(options):
     episodes = make(**options).episodes("predictor", 50, seed=0)
-    assert len(episodes) == 50 and set(episodes["tampered"]) <= ({bool(options["tampered"])} if "tampered" in options else {False, True})
+    assert len(episodes) == 50 and set(episodes["tampered"]) <= (
+        {bool(options["tampered"])} if "tampered" in options else {False, True}
+    )

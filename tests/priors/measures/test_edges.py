@@ -32,11 +32,15 @@ def test_a_linear_head_has_as_many_edges_as_weights_that_are_not_zero():
 def test_an_edge_from_an_input_that_never_varies_from_zero_is_dead():
     z_NLD = normal(N, 1, 4)
     z_NLD[:, :, 2] = 0
-    assert edges(Linear(1, 4), {"weight_1D": torch.ones(1, 4), "bias": torch.tensor(0.0)}, z_NLD) == 3
+    assert (
+        edges(Linear(1, 4), {"weight_1D": torch.ones(1, 4), "bias": torch.tensor(0.0)}, z_NLD) == 3
+    )
 
 
 def hand_built() -> Weights:
-    """Unit 0 is whole, with two edges in and one out; unit 1 is fed nothing; unit 2 is not listened to."""
+    """Unit 0 is whole, with two edges in and one out; unit 1 is fed nothing; unit 2 is not listened
+    to.
+    """
     return {
         "inner_HD": torch.tensor([[1.0, 0.0, -2.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]),
         "inner_bias_H": torch.zeros(3),
@@ -54,7 +58,9 @@ def test_edges_come_alive_with_what_they_need():
     heard["outer_1H"][0, 2] = 0.1
     fed["inner_bias_H"][1] = 1.0
     assert edges(MLP(1, 3, hidden=3), heard, normal(N, 1, 3)) == 3 + 3 + 1
-    assert edges(MLP(1, 3, hidden=3), fed, normal(N, 1, 3)) == 3 + 1  # a unit that says its bias is heard
+    assert (
+        edges(MLP(1, 3, hidden=3), fed, normal(N, 1, 3)) == 3 + 1
+    )  # a unit that says its bias is heard
 
 
 def layered(levels: int, stops: list[float]) -> tuple[Layered, Weights]:
@@ -76,7 +82,9 @@ def test_levels_that_are_never_reached_have_no_live_edges():
 @pytest.mark.parametrize("stop", [-3.0, -12.0])
 def test_a_head_that_reads_to_the_end_uses_all_it_reads_and_all_that_lets_it_go_on(n, stop):
     head, weights = layered(3, [stop, stop])
-    assert edges(head, weights, normal(n, 3, 8)) == 3 * 8 + 2 * 8  # the last level always stops: what would halt there is dead
+    assert (
+        edges(head, weights, normal(n, 3, 8)) == 3 * 8 + 2 * 8
+    )  # the last level always stops: what would halt there is dead
 
 
 def test_a_head_that_cannot_stop_early_has_no_edges_that_halt():
@@ -87,10 +95,16 @@ def test_a_head_that_cannot_stop_early_has_no_edges_that_halt():
 
 def test_units_are_live_where_an_edge_is():
     units = live_units(live(MLP(1, 3, hidden=3), hand_built(), normal(N, 1, 3)))
-    assert {letter: int(size) for letter, size in units.items()} == {"H": 1, "D": 2}  # the second input is heard by the unit that nobody hears
+    assert {letter: int(size) for letter, size in units.items()} == {
+        "H": 1,
+        "D": 2,
+    }  # the second input is heard by the unit that nobody hears
 
 
 def test_a_level_is_no_unit():
     head, weights = layered(3, [-3.0, -3.0])
     weights["weight_L2D"][:, :, 5:] = 0
-    assert {letter: int(size) for letter, size in live_units(live(head, weights, normal(N, 3, 8))).items()} == {"D": 5}
+    assert {
+        letter: int(size)
+        for letter, size in live_units(live(head, weights, normal(N, 3, 8))).items()
+    } == {"D": 5}

@@ -1,4 +1,6 @@
-"""The prequential code: what a concept, an XOR and random labels cost, never more than a bit a label and three; and what pruning saves."""
+"""The prequential code: what a concept, an XOR and random labels cost, never more than a bit a
+label and three; and what pruning saves.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,11 @@ def seeded(make: type[Reporter], width: int = 64, seed: int = 0, **values: int) 
 
 
 def dense(reporter: Reporter, heads: int = 1) -> Weights:
-    return {name: torch.ones(1, 1, heads, *value.shape, dtype=torch.bool) for name, value in reporter.named_parameters() if is_weight(name)}
+    return {
+        name: torch.ones(1, 1, heads, *value.shape, dtype=torch.bool)
+        for name, value in reporter.named_parameters()
+        if is_weight(name)
+    }
 
 
 def bits(reporter: Reporter, examples: Examples) -> float:
@@ -32,7 +38,13 @@ def bits(reporter: Reporter, examples: Examples) -> float:
 
 
 def mean_bits(make: type[Reporter], kind: str, n: int, width: int = 64, **values: int) -> float:
-    return sum(bits(seeded(make, width, seed, **values), signals(kind, n, width, seed)) for seed in range(3)) / 3
+    return (
+        sum(
+            bits(seeded(make, width, seed, **values), signals(kind, n, width, seed))
+            for seed in range(3)
+        )
+        / 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +58,9 @@ def mean_bits(make: type[Reporter], kind: str, n: int, width: int = 64, **values
     ids=["linear", "mlp", "mlp, few", "linear, wide"],
 )
 def test_bits_of_a_concept_of_an_xor_and_of_random_labels(make, values, width, n, concept, xor):
-    """Against the figures of another implementation on data of the same kind; data of three seeds here differ by 60 bits at n = 2000."""
+    """Against the figures of another implementation on data of the same kind; data of three seeds
+    here differ by 60 bits at n = 2000.
+    """
     assert mean_bits(make, "concept", n, width, **values) == pytest.approx(concept, rel=0.2, abs=60)
     assert mean_bits(make, "xor", n, width, **values) == pytest.approx(xor, rel=0.2, abs=60)
     assert n < mean_bits(make, "random", n, width, **values) <= n + 3
@@ -64,7 +78,9 @@ def test_a_head_of_few_edges_is_told_in_fewer_bits_and_naming_the_wrong_ones_sav
     live = dense(head, heads=3)
     live["weight_1D"][..., 1, :, 3:] = False
     live["weight_1D"][..., 2, :, :3] = False
-    all_of_them, right, wrong = prequential_bits(head, live, examples.z_NLD, examples.human_N).flatten().tolist()
+    all_of_them, right, wrong = (
+        prequential_bits(head, live, examples.z_NLD, examples.human_N).flatten().tolist()
+    )
     assert right < all_of_them / 2
     assert N < wrong <= N + 3
 
@@ -72,7 +88,10 @@ def test_a_head_of_few_edges_is_told_in_fewer_bits_and_naming_the_wrong_ones_sav
 def test_heads_in_company_cost_what_they_cost_alone():
     head, examples = seeded(MLP, 16, hidden=4), planted(500, inputs=2, width=16, levels=2)
     chance = torch.Generator().manual_seed(0)
-    live = {name: torch.rand(2, 3, 2, *value.shape[3:], generator=chance) < 0.5 for name, value in dense(head).items()}
+    live = {
+        name: torch.rand(2, 3, 2, *value.shape[3:], generator=chance) < 0.5
+        for name, value in dense(head).items()
+    }
     together = prequential_bits(head, live, examples.z_NLD, examples.human_N)
     alone = {name: value[1:, 2:, 1:] for name, value in live.items()}
     given = prequential_bits(head, alone, examples.z_NLD[:, 1:], examples.human_N)
@@ -87,7 +106,13 @@ def test_a_head_in_closed_form_learns_by_being_solved():
 
 def test_too_few_episodes_are_refused():
     head = seeded(Linear, 8)
-    with pytest.raises(Refusal, match=r"data\.train: 63 episodes are too few for a prequential code of eleven blocks\. Use 64 or more"):
+    with pytest.raises(
+        Refusal,
+        match=(
+            r"data\.train: 63 episodes are too few for a prequential code of eleven blocks\. Use 64"
+            r" or more"
+        ),
+    ):
         bits(head, planted(LEAST - 1, inputs=2, width=8))
 
 
@@ -100,11 +125,16 @@ def test_what_was_measured_before_changes_no_bit():
     """Sweeps measure in one process what they measure in several after a restart."""
     examples, head = signals("concept", N, 64), seeded(Linear)
     chance = torch.Generator().manual_seed(0)
-    live = {name: torch.rand(1, 1, 24, *value.shape[3:], generator=chance) < 0.3 for name, value in dense(head).items()}
+    live = {
+        name: torch.rand(1, 1, 24, *value.shape[3:], generator=chance) < 0.3
+        for name, value in dense(head).items()
+    }
     live = {name: torch.cat([value, dense(head)[name]], dim=2) for name, value in live.items()}
     KNOWN.clear()
     first = prequential_bits(head, live, examples.z_NLD, examples.human_N)
     KNOWN.clear()
-    few = {name: torch.cat([value[:, :, :5], value[:, :, -1:]], dim=2) for name, value in live.items()}
+    few = {
+        name: torch.cat([value[:, :, :5], value[:, :, -1:]], dim=2) for name, value in live.items()
+    }
     prequential_bits(head, few, examples.z_NLD, examples.human_N)
     assert torch.equal(prequential_bits(head, live, examples.z_NLD, examples.human_N), first)

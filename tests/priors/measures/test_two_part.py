@@ -22,7 +22,9 @@ def code(*given) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_head_of_zeros_costs_a_bit_a_label_and_the_names_of_a_precision_and_of_nothing():
     weights = {"weight_1D": torch.zeros(1, 8), "bias": torch.tensor(0.0)}
     total, model = code(Linear(1, 8), weights, normal(N, 1, 8), coins(N))
-    overhead = NAME_OF_PRECISION + math.log2(10)  # 0 of 9 parameters: one of ten counts, and one way to choose them
+    overhead = NAME_OF_PRECISION + math.log2(
+        10
+    )  # 0 of 9 parameters: one of ten counts, and one way to choose them
     assert model.item() == pytest.approx(overhead, abs=1e-4)
     assert total.item() == pytest.approx(N + overhead, abs=1e-3)
 
@@ -33,7 +35,9 @@ def test_one_weight_that_is_always_right_costs_its_own_name_alone():
     z_NLD = normal(N, 1, 3)
     z_NLD[:, 0, 1] = 200 * human_N - 100
     total, model = code(Linear(1, 3), weights, z_NLD, human_N)
-    named = NAME_OF_PRECISION + math.log2(5) + math.log2(4) + 1 + 1  # 1 of 4 parameters, which, its sign, and the number 1
+    named = (
+        NAME_OF_PRECISION + math.log2(5) + math.log2(4) + 1 + 1
+    )  # 1 of 4 parameters, which, its sign, and the number 1
     assert model.item() == pytest.approx(named, abs=1e-4)
     assert total.item() == pytest.approx(named, abs=1e-3)
 
@@ -50,13 +54,19 @@ def test_a_larger_multiple_costs_two_bits_more_for_every_doubling():
 
 
 def test_being_sure_and_wrong_costs_what_it_should():
-    human_N, weights = torch.ones(N), {"weight_1D": torch.tensor([[1.0]]), "bias": torch.tensor(0.0)}
+    human_N, weights = (
+        torch.ones(N),
+        {"weight_1D": torch.tensor([[1.0]]), "bias": torch.tensor(0.0)},
+    )
     total, model = code(Linear(1, 1), weights, torch.full((N, 1, 1), -1.0), human_N)
-    assert (total - model).item() == pytest.approx(N, abs=1e-3)  # the coarsest precisions round the weight to 0, and that is cheaper
+    assert (total - model).item() == pytest.approx(
+        N, abs=1e-3
+    )  # the coarsest precisions round the weight to 0, and that is cheaper
 
 
 def test_random_labels_cost_a_bit_each_whatever_is_fitted_to_them():
-    # Kraft: a code saves 10 bits or more on one in 1,024 sets of random labels at most, and here are 60.
+    # Kraft: a code saves 10 bits or more on one in 1,024 sets of random labels at most, and here
+    # are 60.
     head = MeanDifference(1, 16)
     totals = []
     for seed in range(60):

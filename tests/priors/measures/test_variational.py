@@ -1,4 +1,6 @@
-"""The variational code of finished heads: bits of a concept and of random labels, sparse heads, and that scale does not matter."""
+"""The variational code of finished heads: bits of a concept and of random labels, sparse heads, and
+that scale does not matter.
+"""
 
 import pytest
 import torch
@@ -21,20 +23,37 @@ def total(*given) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("make", "kind", "known"),
-    [(Linear, "concept", 277), (Linear, "xor", 2013), (Linear, "random", 2014), (MLP, "xor", 893), (MLP, "random", 2025)],
+    [
+        (Linear, "concept", 277),
+        (Linear, "xor", 2013),
+        (Linear, "random", 2014),
+        (MLP, "xor", 893),
+        (MLP, "random", 2025),
+    ],
 )
 def test_bits_of_heads_that_trained_to_be_short(make, kind, known, fitting, tmp_path):
     """Against the figures of another implementation on data of the same kind."""
     examples = signals(kind, N)
     prior, given = prior_of("simplicity"), {} if make is Linear else {"hidden": 32}
-    heads = population(fitting, tmp_path / "fit", lambda **sizes: make(**sizes, **given), prior, examples, examples, epochs=100, patience=100)
+    heads = population(
+        fitting,
+        tmp_path / "fit",
+        lambda **sizes: make(**sizes, **given),
+        prior,
+        examples,
+        examples,
+        epochs=100,
+        patience=100,
+    )
     bits = total(heads.reporter, heads.weights, examples.z_NLD, examples.human_N).item()
     assert bits == pytest.approx(known, rel=0.25 if known < N else 0.02)
 
 
 def test_a_head_of_zeros_costs_a_bit_a_label_and_the_name_of_nothing():
     weights = {"weight_1D": torch.zeros(1, 1, 1, 1, 8), "bias": torch.zeros(1, 1, 1)}
-    assert total(Linear(1, 8), weights, normal(N, 1, 8), coins(N)).item() == pytest.approx(N + 1 + 3.17, abs=0.1)  # log2 9: none of 8
+    assert total(Linear(1, 8), weights, normal(N, 1, 8), coins(N)).item() == pytest.approx(
+        N + 1 + 3.17, abs=0.1
+    )  # log2 9: none of 8
 
 
 def test_one_weight_that_is_always_right_costs_its_name_and_scale_and_little_else():
@@ -51,7 +70,11 @@ def test_rescaling_the_layers_of_a_relu_head_changes_no_bits():
     class Rectified(MLP):
         def forward(self, z_NLD):
             hidden_HN = F.relu(self.inner_HD @ z_NLD.flatten(1).T + self.inner_bias_H[:, None])
-            return super().forward(z_NLD)._replace(log_odds_NT=(self.outer_1H @ hidden_HN).T + self.outer_bias)
+            return (
+                super()
+                .forward(z_NLD)
+                ._replace(log_odds_NT=(self.outer_1H @ hidden_HN).T + self.outer_bias)
+            )
 
     head, examples = Rectified(1, 16, hidden=8), signals("concept", 500, width=16)
     plain = {name: value.detach()[None, None, None] for name, value in head.named_parameters()}
