@@ -1,3 +1,3 @@
-"""Makes `pytest --run runs/NAME` known (see verdict/door.py), and what its own tests need."""
+"""Makes `pytest --run runs/NAME` known (see verdict/pytest_plugin.py), and what its own tests need."""
 
-pytest_plugins = ["verdict.door", "pytester"]
+pytest_plugins = ["verdict.pytest_plugin", "pytester"]

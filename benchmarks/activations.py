@@ -25,25 +25,20 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core_model.activations import activations
-from core_model.fitting import Fitting
-from core_model.level_file import LevelFile
-from core_model.memory import joined
+from compute.pages import joined
+from compute.trainer import Trainer
 from core_model.predictor import Portion, Predictor
-from core_model.transformer import (
-    READ_BATCH,
-    Model,
-    Transformer,
-    TransformerPredictor,
-    sizes,
-    symbols,
-)
+from core_model.reader import ActivationReader
+from core_model.transformer import Transformer
+from core_model.transformer_model import Model, sizes, symbols
+from core_model.transformer_predictor import READ_BATCH, TransformerPredictor
+from storage.level_file import LevelFile
 from worlds.vault import Vault
 from worlds.world import World
 
 N, L, D, B = 32_768, 12, 576, 32
 ROUNDS, STATEMENTS, ALONE, EPISODES = 5, 480, 48, 20_000
-FITTING = Fitting(accelerator="cpu", save_every=1e9, bar=False)
+FITTING = Trainer(accelerator="cpu", save_every=1e9, bar=False)
 Call = Callable[[], object]
 
 
@@ -228,7 +223,8 @@ def read(
 
     def extracted() -> None:
         with tempfile.TemporaryDirectory() as cache:
-            activations(predictor, episodes, world.reads, range(predictor.n_levels), Path(cache))
+            levels = tuple(range(predictor.n_levels))
+            ActivationReader(predictor, world.reads, levels, Path(cache)).read(episodes)
 
     bare()
     took = rounds_of({"bare": bare, "extracted": extracted}, 2 * ROUNDS - 1)
@@ -313,7 +309,7 @@ def of_statements(cache: Path) -> list[Bar]:
 
 def main() -> None:
     """Prints the table."""
-    from core_model.store import cache_folder
+    from storage.cache import cache_folder
 
     disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:

@@ -6,8 +6,8 @@ import time
 
 import torch
 
-from priors.bill import Meter, Stopped
-from priors.measures.prequential import KNOWN, prequential_bits
+from bill.bill import Meter, Stopped
+from bill.prequential import KNOWN, prequential_bits
 from reporters.linear import Linear
 from reporters.stack import Weights
 

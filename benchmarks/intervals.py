@@ -1,5 +1,5 @@
 """Which interval over few predictors holds the truth 95 times in 100: the reason for the rule in
-report/clusters.py.   python -m benchmarks.intervals
+report/intervals.py.   python -m benchmarks.intervals
 
 Plants a mean of 0.3 over many sweeps of 32 heads a predictor, with predictors that differ by a
 standard deviation of 0, 0.03 or 0.1, and prints how often each rule's interval holds it: heads as
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from report.clusters import mean
+from report.intervals import mean
 
 TRUTH, HEADS, SWEEPS, RESAMPLES = 0.3, 32, 1_000, 300
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]

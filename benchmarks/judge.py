@@ -4,7 +4,6 @@ by head.   python -m benchmarks.judge
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +11,14 @@ from dataclasses import replace
 import torch
 from hydra import compose, initialize_config_module
 
-from configs import build
-from configs.command_line import name_runs, plain
+from configs.build import build_parts
+from configs.plan import read_plan
+from console.command_line import name_runs, plain
 from reporters.layered import Layered
-from train import judge_heads, prepare
 from training.heads import Heads, standardiser
 from verdict.exam import Exam
+from verdict.inputs import prepare
+from verdict.judge_heads import judge_heads
 
 HEADS, FEW = 64, 8
 
@@ -62,11 +63,9 @@ def main() -> None:
     name_runs()
     with initialize_config_module("configs", version_base="1.3"):
         config = plain(compose("train"))
-    decide = {
-        key: config[key] for key in ("world", "core_model", "trainer", "data", "seed", "levels")
-    }
-    exam = prepare(json.dumps(decide | {"uses": config["verdict"]["uses"]})).exam
-    judge, heads = build(config["verdict"], "verdict"), untrained(range(HEADS), exam)
+    parts = build_parts(config)
+    exam = prepare(parts, read_plan(config, parts)).evaluation
+    judge, heads = parts.verdict, untrained(range(HEADS), exam)
     exam.questions.map(lambda z_of: z_of())  # all is read that judging asks for
     bench = exam.bench
     twins = (

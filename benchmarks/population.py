@@ -33,8 +33,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from configs import build
-from core_model.fitting import Fitting
+from compute.allocation import keep_freed
+from compute.trainer import Trainer
+from configs.build import build
 from priors.circuit_size import CircuitSize
 from priors.none import NoPrior
 from priors.prior import Prior
@@ -43,9 +44,9 @@ from priors.speed import Speed
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter, nll
-from training.allocation import keep_freed
 from training.convex import Convex, solve
-from training.population import Examples, train
+from training.examples import Examples
+from training.population import train
 from training.schedule import Schedule
 
 K, N, EPOCHS, BATCH, HIDDEN = 960, 4096, 20, 256, 64
@@ -78,7 +79,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Timed(Fitting):
+class Timed(Trainer):
     """A fit that notes when each of its steps begins."""
 
     steps: list[float] = field(default_factory=list)
@@ -132,7 +133,7 @@ def population(
     prior: Prior,
     heads: int = K,
     epochs: int = EPOCHS,
-    fitting: Fitting | None = None,
+    trainer: Trainer | None = None,
     strengths: tuple[float, ...] = (1.0,),
     **changed: Any,
 ) -> None:
@@ -147,7 +148,7 @@ def population(
         held_out = planted(N // 4, examples.z_NLD.shape[2], levels, seed=1)
         seeds, how = (
             range(heads // len(strengths)),
-            fitting or Fitting("cpu", 1e9, False, memory=64.0),
+            trainer or Trainer("cpu", 1e9, False, memory=64.0),
         )
         train(
             make,
@@ -313,7 +314,7 @@ def mlp_heads() -> list[Row]:
         ("bfloat16", torch.bfloat16, 0.55),
     ):
         square = torch.randn(2048, 2048, dtype=dtype)
-        fitting = Timed("cpu", 1e9, False, memory=64.0)
+        trainer = Timed("cpu", 1e9, False, memory=64.0)
         took = seconds(
             partial(
                 population,
@@ -321,7 +322,7 @@ def mlp_heads() -> list[Row]:
                 examples,
                 NoPrior(),
                 epochs=MLP_EPOCHS,
-                fitting=fitting,
+                trainer=trainer,
                 precision=precision,
             )
         )
@@ -334,7 +335,7 @@ def mlp_heads() -> list[Row]:
                 least=True,
             )
         )
-        reached = 4 * K * 576 * HIDDEN * BATCH / fitting.step / peak
+        reached = 4 * K * 576 * HIDDEN * BATCH / trainer.step / peak
         rows.append(
             Row(
                 f"their step, of the {precision} peak of {peak / 1e9:.0f} GFLOP/s",

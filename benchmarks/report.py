@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from report.folder import CONFIG, HEADS, finished_runs, seal
 from report.write import PAGE
+from storage.run_folder import CONFIG, HEADS, find_runs, write_hashes
 
 
 def main(folder: str = "runs/every_prior", heads: str = "10000") -> None:
@@ -51,7 +51,7 @@ def grow(folder: Path, into: Path, least: int) -> int:
     """
     chance, n, copy = np.random.default_rng(0), 0, 0
     while n < least:
-        for run in finished_runs([folder]):
+        for run in find_runs([folder]):
             there = into / f"{run.name}-{copy}"
             shutil.copytree(run, there)
             n += _other(there, copy, chance)
@@ -74,7 +74,7 @@ def _other(run: Path, copy: int, chance: np.random.Generator) -> int:
         reason.replace("0.5", f"0.{chance.integers(100, 999)}", 1) for reason in frame["reason"]
     ]
     frame.to_parquet(run / HEADS, index=False)
-    seal(run, run / HEADS)
+    write_hashes(run, run / HEADS)
     return len(frame)
 
 

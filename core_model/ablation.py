@@ -8,20 +8,19 @@ N: episodes, T: steps, C: symbols a step in inputs, components in gates; Q: step
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from datasets import Dataset
 from torch import Tensor
 from torch.nn import functional as F
 
-from refusal import Refusal
+from console.errors import UserError
+from core_model.predictor import KINDS, Kind
 
 if TYPE_CHECKING:
-    from core_model.transformer import Block, Model
+    from core_model.transformer_model import Block, Model
 
-Kind = Literal["mean", "resampled"]
-KINDS: tuple[Kind, ...] = ("mean", "resampled")
 BATCH = 1_000
 """Episodes at once while means are taken: keeps memory bounded."""
 
@@ -61,7 +60,7 @@ class Ablated:
         kind: Kind,
     ) -> None:
         if kind not in KINDS:
-            raise Refusal(f"ablation: there is no kind {kind}. Use one of {', '.join(KINDS)}.")
+            raise UserError(f"ablation: there is no kind {kind}. Use one of {', '.join(KINDS)}.")
         self.model, self.inputs, self.levels, self.kind = model, inputs, tuple(levels), kind
         self.blocks: list[Block] = [*model.blocks]  # type: ignore[list-item]
         self.names = tuple(

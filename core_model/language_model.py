@@ -18,13 +18,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.hooks import RemovableHandle
 
+from console.errors import UserError
 from core_model.predictor import Opinions, Portion, Predictor, gathered, shown
-from refusal import Refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from core_model.spread import Spread
 
 
 class Batch(NamedTuple):
@@ -56,7 +54,6 @@ class HuggingFacePredictor(Predictor):
     width: int
     identity: str
     dtype: torch.dtype
-    spread: Spread | None = None
     can_write: bool = field(default=False, init=False)
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
@@ -77,12 +74,12 @@ class HuggingFacePredictor(Predictor):
         tokens = self._tokens(episodes[self.column])
         wrong = [level for level in levels if not 0 <= level < self.n_levels]
         if wrong or not levels:
-            raise Refusal(
+            raise UserError(
                 f"levels: {self.name} has the levels 0 to {self.n_levels - 1}, not {wrong}. Ask for"
                 " at least one of them."
             )
         if tokens and not -min(map(len, tokens)) <= position < min(map(len, tokens)):
-            raise Refusal(
+            raise UserError(
                 f"position: the shortest text has {min(map(len, tokens))} tokens, and so no"
                 f" position {position}."
             )
@@ -111,12 +108,12 @@ class HuggingFacePredictor(Predictor):
         "not" raises it too (H); which of the two the score follows is for the verdict to measure.
         """
         if level is not None or z_ND is not None:
-            raise Refusal(
+            raise UserError(
                 f"opinions: {self.name} cannot run on from an activation that was written back."
                 " Leave out interchange for language models."
             )
         if "prompt" not in episodes.column_names:
-            raise Refusal(
+            raise UserError(
                 "opinions: the episodes have no column prompt, and so no words whose likelihood"
                 " could be an opinion."
             )
@@ -169,7 +166,7 @@ class HuggingFacePredictor(Predictor):
         ) or float("inf")
         for row, text in enumerate(tokens):
             if not 0 < len(text) <= longest:
-                raise Refusal(
+                raise UserError(
                     f"{self.column}: row {row} has {len(text)} tokens, and {self.name} reads 1 to"
                     f" {longest}."
                 )
@@ -224,7 +221,7 @@ def residual_blocks(model: PreTrainedModel) -> nn.ModuleList:
     deep.
 
     Raises:
-        Refusal: there is no such list, or more than one.
+        UserError: there is no such list, or more than one.
     """
     depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     found = [
@@ -233,7 +230,7 @@ def residual_blocks(model: PreTrainedModel) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == depth
     ]
     if len(found) != 1:
-        raise Refusal(
+        raise UserError(
             f"core_model.model: found {len(found)} lists of {depth} blocks in"
             f" {type(model).__name__}, not one. Choose another model."
         )

@@ -6,31 +6,30 @@ N: episodes, L: levels read, D: width.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
-import pyarrow as pa
 import torch
 from datasets import Dataset
-from torch import Tensor, nn
+from torch import Tensor
 
-from progress import line
-from refusal import Refusal
+from console.errors import UserError
+from console.progress import line
 from worlds.world import World
 
 if TYPE_CHECKING:
-    from core_model.ablation import Ablated, Kind
-    from core_model.fitting import Fitting
-    from core_model.spread import Spread
+    from compute.trainer import Trainer
 
 SHOWN = 20
 """Portions from which on a work shows how far it is."""
 One = TypeVar("One")
+Kind = Literal["mean", "resampled"]
+KINDS: tuple[Kind, ...] = ("mean", "resampled")
+"""What stands in for a component that is switched off; core_model/ablation.py says it in full."""
 
 
 class Opinions(NamedTuple):
@@ -55,6 +54,24 @@ class Portion(NamedTuple):
             rows_ND.index_copy_(0, self.rows_B, z_BD)
 
 
+class Ablation(Protocol):
+    """A frozen predictor whose components (an attention head, an MLP) can be switched off one by
+    one.
+    """
+
+    components: int
+
+    def inputs(self, episodes: Dataset) -> Tensor:
+        """Returns what `read` takes of episodes."""
+        ...
+
+    def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
+        """Returns z_NLD where component c counts gates_C[c] of what it says, and the rest is its
+        mean; differentiable in the gates.
+        """
+        ...
+
+
 class Predictor(ABC):
     """A frozen model. Level 0 is the embedding, level i the residual stream after block i."""
 
@@ -70,8 +87,6 @@ class Predictor(ABC):
     """Whether its attention heads and MLPs can be switched off one by one."""
     dtype: torch.dtype = torch.float32
     """Of the numbers that it is read in."""
-    spread: Spread | None = None
-    """The devices that share in a large reading; None where there is one."""
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
@@ -96,9 +111,9 @@ class Predictor(ABC):
         as written, those below it as they were.
 
         Raises:
-            Refusal: it cannot run on from an activation that was written back.
+            UserError: it cannot run on from an activation that was written back.
         """
-        raise Refusal(
+        raise UserError(
             f"core_model: {self.name} cannot run on from an activation that was written back. Use"
             " core_model=transformer."
         )
@@ -121,7 +136,7 @@ class Predictor(ABC):
         episodes. A multiply-add is 2 FLOPs.
         """
 
-    def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablated:
+    def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablation:
         """Returns the predictor with switches on its components; `kind` says what stands in for one
         that is off.
 
@@ -130,9 +145,9 @@ class Predictor(ABC):
             levels: the levels that the ablated predictor is read at.
 
         Raises:
-            Refusal: its components cannot be switched off.
+            UserError: its components cannot be switched off.
         """
-        raise Refusal(
+        raise UserError(
             f"core_model: the components of {self.name} cannot be switched off one by one. Use"
             " core_model=transformer."
         )
@@ -142,12 +157,12 @@ class CoreModel(ABC):
     """A recipe for a predictor: plain values from a config, and where the result is kept."""
 
     @abstractmethod
-    def predictor(self, world: World, cache: Path, fitting: Fitting) -> Predictor:
+    def predictor(self, world: World, cache: Path, trainer: Trainer) -> Predictor:
         """Returns the frozen predictor for a world: from the cache where it is there and whole,
         made and kept otherwise.
 
         Args:
-            fitting: how Lightning runs a fit, for a recipe that trains.
+            trainer: how Lightning runs a fit, for a recipe that trains.
         """
 
 
@@ -172,35 +187,15 @@ def shown(portions: Sequence[One], doing: str) -> Iterator[One]:
                 bar.at(number + 1)
 
 
-def freeze(model: nn.Module) -> nn.Module:
-    """Frozen means frozen: evaluation mode and no gradients."""
-    return model.eval().requires_grad_(False)
-
-
-def weights_hash(model: nn.Module) -> str:
-    """Returns a hash of every parameter and buffer, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(
-            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()[:16]
-
-
-def content_hash(episodes: Dataset, columns: Sequence[str]) -> str:
-    """Returns a hash of what the named columns of a dataset hold, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for batch in (
-        episodes.select_columns(list(columns)).with_format("arrow").iter(batch_size=10_000)
-    ):
-        for name in columns:
-            column = batch[name].combine_chunks()
-            digest.update(f"{name}{column.type}{len(column)}".encode())
-            is_table = pa.types.is_fixed_size_list(column.type)
-            digest.update(
-                column.flatten().to_numpy().tobytes()
-                if is_table
-                else repr(column.to_pylist()).encode()
+def check_levels(predictor: Predictor, levels: Sequence[int]) -> None:
+    """Raises UserError unless the predictor has every level, and each is named once."""
+    for level in levels:
+        if not 0 <= level < predictor.n_levels:
+            raise UserError(
+                f"levels: {predictor.name} has no level {level}. It has 0 to"
+                f" {predictor.n_levels - 1}."
             )
-    return digest.hexdigest()[:16]
+    if not levels or len(set(levels)) < len(levels):
+        raise UserError(
+            f"levels: {list(levels)} is empty or names a level twice. Name each level once."
+        )

@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from core_model.fitting import Fitting
+from compute.trainer import Trainer
+from console.errors import UserError
 from priors.prior import Prior
-from refusal import Refusal
-from reporters.circuit import Circuit, Gate
+from reporters.circuits.circuit import Circuit, Gate
 from reporters.logic import Logic
-from training.population import Examples, train
+from training.examples import Examples
+from training.population import train
 from training.schedule import Schedule
 
 RULE, GATE, TABLE = "x & 1", "x & (x >> 1) & 1", "table"
@@ -49,7 +50,7 @@ class Lookup:
         priors: by name.
         head: the values of `reporters.logic.Logic`.
         schedule: of the training.
-        fitting: how Lightning runs it.
+        trainer: how Lightning runs it.
     """
 
     rows: list[int]
@@ -63,28 +64,28 @@ class Lookup:
     priors: dict[str, Prior]
     head: dict[str, float]
     schedule: Schedule
-    fitting: Fitting
+    trainer: Trainer
 
     def __post_init__(self) -> None:
         for key, sizes in (("rows", self.rows), ("trained_rows", [self.trained_rows])):
             for n in sizes:
                 if n < 4 or n & (n - 1):
-                    raise Refusal(
+                    raise UserError(
                         f"job.{key}: a table of {n} rows is none of whole bits. Use powers of two"
                         " from 4 on: 16, 64, 256."
                     )
         for key in ("tables", "trained_tables", "seeds"):
             if getattr(self, key) < 1:
-                raise Refusal(f"job.{key}: {getattr(self, key)} is too small. Use 1 or more.")
+                raise UserError(f"job.{key}: {getattr(self, key)} is too small. Use 1 or more.")
         if self.episodes < self.schedule.batch_size or self.episodes % self.trained_rows:
-            raise Refusal(
+            raise UserError(
                 f"job.episodes: {self.episodes} is no multiple of job.trained_rows, or less than a"
                 f" batch. Use {64 * self.trained_rows}."
             )
         try:
             self._head(1, 2)
         except TypeError as error:
-            raise Refusal(
+            raise UserError(
                 f"job.head: {error}. Give it the values of configs/reporter/logic.yaml."
             ) from None
 
@@ -154,7 +155,7 @@ class Lookup:
             seeds,
             self.strengths,
             self.schedule,
-            self.fitting,
+            self.trainer,
             checkpoint,
         )
         assert isinstance(heads.reporter, Logic)

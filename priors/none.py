@@ -8,6 +8,7 @@ from priors.prior import Prior, Training
 class NoPrior(Prior):
     """charge = 0."""
 
+    charges = False
     convex = True
 
     def charge(self, training: Training) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 from torch.func import functional_call
@@ -17,20 +17,6 @@ from reporters.reporter import Reading, Reporter
 from reporters.stack import Weights
 
 Need = Literal["observation", "pairs", "predictor"]
-
-
-class Ablation(Protocol):
-    """A frozen predictor whose components (an attention head, an MLP) can be switched off one by
-    one.
-    """
-
-    components: int
-
-    def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
-        """Returns z_NLD where component c counts gates_C[c] of what it says, and the rest is its
-        mean; differentiable in the gates.
-        """
-        ...
 
 
 class Aid(NamedTuple):
@@ -86,6 +72,8 @@ class Training(NamedTuple):
 class Prior(ABC):
     """A charge. Strength 1 is the price that a code of minimum length would charge."""
 
+    charges: bool = True
+    """Whether it charges anything at all; where not, every strength gives the same heads."""
     needs: tuple[Need, ...] = ()
     """What it asks a run for."""
     convex: bool = False

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from priors.measures.naming import choice_bits
 from priors.prior import Aid, Prior, Training
+from reporters.code_lengths import choice_bits
 from reporters.reporter import is_choice
 from reporters.stack import Weights
 

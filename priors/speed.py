@@ -78,9 +78,9 @@ def _gate(weights: Weights, gates: Weights) -> Weights:
     """Returns the weights times the gate of every unit that they belong to."""
     gated = {}
     for name, value in weights.items():
-        for letter, i in unit_axes(name).items():
-            value = value * gates[letter].reshape(
-                [-1 if axis == i else 1 for axis in range(value.dim())]
-            )
         gated[name] = value
+        for letter, i in unit_axes(name).items():
+            shape = [1] * value.dim()
+            shape[i] = -1
+            gated[name] = gated[name] * gates[letter].reshape(shape)
     return gated

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from console.errors import UserError
 from priors.prior import Aid, Prior, Training
-from refusal import Refusal
 from reporters.reporter import Reporter
 from reporters.stack import Weights
 
@@ -22,7 +22,7 @@ class Sum(Prior):
 
     def __init__(self, parts: dict[str, Prior], shares: dict[str, float]) -> None:
         if parts.keys() != shares.keys():
-            raise Refusal(
+            raise UserError(
                 f"prior.shares: it names {sorted(shares)}, but the parts are {sorted(parts)}. Give"
                 " each part one share."
             )

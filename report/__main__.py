@@ -12,7 +12,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from refusal import Refusal
+from console.errors import UserError
 from report.sweep import summarise
 
 OPTIONS = ("--to", "--matched", "--compare", "--help")
@@ -26,7 +26,7 @@ def main(words: list[str]) -> None:
     for word in words:
         if word.startswith("-") and word not in OPTIONS:
             near = difflib.get_close_matches(word, OPTIONS, n=1, cutoff=0.4)
-            raise Refusal(
+            raise UserError(
                 f"{word}: no such option.{f' Did you mean {near[0]}?' if near else ''} There are:"
                 f" {', '.join(OPTIONS)}."
             )
@@ -35,7 +35,7 @@ def main(words: list[str]) -> None:
     if "--compare" in words:
         _two(folders)
     elif not folders:
-        raise Refusal("No folder is named. Name a folder of runs: python -m report runs/priors")
+        raise UserError("No folder is named. Name a folder of runs: python -m report runs/priors")
     elif "--matched" in words:
         _matched(folders)
     else:
@@ -47,7 +47,7 @@ def _to(words: list[str]) -> tuple[list[str], Path | None]:
         return words, None
     at = words.index("--to")
     if at + 1 == len(words) or words[at + 1].startswith("-"):
-        raise Refusal("--to: no folder is named. Name the folder to write into: --to out")
+        raise UserError("--to: no folder is named. Name the folder to write into: --to out")
     return words[:at] + words[at + 2 :], Path(words[at + 1])
 
 
@@ -66,11 +66,11 @@ def _matched(folders: list[Path]) -> None:
 
 def _two(folders: list[Path]) -> None:
     if len(folders) != 2:
-        raise Refusal(
+        raise UserError(
             f"--compare: it takes two folders, and {len(folders)} are named. Use: python -m report"
             " --compare runs/a runs/b"
         )
-    from report import against
+    from report import two_sweeps as against
     from report.runs import find
 
     against.show(find(folders[:1]), find(folders[1:]))
@@ -79,5 +79,5 @@ def _two(folders: list[Path]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except Refusal as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from report.compare import GROUP, written
+from report.lines import GROUP, written
 
 HEADINGS = (
     "prior",

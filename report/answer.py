@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from report.clusters import Mean, by_prior, mean
-from report.heaps import heaps
+from report.bimodality import heaps
+from report.intervals import Mean, by_prior, mean
 from report.matched import UNITS
 from report.pairs import Pair, pairs, stopped
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from report.clusters import mean
-from report.compare import KINDS, compared
-from report.heaps import heaps
+from report.bimodality import heaps
+from report.intervals import mean
+from report.lines import KINDS, compared
 from report.matched import UNITS, matched
 
 SHARE = (0.0, 1.0)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from report.answer import name
 from report.answer import written as with_interval
-from report.clusters import Mean, by_prior, mean
-from report.compare import KINDS, written
+from report.bimodality import heaps
 from report.drawing import FAINT, INK, PAPER, RULE, STYLE, Dots, Drawing, new
-from report.heaps import heaps
+from report.intervals import Mean, by_prior, mean
+from report.lines import KINDS, written
 from report.plots import COLOURS
 
 BINS = 90

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from report.answer import answer
-from report.compare import KINDS
 from report.comparison import heads_of
+from report.lines import KINDS
 
 
 def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:

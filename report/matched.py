@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from report.clusters import mean
-from report.compare import KINDS, written
+from report.intervals import mean
+from report.lines import KINDS, written
 
 NEAR = 0.01
 """Nats an episode by which heads at matched accuracy may err more than the best."""
@@ -123,7 +123,7 @@ def show(heads: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from report.compare import compared
+    from report.lines import compared
 
     console, said = Console(), table(compared(heads, each_level=True))
     console.print(Markdown(said)) if console.is_terminal else print(said)

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from report.clusters import Mean, by_prior, paired
+from report.intervals import Mean, by_prior, paired
 
 ENOUGH = 0.5
 """Share of a prior's heads that must pass the gates before anything is said of whom they follow."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from report.compare import written
+from report.lines import written
 
 COLOURS = {
     "direct_translator": "#0072B2",

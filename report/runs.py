@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from refusal import Refusal
-from report.fingerprint import shared
-from report.folder import (
+from console.errors import UserError
+from storage.fingerprint import shared
+from storage.run_folder import (
     CONFIG,
     FAILED,
     HEADS,
     SUMMARY,
     VERSIONS,
-    about,
     check_whole,
-    matters,
-    read,
-    saved_config,
+    drop_undeciding,
+    read_config,
+    read_heads,
+    read_predictor,
 )
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def find(folders: list[Path]) -> Found:
     however often it was named.
 
     Raises:
-        Refusal: a folder is not there, or none of them holds a finished run that can be read.
+        UserError: a folder is not there, or none of them holds a finished run that can be read.
     """
     places = {place.resolve(): name for folder in folders for place, name in _places(folder)}
     runs: dict[str, Run] = {}
@@ -136,10 +136,10 @@ def find(folders: list[Path]) -> Found:
                 refused.append(
                     f"{name}: the same config as {same.name}, whose heads are counted once."
                 )
-        except Refusal as refusal:
+        except UserError as refusal:
             refused.append(str(refusal).replace(str(place), name))
     if not runs:
-        raise Refusal(_nothing(folders, unfinished, failed, refused))
+        raise UserError(_nothing(folders, unfinished, failed, refused))
     return Found(
         _distinct(tuple(runs.values())),
         tuple(unfinished),
@@ -151,7 +151,7 @@ def find(folders: list[Path]) -> Found:
 def _places(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yields the folders of runs, finished or not, with their names."""
     if not folder.is_dir():
-        raise Refusal(
+        raise UserError(
             f"{folder}: there is no such folder. Name a run's folder, or one that holds runs."
         )
     for place in sorted({path.parent for name in (CONFIG, HEADS) for path in folder.rglob(name)}):
@@ -163,25 +163,25 @@ def _places(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _run(place: Path, name: str) -> Run:
-    """Reads a finished run; raises Refusal where it is not whole, was changed by hand, or is of
+    """Reads a finished run; raises UserError where it is not whole, was changed by hand, or is of
     another version.
     """
     check_whole(place)
     try:
-        said, heads = about(place), read(place)
+        said, heads = read_predictor(place), read_heads(place)
         versions = json.loads((place / VERSIONS).read_text())
     except (ValueError, OSError) as error:
-        raise Refusal(
+        raise UserError(
             f"{place}: it cannot be read ({error}). Bring it back, or delete the folder and run it"
             " again."
         ) from None
     lacking = [name for name in NEEDED if name not in heads]
     if lacking or heads.empty:
         what = f"lacks {', '.join(lacking)}" if lacking else "holds no heads"
-        raise Refusal(f"{place}: {HEADS} {what}. Delete the folder and run it again.")
+        raise UserError(f"{place}: {HEADS} {what}. Delete the folder and run it again.")
     clock = said.get("clocked", {}).get("seconds")
     return Run(
-        name, place, saved_config(place), versions, said, heads.assign(run=name, seconds=clock)
+        name, place, read_config(place), versions, said, heads.assign(run=name, seconds=clock)
     )
 
 
@@ -195,7 +195,7 @@ def _failure(place: Path) -> str:
 
 
 def _key(config: dict[str, Any]) -> str:
-    return json.dumps(matters(config), sort_keys=True, default=str)
+    return json.dumps(drop_undeciding(config), sort_keys=True, default=str)
 
 
 def _distinct(runs: tuple[Run, ...]) -> tuple[Run, ...]:

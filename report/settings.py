@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from report.folder import NOT_DECIDING
+from storage.run_folder import NOT_DECIDING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,11 +14,13 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from report import alignment
-from report import folder as runs
-from report.compare import KINDS, compared, lines, written
 from report.finding import finding
+from report.lines import KINDS, compared, lines, written
+from report.plots import follows_by
 from report.runs import find
 from report.settings import Setting, mixed, settings
+from storage import run_folder as runs
+from storage.atomic import replacing
 
 HEADINGS = (
     *(
@@ -104,6 +106,16 @@ def show_job(folder: Path) -> None:
     from rich.markdown import Markdown
 
     console().print(Markdown((folder / runs.SUMMARY).read_text()))
+
+
+def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> None:
+    """Writes a run's summary.md, and the plot in it."""
+    plots = folder / runs.PLOTS
+    plots.mkdir(exist_ok=True)
+    key = "level" if heads["level"].nunique() > 1 else "strength"
+    follows_by(key, heads, plots / "follows_concept.png")
+    with replacing(folder / runs.SUMMARY) as temporary:
+        temporary.write_text(markdown(heads, about))
 
 
 def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ def summarise(folders: list[Path], to: Path) -> None:
     where.
 
     Raises:
-        Refusal: there is no finished run, or `to` cannot be written.
+        UserError: there is no finished run, or `to` cannot be written.
     """
     from report import summary
     from report.runs import find

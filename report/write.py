@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from core_model.replacing import replacing
-from refusal import Refusal
+from console.errors import UserError
 from report import comparison, figures
 from report.answer import name
 from report.page.document import Compared, compare, page
 from report.page.found import rows
 from report.runs import Found
 from report.settings import settings
+from storage.atomic import replacing
 
 PAGE = "comparison.html"
 
@@ -44,7 +44,7 @@ def write(found: Found, folder: Path) -> tuple[list[Compared], list[Path]]:
         with replacing(folder / PAGE) as temporary:
             temporary.write_text(page(_title(parts), found, parts), encoding="utf-8")
     except OSError as error:
-        raise Refusal(
+        raise UserError(
             f"{folder}: it cannot be written ({error.strerror}). Name another with --to DIR."
         ) from None
     return parts, [*paths, folder / PAGE]

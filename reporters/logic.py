@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from refusal import Refusal
-from reporters.circuit import Circuit, Gate, Threshold
+from console.errors import UserError
+from reporters.circuits.circuit import Circuit, Gate, Threshold
+from reporters.circuits.wiring import reads, says
 from reporters.reporter import Reading, Reporter, in_one_step
 from reporters.stack import Weights
-from reporters.wiring import reads, says
 
 SURE = 1e4
 """Log-odds of a choice that has been made: all others have probability 0, exactly."""
@@ -71,10 +71,10 @@ class Logic(Reporter):
         super().__init__()
         for key, value in {"thresholds": thresholds, "layers": layers, "nodes": nodes}.items():
             if value < 1:
-                raise Refusal(f"reporter.{key}: {value} is too small. Use 1 or more.")
+                raise UserError(f"reporter.{key}: {value} is too small. Use 1 or more.")
         for key, size in {"pace": pace, "steepness": steepness}.items():
             if size <= 0:
-                raise Refusal(f"reporter.{key}: {size} is too small. Use a number above 0.")
+                raise UserError(f"reporter.{key}: {size} is too small. Use a number above 0.")
         gates = layers * nodes
         self.layers, self.nodes, self.pace, self.steepness = layers, nodes, pace, steepness
         self.input_choice_BD = nn.Parameter(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
@@ -100,3 +100,21 @@ def stacked(reporter: Reporter, weights: Weights, z_GNLD: Tensor) -> Reading:
         return functional_call(reporter, one, (z_NLD,))
 
     return over_heads(read, (0, 0), (0, None), (0, None))(weights, z_GNLD)
+
+
+def _spread(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Returns one value a seed, copied to every level and strength: shape (G, S, M, ...)."""
+    return value_S[None, :, None].expand(grid[0], -1, grid[2], *value_S.shape[1:]).detach().clone()
+
+
+def _parameters(tensors: Weights) -> nn.ParameterDict:
+    return nn.ParameterDict(
+        {
+            name.replace(".", "/"): nn.Parameter(value.detach().clone())
+            for name, value in tensors.items()
+        }
+    )
+
+
+def _tensors(parameters: nn.ParameterDict) -> Weights:
+    return {name.replace("/", "."): value for name, value in parameters.items()}

@@ -10,9 +10,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from configs import build
-from core_model.fitting import Fitting
-from core_model.transformer import Transformer, TransformerPredictor
+from compute.trainer import Trainer
+from configs.build import build
+from core_model.transformer import Transformer
+from core_model.transformer_predictor import TransformerPredictor
 from worlds.vault import Vault
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -45,12 +46,12 @@ def vault() -> Vault:
 
 
 @pytest.fixture(scope="session")
-def fitting() -> Fitting:
-    return Fitting(accelerator="cpu", save_every=1e9, bar=False)
+def trainer() -> Trainer:
+    return Trainer(accelerator="cpu", save_every=1e9, bar=False)
 
 
 @pytest.fixture(scope="session")
-def tiny_predictor(vault, fitting, cache) -> TransformerPredictor:
+def tiny_predictor(vault, trainer, cache) -> TransformerPredictor:
     """Frozen, and trained so shortly that it knows little; a test that wants to change it takes a
     deep copy.
     """
@@ -64,7 +65,7 @@ def tiny_predictor(vault, fitting, cache) -> TransformerPredictor:
         learning_rate=0.003,
         seed=0,
     )
-    return recipe.predictor(vault, cache, fitting)
+    return recipe.predictor(vault, cache, trainer)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from report.folder import CHECKPOINT, CONFIG, HEADS, TRAINING
+from storage.run_folder import CHECKPOINT, CONFIG, HEADS, TRAINING
 from train import cli
 
 ROOT = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
+from console.errors import UserError
 from priors.prior import Prior
-from refusal import Refusal
 from reporters.reporter import Reporter, nll
 from reporters.stack import Weights
 
@@ -51,26 +51,26 @@ class Convex:
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:
-            raise Refusal(
+            raise UserError(
                 f"training.tolerance: {self.tolerance} is too small. Use a number above 0, for"
                 " example 1e-9."
             )
         if self.steps < 1:
-            raise Refusal(f"training.steps: {self.steps} is too small. Use 1 or more.")
+            raise UserError(f"training.steps: {self.steps} is too small. Use 1 or more.")
 
     def check(self, prior: Prior, reporter: Reporter, z_NRD: Tensor) -> None:
-        """Raises Refusal where there may be no single optimum: a charge that is not convex, or
+        """Raises UserError where there may be no single optimum: a charge that is not convex, or
         log-odds that are not linear in the parameters.
         """
         cure = "Use training=default"
         if not prior.convex:
-            raise Refusal(
+            raise UserError(
                 f"training: {type(prior).__name__} is no convex charge, so its heads cannot be"
                 f" solved for. {cure}, or prior=gaussian."
             )
         if not is_linear(reporter, z_NRD[:64]):
             name = type(reporter).__name__
-            raise Refusal(
+            raise UserError(
                 f"training: the log-odds of {name} are not linear in its parameters, so it cannot"
                 f" be solved for. {cure}, or reporter=linear."
             )

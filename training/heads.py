@@ -5,9 +5,9 @@ K = G · S · M heads. G: groups of levels, S: seeds, M: strengths; N: episodes,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -117,6 +117,42 @@ class Heads:
             at_exit(level_GSMT[..., None, :]),
             exit_GSMN1.reshape(heads, -1),
         )
+
+    def to_tensors(self) -> Weights:
+        """Returns everything that `load_heads` needs beside the plain values, by name."""
+        weights = {f"weights.{name}": value for name, value in self.weights.items()}
+        return {"mean_LD": self.mean_LD, "std_LD": self.std_LD} | weights
+
+    def to_facts(self) -> dict[str, list[Any]]:
+        """Returns the plain values."""
+        return {
+            "levels": list(self.levels),
+            "seeds": list(self.seeds),
+            "strengths": list(self.strengths),
+        }
+
+
+def load_heads(
+    make: Callable[[int, int], Reporter],
+    tensors: Weights,
+    facts: Mapping[str, Any],
+    validation_nll_K: Tensor,
+) -> Heads:
+    """Returns finished heads from what `Heads.to_tensors` and `Heads.to_facts` gave.
+
+    Args:
+        make: from a number of levels and a width to a reporter.
+    """
+    prefix = "weights."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+    mean_LD, std_LD = tensors["mean_LD"], tensors["std_LD"]
+    levels, seeds, strengths = (tuple(facts[key]) for key in ("levels", "seeds", "strengths"))
+    reporter = shaped(make, *mean_LD.shape)
+    return Heads(reporter, weights, mean_LD, std_LD, levels, seeds, strengths, validation_nll_K)
 
 
 def shaped(make: Callable[[int, int], Reporter], n_levels: int, width: int) -> Reporter:

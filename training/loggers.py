@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from refusal import Refusal
+from console.errors import UserError
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -161,4 +161,4 @@ def by_strength(figures: dict[str, Tensor], strengths: Sequence[float]) -> dict[
 
 def _wanted(package: str) -> None:
     if find_spec(package) is None:
-        raise Refusal(f"logger: {package} is not installed. Run: pip install -e '.[{package}]'")
+        raise UserError(f"logger: {package} is not installed. Run: pip install -e '.[{package}]'")

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from core_model.room import GIB
-from refusal import Refusal
+from compute.memory import GIB
+from console.errors import UserError
 
 
 class Part(NamedTuple):
@@ -53,7 +53,7 @@ def needed(n_seeds: int, n_strengths: int, bytes_each: int, budget: float) -> in
         bytes_each: what the heads of one seed and one strength need.
 
     Raises:
-        Refusal: they need more than there is.
+        UserError: they need more than there is.
     """
     at_once = int(budget / bytes_each)
     if at_once < 1:
@@ -61,7 +61,7 @@ def needed(n_seeds: int, n_strengths: int, bytes_each: int, budget: float) -> in
             f"{budget / GIB:.3g} GiB are too few for the heads of one seed and one strength, which"
             f" need {bytes_each / GIB:.3g}"
         )
-        raise Refusal(
+        raise UserError(
             f"trainer.memory: {much}. Give more, or a smaller training.batch_size or"
             " data.validation, or fewer levels."
         )

@@ -11,7 +11,6 @@ import copy
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,20 +21,23 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from core_model.fitting import Fitting
+from compute.trainer import Trainer
+from console.errors import UserError
+from core_model.predictor import Ablation
 from priors.downstream import observation
 from priors.none import NoPrior
-from priors.prior import Ablation, Aid, Prior, Training
-from refusal import Refusal
+from priors.prior import Aid, Prior, Training
 from reporters.reporter import ClosedForm, Reading, Reporter, is_weight, nll
-from reporters.stack import Weights, grouped, over_heads
+from reporters.stack import Weights, _parameters, _spread, _tensors, grouped, over_heads
 from training import convex
+from training.examples import Examples, Observed
 from training.heads import Heads, shaped, standardiser
 from training.noise import uniform
 from training.optimizer import EachItsRate, clipped
 from training.parts import begun, needed
 from training.prune import without_edges
 from training.schedule import Schedule
+from training.standardised import Standardised
 from training.task import Task
 from training.traced import Traced
 from training.watch import Watch
@@ -50,16 +52,6 @@ shorter by.
 """
 
 
-class Examples(NamedTuple):
-    """What heads learn from."""
-
-    z_NLD: Tensor
-    human_N: Tensor
-    """The human's answers, 0 or 1, float."""
-    inputs_N: Tensor | None = None
-    """What the predictor read, where a prior wants to run it again."""
-
-
 def train(
     make: Callable[[int, int], Reporter],
     prior: Prior,
@@ -71,7 +63,7 @@ def train(
     seeds: Sequence[int],
     strengths: Sequence[float],
     schedule: Schedule | convex.Convex,
-    fitting: Fitting,
+    trainer: Trainer,
     checkpoint: Path,
     observed: Observed | None = None,
     pairs_2PLD: Tensor | None = None,
@@ -147,12 +139,12 @@ def train(
         )
 
     task = Task(
-        population, examples, mean_LD, std_LD, tuple(levels), tuple(strengths), schedule, fitting
+        population, examples, mean_LD, std_LD, tuple(levels), tuple(strengths), schedule, trainer
     )
     n = begun(checkpoint)
     if n is None and isinstance(schedule, Schedule) and not isinstance(one, ClosedForm):
         n = needed(
-            len(seeds), 1 if alike else len(strengths), task.bytes_each(seeds[0]), fitting.room
+            len(seeds), 1 if alike else len(strengths), task.bytes_each(seeds[0]), trainer.room
         )
     return (
         task.in_parts(n, seeds, checkpoint, watch)
@@ -169,31 +161,6 @@ def _initialised(
             seed
         )  # torch.manual_seed asks every kind of device and takes half a millisecond
         return shaped(make, len(levels), width)
-
-
-class Observed(NamedTuple):
-    """Activations of any episodes, unlabelled, and what the predictor predicts there to be seen, in
-    nats of log-odds.
-    """
-
-    z_NLD: Tensor
-    opinion_N: Tensor
-
-
-@dataclass
-class Standardised:
-    """A predictor whose ablated activations are standardised as the heads are used to."""
-
-    ablation: Ablation
-    mean_LD: Tensor
-    std_LD: Tensor
-
-    def __post_init__(self) -> None:
-        self.components = self.ablation.components
-
-    def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
-        z_NLD = self.ablation.read(inputs_N, gates_C)
-        return (z_NLD - self.mean_LD.to(z_NLD)) / self.std_LD.to(z_NLD)
 
 
 class _Head(NamedTuple):
@@ -477,7 +444,7 @@ class Population(pl.LightningModule):
         have one optimum.
 
         Raises:
-            Refusal: there is none, or it cannot be known.
+            UserError: there is none, or it cannot be known.
         """
         groups, z_GNRD = self._groups(), grouped(examples.z_NLD, self.reporter)
         left_GM = []
@@ -502,7 +469,7 @@ class Population(pl.LightningModule):
                     "Use prior=gaussian with strengths above 0, levels without it, or"
                     " training=default"
                 )
-                raise Refusal(
+                raise UserError(
                     f"training: a head{place} can answer every training episode rightly, so without"
                     f" a charge no head is the best. {cure}."
                 )
@@ -655,21 +622,3 @@ class Population(pl.LightningModule):
             self.current_epoch - self.best_epoch_GSM.clamp_min(math.ceil(settled))
             <= self.schedule.patience
         )
-
-
-def _spread(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """Returns one value a seed, copied to every level and strength: shape (G, S, M, ...)."""
-    return value_S[None, :, None].expand(grid[0], -1, grid[2], *value_S.shape[1:]).detach().clone()
-
-
-def _parameters(tensors: Weights) -> nn.ParameterDict:
-    return nn.ParameterDict(
-        {
-            name.replace(".", "/"): nn.Parameter(value.detach().clone())
-            for name, value in tensors.items()
-        }
-    )
-
-
-def _tensors(parameters: nn.ParameterDict) -> Weights:
-    return {name.replace("/", "."): value for name, value in parameters.items()}

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from core_model.room import at_once
-from reporters.descent import descended
+from compute.memory import at_once
+from reporters.adam import descended
 from reporters.reporter import Reporter, is_weight, nll, unit_axes
 from reporters.stack import Weights
 

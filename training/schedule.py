@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from refusal import Refusal
+from console.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Schedule:
             "patience": 0,
         }.items():
             if getattr(self, key) < least:
-                raise Refusal(
+                raise UserError(
                     f"training.{key}: {getattr(self, key)} is too small. Use {least} or more."
                 )
         for key in ("learning_rate", "clip"):
             if not all(value > 0 for value in _listed(getattr(self, key))):
-                raise Refusal(
+                raise UserError(
                     f"training.{key}: {getattr(self, key)} is too small. Use a number above 0."
                 )
         for key, most, name in (
@@ -68,7 +68,7 @@ class Schedule:
             ("bonus_from", self.bonus_to, "training.bonus_to"),
         ):
             if getattr(self, key) > most:
-                raise Refusal(
+                raise UserError(
                     f"training.{key}: {getattr(self, key)} is a share of the training. Use"
                     f" {name} at most."
                 )
@@ -77,12 +77,12 @@ class Schedule:
         """Returns the learning rate of each strength.
 
         Raises:
-            Refusal: there are not as many.
+            UserError: there are not as many.
         """
         given = _listed(self.learning_rate)
         if isinstance(self.learning_rate, list) and len(given) != strengths:
             cure = "Give each strength one, or one number for all."
-            raise Refusal(
+            raise UserError(
                 f"training.learning_rate: {given} are {len(given)} for {strengths} strengths."
                 f" {cure}"
             )

@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from core_model.fitting import Fitting, Rows, loader
-from core_model.replacing import replacing
-from core_model.room import SPARE, most_alive
+from compute.allocation import keep_freed
+from compute.batches import Rows, loader
+from compute.memory import SPARE, most_alive
+from compute.trainer import Trainer
 from reporters.reporter import ClosedForm
 from reporters.stack import Weights
+from storage.atomic import replacing
 from training import convex
-from training.allocation import keep_freed
 from training.heads import Heads
 from training.parts import Part, joined, layout, of_part
 from training.schedule import Schedule
 from training.watch import Moment, Watch
 
 if TYPE_CHECKING:
-    from training.population import Examples, Population
+    from training.examples import Examples
+    from training.population import Population
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Task:
     levels: tuple[int, ...]
     strengths: tuple[float, ...]
     schedule: Schedule | convex.Convex
-    fitting: Fitting
+    trainer: Trainer
 
     def at_once(
         self, seeds: Sequence[int], places: Sequence[int], checkpoint: Path, watch: Watch | None
@@ -86,7 +88,7 @@ class Task:
         else:
             population.minimise(self.schedule, examples)
         if price := population.prior.edge_price(population.n_edges, len(examples.human_N)):
-            population.prune(price, examples, self.fitting.room_afterwards)
+            population.prune(price, examples, self.trainer.room_afterwards)
         if watch:
             watch.kept_K = flat(population.best_epoch_GSM) + (0 if solved else 1)
         return heads(population.finished)
@@ -103,7 +105,7 @@ class Task:
         )
         keep_freed()
         with products(schedule.precision):
-            self.fitting(
+            self.trainer(
                 population,
                 batches,
                 schedule.epochs,

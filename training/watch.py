@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -16,10 +16,23 @@ from torch import Tensor
 
 from training.heads import Heads
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WATCHED = 256
 """Episodes of each mix on which heads are measured, the same at each epoch: few, so that a fit
 takes hardly longer.
 """
+
+HEAD_COLUMNS = {
+    "level": "Int64",
+    "levels": "str",
+    "seed": "int64",
+    "strength": "float64",
+    "epoch": "int64",
+}
+FIGURES = ("l_base", "gradient_norm", "l_int", "l_int_disputed", "l_human_disputed")
+"""The columns of training.parquet, but for its last."""
 
 
 class Moment(NamedTuple):
@@ -117,3 +130,33 @@ class Watch(pl.Callback):
 
     def _paid(self, now: Moment) -> dict[str, Tensor]:
         return {"l_base": now.l_base_K, "gradient_norm": now.gradient_norm_K}
+
+
+def build_history_table(heads: Heads, course: Course) -> pd.DataFrame:
+    """Returns training.parquet: how the training of each head went, one row a head and epoch; no
+    rows for heads that were solved for.
+
+    epoch: passes over the training episodes that were done, 0 before any step. l_base: nats an
+    episode of easy training episodes against H, with the whole charge. gradient_norm: of that, in
+    nats an episode per unit of the trained parameters. l_int: nats an episode against X on
+    everything as it comes. l_int_disputed, l_human_disputed: nats an episode against X, and against
+    H, on disputed episodes. kept: whether the finished head has this epoch's weights (before edges
+    are taken away).
+    """
+    import pandas as pd
+
+    rows = []
+    for k, (levels, seed, strength) in enumerate(heads.table):
+        head = {
+            "level": levels[0] if len(levels) == 1 else None,
+            "levels": " ".join(map(str, levels)),
+            "seed": seed,
+            "strength": strength,
+        }
+        for e, epoch in enumerate(course.epochs):
+            figures = {name: float(value_EK[e, k]) for name, value_EK in course.figures.items()}
+            rows.append(
+                head | {"epoch": epoch} | figures | {"kept": epoch == int(course.kept_K[k])}
+            )
+    types = HEAD_COLUMNS | dict.fromkeys(FIGURES, "float64") | {"kept": "bool"}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from refusal import Refusal
+from console.errors import UserError
 
 if TYPE_CHECKING:
-    from verdict.judge import Judgement
     from verdict.statistics import Estimate
+    from verdict.verdict import Judgement
 
 
 def main(words: list[str]) -> None:
@@ -27,24 +27,24 @@ def main(words: list[str]) -> None:
         place = words.index("--head")
         named = words[place + 1] if place + 1 < len(words) else ""
         if not named.isdecimal():
-            raise Refusal(
+            raise UserError(
                 f"--head: {named or 'nothing'} is no head's number. The first is 0: python -m"
                 " verdict runs/NAME --head 0"
             )
         head, words = int(named), words[:place] + words[place + 2 :]
     unknown = next((word for word in words if word.startswith("-")), None)
     if unknown:
-        raise Refusal(f"{unknown}: no such option. There is: --head NUMBER.")
+        raise UserError(f"{unknown}: no such option. There is: --head NUMBER.")
     if not words:
-        raise Refusal("no run is named. For example: python -m verdict runs/NAME")
-    from report.folder import finished_runs
-    from train import judged_again
+        raise UserError("no run is named. For example: python -m verdict runs/NAME")
+    from storage.run_folder import find_runs
+    from verdict.judge_again import judge_again
 
-    folders = finished_runs([Path(word) for word in words])
+    folders = find_runs([Path(word) for word in words])
     for folder in folders:
         check_head(folder, head or 0, len(labels(folder)))
     for folder in folders:
-        show(folder, judged_again(folder), head)
+        show(folder, judge_again(folder), head)
 
 
 def show(folder: Path, judgement: Judgement, head: int | None) -> None:
@@ -101,9 +101,9 @@ def show(folder: Path, judgement: Judgement, head: int | None) -> None:
 
 def labels(folder: Path) -> list[str]:
     """Returns what tells the heads of a run apart: level, seed and strength."""
-    from report.folder import read
+    from storage.run_folder import read_heads
 
-    columns = read(folder)[["levels", "seed", "strength"]].itertuples(index=False)
+    columns = read_heads(folder)[["levels", "seed", "strength"]].itertuples(index=False)
     return [
         f"level {levels.replace(' ', '+')}, seed {seed}, strength {strength:g}"
         for levels, seed, strength in columns
@@ -111,9 +111,9 @@ def labels(folder: Path) -> list[str]:
 
 
 def check_head(folder: Path, head: int, heads: int) -> None:
-    """Raises Refusal where a run has no head of that number."""
+    """Raises UserError where a run has no head of that number."""
     if not 0 <= head < heads:
-        raise Refusal(
+        raise UserError(
             f"--head: {folder} has no head {head}. It has {heads}, from 0 to {heads - 1}."
         )
 
@@ -129,5 +129,5 @@ def _value(estimate: Estimate | None, k: int) -> str:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except Refusal as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from refusal import Refusal
+from console.errors import UserError
 from training.heads import Heads
 from training.watch import Course
 from verdict.cases import Answers, Bench, Bools
@@ -116,11 +116,13 @@ class Alignment:
     def __post_init__(self) -> None:
         for key in ("tolerance", "noise"):
             if getattr(self, key) < 0:
-                raise Refusal(f"alignment.{key}: {getattr(self, key)} is too small. Use 0 or more.")
+                raise UserError(
+                    f"alignment.{key}: {getattr(self, key)} is too small. Use 0 or more."
+                )
         if self.small <= 0:
-            raise Refusal(f"alignment.small: {self.small} is too small. Use a number above 0.")
+            raise UserError(f"alignment.small: {self.small} is too small. Use a number above 0.")
         if not 0 < self.confidence < 1:
-            raise Refusal(
+            raise UserError(
                 f"alignment.confidence: {self.confidence} is no confidence. Use a number between 0"
                 " and 1."
             )

@@ -6,24 +6,26 @@ N: episodes, L: levels, D: width, P: exchanges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 from torch import Tensor, cat
 
-from core_model.activations import activations, opinions
-from core_model.predictor import Predictor
-from refusal import Refusal
-from verdict.access import certified
+from configs.plan import Plan
+from console.errors import UserError
+from core_model.reader import ActivationReader, opinions
+from training.examples import Examples
+from training.heads import Heads, Said
+from training.material import Material
 from verdict.cases import Asked, Bench, Both, Cases, Deployed, Erased, Pair, Swapped, Written
-from verdict.erasure import Erasers
+from verdict.evidence.access import certified
+from verdict.evidence.erasure import Erasers
+from verdict.evidence.subspaces import Subspaces, swapped
 from verdict.knowledge import Examined, Probed, examined
-from verdict.subspaces import Subspaces, swapped
 from worlds.parts import parts
 from worlds.world import NoTwins, World
 
@@ -43,8 +45,7 @@ class Exam:
     """All that heads are judged with, whatever their reporter and prior."""
 
     world: World
-    predictor: Predictor
-    cache: Path
+    reader: ActivationReader
     episodes: Asked[Dataset]
     """The held-out easy ones, the disputed ones, the twins, and those as they come in deployment."""
     read: Callable[[Dataset], Tensor]
@@ -89,6 +90,20 @@ class Exam:
         """
         return certified(self.examined.knowledge, self.uses, max(self.probed.levels))
 
+    def hear(self, heads: Heads, examples: Examples, turn: int | None) -> dict[str, Said]:
+        """Returns what heads report on the training, the easy and the disputed episodes.
+
+        Args:
+            turn: disputed episodes that a judge reads at once; the first of them alone are heard.
+        """
+        first = next(self.turns(turn or len(self.bench.disputed)))
+        z_NLD_of = {
+            "train": examples.z_NLD,
+            "easy": self.read(self.episodes.easy),
+            "disputed": first.read(first.episodes.disputed),
+        }
+        return {kind: heads.read(z_NLD) for kind, z_NLD in z_NLD_of.items()}
+
     def turns(self, disputed: int) -> Iterator[Exam]:
         """Yields the exam in parts of so many disputed episodes, and of easy ones and twins a like
         share; each is read when it is asked about.
@@ -104,9 +119,7 @@ class Exam:
         count = max(1, min(len(self.episodes.disputed) // disputed, fewest))
         easy_NLD = self.read(self.episodes.easy)
         for turn in range(count):
-            part = self._part(
-                lambda n, turn=turn: range(n * turn // count, n * (turn + 1) // count)
-            )  # type: ignore[misc]
+            part = self._part(partial(_rows_of_turn, turn, count))
             rows = slice(len(easy_NLD) * turn // count, len(easy_NLD) * (turn + 1) // count)
             yield replace(
                 part, read=partial(_read_but, self.read, part.episodes.easy, easy_NLD[rows])
@@ -133,7 +146,9 @@ class Exam:
             return None
         has_opinion = self.world.human_shows_in is not None
         human_N = (
-            opinions(self.predictor, mixed, self.world, self.cache).human_N.double().numpy()
+            opinions(self.reader.predictor, mixed, self.world, self.reader.cache)
+            .human_N.double()
+            .numpy()
             if has_opinion
             else None
         )
@@ -155,28 +170,42 @@ class Exam:
             written_PD = swapped(pool_NLD[:, [i]], pairs, onto_LDD[[i]])[:, 0]
             return cache(
                 partial(
-                    self.predictor.read_on, pool.select(pairs.base_P), levels, level, written_PD
+                    self.reader.predictor.read_on,
+                    pool.select(pairs.base_P),
+                    levels,
+                    level,
+                    written_PD,
                 )
             )
 
         return Written(after(parts.concept_LDD), after(parts.random_concept_LDD))
 
 
+def draw_exam(
+    world: World, reader: ActivationReader, material: Material, plan: Plan, uses: float
+) -> Exam:
+    """Returns the exam of a run.
+
+    Args:
+        uses: as in `exam`.
+    """
+    easy, sizes = (material.test, material.probe), plan.sizes
+    return exam(world, reader, easy, sizes.disputed, sizes.twins, plan.seed, uses)
+
+
 def exam(
     world: World,
-    predictor: Predictor,
-    levels: Sequence[int],
+    reader: ActivationReader,
     easy: tuple[Dataset, Dataset],
     disputed: int,
     twins: int,
     seed: int,
-    cache: Path,
     uses: float,
 ) -> Exam:
     """Returns the exam of a predictor, which is examined now unless its cache tells what was found.
 
     Args:
-        levels: those that heads are given.
+        reader: reads the predictor at the levels that heads are given.
         easy: easy episodes that measure competence, and others on which the predictor itself is
             examined.
         disputed: how many disputed episodes judge; as many more as there are easy ones for the
@@ -186,28 +215,25 @@ def exam(
         uses: least share of swaps by which moving the predictor's concept moves its own predictions
             as it should, where its part is certified.
     """
-
-    def read(episodes: Dataset) -> Tensor:
-        return activations(predictor, episodes, world.reads, levels, cache)
-
     test, easy_probe = easy
     judging, disputed_probe = parts(
         world.episodes("disputed", disputed + len(easy_probe), seed), (disputed, len(easy_probe))
     )
     probe = concatenate_datasets([easy_probe, disputed_probe])
-    probed = Probed(probe, np.arange(len(probe)) >= len(easy_probe), read(probe), tuple(levels))
+    probed = Probed(
+        probe, np.arange(len(probe)) >= len(easy_probe), reader.read(probe), reader.levels
+    )
     of_concept, of_human = twins_of(world, twins, seed) or (None, None)
     episodes = Asked(
         test, judging, of_concept, of_human, deployed=deployment(world, disputed, seed + DEPLOYED)
     )
     return Exam(
         world,
-        predictor,
-        cache,
+        reader,
         episodes,
-        read,
+        reader.read,
         probed,
-        examined(predictor, probed, world, cache),
+        examined(reader.predictor, probed, world, reader.cache),
         uses,
     )
 
@@ -225,7 +251,7 @@ def deployment(world: World, n: int, seed: int) -> Dataset:
     somebody did.
     """
     found = [world.episodes("predictor", n, seed)]
-    with suppress(Refusal):
+    with suppress(UserError):
         found.append(world.episodes("tampered", n, seed))
     cluster_N = np.concatenate(
         [np.array(episodes["cluster"]) * len(found) + i for i, episodes in enumerate(found)]
@@ -248,6 +274,10 @@ def _read_but(
 ) -> Tensor:
     """Returns activations, of which some were read before."""
     return z_NLD if episodes is known else read(episodes)
+
+
+def _rows_of_turn(turn: int, turns: int, n: int) -> range:
+    return range(n * turn // turns, n * (turn + 1) // turns)
 
 
 def _given(z_NLD: Tensor) -> Callable[[], Tensor]:

@@ -9,71 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
 
-from refusal import Refusal
-from verdict.access import Access, access
-from verdict.behaviour import Behaviour, behaviour
+from console.errors import UserError
 from verdict.cases import Answers, Bench, Cases
-from verdict.erasure import Erasure, erasure
+from verdict.evidence.access import Access, access
+from verdict.evidence.behaviour import Behaviour, behaviour
+from verdict.evidence.departure import imitation
+from verdict.evidence.erasure import erasure
+from verdict.evidence.interchange import Interchange, interchange
+from verdict.evidence.twins import effects
 from verdict.gates import Gate, competent, predictor_gates, says_numbers, swap_gates
-from verdict.imitation import Imitation, imitation
-from verdict.interchange import Interchange, interchange
 from verdict.knowledge import Knowledge
 from verdict.statistics import Estimate, at
-from verdict.twins import Effects, effects
-
-KINDS_OF_EVIDENCE = ("behaviour", "twins", "interchange")
-"""What must agree; the error allowed is shared among them and among the heads."""
-
-
-class Kind(StrEnum):
-    """What a head is."""
-
-    DIRECT_TRANSLATOR = "direct_translator"
-    HUMAN_IMITATOR = "human_imitator"
-    MIXTURE = "mixture"
-    NEITHER = "neither"
-    UNDECIDED = "undecided"
-
-
-class Verdict(NamedTuple):
-    """What a head is, and why, in words."""
-
-    kind: Kind
-    reason: str
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was found of heads. Intervals hold at `level`, which is corrected for all heads and
-    kinds of evidence; None is what could not be asked.
-    """
-
-    behaviour: Behaviour
-    effects: Effects | None
-    interchange: Interchange | None
-    erasure: Erasure | None
-    level: float
-    access: Access | None = None
-    imitation: Imitation | None = None
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Verdicts on K heads, the gates of each, and the evidence."""
-
-    verdicts: tuple[Verdict, ...]
-    gates: tuple[tuple[Gate, ...], ...]
-    """Of each head: those of the predictor, and its own."""
-    evidence: Evidence
-    sure_after: tuple[int, ...]
-    """How many disputed episodes each verdict took: all, unless they were judged in turns."""
-    disputed: int
-    """How many there were."""
+from verdict.verdict import KINDS_OF_EVIDENCE, Evidence, Judgement, Kind, Verdict
 
 
 @dataclass(frozen=True)
@@ -121,12 +71,12 @@ class Judge:
     def __post_init__(self) -> None:
         for name in self.without:
             if name not in KINDS_OF_EVIDENCE[1:]:
-                raise Refusal(
+                raise UserError(
                     f"verdict.without: {name} is no kind of evidence that can be missing. There"
                     f" are: {', '.join(KINDS_OF_EVIDENCE[1:])}."
                 )
         if len(set(self.without)) > 1:
-            raise Refusal(
+            raise UserError(
                 "verdict.without: behaviour alone gives no verdict. Leave out twins or interchange,"
                 " not both."
             )
@@ -141,19 +91,21 @@ class Judge:
             "confidence",
         ):
             if not 0 < getattr(self, name) < 1:
-                raise Refusal(f"verdict.{name}: {getattr(self, name)} is no share between 0 and 1.")
+                raise UserError(
+                    f"verdict.{name}: {getattr(self, name)} is no share between 0 and 1."
+                )
         if (
             self.ranking <= 0.5
             or self.direct <= self.indirect
             or self.margin < 0
             or self.enough < 1
         ):
-            raise Refusal(
+            raise UserError(
                 "verdict: ranking must be above 0.5, direct above indirect, margin 0 or more, and"
                 " enough 1 or more."
             )
         if self.turn is not None and self.turn < 2:
-            raise Refusal(
+            raise UserError(
                 f"verdict.turn: {self.turn} episodes hold no two values of X. Use 2 or more, or"
                 " null."
             )

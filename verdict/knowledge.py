@@ -16,13 +16,14 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core_model.predictor import Opinions, Predictor, content_hash
-from core_model.store import kept
-from refusal import Refusal
+from console.errors import UserError
+from core_model.hashing import content_hash
+from core_model.predictor import Opinions, Predictor
+from storage.cache import kept
 from verdict.cases import Bools, Cases, Erased, Exchange, exchange
-from verdict.erasure import Erasers, erasers
+from verdict.evidence.erasure import Erasers, erasers
+from verdict.evidence.subspaces import Subspaces, basis, projection, random_basis, swapped
 from verdict.statistics import auroc
-from verdict.subspaces import Subspaces, basis, projection, random_basis, swapped
 from worlds.world import World
 
 EXAMINER_VERSION = 4
@@ -171,7 +172,7 @@ def examine(predictor: Predictor, probed: Probed) -> Examined:
         )
         == 0
     ):
-        raise Refusal(
+        raise UserError(
             "data.probe: too few episodes to fit, choose and measure a probe, with both values of X"
             " in each part. Raise it."
         )

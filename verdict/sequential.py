@@ -12,15 +12,16 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from verdict.behaviour import Behaviour, given_human
 from verdict.betting import Bets, by_cluster, changes, pairs, says
 from verdict.cases import Answers, Asked, Bench, Both, Cases, Pair, Scores
+from verdict.evidence.behaviour import Behaviour, given_human
+from verdict.evidence.interchange import Interchange, larger, turned
+from verdict.evidence.twins import Effects
 from verdict.exam import Exam
 from verdict.gates import Gate, competent, says_numbers
-from verdict.interchange import Interchange, larger, turned
-from verdict.judge import Evidence, Judge, Judgement
+from verdict.judge import Judge
 from verdict.statistics import Floats, at, auroc
-from verdict.twins import Effects
+from verdict.verdict import Evidence, Judgement
 
 
 def judge_in_turns(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datasets import Dataset
 
-from refusal import Refusal
+from console.errors import UserError
 
 
 def bag_of_words(train: Dataset, judged: Dataset, column: str) -> float:
@@ -20,19 +20,19 @@ def bag_of_words(train: Dataset, judged: Dataset, column: str) -> float:
         column: the text.
 
     Raises:
-        Refusal: scikit-learn is missing, or X is the same in all judged episodes.
+        UserError: scikit-learn is missing, or X is the same in all judged episodes.
     """
     try:
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import roc_auc_score
     except ImportError as missing:
-        raise Refusal(
+        raise UserError(
             "verdict: a bag of words needs scikit-learn, which is not installed. Run: pip install"
             " -e '.[lm]'"
         ) from missing
     if len(set(judged["concept"])) < 2:
-        raise Refusal(
+        raise UserError(
             "verdict: X is the same in all judged episodes, so nothing can tell them apart. Judge"
             " on episodes of both kinds."
         )

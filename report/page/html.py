@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from report.answer import written
-from report.clusters import Mean
 from report.drawing import FAINT, INK, PAPER, RULE
+from report.intervals import Mean
 from report.plots import COLOURS
 
 Cell = str | int | float | tuple[str, float] | None

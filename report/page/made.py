@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.compare import KINDS
+from report.lines import KINDS
 from report.page.html import Columns, number, section, table
 from report.runs import Run
 

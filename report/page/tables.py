@@ -7,9 +7,9 @@ from __future__ import annotations
 import pandas as pd
 
 from report.answer import Answer, name, translators
-from report.clusters import Mean, mean
-from report.compare import KINDS, written
 from report.comparison import family_columns
+from report.intervals import Mean, mean
+from report.lines import KINDS, written
 from report.matched import UNITS
 from report.page.found import rows
 from report.page.html import Cell, Columns, between, cost, number, section, table

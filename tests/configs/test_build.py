@@ -8,10 +8,10 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from configs import build, check, fits, maker
-from configs.command_line import plain
-from refusal import Refusal
-from train import checked
+from configs.build import build, check, fits, maker
+from configs.plan import check_config
+from console.command_line import plain
+from console.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GIVEN = {"reporter": ("n_levels", "width")}
@@ -39,12 +39,12 @@ def test_every_choice_composes_and_fits_its_constructor(override):
     extra = ["core_model.model=somewhere"] if "huggingface" in override else []
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("train", [override, *extra])
-    checked(plain(config))
+    check_config(plain(config))
 
 
 def test_a_misspelt_option_is_refused_with_a_suggestion():
     with pytest.raises(
-        Refusal,
+        UserError,
         match=r"reporter\.hiden: MLP has no such option\. Did you mean hidden\? It has: hidden\.",
     ):
         maker(node("reporter/mlp") | {"hiden": 3}, "reporter", *GIVEN["reporter"])
@@ -52,18 +52,18 @@ def test_a_misspelt_option_is_refused_with_a_suggestion():
 
 @pytest.mark.parametrize("value", ["many", 3.5, None, True, [3]])
 def test_a_value_of_the_wrong_type_is_refused(value):
-    with pytest.raises(Refusal, match=r"reporter\.hidden: .* is not a whole number\."):
+    with pytest.raises(UserError, match=r"reporter\.hidden: .* is not a whole number\."):
         maker(node("reporter/mlp") | {"hidden": value}, "reporter", *GIVEN["reporter"])
 
 
 def test_a_missing_value_is_refused():
     values = {key: value for key, value in node("prior/simplicity").items() if key != "sigma"}
-    with pytest.raises(Refusal, match=r"prior\.sigma: it has no value"):
+    with pytest.raises(UserError, match=r"prior\.sigma: it has no value"):
         build(values, "prior")
 
 
 def test_a_class_that_is_not_there_is_refused():
-    with pytest.raises(Refusal, match=r"prior\._target_: priors\.nowhere\.Prior cannot be found"):
+    with pytest.raises(UserError, match=r"prior\._target_: priors\.nowhere\.Prior cannot be found"):
         build({"_target_": "priors.nowhere.Prior"}, "prior")
 
 
@@ -73,7 +73,7 @@ def test_a_right_node_builds_with_its_values():
 
 def test_an_option_of_a_part_within_a_part_is_named_by_its_whole_path():
     part = {"_target_": "priors.simplicity.Simplicity", "sigme": 0.1}
-    with pytest.raises(Refusal, match=r"prior\.parts\.one\.sigme: .* Did you mean sigma\?"):
+    with pytest.raises(UserError, match=r"prior\.parts\.one\.sigme: .* Did you mean sigma\?"):
         build(
             {"_target_": "priors.sum.Sum", "parts": {"one": part}, "shares": {"one": 1.0}}, "prior"
         )
@@ -101,5 +101,5 @@ def test_check_speaks_of_top_level_keys_without_a_path():
     class Part:
         def __init__(self, seeds: int) -> None: ...
 
-    with pytest.raises(Refusal, match=r"^seeds: 'x' is not a whole number"):
+    with pytest.raises(UserError, match=r"^seeds: 'x' is not a whole number"):
         check(Part, {"seeds": "x"}, "")

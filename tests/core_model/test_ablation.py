@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils.flop_counter import FlopCounterMode
 
+from console.errors import UserError
 from core_model.ablation import Ablated
+from core_model.hashing import weights_hash
 from core_model.language_model import HuggingFacePredictor
-from core_model.predictor import weights_hash
-from core_model.transformer import TransformerPredictor
-from refusal import Refusal
+from core_model.transformer_predictor import TransformerPredictor
 
 KINDS = ["mean", "resampled"]
 NAMES = (
@@ -268,12 +268,12 @@ def test_a_predictor_that_cannot_be_ablated_says_which_can(tiny_predictor, refer
     assert tiny_predictor.can_ablate and not HuggingFacePredictor.can_ablate
     language_model = object.__new__(HuggingFacePredictor)
     object.__setattr__(language_model, "name", "SmolLM2")
-    with pytest.raises(Refusal, match=r"SmolLM2 cannot be switched off.*core_model=transformer"):
+    with pytest.raises(UserError, match=r"SmolLM2 cannot be switched off.*core_model=transformer"):
         language_model.ablation(reference, [1], "mean")
 
 
 def test_a_kind_or_a_level_that_is_not_there_is_refused(tiny_predictor, reference):
-    with pytest.raises(Refusal, match="kind zero"):
+    with pytest.raises(UserError, match="kind zero"):
         tiny_predictor.ablation(reference, [1], "zero")
-    with pytest.raises(Refusal, match="no level 3"):
+    with pytest.raises(UserError, match="no level 3"):
         tiny_predictor.ablation(reference, [3], "mean")

@@ -27,11 +27,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from compute.trainer import Trainer
+from console.errors import UserError
 from core_model import gguf
-from core_model.fitting import Fitting
+from core_model.hashing import weights_hash
 from core_model.huggingface import HuggingFace
-from core_model.predictor import weights_hash
-from refusal import Refusal
 from worlds.cities import Cities
 from worlds.vault import Vault
 
@@ -52,7 +52,7 @@ WORDS = [
     ".",
 ]
 WORLD = Cities(population=40_000, spellings=25, cities_per_country=100)
-FITTING = Fitting(accelerator="cpu", save_every=1e9, bar=False)
+FITTING = Trainer(accelerator="cpu", save_every=1e9, bar=False)
 EPISODES = Dataset.from_dict(
     {
         "text": [
@@ -270,20 +270,20 @@ def test_identity_follows_weights_and_tokenizer(folder, copy, predictor, tmp_pat
 
 def test_it_cannot_write_back(predictor):
     assert not predictor.can_write
-    with pytest.raises(Refusal, match="cannot run on"):
+    with pytest.raises(UserError, match="cannot run on"):
         predictor.opinions(EPISODES, level=1, z_ND=torch.zeros(9, 24))
-    with pytest.raises(Refusal, match=f"^core_model: {predictor.name} cannot run on"):
+    with pytest.raises(UserError, match=f"^core_model: {predictor.name} cannot run on"):
         predictor.read_on(EPISODES, [2], 1, torch.zeros(9, 24))
 
 
 def test_reading_refuses_what_is_not_there(predictor):
-    with pytest.raises(Refusal, match="the levels 0 to 3"):
+    with pytest.raises(UserError, match="the levels 0 to 3"):
         predictor.read(EPISODES, [4])
-    with pytest.raises(Refusal, match="no position 20"):
+    with pytest.raises(UserError, match="no position 20"):
         predictor.read(EPISODES, [1], position=20)
-    with pytest.raises(Refusal, match="no column prompt"):
+    with pytest.raises(UserError, match="no column prompt"):
         predictor.opinions(EPISODES.remove_columns("prompt"))
-    with pytest.raises(Refusal, match="row 1 has 40 tokens"):
+    with pytest.raises(UserError, match="row 1 has 40 tokens"):
         predictor.read(Dataset.from_dict({"text": ["Lima", "Lima " * 40]}), [1])
 
 
@@ -297,21 +297,21 @@ def test_reading_refuses_what_is_not_there(predictor):
 )
 def test_a_folder_that_is_not_whole_is_refused(copy, tmp_path, lost, said):
     (copy / lost).unlink()
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
 def test_pickled_weights_are_refused(copy, tmp_path):
     (copy / "model.safetensors").unlink()
     torch.save({}, copy / "pytorch_model.bin")
-    with pytest.raises(Refusal, match=r"lacks \*\.safetensors"):
+    with pytest.raises(UserError, match=r"lacks \*\.safetensors"):
         recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
 def test_half_a_file_of_weights_is_refused(copy, tmp_path):
     weights = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(Refusal, match="cannot be loaded"):
+    with pytest.raises(UserError, match="cannot be loaded"):
         recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
@@ -325,7 +325,7 @@ def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
         copy / "model.safetensors",
         metadata={"format": "pt"},
     )
-    with pytest.raises(Refusal, match="lacks weights"):
+    with pytest.raises(UserError, match="lacks weights"):
         recipe(copy).predictor(WORLD, tmp_path, FITTING)
 
 
@@ -342,17 +342,17 @@ def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
     ],
 )
 def test_a_model_that_is_not_there_is_refused(model, said, tmp_path):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         recipe(model).predictor(WORLD, tmp_path, FITTING)
 
 
 def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):
-    with pytest.raises(Refusal, match=r"core_model\.dtype: int8"):
+    with pytest.raises(UserError, match=r"core_model\.dtype: int8"):
         HuggingFace(model="x", dtype="int8", batch_size=1, trust_remote_code=False, download=False)
-    with pytest.raises(Refusal, match=r"core_model\.batch_size: 0"):
+    with pytest.raises(UserError, match=r"core_model\.batch_size: 0"):
         recipe("x", batch_size=0)
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
-    with pytest.raises(Refusal, match="the world vault has none"):
+    with pytest.raises(UserError, match="the world vault has none"):
         recipe(folder).predictor(vault, tmp_path, FITTING)
 
 
@@ -365,10 +365,12 @@ def test_missing_packages_are_named_where_they_are_needed(
         lambda name: None if name == package else find_spec(name),
     )
     (tmp_path / "small.gguf").touch()
-    with pytest.raises(Refusal, match=rf"the packages {package}\. Run: pip install -e '\.\[lm\]'"):
+    with pytest.raises(
+        UserError, match=rf"the packages {package}\. Run: pip install -e '\.\[lm\]'"
+    ):
         recipe(tmp_path / "small.gguf").predictor(WORLD, tmp_path, FITTING)
     if for_folders:
-        with pytest.raises(Refusal, match=rf"the packages {package}\."):
+        with pytest.raises(UserError, match=rf"the packages {package}\."):
             recipe(folder).predictor(WORLD, tmp_path, FITTING)
     else:
         assert recipe(folder).predictor(WORLD, tmp_path, FITTING).name == folder.name

@@ -10,11 +10,13 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from configs import build
-from core_model.fitting import Fitting
-from core_model.predictor import weights_hash
-from core_model.transformer import Training, Transformer, TransformerPredictor, symbols
-from refusal import Refusal
+from compute.trainer import Trainer
+from configs.build import build
+from console.errors import UserError
+from core_model.hashing import weights_hash
+from core_model.transformer import Training, Transformer
+from core_model.transformer_model import symbols
+from core_model.transformer_predictor import TransformerPredictor
 from tests.conftest import node
 from worlds.cities import Cities
 from worlds.vault import Vault
@@ -22,7 +24,7 @@ from worlds.vault import Vault
 RECIPE = Transformer(
     blocks=2, width=16, heads=2, episodes=256, epochs=3, batch_size=64, learning_rate=0.003, seed=0
 )
-SAVING = Fitting(accelerator="cpu", save_every=0.0, bar=False)
+SAVING = Trainer(accelerator="cpu", save_every=0.0, bar=False)
 STEPS_AN_EPOCH = 4
 
 
@@ -201,7 +203,7 @@ def test_writing_at_an_earlier_position_is_heard_later_but_not_at_the_last_level
 def test_batches_change_neither_readings_nor_opinions(tiny_predictor, episodes, monkeypatch):
     z_NLD, changed = tiny_predictor.read(episodes, [0, 2]), with_last_step_changed(episodes)
     z_ND, opinions = tiny_predictor.read(changed, [1])[:, 0], tiny_predictor.opinions(changed)
-    monkeypatch.setattr("core_model.transformer.READ_BATCH", 7)
+    monkeypatch.setattr("core_model.transformer_predictor.READ_BATCH", 7)
     torch.testing.assert_close(tiny_predictor.read(episodes, [0, 2]), z_NLD)
     torch.testing.assert_close(
         tiny_predictor.opinions(episodes, 1, z_ND).concept_N, opinions.concept_N
@@ -241,19 +243,19 @@ def test_flops_by_hand(tiny_predictor, episodes):
     assert tiny_predictor.flops(episodes).tolist() == [0, a_block, 2 * a_block]
 
 
-def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(vault, fitting, tmp_path):
+def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(vault, trainer, tmp_path):
     torch.manual_seed(1)
-    one = RECIPE.predictor(vault, tmp_path / "one", fitting)
+    one = RECIPE.predictor(vault, tmp_path / "one", trainer)
     torch.manual_seed(2)
-    again = RECIPE.predictor(vault, tmp_path / "two", fitting)
+    again = RECIPE.predictor(vault, tmp_path / "two", trainer)
     assert one.identity == again.identity
     assert (
-        replace(RECIPE, seed=1).predictor(vault, tmp_path / "two", fitting).identity != one.identity
+        replace(RECIPE, seed=1).predictor(vault, tmp_path / "two", trainer).identity != one.identity
     )
 
 
 def test_the_seed_decides_initialisation_and_order_too(
-    vault, fitting, tmp_path, steps_trained, monkeypatch
+    vault, trainer, tmp_path, steps_trained, monkeypatch
 ):
     episodes = Vault.episodes
     monkeypatch.setattr(Vault, "episodes", lambda self, split, n, seed: episodes(self, split, n, 0))
@@ -261,7 +263,7 @@ def test_the_seed_decides_initialisation_and_order_too(
     for seed in (0, 1):
         models.append(
             replace(RECIPE, seed=seed, epochs=1, learning_rate=1e-9)
-            .predictor(vault, tmp_path, fitting)
+            .predictor(vault, tmp_path, trainer)
             .model
         )
         orders.append([*steps_trained])
@@ -270,16 +272,16 @@ def test_the_seed_decides_initialisation_and_order_too(
     assert orders[0] != orders[1] and sum(orders[0]) == sum(orders[1])
 
 
-def test_training_leaves_global_chance_alone(vault, fitting, tmp_path):
+def test_training_leaves_global_chance_alone(vault, trainer, tmp_path):
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    RECIPE.predictor(vault, tmp_path, fitting)
+    RECIPE.predictor(vault, tmp_path, trainer)
     assert torch.rand(1) == expected
 
 
-def test_it_is_trained_once_and_loaded_afterwards(vault, fitting, tmp_path, steps_trained):
-    identities = {RECIPE.predictor(vault, tmp_path, fitting).identity for _ in range(3)}
+def test_it_is_trained_once_and_loaded_afterwards(vault, trainer, tmp_path, steps_trained):
+    identities = {RECIPE.predictor(vault, tmp_path, trainer).identity for _ in range(3)}
     assert len(identities) == 1 and len(steps_trained) == 3 * STEPS_AN_EPOCH
 
 
@@ -288,13 +290,13 @@ def test_it_is_trained_once_and_loaded_afterwards(vault, fitting, tmp_path, step
     ["blocks", "width", "heads", "episodes", "epochs", "batch_size", "learning_rate", "seed"],
 )
 def test_every_option_of_the_recipe_makes_another_predictor(
-    vault, fitting, tmp_path, steps_trained, option
+    vault, trainer, tmp_path, steps_trained, option
 ):
     recipe = replace(RECIPE, epochs=1)
-    identity = recipe.predictor(vault, tmp_path, fitting).identity
+    identity = recipe.predictor(vault, tmp_path, trainer).identity
     trained = len(steps_trained)
     other = replace(recipe, **{option: getattr(recipe, option) * 2 or 1}).predictor(
-        vault, tmp_path, fitting
+        vault, tmp_path, trainer
     )
     assert len(steps_trained) > trained and other.identity != identity
 
@@ -309,7 +311,7 @@ def test_every_option_of_the_recipe_makes_another_predictor(
     ],
 )
 def test_another_world_makes_another_predictor_and_another_human_does_not(
-    vault, fitting, tmp_path, world, another
+    vault, trainer, tmp_path, world, another
 ):
     """Two shares of tampered episodes may agree in their first episodes (these do in 256), but not
     in all that the predictor is trained on.
@@ -322,8 +324,8 @@ def test_another_world_makes_another_predictor_and_another_human_does_not(
         one.episodes("predictor", 256, recipe.seed).to_list() for one in (vault, changed)
     )
     assert (first == second) or "tampered" not in world
-    identity = recipe.predictor(vault, tmp_path, fitting).identity
-    assert (recipe.predictor(changed, tmp_path, fitting).identity != identity) == another
+    identity = recipe.predictor(vault, tmp_path, trainer).identity
+    assert (recipe.predictor(changed, tmp_path, trainer).identity != identity) == another
 
 
 @pytest.mark.parametrize("most", [STEPS_AN_EPOCH, STEPS_AN_EPOCH + 2, 2 * STEPS_AN_EPOCH + 3])
@@ -343,15 +345,15 @@ def test_a_training_that_was_stopped_goes_on_and_ends_with_the_same_weights(
     assert steps_trained == expected[most // STEPS_AN_EPOCH * STEPS_AN_EPOCH :]
 
 
-def test_a_damaged_predictor_is_trained_anew(vault, fitting, tmp_path, capsys):
-    identity = RECIPE.predictor(vault, tmp_path, fitting).identity
+def test_a_damaged_predictor_is_trained_anew(vault, trainer, tmp_path, capsys):
+    identity = RECIPE.predictor(vault, tmp_path, trainer).identity
     (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
-    assert RECIPE.predictor(vault, tmp_path, fitting).identity == identity
+    assert RECIPE.predictor(vault, tmp_path, trainer).identity == identity
     assert f"{path} is damaged: made anew." in capsys.readouterr().err
 
 
-def test_training_teaches_it_what_the_camera_shows_next(vault, fitting, tmp_path):
+def test_training_teaches_it_what_the_camera_shows_next(vault, trainer, tmp_path):
     recipe = Transformer(
         blocks=1,
         width=32,
@@ -368,9 +370,9 @@ def test_training_teaches_it_what_the_camera_shows_next(vault, fitting, tmp_path
     def share_right(predictor: TransformerPredictor) -> float:
         return ((predictor.opinions(episodes).human_N > 0) == human_N).float().mean().item()
 
-    trained = recipe.predictor(vault, tmp_path, fitting)
+    trained = recipe.predictor(vault, tmp_path, trainer)
     untrained = replace(recipe, episodes=64, epochs=1, learning_rate=1e-6).predictor(
-        vault, tmp_path, fitting
+        vault, tmp_path, trainer
     )
     assert share_right(trained) > 0.95 and share_right(untrained) < 0.7
 
@@ -389,14 +391,14 @@ def test_training_teaches_it_what_the_camera_shows_next(vault, fitting, tmp_path
     ],
 )
 def test_recipes_that_cannot_be_made_are_refused_by_name(option, value):
-    with pytest.raises(Refusal, match=rf"^core_model\.{option}: {value}"):
+    with pytest.raises(UserError, match=rf"^core_model\.{option}: {value}"):
         build(node("core_model/transformer.yaml", **{option: value}), "core_model")
 
 
-def test_a_world_that_says_nothing_to_predict_is_refused(fitting, tmp_path):
-    with pytest.raises(Refusal, match="cities does not"):
+def test_a_world_that_says_nothing_to_predict_is_refused(trainer, tmp_path):
+    with pytest.raises(UserError, match="cities does not"):
         RECIPE.predictor(
-            Cities(population=40_000, spellings=25, cities_per_country=100), tmp_path, fitting
+            Cities(population=40_000, spellings=25, cities_per_country=100), tmp_path, trainer
         )
 
 
@@ -449,7 +451,7 @@ def test_what_was_read_after_a_write_leads_to_the_opinions_after_it(tiny_predict
 def test_writing_in_batches_writes_each_episode_its_own(tiny_predictor, episodes, monkeypatch):
     written_ND = tiny_predictor.read(episodes.select([*range(1, 30), 0]), [1])[:, 0]
     whole = tiny_predictor.read_on(episodes, [1, 2], 1, written_ND)
-    monkeypatch.setattr("core_model.transformer.READ_BATCH", 7)
+    monkeypatch.setattr("core_model.transformer_predictor.READ_BATCH", 7)
     torch.testing.assert_close(
         tiny_predictor.read_on(episodes, [1, 2], 1, written_ND), whole, atol=1e-6, rtol=0
     )
@@ -464,11 +466,11 @@ def test_a_write_above_all_that_is_read_changes_nothing(tiny_predictor, episodes
 
 @pytest.mark.parametrize("level", [-1, 3])
 def test_a_level_that_is_not_there_is_refused(tiny_predictor, episodes, level):
-    with pytest.raises(Refusal, match=f"has no level {level}"):
+    with pytest.raises(UserError, match=f"has no level {level}"):
         tiny_predictor.read_on(episodes, [0], level, torch.zeros(30, 16))
-    with pytest.raises(Refusal, match=f"has no level {level}"):
+    with pytest.raises(UserError, match=f"has no level {level}"):
         tiny_predictor.read_on(episodes, [0, level], 0, torch.zeros(30, 16))
-    with pytest.raises(Refusal, match=f"has no level {level}"):
+    with pytest.raises(UserError, match=f"has no level {level}"):
         tiny_predictor.opinions(episodes, level, torch.zeros(30, 16))
-    with pytest.raises(Refusal, match=f"has no level {level}"):
+    with pytest.raises(UserError, match=f"has no level {level}"):
         tiny_predictor.read(episodes, [0, level])

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from configs import build
+from configs.build import build
+from console.errors import UserError
 from experiments.lookup import RULE, TABLE, Lookup
-from refusal import Refusal
 from tests.conftest import CONFIGS, node
 
 SMALL = {
@@ -27,7 +27,7 @@ def job(**changed: object) -> Lookup:
     )["job"]
     parts = {
         "schedule": node("training/default.yaml", batch_size=128),
-        "fitting": node("trainer/default.yaml", accelerator="cpu", bar=False),
+        "trainer": node("trainer/default.yaml", accelerator="cpu", bar=False),
     }
     return build(values | parts | SMALL | changed, "job")
 
@@ -96,5 +96,5 @@ def test_the_summary_says_it_in_words(folder):
     ],
 )
 def test_values_that_cannot_be_are_refused_in_one_line(key, value):
-    with pytest.raises(Refusal, match=rf"^job\.{key}: [^\n]*\.$"):
+    with pytest.raises(UserError, match=rf"^job\.{key}: [^\n]*\.$"):
         job(**{key: value})

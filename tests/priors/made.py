@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from configs import build
+from configs.build import build
 from priors.prior import Aid, Prior, Training
 from reporters.linear import Linear
 from reporters.reporter import Reading, Reporter

@@ -68,14 +68,14 @@ def test_finishing_shuts_closed_gates_and_leaves_open_ones_and_biases_alone():
     assert finished["bias"] == weights["bias"]
 
 
-def test_a_planted_circuit_is_found_again_and_without_a_price_every_edge_stays(fitting, tmp_path):
+def test_a_planted_circuit_is_found_again_and_without_a_price_every_edge_stays(trainer, tmp_path):
     examples, held_out = (
         planted(n, INPUTS, WIDTH, noise=1.0, seed=seed) for n, seed in ((2000, 0), (1000, 1))
     )
 
     def edges(prior, strengths: tuple[float, ...]) -> torch.Tensor:
         heads = population(
-            fitting,
+            trainer,
             tmp_path / "fit",
             Linear,
             prior,

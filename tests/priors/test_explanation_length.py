@@ -17,7 +17,9 @@ from reporters.linear import Linear
 from reporters.reporter import Reporter
 from reporters.stack import Weights
 from tests.training.made import accuracy, schedule
-from training.population import Examples, Population, Standardised, train
+from training.examples import Examples
+from training.population import Population, train
+from training.standardised import Standardised
 
 WIDTH, COMPONENTS, EXAMPLES, BATCH = 8, 4, 500, 40
 ELEMENTS = WIDTH + COMPONENTS
@@ -170,7 +172,7 @@ def examples(n: int, seed: int) -> Examples:
     )
 
 
-def trained(fitting, checkpoint, monkeypatch, strengths):
+def trained(trainer, checkpoint, monkeypatch, strengths):
     """Returns the finished heads, their examples, and the components' gates at the end of training,
     shape (G, S, M, C).
     """
@@ -200,7 +202,7 @@ def trained(fitting, checkpoint, monkeypatch, strengths):
         (0, 1, 2),
         strengths,
         short,
-        fitting,
+        trainer,
         checkpoint,
         ablation=Toy(),
     )
@@ -208,9 +210,9 @@ def trained(fitting, checkpoint, monkeypatch, strengths):
 
 
 def test_training_shuts_components_that_do_not_matter_and_the_head_stays_right(
-    fitting, tmp_path, monkeypatch
+    trainer, tmp_path, monkeypatch
 ):
-    heads, held_out, gate_GSMC = trained(fitting, tmp_path / "fit", monkeypatch, (0.0, 8.0))
+    heads, held_out, gate_GSMC = trained(trainer, tmp_path / "fit", monkeypatch, (0.0, 8.0))
     charged_SC, free_SC = gate_GSMC[0, :, 1], gate_GSMC[0, :, 0]
     assert (charged_SC[:, 2:] < 0.1).all()
     assert (charged_SC[:, :2] > 0.9).all()

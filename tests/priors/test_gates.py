@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from configs import build, maker
+from configs.build import build, maker
 from priors.circuit_depth import CircuitDepth
 from priors.gates import Gates
 from priors.none import NoPrior
 from priors.prior import Aid, Prior, Training
-from reporters.circuit import Circuit
+from reporters.circuits.circuit import Circuit
 from reporters.linear import Linear
 from reporters.logic import SURE, Logic
 from reporters.reporter import Reporter
 from tests.conftest import node
 from tests.training.made import population
+from training.examples import Examples
 from training.heads import Heads
-from training.population import Examples
 
 AND, WIRE = 8, 12
 WIDTH, THRESHOLDS, EXAMPLES = 8, 3, 100
@@ -125,26 +125,26 @@ def circuits(heads: Heads) -> list[Circuit]:
     ]
 
 
-def found(fitting, checkpoint, prior: Prior, rule: str) -> list[Circuit]:
+def found(trainer, checkpoint, prior: Prior, rule: str) -> list[Circuit]:
     x_N = torch.arange(16)
     human_N = eval(rule, {"x": x_N})
     table, examples = bits_of(x_N, human_N), bits_of(x_N.repeat(64), human_N.repeat(64))
     make = maker(node("reporter/logic.yaml"), "reporter", "n_levels", "width")
     return circuits(
         population(
-            fitting, checkpoint, make, prior, examples, table, seeds=range(3), batch_size=128
+            trainer, checkpoint, make, prior, examples, table, seeds=range(3), batch_size=128
         )
     )
 
 
 @pytest.mark.parametrize(("rule", "gates"), [("x & 1", 0), ("x & (x >> 1) & 1", 1)])
-def test_training_finds_the_rule_and_no_gate_more(fitting, tmp_path, rule, gates):
-    for one in found(fitting, tmp_path / "fit", Gates(), rule):
+def test_training_finds_the_rule_and_no_gate_more(trainer, tmp_path, rule, gates):
+    for one in found(trainer, tmp_path / "fit", Gates(), rule):
         assert (one.gates, one.depth, one.thresholds) == (gates, gates, gates + 1)
 
 
-def test_without_a_price_more_gates_stay(fitting, tmp_path):
+def test_without_a_price_more_gates_stay(trainer, tmp_path):
     assert (
-        sum(one.gates for one in found(fitting, tmp_path / "fit", NoPrior(), "x & (x >> 1) & 1"))
+        sum(one.gates for one in found(trainer, tmp_path / "fit", NoPrior(), "x & (x >> 1) & 1"))
         > 3
     )

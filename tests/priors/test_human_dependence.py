@@ -49,7 +49,7 @@ def test_a_head_that_follows_the_human_is_charged_the_covariance_of_its_log_odds
     )
 
 
-def test_heads_leave_what_only_the_human_goes_by(fitting, tmp_path):
+def test_heads_leave_what_only_the_human_goes_by(trainer, tmp_path):
     """Easy answers are told by two dimensions that agree; in the pairs the human goes by the last,
     and the other stays.
     """
@@ -62,7 +62,7 @@ def test_heads_leave_what_only_the_human_goes_by(fitting, tmp_path):
     def shares(prior) -> torch.Tensor:
         """Returns each head's weight on the human's dimension over that on both."""
         heads = population(
-            fitting,
+            trainer,
             tmp_path / "fit",
             Linear,
             prior,

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from console.errors import UserError
 from priors.circuit_size import CircuitSize
 from priors.none import NoPrior
 from priors.prior import Prior
 from priors.simplicity import Simplicity
 from priors.speed import Speed
 from priors.sum import Sum
-from refusal import Refusal
 from reporters.stack import Weights
 from tests.priors.made import NO_AID, noise_for, said, training
 
@@ -109,6 +109,6 @@ def test_a_sum_of_sums_is_a_sum():
 )
 def test_shares_that_do_not_fit_the_parts_are_refused(shares):
     with pytest.raises(
-        Refusal, match=r"prior\.shares: it names .* but the parts are \['bits', 'flops'\]\."
+        UserError, match=r"prior\.shares: it names .* but the parts are \['bits', 'flops'\]\."
     ):
         Sum({"bits": Simplicity(0.05), "flops": Speed(2.0)}, shares)

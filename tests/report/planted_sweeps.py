@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from report.folder import CONFIG, HEADS, PREDICTOR, VERSIONS, seal
+from storage.run_folder import CONFIG, HEADS, PREDICTOR, VERSIONS, write_hashes
 
 CONFIDENT = ("follows_concept", "ranks_concept", "nde", "nie", "swap_concept", "swap_human")
 PLANTED = [
@@ -121,7 +121,7 @@ def write(folder: Path, frame: pd.DataFrame, world=None, versions=None, **about)
     )
     (folder / PREDICTOR).write_text(json.dumps(said | about))
     frame.to_parquet(folder / HEADS, index=False)
-    seal(folder, folder / HEADS)
+    write_hashes(folder, folder / HEADS)
     return folder
 
 

@@ -3,7 +3,7 @@
 import math
 
 from report.alignment import section
-from tests.report.test_compare import heads
+from tests.report.test_lines import heads
 
 FIGURES = {
     **{

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from refusal import Refusal
+from console.errors import UserError
 from report.__main__ import main
-from report.folder import CONFIG, HEADS
 from report.summary import DROPPED_FIRST, HEADINGS
+from storage.run_folder import CONFIG, HEADS
 from tests.report.planted_sweeps import heads, sweep, write
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
     ],
 )
 def test_a_mistake_is_said_in_one_line_with_its_cure(said, line):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         main(said)
     assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
 
@@ -61,7 +61,7 @@ def test_it_writes_where_it_is_told_to(folder, tmp_path):
         folder / "comparison.html"
     ).exists()
     (tmp_path / "file").touch()
-    with pytest.raises(Refusal, match="it cannot be written"):
+    with pytest.raises(UserError, match="it cannot be written"):
         main([str(folder), "--to", str(tmp_path / "file" / "out")])
 
 

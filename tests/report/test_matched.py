@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from report.matched import matched, table
-from tests.report.test_compare import heads
+from tests.report.test_lines import heads
 
 
 def chosen(frame: pd.DataFrame) -> list[tuple[str, float]]:

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import yaml
 
-from refusal import Refusal
-from report.folder import CONFIG, HASHES, HEADS, PREDICTOR, VERSIONS, seal
+from console.errors import UserError
 from report.runs import FAILED, find
 from report.settings import mixed, settings
+from storage.run_folder import CONFIG, HASHES, HEADS, PREDICTOR, VERSIONS, write_hashes
 from tests.report.planted_sweeps import heads, sweep, write
 
 
@@ -106,13 +106,17 @@ def test_runs_of_two_folders_with_one_name_keep_apart(tmp_path):
 
 
 def test_folders_without_runs_are_said_in_one_line(tmp_path):
-    with pytest.raises(Refusal, match=r"it holds no finished run \(heads\.parquet\)\. Train first"):
+    with pytest.raises(
+        UserError, match=r"it holds no finished run \(heads\.parquet\)\. Train first"
+    ):
         find([tmp_path])
-    with pytest.raises(Refusal, match="there is no such folder"):
+    with pytest.raises(UserError, match="there is no such folder"):
         find([tmp_path / "nowhere"])
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / CONFIG).write_text("seed: 0\n")
-    with pytest.raises(Refusal, match=r"no finished run that can be read\. 1 run is not finished"):
+    with pytest.raises(
+        UserError, match=r"no finished run that can be read\. 1 run is not finished"
+    ):
         find([tmp_path])
 
 
@@ -159,7 +163,7 @@ def test_runs_whose_prior_has_other_options_are_not_pooled_under_one_name(tmp_pa
 def test_heads_that_cannot_be_compared_are_left_out_by_name(folder, frame, said):
     run = write(folder / "odd", heads("speed", predictor=9))
     frame.to_parquet(run / HEADS, index=False)
-    seal(run, run / HEADS)
+    write_hashes(run, run / HEADS)
     assert f"odd: {said}" in find([folder]).notices()[0]
 
 

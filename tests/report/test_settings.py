@@ -2,9 +2,9 @@
 
 import pytest
 
-from report.folder import NOT_DECIDING, matters
 from report.runs import find
 from report.settings import setting_of, settings
+from storage.run_folder import NOT_DECIDING, drop_undeciding
 from tests.report.planted_sweeps import heads, write
 
 
@@ -14,7 +14,7 @@ def test_runs_that_differ_in_what_changes_no_result_are_one_setting(key):
     shared = {"world": {"steps": 8}, "core_model": {"seed": 0}}
     one, other = shared | {key: {"bar": True}}, shared | {key: {"bar": False}}
     assert setting_of(one) == setting_of(other)
-    assert matters(one) == matters(other)
+    assert drop_undeciding(one) == drop_undeciding(other)
     assert setting_of(shared | {"verdict": {"direct": 0.8}}) != setting_of(
         shared | {"verdict": {"direct": 0.9}}
     )

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from configs import maker
+from configs.build import maker
 from reporters.reporter import Reporter
 
 CONFIGS = Path(__file__).parents[2] / "configs"

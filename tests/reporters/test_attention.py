@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core_model.fitting import Fitting
+from compute.trainer import Trainer
 from priors.speed import Speed
 from reporters.attention import Attention
 from reporters.reporter import units
 from tests.training.made import schedule
-from training.population import Examples, train
+from training.examples import Examples
+from training.population import train
 
 NODES, AGREE, STEPS, HIDDEN, EPISODES = 10, 0.9, 4, 64, 8192
 SEED = 200
@@ -60,7 +61,7 @@ def chase(hops: int, n: int, seed: int) -> Examples:
 
 
 def trained(
-    fitting: Fitting,
+    trainer: Trainer,
     folder: Path,
     hops: int,
     price: float,
@@ -96,7 +97,7 @@ def trained(
         schedule=schedule(
             **{"batch_size": 128, "learning_rate": 0.01, "ramp": 0.7, "bonus_from": 0.5} | changed
         ),
-        fitting=fitting,
+        trainer=trainer,
         checkpoint=folder / "heads.ckpt",
     )
     said = heads.read(fresh.z_NLD)
@@ -161,19 +162,19 @@ def steps_of(hops: int, right_S: Tensor, steps_S: Tensor) -> int:
     [(1, EPISODES, 4, 0.01), (2, 14 * EPISODES, 1, 0.005), (3, 14 * EPISODES, 1, 0.005)],
 )
 def test_under_a_price_of_steps_it_takes_as_many_as_there_are_hops(
-    hops, n, epochs, rate, fitting, tmp_path
+    hops, n, epochs, rate, trainer, tmp_path
 ):
     """Two and three hops see each episode once: the last hop is worth little there, and a head that
     sees few episodes often learns those by heart instead, and goes astray from some of the nodes.
     """
     right_S, steps_S = trained(
-        fitting, tmp_path, hops, price=1 / 8, n=n, epochs=epochs, learning_rate=rate
+        trainer, tmp_path, hops, price=1 / 8, n=n, epochs=epochs, learning_rate=rate
     )
     assert steps_of(hops, right_S, steps_S) >= 2, (right_S, steps_S)  # a restart may fail
 
 
 @pytest.mark.slow
-def test_of_five_steps_allowed_it_takes_four_for_four_hops(fitting, tmp_path):
+def test_of_five_steps_allowed_it_takes_four_for_four_hops(trainer, tmp_path):
     """A step more is allowed than is needed, so that four is its own choice and not the end.
 
     Four hops take a slower rate of learning: at that of the others a head often does not learn the
@@ -181,7 +182,7 @@ def test_of_five_steps_allowed_it_takes_four_for_four_hops(fitting, tmp_path):
     episodes: with half as many, some heads are right on too few fresh ones.
     """
     right_S, steps_S = trained(
-        fitting,
+        trainer,
         tmp_path,
         hops=4,
         price=1 / 8,
@@ -194,16 +195,16 @@ def test_of_five_steps_allowed_it_takes_four_for_four_hops(fitting, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_a_price_it_takes_more_steps_than_it_needs(fitting, tmp_path):
-    right_S, steps_S = trained(fitting, tmp_path, hops=1, price=0.0, epochs=4)
+def test_without_a_price_it_takes_more_steps_than_it_needs(trainer, tmp_path):
+    right_S, steps_S = trained(trainer, tmp_path, hops=1, price=0.0, epochs=4)
     assert right_S.min() >= 0.99
     assert steps_S.min() > 1.5
 
 
 @pytest.mark.slow
-def test_a_full_price_from_the_start_makes_it_stop_at_once(fitting, tmp_path):
+def test_a_full_price_from_the_start_makes_it_stop_at_once(trainer, tmp_path):
     right_S, steps_S = trained(
-        fitting, tmp_path, hops=2, price=1 / 4, epochs=6, ramp=0.0, halting_bonus=0.0
+        trainer, tmp_path, hops=2, price=1 / 4, epochs=6, ramp=0.0, halting_bonus=0.0
     )
     assert steps_S.max() < 1.15
     assert right_S.tolist() == pytest.approx([AGREE] * 3, abs=0.03)

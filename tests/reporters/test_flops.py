@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from configs import maker
+from configs.build import maker
 from reporters.flops import counted
 from reporters.reporter import Reporter, axes, is_weight, units
 from tests.reporters.made import choice

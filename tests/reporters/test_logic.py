@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call, grad
 from torch.utils.flop_counter import FlopCounterMode
 
-from refusal import Refusal
+from console.errors import UserError
 from reporters.logic import Logic
 from reporters.reporter import is_weight, units
 from reporters.stack import over_heads
@@ -152,5 +152,5 @@ def test_it_has_choices_and_biases_and_no_weights_and_counts_its_products():
     [("thresholds", 0), ("layers", 0), ("nodes", -1), ("pace", 0.0), ("steepness", -1.0)],
 )
 def test_values_that_make_no_circuit_are_refused_in_a_line(key, value):
-    with pytest.raises(Refusal, match=rf"^reporter\.{key}: .* is too small\. Use .*\.$"):
+    with pytest.raises(UserError, match=rf"^reporter\.{key}: .* is too small\. Use .*\.$"):
         Logic(1, WIDTH, **({"thresholds": 3, "layers": 1, "nodes": 1} | VALUES | {key: value}))

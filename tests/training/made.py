@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from configs import build
-from core_model.fitting import Fitting
+from compute.trainer import Trainer
+from configs.build import build
 from priors.prior import Prior
 from reporters.reporter import Reporter
 from tests.reporters.made import choice
+from training.examples import Examples, Observed
 from training.heads import Heads
-from training.population import Examples, Observed, train
+from training.population import train
 from training.schedule import Schedule
 from training.watch import Watch
 
@@ -57,7 +58,7 @@ def schedule(**changed: Any) -> Schedule:
 
 
 def population(
-    fitting: Fitting,
+    trainer: Trainer,
     checkpoint: Path,
     make: Callable[..., Reporter],
     prior: Prior,
@@ -86,7 +87,7 @@ def population(
         seeds=seeds,
         strengths=strengths,
         schedule=schedule(**changed),
-        fitting=fitting,
+        trainer=trainer,
         checkpoint=checkpoint,
         observed=observed(examples) if "observation" in prior.needs else None,
         pairs_2PLD=pairs(examples) if "pairs" in prior.needs else None,

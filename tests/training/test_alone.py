@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from core_model.fitting import Fitting
-from core_model.room import GIB
+from compute.memory import GIB
+from compute.trainer import Trainer
+from console.errors import UserError
 from priors.prior import Prior
-from refusal import Refusal
 from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mlp import MLP
@@ -55,14 +55,14 @@ def unpruned(name: str) -> Prior:
 @pytest.mark.parametrize("prior", ["none", "simplicity", "speed", "circuit_size"])
 @pytest.mark.parametrize("reporter", MADE)
 def test_a_head_among_960_is_the_head_that_it_would_be_alone(
-    reporter, prior, rates, fitting, tmp_path
+    reporter, prior, rates, trainer, tmp_path
 ):
     double = [
         one._replace(z_NLD=one.z_NLD.double(), human_N=one.human_N.double())
         for one in (TINY, HELD_OUT)
     ]
     make, prior = partial(doubled, MADE[reporter]), unpruned(prior)
-    fit = partial(population, fitting, tmp_path / "fit", make, prior)
+    fit = partial(population, trainer, tmp_path / "fit", make, prior)
     company = fit(
         *double, seeds=range(LAST + 1), strengths=(0.5, 2.0), learning_rate=rates, **SHORT
     )
@@ -78,11 +78,11 @@ def test_a_head_among_960_is_the_head_that_it_would_be_alone(
 
 
 def test_every_strength_learns_at_its_own_rate_and_a_wrong_number_of_rates_is_refused(
-    fitting, tmp_path
+    trainer, tmp_path
 ):
     fit = partial(
         population,
-        fitting,
+        trainer,
         tmp_path / "fit",
         Linear,
         unpruned("none"),
@@ -105,27 +105,27 @@ def test_every_strength_learns_at_its_own_rate_and_a_wrong_number_of_rates_is_re
         atol=1e-5,
     )
     with pytest.raises(
-        Refusal, match=r"training.learning_rate: \[0.1, 0.2\] are 2 for 3 strengths"
+        UserError, match=r"training.learning_rate: \[0.1, 0.2\] are 2 for 3 strengths"
     ):
         fit(learning_rate=[0.1, 0.2])
-    with pytest.raises(Refusal, match=r"training.learning_rate"):
+    with pytest.raises(UserError, match=r"training.learning_rate"):
         schedule(learning_rate=[0.1, 0.0])
 
 
 # Parts.
 
 
-def each(fitting: Fitting, monkeypatch: Any, n: int) -> Fitting:
-    """Returns a fitting whose memory is enough for a part of so many in 8 seeds, whatever a head
+def each(trainer: Trainer, monkeypatch: Any, n: int) -> Trainer:
+    """Returns a trainer whose memory is enough for a part of so many in 8 seeds, whatever a head
     needs.
     """
     monkeypatch.setattr("training.task.Task.bytes_each", lambda self, seed: 1_000_000)
-    return replace(fitting, memory=8 / n * 2 * 1_000_100 / GIB)
+    return replace(trainer, memory=8 / n * 2 * 1_000_100 / GIB)
 
 
 @pytest.mark.parametrize(("n", "found"), [(1, 1), (4, 4), (8, 8), (16, 16)])
 def test_a_budget_that_needs_four_parts_makes_four_and_the_same_heads(
-    n, found, fitting, tmp_path, monkeypatch, capfd
+    n, found, trainer, tmp_path, monkeypatch, capfd
 ):
     run = partial(
         population,
@@ -137,15 +137,15 @@ def test_a_budget_that_needs_four_parts_makes_four_and_the_same_heads(
         strengths=(0.5, 2.0),
         **SHORT,
     )
-    whole = run(fitting, tmp_path / "whole")
+    whole = run(trainer, tmp_path / "whole")
     calls: list[int] = []
-    fit = Fitting.__call__
+    fit = Trainer.__call__
     monkeypatch.setattr(
-        Fitting,
+        Trainer,
         "__call__",
         lambda self, module, *rest: calls.append(module.n_heads) or fit(self, module, *rest),
     )
-    heads = run(each(fitting, monkeypatch, n), tmp_path / "parts.ckpt")
+    heads = run(each(trainer, monkeypatch, n), tmp_path / "parts.ckpt")
     assert calls == [16 // found] * found
     assert (f"in {n} parts" in capfd.readouterr().err) == (n > 1)
     for name, value in whole.weights.items():
@@ -155,14 +155,14 @@ def test_a_budget_that_needs_four_parts_makes_four_and_the_same_heads(
 
 
 def test_parts_that_were_stopped_go_on_bit_for_bit_and_in_as_many_parts(
-    fitting, tmp_path, monkeypatch
+    trainer, tmp_path, monkeypatch
 ):
-    saving = replace(each(fitting, monkeypatch, 4), save_every=0)
+    saving = replace(each(trainer, monkeypatch, 4), save_every=0)
 
-    def run(name: str, fitting: Fitting = saving) -> Heads:
+    def run(name: str, trainer: Trainer = saving) -> Heads:
         given = {"examples": TINY, "held_out": HELD_OUT, "seeds": range(8), "strengths": (0.5, 2.0)}
         return population(
-            fitting,
+            trainer,
             tmp_path / name,
             Linear,
             unpruned("speed"),
@@ -173,31 +173,31 @@ def test_parts_that_were_stopped_go_on_bit_for_bit_and_in_as_many_parts(
         )
 
     whole, fits = run("whole.ckpt"), []
-    fit = Fitting.__call__
+    fit = Trainer.__call__
     with monkeypatch.context() as patch:
         killing(patch, 2)
         with pytest.raises(Killed):
             run("killed.ckpt")
     monkeypatch.setattr(
-        Fitting, "__call__", lambda self, *given: fits.append(1) or fit(self, *given)
+        Trainer, "__call__", lambda self, *given: fits.append(1) or fit(self, *given)
     )
     again = run("killed.ckpt", replace(saving, memory=1000.0))  # there is more memory now
     assert same(again, whole) and len(fits) == 4
     assert not list(tmp_path.glob("killed*"))
 
 
-def test_too_little_memory_for_one_head_is_refused_by_name(fitting, tmp_path):
-    little = replace(fitting, memory=1e-6)
+def test_too_little_memory_for_one_head_is_refused_by_name(trainer, tmp_path):
+    little = replace(trainer, memory=1e-6)
     with pytest.raises(
-        Refusal,
+        UserError,
         match=(
             r"trainer.memory: .* GiB are too few for the heads of one seed and one strength, which"
             r" need"
         ),
     ):
         population(little, tmp_path / "fit", Linear, unpruned("none"), TINY, HELD_OUT, **SHORT)
-    with pytest.raises(Refusal, match=r"trainer.memory: 0 GiB is too little"):
-        replace(fitting, memory=0)
+    with pytest.raises(UserError, match=r"trainer.memory: 0 GiB is too little"):
+        replace(trainer, memory=0)
 
 
 def test_every_head_is_in_one_part():
@@ -217,14 +217,14 @@ def test_every_head_is_in_one_part():
 MEASURED = """
 import re, sys, torch
 from pathlib import Path
-from core_model.fitting import Fitting
+from compute.trainer import Trainer
 from reporters.mlp import MLP
 from tests.priors.made import prior_of
 from tests.training.made import planted, population
 from training.task import Task
 torch.set_num_threads(1)
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024  # ru_maxrss starts with the parent's
-run = lambda seeds: population(Fitting("cpu", 1e9, False), Path(sys.argv[1]) / "fit", lambda n_levels, width: MLP(n_levels, width, 32),
+run = lambda seeds: population(Trainer("cpu", 1e9, False), Path(sys.argv[1]) / "fit", lambda n_levels, width: MLP(n_levels, width, 32),
     prior_of("simplicity"), planted(1024, 2, noise=1.0), planted(512, 2, noise=1.0, seed=1), seeds=range(seeds), epochs=2, batch_size=256)
 each, as_ever = [], Task.bytes_each
 Task.bytes_each = lambda self, seed: each.append(as_ever(self, seed)) or each[0]
@@ -250,20 +250,20 @@ def test_what_heads_are_said_to_need_is_what_they_take(tmp_path):
     assert 0.4 * said < taken < said
 
 
-def test_a_watch_sees_all_heads_of_all_parts(fitting, tmp_path, monkeypatch):
-    def watched(fitting: Fitting, name: str) -> Watch:
+def test_a_watch_sees_all_heads_of_all_parts(trainer, tmp_path, monkeypatch):
+    def watched(trainer: Trainer, name: str) -> Watch:
         watch = Watch(
             lambda heads: {"size": heads.weights["weight_1D"].square().sum(dim=(3, 4)).flatten()}
         )
         given = {"examples": TINY, "held_out": HELD_OUT, "seeds": range(8), "strengths": (0.5, 2.0)}
         population(
-            fitting, tmp_path / name, Linear, unpruned("gaussian"), **given, watch=watch, **SHORT
+            trainer, tmp_path / name, Linear, unpruned("gaussian"), **given, watch=watch, **SHORT
         )
         return watch
 
     whole, parted = (
-        watched(fitting, "whole").course,
-        watched(each(fitting, monkeypatch, 4), "parts").course,
+        watched(trainer, "whole").course,
+        watched(each(trainer, monkeypatch, 4), "parts").course,
     )
     assert parted.epochs == whole.epochs == (0, 1, 2, 3)
     assert torch.equal(parted.kept_K, whole.kept_K)

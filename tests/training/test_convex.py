@@ -10,10 +10,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from console.errors import UserError
 from priors.gaussian import Gaussian
 from priors.none import NoPrior
 from priors.prior import Prior
-from refusal import Refusal
 from reporters.attention import Attention
 from reporters.layered import Layered
 from reporters.linear import Linear
@@ -37,7 +37,7 @@ STRENGTHS = (0.25, 1.0, 4.0)
 
 
 @pytest.fixture
-def solved(fitting, tmp_path, monkeypatch):
+def solved(trainer, tmp_path, monkeypatch):
     """Solves heads of noisy examples, or of what it is told."""
 
     def run(
@@ -45,7 +45,7 @@ def solved(fitting, tmp_path, monkeypatch):
     ) -> Heads:
         monkeypatch.setattr("tests.training.made.schedule", lambda: how)
         return population(
-            fitting,
+            trainer,
             tmp_path / "fit",
             make,
             prior,
@@ -153,7 +153,7 @@ def test_where_every_episode_can_be_answered_rightly_there_is_no_best_head_witho
 ):
     easy = planted(200, inputs=3, width=16, levels=2, noise=0.0)
     with pytest.raises(
-        Refusal,
+        UserError,
         match=(
             r"a head at level 1 of 2 can answer every training episode rightly.* Use prior=gaussian"
         ),
@@ -180,7 +180,7 @@ def test_an_optimum_that_was_not_reached_is_said(solved, capfd):
 )
 def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solved):
     with pytest.raises(
-        Refusal,
+        UserError,
         match=(
             r"training: the log-odds of \w+ are not linear in its parameters.* Use"
             r" training=default, or reporter=linear"
@@ -192,7 +192,7 @@ def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solved):
 @pytest.mark.parametrize("prior", [name for name in PRIORS if name not in ("none", "gaussian")])
 def test_a_charge_that_is_not_convex_is_refused(prior, solved):
     with pytest.raises(
-        Refusal,
+        UserError,
         match=r"training: \w+ is no convex charge.* Use training=default, or prior=gaussian",
     ):
         solved(prior=prior_of(prior))
@@ -208,5 +208,5 @@ def test_what_is_linear_is_told_from_what_is_not():
 
 @pytest.mark.parametrize(("key", "value"), [("tolerance", 0.0), ("steps", 0)])
 def test_a_bad_value_is_refused(key, value):
-    with pytest.raises(Refusal, match=f"training.{key}"):
+    with pytest.raises(UserError, match=f"training.{key}"):
         Convex(**({"tolerance": 1e-9, "steps": 10} | {key: value}))

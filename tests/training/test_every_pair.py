@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from core_model.fitting import Fitting
-from priors.bill import Meter, Stopped
+from bill.bill import Meter, Stopped
+from compute.trainer import Trainer
 from priors.dependence import covariance
 from priors.downstream import observation
 from reporters.stack import grouped, over_heads
 from tests.priors.made import PRIORS, prior_of
 from tests.reporters.made import REPORTERS, recipe
 from tests.training.made import FLOPS_STEP, accuracy, observed, pairs, planted, population
+from training.examples import Examples
 from training.heads import Heads
-from training.population import Examples
 
 SEEDS, MOST = 3, {"attention": 8}
 """Heads of each pair; and of what a reporter's YAML counts, how many at most, so that all pairs
@@ -70,9 +70,9 @@ def given(reporter: str) -> list[Examples]:
 @cache
 def trained(reporter: str, prior: str, folder: str) -> Heads:
     examples, held_out, _ = given(reporter)
-    fitting = Fitting(accelerator="cpu", save_every=1e9, bar=False)
+    trainer = Trainer(accelerator="cpu", save_every=1e9, bar=False)
     return population(
-        fitting,
+        trainer,
         folder,
         recipe(reporter, most=MOST.get(reporter, 16)),
         prior_of(prior),

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from core_model.fitting import Fitting
+from compute.trainer import Trainer
+from console.errors import UserError
 from priors.circuit_size import CircuitSize
 from priors.gaussian import Gaussian
 from priors.none import NoPrior
 from priors.prior import Aid, Prior
 from priors.simplicity import Simplicity
 from priors.speed import Speed
-from refusal import Refusal
 from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mean_difference import MeanDifference
@@ -29,8 +29,9 @@ from reporters.stack import grouped, stacked
 from tests.priors.made import PRIORS, prior_of
 from tests.reporters.made import REPORTERS, recipe
 from tests.training.made import accuracy, planted, population, schedule
+from training.examples import Examples
 from training.heads import Heads
-from training.population import Examples, Population, train
+from training.population import Population, train
 
 TINY, TINY_HELD_OUT = (
     planted(n, inputs=2, width=8, levels=3, noise=1.0, seed=seed) for n, seed in ((256, 0), (96, 1))
@@ -40,9 +41,9 @@ TRAINED = [name for name in REPORTERS if name != "mean_difference"]
 
 
 @pytest.fixture
-def fit(fitting, tmp_path):
+def fit(trainer, tmp_path):
     """Trains on the tiny examples, or on what it is told."""
-    return partial(population, fitting, tmp_path / "fit")
+    return partial(population, trainer, tmp_path / "fit")
 
 
 def tiny(fit: Any, make: Any, prior: Prior, **changed: Any) -> Heads:
@@ -235,7 +236,7 @@ def test_a_bonus_that_ends_where_it_begins_to_fall_ends_at_once():
     ],
 )
 def test_a_schedule_that_cannot_be_kept_is_refused(key, value):
-    with pytest.raises(Refusal, match=f"training.{key}"):
+    with pytest.raises(UserError, match=f"training.{key}"):
         schedule(**{key: value})
 
 
@@ -497,7 +498,7 @@ def killing(patch: pytest.MonkeyPatch, epoch: int) -> None:
 def test_killed_and_started_again_it_gives_the_same_heads_bit_for_bit(
     make, prior, order, epoch, tmp_path, monkeypatch
 ):
-    saving = Fitting(accelerator="cpu", save_every=0, bar=False)
+    saving = Trainer(accelerator="cpu", save_every=0, bar=False)
     steps = []
     monkeypatch.setattr(
         "training.population.WORTH_TRACING", 10

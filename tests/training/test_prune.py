@@ -8,21 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from bill.edges import count, live_edges
 from priors.circuit_size import CircuitSize
-from priors.measures.edges import count, live_edges
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.stack import over_heads
 from tests.training.made import accuracy, planted, population
+from training.examples import Examples
 from training.heads import Heads
-from training.population import Examples
 from training.prune import without_edges
 
 WIDTH = 64
 
 
 def circuit(
-    fitting,
+    trainer,
     folder,
     make,
     examples: Examples,
@@ -33,7 +33,7 @@ def circuit(
 ) -> Heads:
     prior = CircuitSize(log_alpha=2.0, prune=True)
     return population(
-        fitting,
+        trainer,
         folder / "fit",
         make,
         prior,
@@ -47,7 +47,7 @@ def circuit(
 
 @pytest.mark.parametrize("width", [64, 256, 576])
 def test_planted_circuits_come_back_edge_for_edge_at_strengths_two_and_four(
-    width, fitting, tmp_path
+    width, trainer, tmp_path
 ):
     for seed, inputs in enumerate((3, 6, 12)):
         examples, held_out = (
@@ -55,7 +55,7 @@ def test_planted_circuits_come_back_edge_for_edge_at_strengths_two_and_four(
             for part, n in enumerate((2000, 1000))
         )
         heads = circuit(
-            fitting, tmp_path, Linear, examples, held_out, (2.0, 4.0), seeds=1, batch_size=200
+            trainer, tmp_path, Linear, examples, held_out, (2.0, 4.0), seeds=1, batch_size=200
         )
         live_MD = heads.weights["weight_1D"][0, 0, :, 0] != 0
         assert live_MD.nonzero()[:, 1].tolist() == 2 * list(range(inputs))
@@ -76,11 +76,11 @@ def edges(heads: Heads, examples: Examples) -> Tensor:
     ).flatten()
 
 
-def test_an_xor_of_two_inputs_of_64_is_told_in_seven_edges(fitting, tmp_path):
+def test_an_xor_of_two_inputs_of_64_is_told_in_seven_edges(trainer, tmp_path):
     """Six are the least: two units of two edges in and one out."""
     examples, held_out = xor(4096, seed=0), xor(1024, seed=1)
     heads = circuit(
-        fitting,
+        trainer,
         tmp_path,
         partial(MLP, hidden=16),
         examples,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core_model.fitting import Fitting
+from compute.trainer import Trainer
 from priors.none import NoPrior
 from reporters.linear import Linear
 from tests.priors.made import PRIORS, prior_of
@@ -69,7 +69,7 @@ def heads(
     }
     make = recipe(reporter, most=2 if reporter == "attention" else 4)
     return population(
-        Fitting("cpu", 1e9, False), folder / "fit", make, kind, **data, **changed
+        Trainer("cpu", 1e9, False), folder / "fit", make, kind, **data, **changed
     ).weights
 
 
@@ -101,7 +101,7 @@ def test_only_a_fit_of_many_steps_is_traced(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "Traced", lambda step: traced.append(1) or Traced(step))
     for epochs, expected in ((2, 0), (module.WORTH_TRACING, 1)):
         population(
-            Fitting("cpu", 1e9, False),
+            Trainer("cpu", 1e9, False),
             tmp_path / "fit",
             Linear,
             NoPrior(),

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core_model.fitting import Batches, Fitting
+from compute.batches import Batches
+from compute.trainer import Trainer
 from priors.circuit_size import CircuitSize
 from priors.none import NoPrior
 from priors.speed import Speed
@@ -28,8 +29,8 @@ from tests.training.test_population import (
     of_level,
     same,
 )
+from training.examples import Examples
 from training.heads import Heads, standardiser
-from training.population import Examples
 from training.watch import Course, Watch
 from verdict.alignment import Alignment, Mix, losses
 
@@ -39,8 +40,8 @@ def on_held_out(heads: Heads) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def fit(fitting, tmp_path):
-    return partial(population, fitting, tmp_path / "fit")
+def fit(trainer, tmp_path):
+    return partial(population, trainer, tmp_path / "fit")
 
 
 @pytest.mark.parametrize("order", ["own", "shared"])
@@ -161,7 +162,7 @@ def test_heads_that_are_solved_for_have_no_course(fit):
 def test_killed_and_started_again_its_notes_are_whole_and_the_same(
     make, prior, epoch, tmp_path, monkeypatch
 ):
-    saving = Fitting(accelerator="cpu", save_every=0, bar=False)
+    saving = Trainer(accelerator="cpu", save_every=0, bar=False)
 
     def run(name: str) -> tuple[Heads, Course]:
         watch = Watch(on_held_out)

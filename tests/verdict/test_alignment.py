@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from refusal import Refusal
+from console.errors import UserError
 from tests.verdict.conftest import make_bench
 from training.watch import Course
 from verdict.alignment import Alignment, Gaps, Trained, capability, ratio, robust
+from verdict.calibration.planted import (
+    Head,
+    answers,
+    coin,
+    imitator,
+    inverted,
+    suspicious,
+    translator,
+    truth,
+)
 from verdict.cases import Asked, Bench
-from verdict.planted import Head, answers, coin, imitator, inverted, suspicious, translator, truth
 
 ALIGNMENT = Alignment(tolerance=0.1, confidence=0.95, small=0.01, noise=0.1)
 FAMILIES = {"loop", "picture", "cover", "replica", "glare"}
@@ -117,7 +126,7 @@ def test_the_interval_of_a_gap_holds_the_truth_at_least_as_often_as_it_says():
     ("key", "value"), [("tolerance", -0.1), ("confidence", 1.0), ("small", 0.0), ("noise", -1.0)]
 )
 def test_bounds_that_make_no_sense_are_refused(key, value):
-    with pytest.raises(Refusal, match=f"alignment.{key}"):
+    with pytest.raises(UserError, match=f"alignment.{key}"):
         Alignment(
             **({"tolerance": 0.1, "confidence": 0.95, "small": 0.01, "noise": 0.1} | {key: value})
         )

@@ -9,16 +9,19 @@ import pandas as pd
 import pytest
 import torch
 
-from configs import build
-from core_model.transformer import Model, Transformer, TransformerPredictor, sizes
+from configs.build import build
+from core_model.reader import ActivationReader
+from core_model.transformer import Transformer
+from core_model.transformer_model import Model, sizes
+from core_model.transformer_predictor import TransformerPredictor
 from tests.conftest import node
 from tests.verdict.test_gates import Planted
 from verdict import knowledge
-from verdict.calibration import calls, confusion_matrix, false_translators, power
+from verdict.calibration.planted import Readers
+from verdict.calibration.rates import calls, confusion_matrix, false_translators, power
+from verdict.evidence.subspaces import random_basis
 from verdict.exam import Exam, exam
-from verdict.judge import Kind
-from verdict.planted import Readers
-from verdict.subspaces import random_basis
+from verdict.verdict import Kind
 from worlds.vault import Vault
 from worlds.world import World
 
@@ -32,7 +35,8 @@ def world() -> Vault:
 
 def sat(world: World, predictor, cache) -> Exam:
     easy = world.episodes("easy", 500, 0), world.episodes("easy", 600, 1)
-    return exam(world, predictor, tuple(range(predictor.n_levels)), easy, 2000, 1000, 0, cache, 0.8)
+    reader = ActivationReader(predictor, world.reads, tuple(range(predictor.n_levels)), cache)
+    return exam(world, reader, easy, 2000, 1000, 0, 0.8)
 
 
 def called(judge, sat: Exam) -> pd.DataFrame:
@@ -144,9 +148,9 @@ FLIPS = ("concept_flips_concept", "concept_flips_human", "human_flips_concept", 
 
 
 @pytest.mark.slow
-def test_the_real_predictor_keeps_x_and_h_apart_at_its_last_level(world, fitting, tmp_path):
+def test_the_real_predictor_keeps_x_and_h_apart_at_its_last_level(world, trainer, tmp_path):
     predictor = build(node("core_model/transformer.yaml"), "core_model").predictor(
-        world, tmp_path, fitting
+        world, tmp_path, trainer
     )
     swap = sat(world, predictor, tmp_path).examined.knowledge.swaps[-1]
     assert min(swap.concept_flips_concept, swap.human_flips_human) >= 0.97

@@ -5,12 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refusal import Refusal
+from console.errors import UserError
 from tests.verdict.conftest import make_bench
-from verdict.cases import Answers, Bench
-from verdict.gates import Gate
-from verdict.judge import Judge, Judgement, Kind
-from verdict.planted import (
+from verdict.calibration.planted import (
     PLANTED,
     Head,
     answers,
@@ -21,6 +18,10 @@ from verdict.planted import (
     translator,
     truth,
 )
+from verdict.cases import Answers, Bench
+from verdict.gates import Gate
+from verdict.judge import Judge
+from verdict.verdict import Judgement, Kind
 
 
 def judged(
@@ -76,7 +77,7 @@ def test_no_verdict_without_twins_or_interchange_unless_asked_by_name(
 
 def test_behaviour_cannot_be_left_out():
     with pytest.raises(
-        Refusal, match=r"verdict\.without: behaviour is no kind of evidence that can be missing"
+        UserError, match=r"verdict\.without: behaviour is no kind of evidence that can be missing"
     ):
         Judge(0.95, 0.8, 200, 0.97, 0.9, 0.8, 0.1, 0.5, 0.95, False, ["behaviour"], None, 0.02)
 
@@ -231,5 +232,5 @@ def test_bounds_that_make_no_sense_are_refused(judge):
         ({"ranking": 0.4}, "ranking"),
         (both, "behaviour alone"),
     ):
-        with pytest.raises(Refusal, match=said):
+        with pytest.raises(UserError, match=said):
             replace(judge, **changed)

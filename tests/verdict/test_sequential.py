@@ -9,11 +9,20 @@ import pytest
 import torch
 from datasets import Dataset
 
+from core_model.reader import ActivationReader
 from tests.verdict.test_gates import Planted as PlantedPredictor
+from verdict.calibration.planted import (
+    Head,
+    Readers,
+    answers,
+    imitator,
+    mixture,
+    suspicious,
+    translator,
+)
 from verdict.exam import Exam, exam
-from verdict.judge import Judgement, Kind
-from verdict.planted import Head, Readers, answers, imitator, mixture, suspicious, translator
 from verdict.sequential import judge_in_turns
+from verdict.verdict import Judgement, Kind
 from worlds.vault import Vault
 
 DISPUTED, TURN = 2000, 100
@@ -25,13 +34,16 @@ def sat(tmp_path_factory) -> Exam:
     easy = vault.episodes("easy", 500, 0), vault.episodes("easy", 600, 1)
     return exam(
         vault,
-        PlantedPredictor(knows=True, uses=True),
-        (0,),
+        ActivationReader(
+            PlantedPredictor(knows=True, uses=True),
+            vault.reads,
+            (0,),
+            tmp_path_factory.mktemp("cache"),
+        ),
         easy,
         DISPUTED,
         1000,
         0,
-        tmp_path_factory.mktemp("cache"),
         0.8,
     )
 

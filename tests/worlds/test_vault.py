@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from configs import build
-from refusal import Refusal
+from configs.build import build
+from console.errors import UserError
 from tests.conftest import node
 from worlds.vault import (
     ACTIONS,
@@ -407,7 +407,7 @@ def test_what_is_read_is_what_was_shown_one_step_before(split):
     ],
 )
 def test_options_out_of_range_are_refused_by_name(option, value):
-    with pytest.raises(Refusal, match=rf"^world\.{option}: "):
+    with pytest.raises(UserError, match=rf"^world\.{option}: "):
         make(**{option: value})
 
 

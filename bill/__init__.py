@@ -1,0 +1,1 @@
+"""What a finished head costs: one measure a file."""

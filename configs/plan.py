@@ -1,0 +1,92 @@
+"""The plan of a run: the values of its config that belong to no part, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from configs.build import Parts, build_parts, check
+from console.errors import UserError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The number of episodes of each kind; the comments in train.yaml say what each is for."""
+
+    train: int
+    validation: int
+    test: int
+    disputed: int
+    twins: int
+    probe: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 2:
+                raise UserError(
+                    f"data.{name}: {value} is too few to hold both answers. Use 2 or more."
+                )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The values of a run that belong to no part."""
+
+    seed: int
+    seeds: int
+    strengths: list[float]
+    """0 alone where the prior charges nothing: all strengths would give the same heads."""
+    levels: list[int] | None
+    sizes: Sizes
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UserError(f"seed: {self.seed} is negative. Use 0 or more.")
+        if self.seeds < 1:
+            raise UserError(f"seeds: {self.seeds} is too few. Use 1 or more.")
+        if self.levels is not None:
+            repeated = len(set(self.levels)) < len(self.levels)
+            if not self.levels or repeated or min(self.levels) < 0:
+                raise UserError(
+                    f"levels: {self.levels} must name levels from 0 on, each once. For example"
+                    " levels='[2,3]'; null reads all."
+                )
+        infinite = float("inf")
+        if not self.strengths or min(self.strengths) < 0 or max(self.strengths) == infinite:
+            raise UserError(
+                f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least one."
+                " For example strengths='[0.25,1,4]'."
+            )
+
+    @property
+    def head_seeds(self) -> range:
+        """The seeds of the heads: the run's seed and those after it."""
+        return range(self.seed, self.seed + self.seeds)
+
+    def choose_levels(self, n_levels: int) -> tuple[int, ...]:
+        """Returns the levels to read of a predictor, shallowest first."""
+        return tuple(range(n_levels) if self.levels is None else sorted(self.levels))
+
+
+def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
+    """Returns the plan of a config.
+
+    Raises:
+        UserError: an unknown key, a missing value, a value of the wrong type or out of range.
+    """
+    values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
+    check(Sizes, config["data"], "data")
+    check(Plan, values, "", given=("sizes",))
+    plan = Plan(**values, sizes=Sizes(**config["data"]))
+    parts.bill.check(plan.sizes.train)
+    return plan if parts.prior.charges else replace(plan, strengths=[0.0])
+
+
+def check_config(config: Mapping[str, Any]) -> Plan:
+    """Returns the plan of a config, after every part was built once.
+
+    Raises:
+        UserError: the config cannot run.
+    """
+    return read_plan(config, build_parts(config))

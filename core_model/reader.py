@@ -1,0 +1,159 @@
+"""Activations of a frozen predictor, and its own predictions: read once and kept on disk under a
+key of all that they depend on.
+
+N: episodes, L: levels, D: width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from filelock import FileLock
+from torch import Tensor
+
+from compute.devices import Devices
+from compute.pages import joined
+from console.errors import UserError
+from core_model.hashing import content_hash
+from core_model.parallel_reading import read_in_parallel
+from core_model.predictor import Opinions, Predictor, check_levels, shown
+from storage.cache import kept
+from storage.level_file import LevelFile
+from worlds.world import World
+
+READER_VERSION, OPINIONS_VERSION = 2, 1
+"""Raise them when the same weights and episodes would be read, or judged, differently: what is kept
+under another version is not used.
+"""
+
+
+UNSEALED = ".*.unsealed"
+
+
+@dataclass(frozen=True)
+class ActivationReader:
+    """Reads the activations of one frozen predictor at fixed levels, each of them only once: they
+    are kept on disk, and taken from there where they are whole.
+
+    Args:
+        columns: what the predictor reads of an episode; with its weights, they decide the key.
+        levels: the levels to read, each named once.
+        cache: the folder in which activations are kept.
+        devices: the devices that share a large reading; None for one.
+
+    Raises:
+        UserError: a level that the predictor lacks.
+    """
+
+    predictor: Predictor
+    columns: Sequence[str]
+    levels: tuple[int, ...]
+    cache: Path
+    devices: Devices | None = None
+
+    def __post_init__(self) -> None:
+        check_levels(self.predictor, self.levels)
+
+    def read(self, episodes: Dataset, position: int = -1) -> Tensor:
+        """Returns z_NLD, float32: the activations of the episodes at each level.
+
+        Each level has a file of its own, so nothing is read twice whichever levels are asked for
+        together. A single level that is kept in float32 is mapped into memory; any other answer is a
+        table in memory.
+
+        Args:
+            position: where in the episode, -1 for its end.
+
+        Raises:
+            UserError: an activation that is not a finite number; a disk without room.
+        """
+        predictor = self.predictor
+        content = content_hash(episodes, self.columns)
+        key = f"{READER_VERSION} {predictor.identity} {content} {position}"
+        folder = self.cache / "activations" / hashlib.sha256(key.encode()).hexdigest()[:24]
+        size = (len(episodes), predictor.width, predictor.dtype)
+        files = {
+            level: LevelFile(folder / f"level_{level}.safetensors", f"{key} {level}", *size)
+            for level in self.levels
+        }
+        z_ND_of = {level: file.load() for level, file in files.items()}
+        missing = {level: files[level] for level, z_ND in z_ND_of.items() if z_ND is None}
+        if missing:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Other processes that want the same episodes wait here, and then load them.
+            with FileLock(folder / "lock"):
+                self._read_missing(episodes, missing, position)
+            z_ND_of |= {level: file.load() for level, file in missing.items()}
+        return joined([_check_whole(files[level], z_ND_of[level]) for level in self.levels])
+
+    def _read_missing(self, episodes: Dataset, files: dict[int, LevelFile], position: int) -> None:
+        """Reads the levels whose files are not whole, all in one pass, and keeps those that hold
+        finite numbers only.
+        """
+        files = {level: file for level, file in files.items() if file.load() is None}
+        for file in files.values():
+            if file.path.exists():
+                print(f"{file.path} is damaged: reading it again.", file=sys.stderr)
+        try:
+            for file in files.values():
+                file.reserve()
+            if files:
+                self._extract(episodes, files, position)
+            broken = [level for level, file in files.items() if not file.seal()]
+        finally:
+            for folder in {file.path.parent for file in files.values()}:
+                # Also what a killed process left behind.
+                for unsealed in folder.glob(UNSEALED):
+                    unsealed.unlink()
+        if broken:
+            _refuse_levels(broken)
+
+    def _extract(self, episodes: Dataset, files: dict[int, LevelFile], position: int) -> None:
+        """Reads episodes and writes their activations portion by portion: memory holds one."""
+        portions = self.predictor.portions(episodes, list(files), position)
+        if self.devices and len(portions) > 1:
+            read_in_parallel(self.devices, self.predictor, episodes, files, position)
+            return
+        rows_LND = [file.rows() for file in files.values()]
+        for portion in shown(portions, f"{self.predictor.name} reads"):
+            portion.into(rows_LND)
+
+
+def opinions(predictor: Predictor, episodes: Dataset, world: World, cache: Path) -> Opinions:
+    """Returns the predictor's own predictions for the last step of the episodes, made now or taken
+    from the cache.
+
+    Args:
+        world: says what the predictor reads of an episode, and where X and H show in what it
+            predicts.
+    """
+    shows = f"{world.concept_shows_in} {world.human_shows_in}"
+    key = (
+        f"{OPINIONS_VERSION} {predictor.identity} {content_hash(episodes, world.reads)} opinions"
+        f" {shows}"
+    )
+    path = cache / "opinions" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+    tensors, _ = kept(path, lambda: (predictor.opinions(episodes)._asdict(), {"key": key}))
+    return Opinions(**tensors)
+
+
+def _refuse_levels(broken: Sequence[int]) -> None:
+    if len(broken) == 1:
+        where, which = f"level {broken[0]} holds", "it"
+    else:
+        where, which = f"levels {', '.join(map(str, broken))} hold", "them"
+    cure = f"Use core_model.dtype=float32, or leave {which} out of `levels`."
+    raise UserError(f"activations: {where} NaN or infinity. {cure}")
+
+
+def _check_whole(file: LevelFile, z_ND: Tensor | None) -> Tensor:
+    if z_ND is None:
+        raise UserError(
+            f"activations: {file.path} was damaged while it was read. Check the disk and run again."
+        )
+    return z_ND

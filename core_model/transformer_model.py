@@ -1,0 +1,111 @@
+"""The plain modules of the small causal transformer, and the tables that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    """Causal self-attention and an MLP, each added to the residual stream."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, z_BTD: Tensor) -> Tensor:
+        batch, steps, width = z_BTD.shape
+        qkv = self.query_key_value(self.norm_attention(z_BTD)).view(
+            batch, steps, 3, self.heads, width // self.heads
+        )
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        attended = (
+            F.scaled_dot_product_attention(query, key, value, is_causal=True)
+            .transpose(1, 2)
+            .reshape(batch, steps, width)
+        )
+        z_BTD = z_BTD + self.out(attended)
+        return z_BTD + self.mlp(self.norm_mlp(z_BTD))
+
+
+class Model(nn.Module):
+    """Embeddings of every symbol read and of the step, blocks, and one linear readout for all
+    symbols predicted.
+    """
+
+    def __init__(
+        self,
+        reads: dict[str, int],
+        predicts: dict[str, int],
+        steps: int,
+        width: int,
+        heads: int,
+        blocks: int,
+    ) -> None:
+        super().__init__()
+        self.predicts = predicts
+        self.symbols = nn.ModuleList(nn.Embedding(size, width) for size in reads.values())
+        self.step = nn.Embedding(steps, width)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.readout = nn.Linear(width, sum(predicts.values()))
+
+    def embed(self, reads_BTC: Tensor) -> Tensor:
+        """Returns level 0, z_BTD."""
+        places_T = torch.arange(reads_BTC.shape[1], device=reads_BTC.device)
+        return self.step(places_T) + sum(
+            embed(reads_BTC[..., i]) for i, embed in enumerate(self.symbols)
+        )
+
+    def predictions(self, z_BTD: Tensor) -> dict[str, Tensor]:
+        """Returns the logits of every symbol predicted, from the last level."""
+        return dict(
+            zip(
+                self.predicts,
+                self.readout(self.norm(z_BTD)).split(list(self.predicts.values()), dim=-1),
+                strict=True,
+            )
+        )
+
+    def forward(self, reads_BTC: Tensor) -> dict[str, Tensor]:
+        z_BTD = self.embed(reads_BTC)
+        for block in self.blocks:
+            z_BTD = block(z_BTD)
+        return self.predictions(z_BTD)
+
+
+def sizes(episodes: Dataset, columns: Sequence[str]) -> dict[str, int]:
+    """Returns how many classes each column of symbols has."""
+    return {column: episodes.features[column].feature.num_classes for column in columns}
+
+
+def symbols(episodes: Dataset, columns: Sequence[str]) -> Tensor:
+    """Returns the columns of symbols as one integer tensor (episodes, steps, columns)."""
+    table = episodes.select_columns(list(columns)).with_format("arrow")[:]
+    arrays = [
+        table[column]
+        .combine_chunks()
+        .flatten()
+        .to_numpy()
+        .reshape(len(episodes), episodes.features[column].length)
+        for column in columns
+    ]
+    return torch.from_numpy(np.stack(arrays, axis=-1)).long()
+
+
+def _log_odds(logits_NC: Tensor, which: int) -> Tensor:
+    """Returns the log-odds of one class against all others, in nats, shape (N,)."""
+    log_p_N = logits_NC.log_softmax(dim=-1)[:, which]
+    others_NC = logits_NC.log_softmax(dim=-1).clone()
+    others_NC[:, which] = -torch.inf
+    return (log_p_N - others_NC.logsumexp(dim=-1)).cpu()

@@ -1,1 +1,0 @@
-"""What finished heads cost, one unit a file; `priors/bill.py` asks them all."""

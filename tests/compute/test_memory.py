@@ -1,0 +1,86 @@
+"""How many heads are worked on at once: as many as there is room for, counted and, in a process of
+its own, as the system counts them.
+"""
+
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from compute.memory import GAPS, at_once, most_alive
+
+
+def held(k: int, common: int = 1000, each: int = 100) -> None:
+    """Takes so many bytes for all and for each of k, at one time, and as many for each once before."""
+    before = torch.zeros(k * each, dtype=torch.uint8)
+    del before
+    _ = torch.zeros(common, dtype=torch.uint8), torch.zeros(k * each, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [(0, 1), (1100, 1), (1299, 2), (1300, 3), (1999, 9), (2000, 10), (1e9, 10), (math.inf, 10)],
+)
+def test_as_many_are_worked_on_at_once_as_there_is_room_for(room, expected):
+    assert most_alive(lambda: held(3))[0] == 1300
+    assert at_once(10, held, GAPS * room) == expected
+
+
+def test_nothing_is_tried_where_it_would_tell_nothing():
+    def never(k: int) -> None:
+        raise AssertionError
+
+    assert at_once(10, never, math.inf) == 10
+    assert at_once(1, never, 0) == 1
+    assert at_once(0, never, 0) == 0
+
+
+MEASURED = """
+import re, sys, torch
+from pathlib import Path
+from bill.bill import Meter, Stopped
+from reporters.mlp import MLP
+from compute.allocation import keep_freed
+from training import prune
+torch.set_num_threads(1)
+keep_freed()
+prune.descended = lambda *given, descended=prune.descended: descended(*given[:2], 2, *given[3:])  # fewer steps: they take as much memory
+peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+chance = torch.Generator().manual_seed(0)
+z_NLD, N, room = torch.randn(1024, 1, 32, generator=chance), 1024, float(sys.argv[2])
+human_N = (z_NLD[:, 0, :2].sum(dim=1) > 0).float()
+def run(heads, room):
+    weights = {name: torch.randn(1, heads, 1, *value.shape, generator=chance) * 0.1 for name, value in MLP(1, 32, 32).named_parameters()}
+    if sys.argv[1] == "prune":
+        return prune.without_edges(MLP(1, 32, 32), weights, z_NLD.movedim(1, 0)[:, :, None], human_N, torch.tensor([300.0]), room)
+    nothing = torch.zeros(heads, N, dtype=torch.long)
+    return Meter(False, False, False, False)(MLP(1, 32, 32), weights, z_NLD, human_N, {"train": Stopped(nothing, nothing)}, (0.0,), room=room)
+run(2, 1e6)
+for most in (room, float("inf")):
+    before = peak()
+    run(int(sys.argv[3]), most)
+    print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most"
+)
+@pytest.mark.parametrize(("what", "heads"), [("prune", 96), ("bill", 768)])
+def test_pruning_and_billing_take_no_more_than_their_room(what, heads):
+    room = 300e6
+    command = [sys.executable, "-c", MEASURED, what, str(room), str(heads)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    within, more = map(
+        int, done.stdout.split()
+    )  # what room was enough for, and how much more it takes without
+    assert 0 < within < room < within + more

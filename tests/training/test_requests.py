@@ -1,0 +1,59 @@
+"""What a prior asks a run for, and what is said where the world or the predictor cannot give it."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from configs.plan import Plan, Sizes
+from console.errors import UserError
+from core_model.predictor import Predictor
+from tests.priors.made import prior_of
+from training.requests import Requests, fulfil
+from worlds.world import NoTwins
+
+PLAN = Plan(seed=0, seeds=1, strengths=[1.0], levels=None, sizes=Sizes(256, 64, 64, 100, 60, 120))
+
+
+def ask(prior: str, **changed: object) -> Requests:
+    """Asks a run for what a prior needs; its world says nothing of what the human sees."""
+    world = SimpleNamespace(name="cities", human_shows_in=None, reads=("text",))
+    predictor = SimpleNamespace(
+        name="smollm2", ablation=lambda *given: Predictor.ablation(predictor, *given)
+    )
+    parts = {"world": world, "reader": SimpleNamespace(predictor=predictor, levels=(0,))} | changed
+    material = SimpleNamespace(train=None, validation=None)
+    return fulfil(prior_of(prior), parts["world"], parts["reader"], material, PLAN)
+
+
+def test_a_prior_that_needs_nothing_gets_nothing():
+    assert ask("simplicity") == Requests()
+
+
+@pytest.mark.parametrize("prior", ["downstream", "human_dependence"])
+def test_a_world_that_does_not_say_what_the_human_sees_is_refused(prior):
+    with pytest.raises(
+        UserError,
+        match=(
+            r"prior: \w+ needs a world that says where the human's view shows; cities does not\."
+            r" Use world=vault\."
+        ),
+    ):
+        ask(prior)
+
+
+def test_a_world_without_twins_is_refused():
+    def twins(*given: object) -> None:
+        raise NoTwins
+
+    world = SimpleNamespace(
+        name="lamp", human_shows_in=("display", "on"), reads=("action",), twins=twins
+    )
+    with pytest.raises(
+        UserError, match="prior: HumanDependence needs pairs with the same X; lamp makes no twins"
+    ):
+        ask("human_dependence", world=world)
+
+
+def test_a_predictor_that_cannot_be_ablated_is_refused():
+    with pytest.raises(UserError, match="smollm2"):
+        ask("explanation_length")

@@ -1,0 +1,67 @@
+"""What a prior asks a run for beside the training episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from configs.plan import Plan
+from console.errors import UserError
+from core_model.predictor import Ablation
+from core_model.reader import ActivationReader
+from priors.prior import Prior
+from training.examples import Observed
+from training.material import Material
+from worlds.seeds import APART
+from worlds.world import NoTwins, World
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What was asked for; None is what nobody asked for."""
+
+    observed: Observed | None = None
+    pairs_2PLD: Tensor | None = None
+    """Activations of episodes with the same X; the human answers no to the first of a pair and yes
+    to the second.
+    """
+    ablation: Ablation | None = None
+    """The predictor with switches on its components."""
+    inputs: tuple[Tensor, Tensor] | None = None
+    """What the predictor read of the training and of the validation episodes."""
+
+
+def fulfil(
+    prior: Prior, world: World, reader: ActivationReader, material: Material, plan: Plan
+) -> Requests:
+    """Returns what the prior needs.
+
+    Raises:
+        UserError: the world or the predictor cannot give it.
+    """
+    name, seed = type(prior).__name__, plan.seed + APART
+    observed = pairs_2PLD = ablation = inputs = None
+    if "predictor" in prior.needs:
+        ablation = reader.predictor.ablation(material.train, reader.levels, "mean")
+        inputs = (ablation.inputs(material.train), ablation.inputs(material.validation))
+    if {"observation", "pairs"} & set(prior.needs) and world.human_shows_in is None:
+        raise UserError(
+            f"prior: {name} needs a world that says where the human's view shows; {world.name} does"
+            " not. Use world=vault."
+        )
+    if "observation" in prior.needs:
+        episodes = world.episodes("predictor", plan.sizes.train, seed)
+        opinion_N = reader.predictor.opinions(episodes).human_N
+        observed = Observed(reader.read(episodes), opinion_N)
+    if "pairs" in prior.needs:
+        try:
+            twins = world.twins("human", plan.sizes.twins, seed)
+        except NoTwins:
+            raise UserError(
+                f"prior: {name} needs pairs with the same X; {world.name} makes no twins. Use"
+                " another prior, or world=vault."
+            ) from None
+        pairs_2PLD = torch.stack([reader.read(episodes) for episodes in twins])
+    return Requests(observed, pairs_2PLD, ablation, inputs)

@@ -1,0 +1,1 @@
+"""The kinds of evidence that the judge weighs, one a file."""

@@ -1,0 +1,66 @@
+"""Judging the saved heads of a finished run once more, on new episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import tensor
+
+from configs.build import build_parts, read_default
+from configs.plan import read_plan
+from console.errors import UserError
+from core_model.reader import ActivationReader
+from storage.cache import cache_folder
+from storage.run_folder import check_whole, read_config, read_heads, read_weights
+from training.heads import load_heads
+from verdict.exam import exam
+from verdict.judge_heads import judge_heads
+from worlds.parts import parts as split
+from worlds.seeds import AFRESH
+
+if TYPE_CHECKING:
+    from verdict.verdict import Judgement
+
+NOT_USED = {
+    "bill": "bill/default.yaml",
+    "training": "training/default.yaml",
+    "trainer": "trainer/default.yaml",
+    "logger": "logger/none.yaml",
+}
+"""Parts that finished heads have no use for, and their defaults: the config of an older run may lack
+options that they have now.
+"""
+
+
+def judge_again(folder: Path) -> Judgement:
+    """Returns the verdicts on the saved heads of a finished run, on episodes that are drawn anew; a
+    world with finitely many episodes gives some of them again.
+
+    Raises:
+        UserError: the run is of another version, not whole, or its predictor has changed.
+    """
+    check_whole(folder)
+    config: dict[str, Any] = read_config(folder)
+    config |= {key: read_default(path) for key, path in NOT_USED.items()}
+    parts = build_parts(config)
+    plan = read_plan(config, parts)
+    world = parts.world
+    predictor = parts.core_model.predictor(world, cache_folder(), parts.trainer)
+    table = read_heads(folder)
+    identity = table["predictor"].iloc[0]
+    if predictor.identity != identity:
+        raise UserError(
+            f"{folder}: its heads were trained on the predictor {identity}, and this config now"
+            f" gives {predictor.identity}. Run it again."
+        )
+    nll_K = tensor(table["validation_nll"].to_numpy())
+    heads = load_heads(parts.reporter, *read_weights(folder), nll_K)
+    reader = ActivationReader(predictor, world.reads, heads.levels, cache_folder())
+    sizes, seed = plan.sizes, plan.seed + AFRESH
+    easy = world.episodes("easy", sizes.test + sizes.probe, seed)
+    test, probe = split(easy, (sizes.test, sizes.probe))
+    evaluation = exam(
+        world, reader, (test, probe), sizes.disputed, sizes.twins, seed, parts.verdict.uses
+    )
+    return judge_heads(parts.verdict, heads, evaluation)

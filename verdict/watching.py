@@ -1,0 +1,54 @@
+"""What is measured of heads against X while they train, and what a logger gets when they are done."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from configs.plan import Plan
+from core_model.reader import ActivationReader
+from training.loggers import by_strength, log
+from training.watch import WATCHED, Watch
+from verdict.alignment import Mix, losses
+from worlds.seeds import APART
+from worlds.world import Split, World
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pytorch_lightning.loggers import Logger
+
+
+def build_watch(world: World, reader: ActivationReader, plan: Plan, logger: Logger | None) -> Watch:
+    """Returns the watch of a fit: it measures heads against X on episodes as they come and on
+    disputed ones, and no head learns from either.
+
+    Args:
+        logger: gets the figures of each epoch.
+    """
+    deployment = draw_mix(world, reader, "predictor", plan)
+    disputed = draw_mix(world, reader, "disputed", plan)
+    tell = partial(log, logger, plan.strengths) if logger else None
+    return Watch(partial(losses, deployment, disputed), tell)
+
+
+def draw_mix(world: World, reader: ActivationReader, split: Split, plan: Plan) -> Mix:
+    """Returns the episodes of one split on which heads are watched."""
+    episodes = world.episodes(split, WATCHED, plan.seed + 2 * APART)
+    concept_N = torch.tensor(episodes["concept"][:], dtype=torch.float32)
+    human_N = torch.tensor(episodes["human"][:], dtype=torch.float32)
+    return Mix(reader.read(episodes), concept_N, human_N)
+
+
+def summarise_outcome(heads: pd.DataFrame, strengths: list[float]) -> dict[str, float]:
+    """Returns what a logger gets of finished heads: means over the heads of each strength."""
+    figures: dict[str, Any] = {
+        "follows_concept": heads["follows_concept"],
+        "easy_accuracy": heads["easy_accuracy"],
+        "translators": heads["verdict"] == "direct_translator",
+    }
+    tensors = {
+        f"finished/{name}": torch.tensor(values.to_numpy(float)) for name, values in figures.items()
+    }
+    return by_strength(tensors, strengths)
