@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from console.errors import UserError
 from core_model.ablation import Ablated
-from core_model.hashing import weights_hash
+from core_model.hashing import hash_weights
 from core_model.language_model import HuggingFacePredictor
 from core_model.transformer_predictor import TransformerPredictor
 
@@ -195,14 +195,14 @@ def test_gradients_are_those_of_finite_differences(ablated, episodes):
 def test_no_gradient_reaches_the_predictor_and_nothing_of_it_changes(
     ablated, precise, reference, episodes
 ):
-    before, z_NLD = weights_hash(precise.model), precise.read(episodes, [0, 1, 2])
+    before, z_NLD = hash_weights(precise.model), precise.read(episodes, [0, 1, 2])
     gates_C = gates().requires_grad_()
     ablated.read(ablated.inputs(episodes), gates_C).square().sum().backward()
     assert gates_C.grad.isfinite().all() and (gates_C.grad != 0).all()
     assert all(
         weight.grad is None and not weight.requires_grad for weight in precise.model.parameters()
     )
-    assert weights_hash(precise.model) == before == precise.identity
+    assert hash_weights(precise.model) == before == precise.identity
     assert torch.equal(precise.read(episodes, [0, 1, 2]), z_NLD)
 
 

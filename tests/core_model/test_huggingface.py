@@ -30,7 +30,7 @@ from transformers import (
 from compute.trainer import Trainer
 from console.errors import UserError
 from core_model import gguf
-from core_model.hashing import weights_hash
+from core_model.hashing import hash_weights
 from core_model.huggingface import HuggingFace
 from worlds.cities import Cities
 from worlds.vault import Vault
@@ -203,11 +203,11 @@ def test_nothing_is_computed_beyond_the_deepest_level(predictor):
 
 
 def test_reading_leaves_the_model_as_it_was(predictor):
-    before = weights_hash(predictor.model)
+    before = hash_weights(predictor.model)
     predictor.read(EPISODES, [1])
     predictor.opinions(EPISODES)
     predictor.flops(EPISODES)
-    assert weights_hash(predictor.model) == before and not predictor.model.training
+    assert hash_weights(predictor.model) == before and not predictor.model.training
     assert not any(parameter.requires_grad for parameter in predictor.model.parameters())
     assert not any(block._forward_hooks or block._forward_pre_hooks for block in predictor.blocks)
 
@@ -433,7 +433,7 @@ def test_unpacking_a_gguf_file_changes_neither_weights_nor_tokens(smollm2):
         dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),
     )
-    assert weights_hash(packed) == weights_hash(smollm2.model)
+    assert hash_weights(packed) == hash_weights(smollm2.model)
     text = "The city of Kraków is not in Côte d'Ivoire, 東京 or São Paulo."
     assert (
         AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)(text)["input_ids"]

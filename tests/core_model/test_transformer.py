@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from compute.trainer import Trainer
 from configs.build import build
 from console.errors import UserError
-from core_model.hashing import weights_hash
+from core_model.hashing import hash_weights
 from core_model.transformer import Training, Transformer
 from core_model.transformer_model import symbols
 from core_model.transformer_predictor import TransformerPredictor
@@ -75,11 +75,11 @@ def opinions_by_hand(
 
 
 def test_frozen_means_frozen(tiny_predictor, episodes):
-    before = weights_hash(tiny_predictor.model)
+    before = hash_weights(tiny_predictor.model)
     z_NLD = tiny_predictor.read(episodes, [0, 2])
     opinions = tiny_predictor.opinions(episodes, level=1, z_ND=z_NLD[:, 0])
     tiny_predictor.flops(episodes)
-    assert weights_hash(tiny_predictor.model) == before == tiny_predictor.identity
+    assert hash_weights(tiny_predictor.model) == before == tiny_predictor.identity
     assert not tiny_predictor.model.training and not any(
         weight.requires_grad for weight in tiny_predictor.model.parameters()
     )
@@ -88,9 +88,9 @@ def test_frozen_means_frozen(tiny_predictor, episodes):
 
 def test_one_changed_weight_changes_the_hash(tiny_predictor):
     model = deepcopy(tiny_predictor.model)
-    assert weights_hash(model) == tiny_predictor.identity
+    assert hash_weights(model) == tiny_predictor.identity
     model.readout.bias[0] += 1e-6
-    assert weights_hash(model) != tiny_predictor.identity
+    assert hash_weights(model) != tiny_predictor.identity
 
 
 @torch.no_grad()
