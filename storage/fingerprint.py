@@ -8,7 +8,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,15 @@ def shared(code: str) -> str:
 
 @functools.lru_cache
 def _hash_modules(modules: tuple[str, ...]) -> str:
-    """Returns a hash of these modules and of all that they import, directly or not."""
-    code_of: dict[str, str] = {}
+    digest = hashlib.sha256()
+    for module, code in sorted(_collect_code(modules).items()):
+        digest.update(f"{module} {code}".encode())
+    return digest.hexdigest()[:8]
+
+
+def _collect_code(modules: Sequence[str]) -> dict[str, str]:
+    """Returns the code of these modules and of all that they import, directly or not, by name."""
+    code_of = {}
     waiting = list(modules)
     seen = set(modules)
     while waiting:
@@ -52,10 +59,7 @@ def _hash_modules(modules: tuple[str, ...]) -> str:
         imported = {name for name in _find_imports(tree) if _can_decide_results(name)} - seen
         seen |= imported
         waiting += imported
-    digest = hashlib.sha256()
-    for module, code in sorted(code_of.items()):
-        digest.update(f"{module} {code}".encode())
-    return digest.hexdigest()[:8]
+    return code_of
 
 
 def _find_targets(node: Any) -> Iterator[str]:
