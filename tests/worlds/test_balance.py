@@ -1,5 +1,5 @@
-"""Balanced draws fill every possible cell evenly, leave impossible ones out, and refuse a world that
-has too few rows.
+"""Balanced draws fill every possible cell evenly, leave impossible ones out, and refuse a world
+that has too few rows.
 """
 
 from collections.abc import Callable
