@@ -16,8 +16,8 @@ from torch.multiprocessing.spawn import ProcessExitedException
 
 from console.errors import UserError
 
-for logger in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric"):
-    logging.getLogger(logger).setLevel(logging.ERROR)
+for _name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Devices:
             accelerator=self.accelerator,
             devices=self.count,
             strategy=self.strategy,
-            plugins=LightningEnvironment(),  # processes on this machine, also within a Slurm job
+            plugins=LightningEnvironment(),  # processes of this machine, also within a Slurm job
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

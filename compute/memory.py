@@ -34,20 +34,20 @@ pruning and bills took 3 to 5 times as much as was counted.
 """
 
 
-def at_once(n: int, run: Callable[[int], object], room: float) -> int:
+def at_once(n: int, run: Callable[[int], object], memory_budget: float) -> int:
     """Returns how many of n heads fit into memory at once, at least one, from the memory that one
     and two of them take.
 
     Args:
         run: a call that does the work for a given number of heads.
-        room: the bytes that may be used; if they are infinite, nothing is measured.
+        memory_budget: the bytes that may be used; if they are infinite, nothing is measured.
     """
-    if n < 2 or math.isinf(room):
+    if n < 2 or math.isinf(memory_budget):
         return n
     bytes_of_one = most_alive(partial(run, 1))[0]
     bytes_of_two = most_alive(partial(run, 2))[0]
     bytes_of_another = max(bytes_of_two - bytes_of_one, 1)
-    others = int((room / PHASES_OVERHEAD - bytes_of_one) / bytes_of_another)
+    others = int((memory_budget / PHASES_OVERHEAD - bytes_of_one) / bytes_of_another)
     return max(1, min(n, 1 + others))
 
 

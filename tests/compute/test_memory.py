@@ -23,11 +23,11 @@ def allocate(k: int, common: int = 1000, each: int = 100) -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "expected"),
+    ("budget", "expected"),
     [(0, 1), (1100, 1), (1299, 2), (1300, 3), (1999, 9), (2000, 10), (1e9, 10), (math.inf, 10)],
 )
-def test_as_many_heads_as_fit_are_worked_on_at_once(room, expected):
-    assert at_once(10, allocate, PHASES_OVERHEAD * room) == expected
+def test_as_many_heads_as_fit_are_worked_on_at_once(budget, expected):
+    assert at_once(10, allocate, PHASES_OVERHEAD * budget) == expected
 
 
 def test_the_peak_is_what_is_allocated_at_one_time():
