@@ -1,17 +1,13 @@
-"""Seconds that the parts of a run took."""
+"""The seconds that each part of a run takes."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 class Clock:
-    """Seconds that the parts of a run took, since it was last started; what others prepared before
-    costs it nothing.
+    """The seconds of each part of a run. A part begins where the part before it ended, the first
+    one where the clock was created.
     """
 
     def __init__(self) -> None:
@@ -21,4 +17,5 @@ class Clock:
     def lap(self, name: str) -> None:
         """Ends a part."""
         now = time.perf_counter()
-        self.laps[name], self._last = now - self._last, now
+        self.laps[name] = now - self._last
+        self._last = now

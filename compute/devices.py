@@ -1,4 +1,4 @@
-"""Several devices for one reading: Lightning starts a process for each."""
+"""Several devices that share one reading: Lightning starts a process for each of them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Devices:
     """The devices that share a reading.
 
     Args:
-        accelerator: as Lightning's Trainer takes it: auto, cpu, gpu.
-        count: the number of devices, all of this machine.
-        strategy: a strategy of Lightning's that starts processes for one call.
+        accelerator: an accelerator of Lightning's Trainer: auto, cpu, gpu.
+        count: the number of devices, all in this machine.
+        strategy: a strategy of Lightning that starts processes for one call.
     """
 
     accelerator: str
@@ -49,7 +49,8 @@ class Devices:
                 reason = str(error).splitlines()[0]
                 raise UserError(
                     f"trainer.devices: one of {self.count} reading processes was killed ({reason})."
-                    " Is there enough memory for that many copies of the model? If not, use fewer."
+                    f" Each holds a copy of the model. If {self.count} copies are too large for"
+                    " the memory, use fewer devices."
                 ) from None
             except (MisconfigurationException, RuntimeError, ValueError) as error:
                 reason = str(error).strip().splitlines()[0]

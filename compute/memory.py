@@ -1,6 +1,4 @@
-"""How much memory there is, what a call takes of it, and how many heads may therefore be worked on
-at once.
-"""
+"""Memory: how much is free, how much a call takes, and how many heads therefore fit at once."""
 
 from __future__ import annotations
 
@@ -18,40 +16,44 @@ from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
 GIB = 2**30
-SHARE = 0.5
-"""Of the memory that is free, as much is taken for training where no budget is given."""
-AFTERWARDS = 2.0
-"""GiB for pruning and bills where no budget is given. More heads at once are no quicker there, and
-since last digits hang on how many they are, which may decide which of two idle edges leaves first,
-it must not hang on what happens to be free.
+FREE_SHARE = 0.5
+"""The share of free memory that training uses if no budget is given."""
+FINISHING_GIB = 2.0
+"""GiB that pruning and bills use if no budget is given. This is no share of free memory: the number
+of heads at once changes the last digits of results, which can decide which of two idle edges is
+pruned first, so that a run would not give the same results twice. More heads at once would not be
+faster either.
 """
 SPARE = 2.0
-"""What is counted is multiplied with this, for what products and gaps between tensors need beside
-it: 400 heads took 1.4 to 1.8 times as much.
+"""Memory that training needs, as a multiple of the counted tensors: products and gaps between
+tensors take the rest. 400 heads took 1.4 to 1.8 times as much as was counted.
 """
-GAPS = 6.0
-"""The same for work of several phases, each of which leaves gaps where the next finds no room:
-pruning and bills took 3 to 5 times as much.
+PHASES_OVERHEAD = 6.0
+"""The same for work in several phases, each of which leaves gaps that the next one cannot use:
+pruning and bills took 3 to 5 times as much as was counted.
 """
 
 
-def at_once(n: int, run: Callable[[int], object], room: float) -> int:
-    """Returns how many of n can be worked on at once, at least one, by what one and two of them
-    take.
+def at_once(n: int, run: Callable[[int], object], memory_budget: float) -> int:
+    """Returns how many of n heads fit into memory at once, at least one, from the memory that one
+    and two of them take.
 
     Args:
-        run: works on so many of them.
-        room: the bytes that there are; nothing is tried out where they are infinite.
+        run: a call that does the work for a given number of heads.
+        memory_budget: the bytes that may be used; if they are infinite, nothing is measured.
     """
-    if n < 2 or math.isinf(room):
+    if n < 2 or math.isinf(memory_budget):
         return n
-    one, two = (most_alive(partial(run, k))[0] for k in (1, 2))
-    return max(1, min(n, 1 + int((room / GAPS - one) / max(two - one, 1))))
+    bytes_of_one = most_alive(partial(run, 1))[0]
+    bytes_of_two = most_alive(partial(run, 2))[0]
+    bytes_of_another = max(bytes_of_two - bytes_of_one, 1)
+    others = int((memory_budget / PHASES_OVERHEAD - bytes_of_one) / bytes_of_another)
+    return max(1, min(n, 1 + others))
 
 
-def free(accelerator: str) -> float:
-    """Returns the bytes that the machine, or its accelerator, has free, where they can be known;
-    infinity elsewhere.
+def measure_free_memory(accelerator: str) -> float:
+    """Returns the free bytes of the machine, or of its accelerator; infinity where they are
+    unknown.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info()[0])
@@ -59,59 +61,63 @@ def free(accelerator: str) -> float:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return math.inf
-    free = next(
-        (float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")),
-        math.inf,
-    )
-    return min([free, *(most - used for most, used in _control_groups())])
+    free = math.inf
+    for line in lines:
+        if line.startswith("MemAvailable"):
+            free = float(line.split()[1]) * 1024
+    return min([free, *_measure_free_in_container()])
 
 
-def _control_groups() -> list[tuple[float, float]]:
-    """Returns the most that a container may use, and what it uses."""
-    found = []
-    for most, used in (
+def _measure_free_in_container() -> list[float]:
+    """Returns the free bytes of the container, for each control group that limits them."""
+    free = []
+    for limit_file, usage_file in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            found.append(
-                tuple(float((Path("/sys/fs/cgroup") / name).read_text()) for name in (most, used))
-            )
-        except (OSError, ValueError):  # no such file, or the word max
+            limit = float((Path("/sys/fs/cgroup") / limit_file).read_text())
+            usage = float((Path("/sys/fs/cgroup") / usage_file).read_text())
+        except (OSError, ValueError):  # there is no such file, or it holds the word max
             continue
-    return found  # type: ignore[return-value]
+        free.append(limit - usage)
+    return free
 
 
 def most_alive(run: Callable[[], T]) -> tuple[int, T]:
-    """Returns the most bytes of tensors made in a call that are alive at one time, and what it
-    returns.
+    """Returns the peak memory of a call, and what the call returns.
+
+    The peak is the largest number of bytes, at one time, of tensors that the call creates.
     """
-    with _Counting() as counting:
+    with _Counter() as counter:
         returned = run()
-    return counting.most, returned
+    return counter.peak, returned
 
 
-class _Counting(TorchDispatchMode):
-    """Counts the bytes of tensors as they come and go."""
+class _Counter(TorchDispatchMode):
+    """Counts the bytes of tensors as they are created and freed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sizes: dict[int, int] = {}
-        self.now = self.most = 0
+        self.current = 0
+        self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         returned = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(returned):
             if isinstance(leaf, Tensor):
-                self._note(leaf.untyped_storage())
+                self._add(leaf.untyped_storage())
         return returned
 
-    def _note(self, storage: UntypedStorage) -> None:
-        if storage._cdata not in self.sizes:
-            self.sizes[storage._cdata] = storage.nbytes()
-            self.now += storage.nbytes()
-            self.most = max(self.most, self.now)
-            weakref.finalize(storage, self._gone, storage._cdata)
+    def _add(self, storage: UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self.sizes:
+            return
+        self.sizes[key] = storage.nbytes()
+        self.current += storage.nbytes()
+        self.peak = max(self.peak, self.current)
+        weakref.finalize(storage, self._remove, key)
 
-    def _gone(self, key: int) -> None:
-        self.now -= self.sizes.pop(key)
+    def _remove(self, key: int) -> None:
+        self.current -= self.sizes.pop(key)

@@ -1,10 +1,9 @@
-"""One Lightning fit that shows its progress, goes on where it was stopped, and draws its batches in
-an order keyed by seed and epoch.
+"""A fit by Lightning: it shows its progress, and a fit that was stopped resumes at its last
+checkpoint.
 """
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -22,17 +21,16 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from compute.devices import Devices
-from compute.memory import AFTERWARDS, GIB, SHARE, free
+from compute.devices import Devices, hide_advice
+from compute.memory import FINISHING_GIB, FREE_SHARE, GIB, measure_free_memory
 from console.errors import UserError
 from console.progress import line
 from storage.atomic import replacing
 
-for _name in ("pytorch_lightning", "lightning.pytorch"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
-
 STRATEGIES = {"auto": "ddp_spawn", "ddp_spawn": "ddp_spawn", "ddp_fork": "ddp_fork"}
-"""What starts processes for a reading alone, and nothing else of the program."""
+"""The strategies that start processes for one reading, and run no other part of the program in
+them.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,16 @@ class Trainer:
     """How Lightning runs a fit.
 
     Args:
-        accelerator: as Lightning's Trainer takes it: auto, cpu, gpu.
+        accelerator: an accelerator of Lightning's Trainer: auto, cpu, gpu.
         save_every: seconds between two checkpoints; they are written at the end of an epoch.
-        bar: whether a progress bar shows.
-        devices: how many share in reading activations. A fit stays on one: heads are small.
-        strategy: how Lightning starts the processes for that: auto (ddp_spawn), ddp_spawn or
+        bar: whether a progress bar is shown.
+        devices: the number of devices that share a reading of activations. A fit uses one device,
+            because heads are small.
+        strategy: how Lightning starts the processes of a reading: auto (ddp_spawn), ddp_spawn or
             ddp_fork.
-        memory: GiB that a population of heads may need at once: a larger one is trained, pruned and
-            billed in parts; null takes half of what is free for training, and 2 for the rest.
+        memory: GiB that a population of heads may use at once; a larger population is trained,
+            pruned and billed in parts. null is half of the free memory for training, and 2 GiB for
+            pruning and bills.
     """
 
     accelerator: str
@@ -62,44 +62,46 @@ class Trainer:
         if self.memory is not None and not self.memory > 0:
             raise UserError(
                 f"trainer.memory: {self.memory} GiB is too little. Use a number above 0, or null"
-                " for half of what is free."
+                " for half of the free memory."
             )
         if self.devices < 1:
-            raise UserError(f"trainer.devices: {self.devices} read nothing. Use 1 or more.")
+            raise UserError(f"trainer.devices: {self.devices} is too few. Use 1 or more.")
         if self.strategy not in STRATEGIES:
-            why = (
-                "other strategies start the whole program once a device, or split a model that is"
+            reason = (
+                "other strategies start the whole program on each device, or split a model that is"
                 " being trained"
             )
             raise UserError(
-                f"trainer.strategy: {self.strategy} cannot read activations: {why}. Use"
+                f"trainer.strategy: {self.strategy} cannot read activations: {reason}. Use"
                 f" {', '.join(STRATEGIES)}."
             )
-        here = torch.cuda.device_count()
-        if self.devices > 1 and self.device == "cuda" and self.devices > here:
+        n_gpus = torch.cuda.device_count()
+        if self.devices > 1 and self.device == "cuda" and self.devices > n_gpus:
             raise UserError(
-                f"trainer.devices: this machine has {here} GPUs, not {self.devices}. Ask for fewer,"
-                " or for trainer.accelerator=cpu."
+                f"trainer.devices: this machine has {n_gpus} GPUs, not {self.devices}. Use fewer,"
+                " or trainer.accelerator=cpu."
             )
 
     @property
     def device(self) -> str:
-        """Where a frozen predictor is kept."""
+        """The device of a frozen predictor."""
         return "cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
     @property
     def room(self) -> float:
-        """Bytes that heads may need at once in training."""
-        return self.memory * GIB if self.memory else SHARE * free(self.accelerator)
+        """Bytes that heads may use at once in training."""
+        if self.memory:
+            return self.memory * GIB
+        return FREE_SHARE * measure_free_memory(self.accelerator)
 
     @property
     def room_afterwards(self) -> float:
-        """Bytes that they may need when they are pruned and billed."""
-        return (self.memory or AFTERWARDS) * GIB
+        """Bytes that heads may use at once when they are pruned and billed."""
+        return (self.memory or FINISHING_GIB) * GIB
 
     @property
     def reading_devices(self) -> Devices | None:
-        """The devices that share in reading activations; None for one device."""
+        """The devices that share a reading of activations; None for a single device."""
         if self.devices == 1:
             return None
         return Devices(self.accelerator, self.devices, STRATEGIES[self.strategy])
@@ -112,41 +114,44 @@ class Trainer:
         checkpoint: Path,
         what: str,
     ) -> None:
-        """Trains the module for so many epochs, from the checkpoint on where there is a whole one;
-        removes it once done.
+        """Trains a module, from the checkpoint on if there is a whole one.
+
+        Args:
+            epochs: the number of epochs, those before the checkpoint included.
+            checkpoint: its file, which is removed when the fit is complete.
+            what: the text of the progress bar.
         """
-        torch.set_flush_denormal(
-            True
-            # squares of tiny gradients, and Adam's averages of them, else take a hundred times as long
-        )
+        # Squares of tiny gradients, and Adam's averages of them, are denormal numbers, which take
+        # a hundred times as long.
+        torch.set_flush_denormal(True)
         pressed = threading.Event()
+        callbacks: list[pl.Callback] = [_Stop(pressed), _Save(checkpoint, self.save_every)]
+        if self.bar:
+            callbacks.append(_Bar(what, epochs))
         trainer = pl.Trainer(
             accelerator=self.accelerator,
             devices=1,
             max_epochs=epochs,
-            callbacks=[
-                _Stop(pressed),
-                _Save(checkpoint, self.save_every),
-                *([_Bar(what, epochs)] if self.bar else []),
-            ],
+            callbacks=callbacks,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        with noting_ctrl_c(pressed), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning")
+        with note_ctrl_c(pressed), warnings.catch_warnings():
+            hide_advice()
+            resume_from = _find_whole_checkpoint(checkpoint)
             try:
-                trainer.fit(module, batches, ckpt_path=_whole(checkpoint), weights_only=True)
-            except SystemExit:  # what Lightning makes of Ctrl-C
+                trainer.fit(module, batches, ckpt_path=resume_from, weights_only=True)
+            except SystemExit:  # Lightning turns Ctrl-C into it
                 raise KeyboardInterrupt from None
         checkpoint.unlink(missing_ok=True)
 
 
 @contextmanager
-def noting_ctrl_c(pressed: threading.Event) -> Iterator[None]:
-    """Takes note of Ctrl-C and goes on: an exception that it raised anywhere in a batch may be lost
-    there. A second one stops at once.
+def note_ctrl_c(pressed: threading.Event) -> Iterator[None]:
+    """Sets the event at the first Ctrl-C and continues, because an exception that Ctrl-C raises in
+    the middle of a batch may be lost there. The second Ctrl-C raises at once.
     """
 
     def note(*_: object) -> None:
@@ -165,7 +170,7 @@ def noting_ctrl_c(pressed: threading.Event) -> Iterator[None]:
 
 
 class _Stop(pl.Callback):
-    """Stops at the end of the batch in which Ctrl-C was pressed."""
+    """Stops the fit at the end of the batch in which Ctrl-C was pressed."""
 
     def __init__(self, pressed: threading.Event) -> None:
         self.pressed = pressed
@@ -175,32 +180,35 @@ class _Stop(pl.Callback):
             raise KeyboardInterrupt
 
 
-def _whole(checkpoint: Path) -> Path | None:
-    """Returns the checkpoint if it is there and can be read, None otherwise."""
+def _find_whole_checkpoint(checkpoint: Path) -> Path | None:
+    """Returns the checkpoint if it exists and is readable, None otherwise; removes a damaged
+    one.
+    """
     if not checkpoint.exists():
         return None
     try:
-        with ZipFile(checkpoint) as file:  # torch.load does not look at the checksums in it
-            broken = file.testzip()
-    except Exception as error:  # a damaged file raises whatever its first broken byte leads to
-        broken = type(error).__name__
-    if broken:
-        print(f"{checkpoint} is damaged ({broken}): training starts anew.", file=sys.stderr)
+        with ZipFile(checkpoint) as file:  # torch.load does not check the checksums in it
+            damage = file.testzip()
+    except Exception as error:  # the kind of error depends on the first damaged byte
+        damage = type(error).__name__
+    if damage:
+        print(f"{checkpoint} is damaged ({damage}): training restarts.", file=sys.stderr)
         checkpoint.unlink()
         return None
     return checkpoint
 
 
 class _Save(Checkpoint):
-    """Writes a checkpoint at the end of an epoch, so many seconds after the last, under its name
-    only when whole.
+    """Writes a checkpoint at the end of an epoch, if `every` seconds have passed since the last
+    one; the file is whole or absent.
 
-    It is one of Lightning's `Checkpoint`s so that it runs after what the module itself does at the
-    end of the epoch.
+    It is a `Checkpoint` of Lightning, so that it runs after the module's own end of an epoch.
     """
 
     def __init__(self, path: Path, every: float) -> None:
-        self.path, self.every, self.last = path, every, time.monotonic()
+        self.path = path
+        self.every = every
+        self.last = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if time.monotonic() - self.last >= self.every:
@@ -210,20 +218,19 @@ class _Save(Checkpoint):
 
 
 class _Bar(pl.Callback):
-    """A line on stderr that says what is trained, how far it is and how long it will take; gone
-    when done.
-    """
+    """A line on stderr with a name for the fit, its progress and the remaining time."""
 
     def __init__(self, what: str, epochs: int) -> None:
-        self.what, self.epochs, self.shown = what, epochs, ExitStack()
+        self.what = what
+        self.epochs = epochs
+        self.stack = ExitStack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.line = self.shown.enter_context(
-            line(self.what, self.epochs * trainer.num_training_batches, trainer.global_step)
-        )
+        total = self.epochs * trainer.num_training_batches
+        self.line = self.stack.enter_context(line(self.what, total, trainer.global_step))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
         self.line.at(trainer.global_step)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self.shown.close()
+        self.stack.close()

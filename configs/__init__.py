@@ -1,1 +1,1 @@
-"""The configs of a run, and what turns them into parts."""
+"""The configs of a run, and the code that builds its parts and its plan from them."""

@@ -1,6 +1,7 @@
-"""One YAML a part, and the one function that turns a YAML node into an object: `build`.
+"""One YAML file for each part, and the one function that builds an object from it: `build`.
 
-The constructor's signature is the schema: the YAML holds every value, and nothing else.
+The constructor's signature is the schema: the YAML holds a value for every argument, and no other
+key.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ from omegaconf import OmegaConf
 
 from console.errors import UserError, did_you_mean
 
-_NOT_TYPED = (inspect.Parameter.empty, Any)
-
-
 PARTS = (
     "world",
     "core_model",
@@ -38,12 +36,19 @@ PARTS = (
 """The keys of a config that describe a part."""
 VALUES = ("data", "seed", "seeds", "strengths", "levels", "job")
 """Its other keys."""
+MOVED = {
+    "core_model.fitting.Fitting": "compute.trainer.Trainer",
+    "priors.bill.Meter": "bill.bill.Meter",
+    "sweeps.Sweep": "experiments.sweep.Sweep",
+}
+"""From the former name of a class to its present one: configs of earlier runs hold the former."""
+_UNTYPED = (inspect.Parameter.empty, Any)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a run, built once. Their classes stand in folders above this one, so their types
-    are not named here; the comments name them.
+    """The parts of a run, each built once. Their classes belong to folders above this one, so
+    comments name their types.
     """
 
     world: Any  # worlds.world.World
@@ -68,76 +73,80 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
     known = {*PARTS, *VALUES}
     for key in config:
         if key not in known:
-            suggestion, listed = did_you_mean(key, known), ", ".join(sorted(known))
-            raise UserError(f"{key}: no such key.{suggestion} There are: {listed}.")
+            keys = ", ".join(sorted(known))
+            raise UserError(f"{key}: no such key.{did_you_mean(key, known)} There are: {keys}.")
     reporter = maker(config["reporter"], "reporter", "n_levels", "width")
-    built = {key: build(config[key], key) for key in PARTS if key != "reporter"}
-    return Parts(reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width), **built)
+    parts = {key: build(config[key], key) for key in PARTS if key != "reporter"}
+    return Parts(reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width), **parts)
 
 
-def build(node: Mapping[str, Any], where: str, **given: Any) -> Any:
-    """Returns the object that a node describes: `_target_` names its class, the other keys are its
-    constructor's arguments.
+def build(node: Mapping[str, Any], where: str, **provided: Any) -> Any:
+    """Returns the object that a node describes: `_target_` names its class, the other keys are the
+    arguments of its constructor.
 
     Args:
         node: plain values; nodes within it that have a `_target_` are built first.
         where: the node's key, for messages.
-        given: arguments that a run provides and no YAML holds.
+        provided: arguments that a run provides and the YAML does not hold.
 
     Raises:
         UserError: an unknown, missing or wrongly typed value.
     """
-    return maker(node, where, *given)(**given)
+    return maker(node, where, *provided)(**provided)
 
 
-def maker(node: Mapping[str, Any], where: str, *given: str) -> Any:
-    """Returns the class that a node describes with its values filled in and checked; only the
-    arguments in `given` are left to be passed.
+def maker(node: Mapping[str, Any], where: str, *provided: str) -> Any:
+    """Returns the class that a node describes, with the node's values checked and filled in.
+
+    Args:
+        provided: names of the arguments that the caller passes later.
     """
-    cls = _class(node.get("_target_"), where)
-    values = {
-        key: _built(value, f"{where}.{key}") for key, value in node.items() if key != "_target_"
-    }
-    check(cls, values, where, given)
+    cls = _import_class(node.get("_target_"), where)
+    values = {}
+    for key, value in node.items():
+        if key != "_target_":
+            values[key] = _build_nested(value, f"{where}.{key}")
+    check(cls, values, where, provided)
     return partial(cls, **values)
 
 
-def check(cls: type, values: Mapping[str, Any], where: str, given: Iterable[str] = ()) -> None:
+def check(cls: type, values: Mapping[str, Any], where: str, provided: Iterable[str] = ()) -> None:
     """Checks names and types of arguments against a constructor.
 
     Raises:
-        UserError: the first that is unknown, missing or wrongly typed.
+        UserError: the first argument that is unknown, missing or wrongly typed.
     """
     hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
-    takes = [name for name in inspect.signature(cls).parameters if name not in given]
-    name = cls.__name__
+    options = [name for name in inspect.signature(cls).parameters if name not in provided]
     for key in values:
-        if key not in takes:
+        if key not in options:
+            listed = ", ".join(options) or "none"
             raise UserError(
-                f"{_path(where, key)}: {name} has no such option.{did_you_mean(key, takes)} It has:"
-                f" {', '.join(takes) or 'none'}."
+                f"{_join(where, key)}: {cls.__name__} has no such option."
+                f"{did_you_mean(key, options)} It has: {listed}."
             )
-    for key in takes:
+    for key in options:
+        path = _join(where, key)
         if key not in values or values[key] == "???":
             raise UserError(
-                f"{_path(where, key)}: it has no value, and {name} needs one. Set it:"
-                f" {_path(where, key)}=..."
+                f"{path}: it has no value, and {cls.__name__} needs one. Set it: {path}=..."
             )
         if not fits(values[key], hints.get(key, Any)):
-            raise UserError(f"{_path(where, key)}: {values[key]!r} is not {_plain(hints[key])}.")
+            raise UserError(f"{path}: {values[key]!r} is not {_describe_type(hints[key])}.")
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of a type. A whole number is a float; True is no number; NaN is
-    nothing.
+    """Whether a plain value is of a type. A whole number is a float too; True is not a number, and
+    NaN is of no type.
     """
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind in _NOT_TYPED:
+    origin = typing.get_origin(kind)
+    inner = typing.get_args(kind)
+    if kind in _UNTYPED:
         return True
     if origin is typing.Literal:
         return value in inner
     if origin in (typing.Union, types.UnionType):
-        return any(fits(value, one) for one in inner)
+        return any(fits(value, alternative) for alternative in inner)
     if origin is list:
         return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
     if origin is tuple:
@@ -145,45 +154,45 @@ def fits(value: Any, kind: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(fits(item, inner[1]) for item in value.values())
     if kind in (int, float):
-        return (
-            isinstance(value, (int, kind))
-            and not isinstance(value, bool)
-            and not (isinstance(value, float) and math.isnan(value))
-        )
+        is_nan = isinstance(value, float) and math.isnan(value)
+        return isinstance(value, (int, kind)) and not isinstance(value, bool) and not is_nan
     return isinstance(value, kind)
 
 
-def _class(target: Any, where: str) -> type:
-    module, _, name = str(target).rpartition(".")
+def read_default(path: str) -> dict[str, Any]:
+    """Returns the plain values of one of this folder's YAML files, such as trainer/default.yaml."""
+    values = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / path))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _import_class(target: Any, where: str) -> type:
+    module, _, name = MOVED.get(str(target), str(target)).rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
             f"{where}._target_: {target} cannot be found ({error}). Name a class by its module:"
             " reporters.linear.Linear"
         ) from None
-    return found  # type: ignore[no-any-return]
 
 
-def _built(value: Any, where: str) -> Any:
+def _build_nested(value: Any, where: str) -> Any:
+    """Returns a value with an object in the place of every node that has a `_target_`."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return build(value, where)
     if isinstance(value, Mapping):
-        return (
-            build(value, where)
-            if "_target_" in value
-            else {key: _built(item, f"{where}.{key}") for key, item in value.items()}
-        )
-    return (
-        [_built(item, f"{where}.{i}") for i, item in enumerate(value)]
-        if isinstance(value, list)
-        else value
-    )
+        return {key: _build_nested(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_build_nested(item, f"{where}.{i}") for i, item in enumerate(value)]
+    return value
 
 
-def _path(where: str, key: str) -> str:
+def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _plain(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     """Returns a type in words."""
     names = {
         int: "a whole number",
@@ -192,20 +201,14 @@ def _plain(kind: Any) -> str:
         str: "text",
         type(None): "null",
     }
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    inner = typing.get_args(kind)
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, inner))
     if origin in (typing.Union, types.UnionType):
-        return ", or ".join(_plain(one) for one in inner)
+        return ", or ".join(_describe_type(alternative) for alternative in inner)
     if origin in (list, tuple):
-        return f"a list, each item {_plain(inner[0])}"
+        return f"a list, each item {_describe_type(inner[0])}"
     if origin is dict:
-        return f"a name: value list, each value {_plain(inner[1])}"
+        return f"a name: value list, each value {_describe_type(inner[1])}"
     return names.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def read_default(path: str) -> dict[str, Any]:
-    """Returns the plain values of one of this folder's YAML files, such as trainer/default.yaml."""
-    values = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / path))
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}

@@ -1,7 +1,8 @@
-"""The plan of a run: the values of its config that belong to no part, checked before anything runs."""
+"""The plan of a run: the values of its config that belong to no part, checked before the run."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from console.errors import UserError
 
 @dataclass(frozen=True)
 class Sizes:
-    """The number of episodes of each kind; the comments in train.yaml say what each is for."""
+    """The number of episodes of each kind; comments in train.yaml explain what each is for."""
 
     train: int
     validation: int
@@ -46,17 +47,16 @@ class Plan:
         if self.seeds < 1:
             raise UserError(f"seeds: {self.seeds} is too few. Use 1 or more.")
         if self.levels is not None:
-            repeated = len(set(self.levels)) < len(self.levels)
-            if not self.levels or repeated or min(self.levels) < 0:
+            has_repeats = len(set(self.levels)) < len(self.levels)
+            if not self.levels or has_repeats or min(self.levels) < 0:
                 raise UserError(
                     f"levels: {self.levels} must name levels from 0 on, each once. For example"
                     " levels='[2,3]'; null reads all."
                 )
-        infinite = float("inf")
-        if not self.strengths or min(self.strengths) < 0 or max(self.strengths) == infinite:
+        if not self.strengths or min(self.strengths) < 0 or max(self.strengths) == math.inf:
             raise UserError(
-                f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least one."
-                " For example strengths='[0.25,1,4]'."
+                f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least"
+                " one. For example strengths='[0.25,1,4]'."
             )
 
     @property
@@ -65,7 +65,7 @@ class Plan:
         return range(self.seed, self.seed + self.seeds)
 
     def choose_levels(self, n_levels: int) -> tuple[int, ...]:
-        """Returns the levels to read of a predictor, shallowest first."""
+        """Returns the levels of a predictor that are read, shallowest first."""
         return tuple(range(n_levels) if self.levels is None else sorted(self.levels))
 
 
@@ -77,14 +77,14 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     """
     values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
     check(Sizes, config["data"], "data")
-    check(Plan, values, "", given=("sizes",))
+    check(Plan, values, "", provided=("sizes",))
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     parts.bill.check(plan.sizes.train)
     return plan if parts.prior.charges else replace(plan, strengths=[0.0])
 
 
 def check_config(config: Mapping[str, Any]) -> Plan:
-    """Returns the plan of a config, after every part was built once.
+    """Returns the plan of a config, after building every part once.
 
     Raises:
         UserError: the config cannot run.

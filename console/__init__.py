@@ -1,1 +1,1 @@
-"""What stands between a user and the code: errors, progress and the command line."""
+"""The console: errors, progress and the command line."""

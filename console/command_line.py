@@ -1,6 +1,4 @@
-"""What stands between the command line and a run: names of folders, and a user's mistake in one
-line.
-"""
+"""The command line: names of folders, and a user's mistake in one line."""
 
 from __future__ import annotations
 
@@ -16,12 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from console.errors import UserError, did_you_mean
 
 LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
-"""What installs the launchers whose names begin so."""
+"""From the first word of a launcher's name to the extra of this project that installs it."""
 NAMELESS = ("hydra", "trainer", "logger", "experiment")
-"""Keys that change no result, or whose values stand elsewhere in the config: they are no part of a
-run's name.
+"""Keys that are no part of a run's name: they change no result, or the config holds their values
+under other keys.
 """
 CHOICES = ("world", "core_model", "reporter", "prior")
+"""The groups whose choices a run's name begins with."""
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -34,95 +33,92 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def name_runs() -> None:
-    """Makes `${run_name:}` known to train.yaml."""
-    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+    """Registers the resolver of `${run_name:}`, which train.yaml uses."""
+    OmegaConf.register_new_resolver("run_name", _build_run_name, replace=True)
 
 
 def name_sweep(words: Sequence[str]) -> None:
-    """Names a sweep's folder after the words on the command line, in the environment: each run of a
-    sweep sees other overrides, but the same name.
+    """Names a sweep's folder after the words on the command line.
+
+    The name is kept in the environment: the runs of a sweep have different overrides, and all of
+    them need the same name.
     """
-    values = " ".join(
-        sorted(word for word in words if "=" in word and not word.startswith("hydra"))
-    ).replace(",", "+")
-    readable = "".join(letter if letter.isalnum() or letter in "=.+" else "-" for letter in values)[
-        :60
-    ]
-    os.environ["ELK_SWEEP_NAME"] = (
-        f"sweep-{readable}-{hashlib.sha256(values.encode()).hexdigest()[:6]}"
-    )
+    overrides = sorted(word for word in words if "=" in word and not word.startswith("hydra"))
+    values = " ".join(overrides).replace(",", "+")
+    readable = "".join(letter if letter.isalnum() or letter in "=.+" else "-" for letter in values)
+    os.environ["ELK_SWEEP_NAME"] = f"sweep-{readable[:60]}-{_hash(values)[:6]}"
 
 
 def in_one_line(main: Callable[[], None], stopped: str) -> None:
-    """Runs a command, and exits with one line for what stopped it; with ELK_TRACE set, where it
-    was.
+    """Runs a command, and exits with one line for a user's mistake; with ELK_TRACE set, with the
+    whole traceback.
 
     Args:
-        stopped: what is said after Ctrl-C.
+        stopped: the line that is printed after Ctrl-C.
     """
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(f"\n{stopped}")
     except Exception as error:
-        why = one_line(error)
-        if why is None or "ELK_TRACE" in os.environ:
+        message = one_line(error)
+        if message is None or "ELK_TRACE" in os.environ:
             raise
-        sys.exit(f"error: {why}")
+        sys.exit(f"error: {message}")
 
 
 def one_line(error: Exception) -> str | None:
-    """Returns what a user's mistake comes down to; None where it is none of theirs."""
+    """Returns a user's mistake in one line; None where the error is not the user's."""
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.filename:
-        return (
-            f"{error.filename}: {error.strerror}. Name another folder, or make this one fit to be"
-            " written."
-        )
-    if (
-        isinstance(error, MissingConfigException)
-        and error.options is not None
-        and error.missing_cfg_file
-    ):
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        if group == "hydra/launcher" and choice.split("_")[0] in LAUNCHERS:
-            return (
-                f"hydra/launcher: {choice} is not installed. Run: pip install -e"
-                f" '.[{LAUNCHERS[choice.split('_')[0]]}]'"
-            )
-        return (
-            f"{group}: there is no choice {choice}.{did_you_mean(choice, error.options)} There are:"
-            f" {', '.join(error.options)}."
-        )
+        return f"{error.filename}: {error.strerror}. Name another folder, or make it writable."
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        return _describe_missing_choice(error.missing_cfg_file, error.options)
     if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
-        return (
-            f"{error}. A sweep's config is shown without -m: python train.py +sweep=NAME --cfg job"
-        )
+        command = "python train.py +sweep=NAME --cfg job"
+        return f"{error}. The config of a sweep is shown without -m: {command}"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        key, parent = getattr(cause, "full_key", None), getattr(cause, "parent_node", None)
-        if key and isinstance(parent, DictConfig):
-            known = [str(name) for name in parent if name not in ("hydra", "_target_")]
-            return (
-                f"{key}: no such key.{did_you_mean(str(key).rpartition('.')[2], known)} There are:"
-                f" {', '.join(known) or 'none'}."
-            )
-        return " ".join(str(error).split())
+        return _describe_unknown_key(error) or " ".join(str(error).split())
     return None
 
 
-def _run_name(*, _root_: DictConfig) -> str:
-    """Names a run's folder after its choices and a hash of all that decides its results."""
+def _describe_missing_choice(file: str, options: Sequence[str]) -> str:
+    """Returns a message for a group's choice that does not exist."""
+    group, _, choice = file.rpartition("/")
+    extra = LAUNCHERS.get(choice.split("_")[0])
+    if group == "hydra/launcher" and extra:
+        return f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{extra}]'"
+    suggestion = did_you_mean(choice, options)
+    return f"{group}: there is no choice {choice}.{suggestion} There are: {', '.join(options)}."
+
+
+def _describe_unknown_key(error: Exception) -> str | None:
+    """Returns a message for a key that does not exist; None for an error of another kind."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    key = getattr(cause, "full_key", None)
+    parent = getattr(cause, "parent_node", None)
+    if not key or not isinstance(parent, DictConfig):
+        return None
+    known = [str(name) for name in parent if name not in ("hydra", "_target_")]
+    suggestion = did_you_mean(str(key).rpartition(".")[2], known)
+    return f"{key}: no such key.{suggestion} There are: {', '.join(known) or 'none'}."
+
+
+def _build_run_name(*, _root_: DictConfig) -> str:
+    """Returns a name from a run's choices and a hash of everything that decides its results."""
     values = OmegaConf.to_container(_root_, resolve=False)
     assert isinstance(values, dict)
     deciding = {str(key): value for key, value in values.items() if key not in NAMELESS}
     choices = [str(_root_.hydra.runtime.choices[group]) for group in CHOICES]
-    return (
-        "-".join(choices)
-        + "-"
-        + hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:8]
-    )
+    digest = _hash(json.dumps(deciding, sort_keys=True))[:8]
+    return f"{'-'.join(choices)}-{digest}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,5 +1,5 @@
-"""What is shown while work goes on: lines on stderr, one under the other, each gone when its work
-is done; nothing where stderr is no terminal.
+"""Progress of the work: one line on stderr for each piece of work that runs, removed when it ends.
+Nothing is shown where stderr is not a terminal.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 QUIET = "ELK_QUIET"
-"""Set in the environment of processes that share a terminal with the one that shows how far all of
-them are.
+"""The environment variable that turns progress off: set in processes that share a terminal with the
+process that shows the progress of all of them.
 """
+_LOCK = threading.Lock()
 
 
 class Line:
-    """One line: what is done, and how far it is."""
+    """One line: what runs, and how far it is."""
 
-    def __init__(self, shown: Progress, task: TaskID) -> None:
-        self._shown, self._task = shown, task
+    def __init__(self, display: Progress, task: TaskID) -> None:
+        self._display = display
+        self._task = task
 
     def at(self, done: float, words: str | None = None) -> None:
-        """Moves the bar to so much of the line's total; with words, says something else than
-        before.
-        """
-        self._shown.update(self._task, completed=done)
+        """Moves the bar to `done` of the line's total; with `words`, replaces the line's text."""
+        self._display.update(self._task, completed=done)
         if words is not None:
-            self._shown.update(self._task, description=words)
+            self._display.update(self._task, description=words)
 
 
 @contextmanager
@@ -40,29 +40,26 @@ def line(words: str, total: float | None = None, done: int = 0) -> Iterator[Line
     """Shows a line while the block runs.
 
     Args:
-        total: how much there is to do, in any unit; None where nobody knows.
-        done: how much of it was done before.
+        total: the amount of work, in any unit; None where it is unknown.
+        done: the part of it that was done before.
     """
-    shown = _shown()
-    with _COUNTED:
-        if not shown.tasks:
-            shown.start()
-        task = shown.add_task(words, total=total, completed=done)
+    display = _get_display()
+    with _LOCK:
+        if not display.tasks:
+            display.start()
+        task = display.add_task(words, total=total, completed=done)
     try:
-        yield Line(shown, task)
+        yield Line(display, task)
     finally:
-        with _COUNTED:
-            shown.remove_task(task)
-            if not shown.tasks:
-                shown.stop()
-
-
-_COUNTED = threading.Lock()
+        with _LOCK:
+            display.remove_task(task)
+            if not display.tasks:
+                display.stop()
 
 
 @functools.cache
-def _shown() -> Progress:
-    """Returns the one display: two at once would write over each other."""
+def _get_display() -> Progress:
+    """Returns the one display of this process: two displays would write over each other."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -73,18 +70,15 @@ def _shown() -> Progress:
     )
 
     console = Console(stderr=True)
-    columns = (
+    is_quiet = not console.is_terminal or QUIET in os.environ
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=False),
-    )
-    quiet = not console.is_terminal or QUIET in os.environ
-    return Progress(
-        *columns,
         console=console,
         transient=True,
         refresh_per_second=4,
         speed_estimate_period=3600,
-        disable=quiet,
+        disable=is_quiet,
     )

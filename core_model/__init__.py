@@ -1,3 +1,3 @@
-"""Predictors: trained or loaded once, then frozen, read and written back. The promise is in
+"""Predictors: trained or loaded once, then frozen, read and written back. The contract is in
 `predictor.py`.
 """

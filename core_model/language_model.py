@@ -1,5 +1,5 @@
-"""A frozen language model as a predictor: reads the residual stream at any level, and says how
-likely it finds a text.
+"""A frozen language model as a predictor: reads the residual stream at any level, and returns the
+likelihood of a text.
 
 N: episodes, B: episodes in a batch, T: tokens, L: levels read, D: width, V: vocabulary.
 """
@@ -19,29 +19,29 @@ from torch.nn.functional import cross_entropy
 from torch.utils.hooks import RemovableHandle
 
 from console.errors import UserError
-from core_model.predictor import Opinions, Portion, Predictor, gathered, shown
+from core_model.predictor import Opinions, Portion, Predictor, read_portions, show_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Batch(NamedTuple):
-    """Texts of like length, padded on the right."""
+    """Texts of similar length, padded on the right."""
 
     ids_BT: Tensor
     mask_BT: Tensor
 
 
-class Reached(Exception):
-    """The deepest level asked for has been read; nothing beyond it is to be computed."""
+class DeepestLevelRead(Exception):
+    """Ends a forward pass: no block beyond the deepest level is computed."""
 
 
 @dataclass(frozen=True, eq=False)
 class HuggingFacePredictor(Predictor):
     """A frozen language model. The residual stream is read before the final norm.
 
-    It cannot write back: its one opinion is how likely it finds the words after the prompt, and
-    these do not come after the last token, where activations are read.
+    It cannot write back: its only opinion is the likelihood of the words after the prompt, and
+    these words do not come after the last token, where activations are read.
     """
 
     model: PreTrainedModel
@@ -57,40 +57,22 @@ class HuggingFacePredictor(Predictor):
     can_write: bool = field(default=False, init=False)
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        """Returns z_NLD on the CPU, in the model's dtype. Position -1 is each text's last token,
-        whatever its length; 0 is its first.
+        """Returns z_NLD on the CPU, in the model's dtype. Position -1 is the last token of each
+        text, 0 the first.
         """
-        return gathered(
-            self.portions(episodes, levels, position),
-            len(episodes),
-            len(levels),
-            self.width,
-            self.dtype,
-        )
+        portions = self.portions(episodes, levels, position)
+        return read_portions(portions, len(episodes), len(levels), self.width, self.dtype)
 
     def portions(
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
         tokens = self._tokens(episodes[self.column])
-        wrong = [level for level in levels if not 0 <= level < self.n_levels]
-        if wrong or not levels:
-            raise UserError(
-                f"levels: {self.name} has the levels 0 to {self.n_levels - 1}, not {wrong}. Ask for"
-                " at least one of them."
-            )
-        if tokens and not -min(map(len, tokens)) <= position < min(map(len, tokens)):
-            raise UserError(
-                f"position: the shortest text has {min(map(len, tokens))} tokens, and so no"
-                f" position {position}."
-            )
-        alike = self._alike(tokens)
-        return [
-            Portion(
-                torch.tensor(rows),
-                partial(self._read, [tokens[row] for row in rows], levels, position),
-            )
-            for rows in alike
-        ]
+        self._check(tokens, levels, position)
+        portions = []
+        for rows in self._alike(tokens):
+            read = partial(self._read, [tokens[row] for row in rows], levels, position)
+            portions.append(Portion(torch.tensor(rows), read))
+        return portions
 
     @torch.no_grad()
     def opinions(
@@ -103,9 +85,10 @@ class HuggingFacePredictor(Predictor):
         """Returns log P(text after the column `prompt` | prompt), in nats, as its score of X and of
         H alike.
 
-        How likely it finds the words is all that a language model predicts about a statement. That
-        it is true raises this score (X), and that it would be true to a reader who overlooks the
-        "not" raises it too (H); which of the two the score follows is for the verdict to measure.
+        The likelihood of the words is the only thing that a language model predicts about a
+        statement. That a statement is true raises this score (X), and that it would be true to a
+        reader who overlooks the "not" raises it too (H); the verdict measures which of the two the
+        score follows.
         """
         if level is not None or z_ND is not None:
             raise UserError(
@@ -118,52 +101,54 @@ class HuggingFacePredictor(Predictor):
                 " could be an opinion."
             )
         tokens = self._tokens(episodes[self.column])
-        pairs = zip(self._tokens(episodes["prompt"]), tokens, strict=True)
-        start_N = torch.tensor([common_prefix(prompt, text) for prompt, text in pairs])
+        prompts = self._tokens(episodes["prompt"])
+        pairs = zip(prompts, tokens, strict=True)
+        start_N = torch.tensor([count_common_tokens(prompt, text) for prompt, text in pairs])
         score_N = torch.zeros(len(tokens))
-        for rows in shown(self._alike(tokens), f"{self.name} judges"):
+        for rows in show_progress(self._alike(tokens), f"{self.name} judges"):
             batch = self._batch([tokens[row] for row in rows])
-            place_T = torch.arange(1, batch.ids_BT.shape[1])
-            asked_BT = batch.mask_BT[:, 1:].bool() & (place_T >= start_N[rows, None]).to(
-                batch.mask_BT.device
-            )
-            logits_BTV = self.model(
-                input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False
-            ).logits[:, :-1]
-            nats_BT = torch.zeros(asked_BT.shape, device=asked_BT.device)
-            nats_BT[asked_BT] = -cross_entropy(
-                logits_BTV[asked_BT].float(), batch.ids_BT[:, 1:][asked_BT], reduction="none"
-            )
-            score_N[rows] = nats_BT.sum(1).cpu()
+            score_N[rows] = self._score(batch, start_N[rows]).cpu()
         return Opinions(score_N, score_N.clone())
 
     def flops(self, episodes: Dataset) -> Tensor:
-        """Counts 2 FLOPs for each weight of a block's matrices and each token, and 4 T² for each of
-        the heads' dimensions (scores and their sum).
+        """Counts 2 FLOPs for each weight of a block's matrices and each token, and 4 T² for each
+        dimension of the attention heads (scores and their sum).
 
-        That is right for blocks in which every token goes through every matrix. Looking up the
-        embedding, norms and activations count as nothing.
+        This is correct for blocks in which every token goes through every matrix. Embeddings, norms
+        and activation functions are not counted.
         """
-        length_N = torch.tensor(
-            [len(text) for text in self._tokens(episodes[self.column])], dtype=torch.float64
-        )
+        tokens = self._tokens(episodes[self.column])
+        length_N = torch.tensor([len(text) for text in tokens], dtype=torch.float64)
         config = self.model.config.get_text_config()
-        heads_width = config.num_attention_heads * (
-            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        )
-        weights = [
-            sum(weight.numel() for weight in block.parameters() if weight.ndim == 2)
-            for block in self.blocks
-        ]
-        spent = [(2 * n * length_N + 4 * heads_width * length_N**2).mean() for n in weights]
-        return torch.stack([torch.zeros((), dtype=torch.float64), *spent]).cumsum(0)
+        n_heads = config.num_attention_heads
+        head_width = getattr(config, "head_dim", None) or config.hidden_size // n_heads
+        flops = [torch.zeros((), dtype=torch.float64)]
+        for block in self.blocks:
+            weights = sum(weight.numel() for weight in block.parameters() if weight.ndim == 2)
+            products_N = 2 * weights * length_N
+            attention_N = 4 * (n_heads * head_width) * length_N**2
+            flops.append((products_N + attention_N).mean())
+        return torch.stack(flops).cumsum(0)
+
+    def _check(self, tokens: list[list[int]], levels: Sequence[int], position: int) -> None:
+        """Checks that the levels exist, and that every text has the position."""
+        missing = [level for level in levels if not 0 <= level < self.n_levels]
+        if missing or not levels:
+            raise UserError(
+                f"levels: {self.name} has the levels 0 to {self.n_levels - 1}, not {missing}. Name"
+                " at least one of them."
+            )
+        shortest = min(map(len, tokens), default=None)
+        if shortest is not None and not -shortest <= position < shortest:
+            raise UserError(
+                f"position: the shortest text has {shortest} tokens, and so no position {position}."
+            )
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns each text's token numbers, with what the model's tokenizer puts before and after."""
+        """Returns the token numbers of each text, with the special tokens of the tokenizer."""
         tokens = self.tokenizer(list(texts))["input_ids"] if len(texts) else []
-        longest = getattr(
-            self.model.config.get_text_config(), "max_position_embeddings", None
-        ) or float("inf")
+        config = self.model.config.get_text_config()
+        longest = getattr(config, "max_position_embeddings", None) or float("inf")
         for row, text in enumerate(tokens):
             if not 0 < len(text) <= longest:
                 raise UserError(
@@ -173,12 +158,10 @@ class HuggingFacePredictor(Predictor):
         return tokens
 
     def _alike(self, tokens: list[list[int]]) -> list[list[int]]:
-        """Returns the rows of the texts sorted by length, `batch_size` at once."""
+        """Returns the rows of the texts, sorted by length, in groups of `batch_size`."""
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        return [
-            by_length[start : start + self.batch_size]
-            for start in range(0, len(tokens), self.batch_size)
-        ]
+        starts = range(0, len(tokens), self.batch_size)
+        return [by_length[start : start + self.batch_size] for start in starts]
 
     def _batch(self, texts: list[list[int]]) -> Batch:
         ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
@@ -188,84 +171,92 @@ class HuggingFacePredictor(Predictor):
 
     @torch.no_grad()
     def _read(self, texts: list[list[int]], levels: Sequence[int], position: int) -> Tensor:
-        """Returns z_BLD on the CPU, of texts that are read at once."""
+        """Returns z_BLD of one batch of texts, on the CPU."""
         batch = self._batch(texts)
-        z_of = self._streams(
-            batch, set(levels), position if position >= 0 else batch.mask_BT.sum(1) + position
-        )
-        return torch.stack([z_of[level] for level in levels], dim=1).cpu()
+        position_B = position if position >= 0 else batch.mask_BT.sum(1) + position
+        z_BD_of = self._run(batch, set(levels), position_B)
+        return torch.stack([z_BD_of[level] for level in levels], dim=1).cpu()
 
-    def _streams(self, batch: Batch, levels: set[int], place_B: Tensor | int) -> dict[int, Tensor]:
-        """Returns the residual stream z_BD at one place of each text, by level; runs no block
+    def _run(self, batch: Batch, levels: set[int], position_B: Tensor | int) -> dict[int, Tensor]:
+        """Returns the residual stream z_BD at one position of each text, by level; runs no block
         beyond the deepest level.
         """
-        z_of: dict[int, Tensor] = {}
+        z_BD_of: dict[int, Tensor] = {}
 
-        def keep(level: int, h_BTD: Tensor) -> None:
-            z_of[level] = h_BTD[torch.arange(len(h_BTD), device=h_BTD.device), place_B]
+        def keep(level: int, z_BTD: Tensor) -> None:
+            z_BD_of[level] = z_BTD[torch.arange(len(z_BTD), device=z_BTD.device), position_B]
             if level == max(levels):
-                raise Reached
+                raise DeepestLevelRead
 
-        handles = [listen(self.blocks, level, keep) for level in levels]
+        handles = [add_hook(self.blocks, level, keep) for level in levels]
         try:
-            with suppress(Reached):
+            with suppress(DeepestLevelRead):
                 self.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False)
         finally:
             for handle in handles:
                 handle.remove()
-        return z_of
+        return z_BD_of
+
+    def _score(self, batch: Batch, start_B: Tensor) -> Tensor:
+        """Returns the log-likelihood of each text from token `start_B` on, in nats."""
+        position_T = torch.arange(1, batch.ids_BT.shape[1])
+        is_after_start_BT = (position_T >= start_B[:, None]).to(batch.mask_BT.device)
+        is_scored_BT = batch.mask_BT[:, 1:].bool() & is_after_start_BT
+        logits_BTV = self.model(
+            input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False
+        ).logits[:, :-1]
+        nats_BT = torch.zeros(is_scored_BT.shape, device=is_scored_BT.device)
+        nats_BT[is_scored_BT] = -cross_entropy(
+            logits_BTV[is_scored_BT].float(), batch.ids_BT[:, 1:][is_scored_BT], reduction="none"
+        )
+        return nats_BT.sum(1)
 
 
-def residual_blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """Returns the decoder's blocks: the one list of modules in it that is as long as the model is
+def find_residual_blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """Returns the blocks of the decoder: the only list of modules that is as long as the model is
     deep.
 
     Raises:
         UserError: there is no such list, or more than one.
     """
     depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    found = [
-        module
-        for module in model.get_decoder().modules()
-        if isinstance(module, nn.ModuleList) and len(module) == depth
+    lists = [
+        module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)
     ]
-    if len(found) != 1:
+    blocks = [modules for modules in lists if len(modules) == depth]
+    if len(blocks) != 1:
         raise UserError(
-            f"core_model.model: found {len(found)} lists of {depth} blocks in"
-            f" {type(model).__name__}, not one. Choose another model."
+            f"core_model.model: {type(model).__name__} has {len(blocks)} lists of {depth} blocks,"
+            " not one. Choose another model."
         )
-    return found[0]
+    return blocks[0]
 
 
-def listen(
+def add_hook(
     blocks: nn.ModuleList, level: int, keep: Callable[[int, Tensor], None]
 ) -> RemovableHandle:
-    """Has the residual stream h_BTD handed to `keep` when it reaches a level: what enters the first
-    block, or what leaves block `level`.
+    """Adds a hook that calls `keep` with a level and its residual stream z_BTD: the input of the
+    first block, or the output of block `level`.
     """
+
+    def keep_input(block: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        keep(0, inputs[0] if inputs else named["hidden_states"])
+
+    def keep_output(block: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        keep(level, output if isinstance(output, Tensor) else output[0])
+
     if level == 0:
-        return blocks[0].register_forward_pre_hook(
-            lambda block, inputs, named: keep(0, inputs[0] if inputs else named["hidden_states"]),
-            with_kwargs=True,
-        )
-    return blocks[level - 1].register_forward_hook(
-        lambda block, inputs, output: keep(
-            level, output if isinstance(output, Tensor) else output[0]
-        )
-    )
+        return blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True)
+    return blocks[level - 1].register_forward_hook(keep_output)
 
 
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """Returns how many tokens two texts begin with alike.
+def count_common_tokens(first: Sequence[int], second: Sequence[int]) -> int:
+    """Returns the length of the common beginning of two texts.
 
-    >>> common_prefix([5, 6, 7, 2], [5, 6, 7, 8, 2])
+    >>> count_common_tokens([5, 6, 7, 2], [5, 6, 7, 8, 2])
     3
     """
-    return next(
-        (
-            place
-            for place, (one, other) in enumerate(zip(first, second, strict=False))
-            if one != other
-        ),
-        min(len(first), len(second)),
-    )
+    for i, (token, other) in enumerate(zip(first, second, strict=False)):
+        if token != other:
+            return i
+    return min(len(first), len(second))

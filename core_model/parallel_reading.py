@@ -1,4 +1,4 @@
-"""Reading on several devices: each process reads a share of the episodes and writes it to its place.
+"""Reading on several devices: each process reads its share of the episodes and writes it to disk.
 
 N: episodes, L: levels, D: width.
 """
@@ -22,8 +22,8 @@ def read_in_parallel(
     files: dict[int, LevelFile],
     position: int,
 ) -> None:
-    """Fills the temporary files of the levels. The portions are those that one device would read, so
-    the activations are the same.
+    """Fills the temporary files of the levels. The portions are those that one device would read,
+    so the activations are the same.
 
     Raises:
         UserError: Lightning cannot start the processes, or one of them was killed.
@@ -33,8 +33,8 @@ def read_in_parallel(
 
 
 class Share(pl.LightningModule):
-    """A frozen predictor that reads every n-th portion. Each episode is read once: no portion
-    is repeated to make shares equal.
+    """A frozen predictor that reads every n-th portion, in a process of its own. Each episode is
+    read once: no portion is repeated to make the shares equal.
     """
 
     def __init__(
@@ -42,12 +42,10 @@ class Share(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model = getattr(predictor, "model", None)  # Lightning moves it to the device
-        self.predictor, self.episodes, self.files, self.position = (
-            predictor,
-            episodes,
-            files,
-            position,
-        )
+        self.predictor = predictor
+        self.episodes = episodes
+        self.files = files
+        self.position = position
 
     def setup(self, stage: str) -> None:
         hide_advice()
@@ -55,8 +53,9 @@ class Share(pl.LightningModule):
     def predict_dataloader(self) -> DataLoader[int]:
         self.portions = self.predictor.portions(self.episodes, list(self.files), self.position)
         self.rows_LND = [file.rows() for file in self.files.values()]
-        share = range(self.trainer.global_rank, len(self.portions), self.trainer.world_size)
-        return DataLoader(range(len(self.portions)), sampler=share, batch_size=None)  # type: ignore[arg-type]
+        numbers = range(len(self.portions))
+        share = numbers[self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader(numbers, sampler=share, batch_size=None)  # type: ignore[arg-type]
 
     def predict_step(self, portion: int) -> int:
         self.portions[portion].into(self.rows_LND)

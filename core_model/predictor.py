@@ -1,14 +1,13 @@
-"""The promise of a frozen predictor: its levels, its FLOPs, how to read a level, and how to write
-one back and run on.
+"""The contract of a frozen predictor: its levels, its FLOPs, how to read a level, and how to write
+one back and run the rest.
 
-N: episodes, L: levels read, D: width.
+N: episodes, B: episodes of a portion, C: components, L: levels that are read, D: width.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
@@ -24,12 +23,12 @@ from worlds.world import World
 if TYPE_CHECKING:
     from compute.trainer import Trainer
 
-SHOWN = 20
-"""Portions from which on a work shows how far it is."""
-One = TypeVar("One")
-Kind = Literal["mean", "resampled"]
-KINDS: tuple[Kind, ...] = ("mean", "resampled")
-"""What stands in for a component that is switched off; core_model/ablation.py says it in full."""
+Item = TypeVar("Item")
+LONG = 20
+"""Work of this many portions or more shows a progress bar."""
+AblationKind = Literal["mean", "resampled"]
+"""What replaces a component that is switched off; core_model/ablation.py defines both kinds."""
+ABLATION_KINDS: tuple[AblationKind, ...] = ("mean", "resampled")
 
 
 class Opinions(NamedTuple):
@@ -46,28 +45,28 @@ class Portion(NamedTuple):
 
     rows_B: Tensor
     read: Callable[[], Tensor]
-    """From nothing to their activations z_BLD."""
+    """Returns their activations z_BLD."""
 
     def into(self, rows_LND: Sequence[Tensor]) -> None:
-        """Reads them, and writes what was read into their rows of each level's table."""
+        """Reads the episodes, and writes the activations into their rows of each level's table."""
         for rows_ND, z_BD in zip(rows_LND, self.read().unbind(1), strict=True):
             rows_ND.index_copy_(0, self.rows_B, z_BD)
 
 
 class Ablation(Protocol):
-    """A frozen predictor whose components (an attention head, an MLP) can be switched off one by
+    """A frozen predictor whose components (attention heads and MLPs) can be switched off one by
     one.
     """
 
     components: int
 
     def inputs(self, episodes: Dataset) -> Tensor:
-        """Returns what `read` takes of episodes."""
+        """Returns the inputs of `read` for these episodes."""
         ...
 
     def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
-        """Returns z_NLD where component c counts gates_C[c] of what it says, and the rest is its
-        mean; differentiable in the gates.
+        """Returns z_NLD if the output of component c is mixed with its replacement, in the
+        proportions gates_C[c] and 1 - gates_C[c]; differentiable in the gates.
         """
         ...
 
@@ -76,39 +75,38 @@ class Predictor(ABC):
     """A frozen model. Level 0 is the embedding, level i the residual stream after block i."""
 
     name: str
-    """Plain name, as tables write it."""
+    """A plain name, as tables show it."""
     n_levels: int
     width: int
     identity: str
-    """Hash of its weights: 16 hexadecimal digits."""
+    """A hash of its weights: 16 hexadecimal digits."""
     can_write: bool
     """Whether `opinions` and `read_on` can run on from an activation that was written back."""
     can_ablate: bool = False
     """Whether its attention heads and MLPs can be switched off one by one."""
     dtype: torch.dtype = torch.float32
-    """Of the numbers that it is read in."""
+    """The number type of its activations."""
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        """Returns the activations z_NLD at one position (-1: the last) of the levels asked for;
-        computes no deeper level and no logits.
+        """Returns the activations z_NLD of these levels at one position (-1: the last); computes no
+        deeper level and no logits.
         """
 
     def portions(
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
-        """Returns what `read` does in portions, of which none is read yet: their order is free,
+        """Returns the portions of a reading, none of them read yet. They can be read in any order;
         each episode is in one of them.
         """
-        return [
-            Portion(torch.arange(len(episodes)), partial(self.read, episodes, levels, position))
-        ]
+        rows_N = torch.arange(len(episodes))
+        return [Portion(rows_N, partial(self.read, episodes, levels, position))]
 
     def read_on(
         self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1
     ) -> Tensor:
-        """Returns what `read` does after z_ND was written at one level and the position: that level
-        as written, those below it as they were.
+        """Returns what `read` returns after z_ND was written at one level and position: that level
+        is as written, levels below it are unchanged.
 
         Raises:
             UserError: it cannot run on from an activation that was written back.
@@ -126,23 +124,23 @@ class Predictor(ABC):
         z_ND: Tensor | None = None,
         position: int = -1,
     ) -> Opinions:
-        """Returns the predictor's own predictions for the last step; where a level is named, after
-        z_ND was written there at the position.
+        """Returns the predictor's own predictions for the last step; with a level, after z_ND was
+        written there at the position.
         """
 
     @abstractmethod
     def flops(self, episodes: Dataset) -> Tensor:
-        """Returns FLOPs an episode to reach each level, shape (n_levels,), float64, mean over the
-        episodes. A multiply-add is 2 FLOPs.
+        """Returns the FLOPs an episode that it takes to reach each level, shape (n_levels,),
+        float64, mean over the episodes. A multiply-add is 2 FLOPs.
         """
 
-    def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablation:
-        """Returns the predictor with switches on its components; `kind` says what stands in for one
-        that is off.
+    def ablation(self, reference: Dataset, levels: Sequence[int], kind: AblationKind) -> Ablation:
+        """Returns the predictor with a switch on each component.
 
         Args:
             reference: easy training episodes, over which means are taken.
-            levels: the levels that the ablated predictor is read at.
+            levels: the levels of the ablated predictor that are read.
+            kind: what replaces a component that is switched off.
 
         Raises:
             UserError: its components cannot be switched off.
@@ -154,19 +152,19 @@ class Predictor(ABC):
 
 
 class CoreModel(ABC):
-    """A recipe for a predictor: plain values from a config, and where the result is kept."""
+    """A recipe for a predictor: the plain values of a config."""
 
     @abstractmethod
     def predictor(self, world: World, cache: Path, trainer: Trainer) -> Predictor:
-        """Returns the frozen predictor for a world: from the cache where it is there and whole,
-        made and kept otherwise.
+        """Returns the frozen predictor for a world: loaded from the cache if it is there and whole,
+        otherwise made and saved.
 
         Args:
             trainer: how Lightning runs a fit, for a recipe that trains.
         """
 
 
-def gathered(
+def read_portions(
     portions: Sequence[Portion], n: int, levels: int, width: int, dtype: torch.dtype
 ) -> Tensor:
     """Returns z_NLD of n episodes, read portion by portion."""
@@ -176,19 +174,23 @@ def gathered(
     return z_NLD
 
 
-def shown(portions: Sequence[One], doing: str) -> Iterator[One]:
-    """Yields the portions of a work one by one; where there are many, a bar on stderr shows how far
-    it is.
-    """
-    with line(doing, len(portions)) if len(portions) >= SHOWN else nullcontext() as bar:
-        for number, portion in enumerate(portions):
+def show_progress(portions: Sequence[Item], words: str) -> Iterator[Item]:
+    """Yields the portions one by one; if there are many, a bar on stderr shows the progress."""
+    if len(portions) < LONG:
+        yield from portions
+        return
+    with line(words, len(portions)) as bar:
+        for number, portion in enumerate(portions, start=1):
             yield portion
-            if bar:
-                bar.at(number + 1)
+            bar.at(number)
 
 
 def check_levels(predictor: Predictor, levels: Sequence[int]) -> None:
-    """Raises UserError unless the predictor has every level, and each is named once."""
+    """Checks that the predictor has every level, and that each is named once.
+
+    Raises:
+        UserError: a level is missing or repeated, or there is none.
+    """
     for level in levels:
         if not 0 <= level < predictor.n_levels:
             raise UserError(

@@ -1,5 +1,5 @@
-"""Activations of a frozen predictor, and its own predictions: read once and kept on disk under a
-key of all that they depend on.
+"""Activations of a frozen predictor, and its own predictions: read once, and kept on disk under a
+key of everything that they depend on.
 
 N: episodes, L: levels, D: width.
 """
@@ -21,27 +21,26 @@ from compute.pages import joined
 from console.errors import UserError
 from core_model.hashing import content_hash
 from core_model.parallel_reading import read_in_parallel
-from core_model.predictor import Opinions, Predictor, check_levels, shown
+from core_model.predictor import Opinions, Predictor, check_levels, show_progress
 from storage.cache import kept
 from storage.level_file import LevelFile
 from worlds.world import World
 
 READER_VERSION, OPINIONS_VERSION = 2, 1
-"""Raise them when the same weights and episodes would be read, or judged, differently: what is kept
-under another version is not used.
+"""Raise them when the same weights and episodes would give other activations or opinions: files of
+another version are not used.
 """
-
-
 UNSEALED = ".*.unsealed"
 
 
 @dataclass(frozen=True)
 class ActivationReader:
     """Reads the activations of one frozen predictor at fixed levels, each of them only once: they
-    are kept on disk, and taken from there where they are whole.
+    are kept on disk, and loaded from there if they are whole.
 
     Args:
-        columns: what the predictor reads of an episode; with its weights, they decide the key.
+        columns: the columns that the predictor reads of an episode; with its weights, they decide
+            the key.
         levels: the levels to read, each named once.
         cache: the folder in which activations are kept.
         devices: the devices that share a large reading; None for one.
@@ -62,38 +61,44 @@ class ActivationReader:
     def read(self, episodes: Dataset, position: int = -1) -> Tensor:
         """Returns z_NLD, float32: the activations of the episodes at each level.
 
-        Each level has a file of its own, so nothing is read twice whichever levels are asked for
-        together. A single level that is kept in float32 is mapped into memory; any other answer is a
-        table in memory.
+        Each level has a file of its own, so no level is read twice, whichever levels are read
+        together. A single level in float32 is mapped into memory; any other result is a new table.
 
         Args:
-            position: where in the episode, -1 for its end.
+            position: the position in the episode, -1 for its end.
 
         Raises:
-            UserError: an activation that is not a finite number; a disk without room.
+            UserError: an activation is not a finite number; the disk is full.
         """
-        predictor = self.predictor
-        content = content_hash(episodes, self.columns)
-        key = f"{READER_VERSION} {predictor.identity} {content} {position}"
-        folder = self.cache / "activations" / hashlib.sha256(key.encode()).hexdigest()[:24]
-        size = (len(episodes), predictor.width, predictor.dtype)
-        files = {
-            level: LevelFile(folder / f"level_{level}.safetensors", f"{key} {level}", *size)
-            for level in self.levels
-        }
+        files = self._name_files(episodes, position)
         z_ND_of = {level: file.load() for level, file in files.items()}
         missing = {level: files[level] for level, z_ND in z_ND_of.items() if z_ND is None}
         if missing:
+            folder = next(iter(missing.values())).path.parent
             folder.mkdir(parents=True, exist_ok=True)
-            # Other processes that want the same episodes wait here, and then load them.
+            # Other processes that need the same episodes wait here, and then load them.
             with FileLock(folder / "lock"):
                 self._read_missing(episodes, missing, position)
             z_ND_of |= {level: file.load() for level, file in missing.items()}
         return joined([_check_whole(files[level], z_ND_of[level]) for level in self.levels])
 
+    def _name_files(self, episodes: Dataset, position: int) -> dict[int, LevelFile]:
+        """Returns the file of each level, in a folder named after all that the activations depend
+        on.
+        """
+        predictor = self.predictor
+        content = content_hash(episodes, self.columns)
+        key = f"{READER_VERSION} {predictor.identity} {content} {position}"
+        folder = self.cache / "activations" / _hash_key(key)
+        size = (len(episodes), predictor.width, predictor.dtype)
+        return {
+            level: LevelFile(folder / f"level_{level}.safetensors", f"{key} {level}", *size)
+            for level in self.levels
+        }
+
     def _read_missing(self, episodes: Dataset, files: dict[int, LevelFile], position: int) -> None:
-        """Reads the levels whose files are not whole, all in one pass, and keeps those that hold
-        finite numbers only.
+        """Reads the levels whose files are not whole, all in one pass, and keeps those whose
+        numbers are all finite.
         """
         files = {level: file for level, file in files.items() if file.load() is None}
         for file in files.values():
@@ -106,40 +111,45 @@ class ActivationReader:
                 self._extract(episodes, files, position)
             broken = [level for level, file in files.items() if not file.seal()]
         finally:
-            for folder in {file.path.parent for file in files.values()}:
-                # Also what a killed process left behind.
-                for unsealed in folder.glob(UNSEALED):
-                    unsealed.unlink()
+            _remove_unsealed(files)
         if broken:
             _refuse_levels(broken)
 
     def _extract(self, episodes: Dataset, files: dict[int, LevelFile], position: int) -> None:
-        """Reads episodes and writes their activations portion by portion: memory holds one."""
+        """Reads episodes and writes their activations, one portion at a time."""
         portions = self.predictor.portions(episodes, list(files), position)
         if self.devices and len(portions) > 1:
             read_in_parallel(self.devices, self.predictor, episodes, files, position)
             return
         rows_LND = [file.rows() for file in files.values()]
-        for portion in shown(portions, f"{self.predictor.name} reads"):
+        for portion in show_progress(portions, f"{self.predictor.name} reads"):
             portion.into(rows_LND)
 
 
 def opinions(predictor: Predictor, episodes: Dataset, world: World, cache: Path) -> Opinions:
-    """Returns the predictor's own predictions for the last step of the episodes, made now or taken
-    from the cache.
+    """Returns the predictor's own predictions for the last step of the episodes, computed now or
+    loaded from the cache.
 
     Args:
-        world: says what the predictor reads of an episode, and where X and H show in what it
-            predicts.
+        world: its columns that the predictor reads, and those in which X and H show.
     """
-    shows = f"{world.concept_shows_in} {world.human_shows_in}"
-    key = (
-        f"{OPINIONS_VERSION} {predictor.identity} {content_hash(episodes, world.reads)} opinions"
-        f" {shows}"
-    )
-    path = cache / "opinions" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+    content = content_hash(episodes, world.reads)
+    shows_in = f"{world.concept_shows_in} {world.human_shows_in}"
+    key = f"{OPINIONS_VERSION} {predictor.identity} {content} opinions {shows_in}"
+    path = cache / "opinions" / f"{_hash_key(key)}.safetensors"
     tensors, _ = kept(path, lambda: (predictor.opinions(episodes)._asdict(), {"key": key}))
     return Opinions(**tensors)
+
+
+def _hash_key(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+def _remove_unsealed(files: dict[int, LevelFile]) -> None:
+    """Removes all temporary files in the folder, also those of processes that were killed."""
+    for folder in {file.path.parent for file in files.values()}:
+        for unsealed in folder.glob(UNSEALED):
+            unsealed.unlink()
 
 
 def _refuse_levels(broken: Sequence[int]) -> None:

@@ -1,6 +1,6 @@
 """A small causal transformer, trained here to predict what the world shows next, then frozen.
 
-B: episodes of a batch, N: episodes, T: steps, D: width, L: levels, C: classes.
+B: episodes of a batch, T: steps, C: columns of symbols.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from compute.batches import Rows, loader
 from compute.trainer import Trainer
 from console.errors import UserError
 from core_model.hashing import content_hash
-from core_model.predictor import (
-    CoreModel,
-)
+from core_model.predictor import CoreModel
 from core_model.transformer_model import Model, sizes, symbols
 from core_model.transformer_predictor import TransformerPredictor
 from storage.cache import kept
 from worlds.world import World
 
 TRAINING_VERSION = 1
-"""Raise it when the same recipe would give other weights: predictors that are kept under another
-version are not used.
+"""Raise it when the same recipe would give other weights: saved predictors of another version are
+not used.
 """
+SMALLEST = {"blocks": 1, "heads": 1, "episodes": 1, "epochs": 1, "batch_size": 1, "seed": 0}
+"""The smallest value of each whole number in a recipe."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Transformer(CoreModel):
     Args:
         blocks: blocks; there is one level more.
         width: width of the residual stream.
-        heads: attention heads a block.
+        heads: attention heads of a block.
         episodes: episodes in its training set.
         epochs: passes over them.
         batch_size: episodes a step.
-        learning_rate: peak of a one-cycle schedule, for AdamW.
+        learning_rate: the peak of a one-cycle schedule, for AdamW.
         seed: of initialisation, training episodes and their order.
     """
 
@@ -60,57 +60,49 @@ class Transformer(CoreModel):
     seed: int
 
     def __post_init__(self) -> None:
-        for key, least in {
-            "blocks": 1,
-            "heads": 1,
-            "episodes": 1,
-            "epochs": 1,
-            "batch_size": 1,
-            "seed": 0,
-        }.items():
-            if getattr(self, key) < least:
-                raise UserError(
-                    f"core_model.{key}: {getattr(self, key)} is too small. Use {least} or more."
-                )
+        for key, smallest in SMALLEST.items():
+            value = getattr(self, key)
+            if value < smallest:
+                raise UserError(f"core_model.{key}: {value} is too small. Use {smallest} or more.")
         if self.learning_rate <= 0:
             raise UserError(
                 f"core_model.learning_rate: {self.learning_rate} learns nothing. Use more than 0."
             )
         if self.width % self.heads:
             raise UserError(
-                f"core_model.width: {self.width} cannot be shared among {self.heads} heads. Use a"
+                f"core_model.width: {self.width} cannot be divided among {self.heads} heads. Use a"
                 " multiple of core_model.heads."
             )
 
     def predictor(self, world: World, cache: Path, trainer: Trainer) -> TransformerPredictor:
         if not world.predicts:
-            cure = "Use core_model=smollm2, or another that reads text."
             raise UserError(
-                "core_model: a transformer trained here needs a world that says what to predict;"
-                f" {world.name} does not. {cure}"
+                "core_model: a transformer that is trained here needs a world with something to"
+                f" predict, and {world.name} has nothing. Use core_model=smollm2, or another that"
+                " reads text."
             )
         episodes = world.episodes("predictor", self.episodes, self.seed)
-        key = f"{TRAINING_VERSION} {self} {content_hash(episodes, (*world.reads, *world.predicts))}"
+        content = content_hash(episodes, (*world.reads, *world.predicts))
+        key = f"{TRAINING_VERSION} {self} {content}"
         path = cache / "predictors" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            model = Model(
-                sizes(episodes, world.reads),
-                sizes(episodes, world.predicts),
-                episodes.features[world.reads[0]].length,
-                self.width,
-                self.heads,
-                self.blocks,
-            )
-        weights, _ = kept(
-            path,
-            lambda: (
-                self._train(model, world, episodes, path.with_suffix(".ckpt"), trainer),
-                {"key": key},
-            ),
-        )
+        model = self._initialise(world, episodes)
+
+        def train() -> tuple[dict[str, Tensor], dict[str, str]]:
+            checkpoint = path.with_suffix(".ckpt")
+            return self._train(model, world, episodes, checkpoint, trainer), {"key": key}
+
+        weights, _ = kept(path, train)
         model.load_state_dict(weights)
         return TransformerPredictor(model.to(trainer.device), world)
+
+    def _initialise(self, world: World, episodes: Dataset) -> Model:
+        """Returns the model with random weights; the global random state does not change."""
+        reads = sizes(episodes, world.reads)
+        predicts = sizes(episodes, world.predicts)
+        steps = episodes.features[world.reads[0]].length
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return Model(reads, predicts, steps, self.width, self.heads, self.blocks)
 
     def _train(
         self, model: Model, world: World, episodes: Dataset, checkpoint: Path, trainer: Trainer
@@ -123,19 +115,20 @@ class Transformer(CoreModel):
 
 
 class Training(pl.LightningModule):
-    """Cross-entropy of the next observations, summed over symbols; -1 is nothing to predict."""
+    """The cross-entropy of the next observations, summed over columns; class -1 is ignored."""
 
     def __init__(self, model: Model, learning_rate: float, steps: int) -> None:
         super().__init__()
-        self.model, self.learning_rate, self.steps = model, learning_rate, steps
+        self.model = model
+        self.learning_rate = learning_rate
+        self.steps = steps
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         reads_BTC, predicts_BTC = batch
-        logits = self.model(reads_BTC)
-        losses = [
-            F.cross_entropy(logit.flatten(0, 1), predicts_BTC[..., i].flatten(), ignore_index=-1)
-            for i, logit in enumerate(logits.values())
-        ]
+        losses = []
+        for i, logits in enumerate(self.model(reads_BTC).values()):
+            classes = predicts_BTC[..., i].flatten()
+            losses.append(F.cross_entropy(logits.flatten(0, 1), classes, ignore_index=-1))
         return torch.stack(losses).sum()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

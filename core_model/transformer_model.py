@@ -1,4 +1,8 @@
-"""The plain modules of the small causal transformer, and the tables that it reads."""
+"""The modules of the small causal transformer, and the tables that it reads.
+
+B: episodes of a batch, N: episodes, T: steps, C: columns of symbols in inputs, classes in logits,
+D: width.
+"""
 
 from __future__ import annotations
 
@@ -17,30 +21,35 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query_key_value, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.norm_attention = nn.LayerNorm(width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
 
     def forward(self, z_BTD: Tensor) -> Tensor:
+        """Returns z_BTD after the block."""
         batch, steps, width = z_BTD.shape
-        qkv = self.query_key_value(self.norm_attention(z_BTD)).view(
-            batch, steps, 3, self.heads, width // self.heads
-        )
+        qkv = self.query_key_value(self.norm_attention(z_BTD))
+        qkv = qkv.view(batch, steps, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        attended = (
-            F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            .transpose(1, 2)
-            .reshape(batch, steps, width)
-        )
-        z_BTD = z_BTD + self.out(attended)
+        heads = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        z_BTD = z_BTD + self.out(heads.transpose(1, 2).reshape(batch, steps, width))
         return z_BTD + self.mlp(self.norm_mlp(z_BTD))
 
 
 class Model(nn.Module):
-    """Embeddings of every symbol read and of the step, blocks, and one linear readout for all
-    symbols predicted.
+    """Embeddings of each symbol and of the step, blocks, and one linear readout for all predicted
+    symbols.
+
+    Args:
+        reads: the columns that are read, each with its number of classes.
+        predicts: the columns that are predicted, each with its number of classes.
+        steps: steps of an episode.
+        width: width of the residual stream.
+        heads: attention heads of a block.
     """
 
     def __init__(
@@ -62,22 +71,18 @@ class Model(nn.Module):
 
     def embed(self, reads_BTC: Tensor) -> Tensor:
         """Returns level 0, z_BTD."""
-        places_T = torch.arange(reads_BTC.shape[1], device=reads_BTC.device)
-        return self.step(places_T) + sum(
-            embed(reads_BTC[..., i]) for i, embed in enumerate(self.symbols)
-        )
+        steps_T = torch.arange(reads_BTC.shape[1], device=reads_BTC.device)
+        of_symbols = sum(embed(reads_BTC[..., i]) for i, embed in enumerate(self.symbols))
+        return self.step(steps_T) + of_symbols
 
     def predictions(self, z_BTD: Tensor) -> dict[str, Tensor]:
-        """Returns the logits of every symbol predicted, from the last level."""
-        return dict(
-            zip(
-                self.predicts,
-                self.readout(self.norm(z_BTD)).split(list(self.predicts.values()), dim=-1),
-                strict=True,
-            )
-        )
+        """Returns the logits of each predicted column, from the last level."""
+        logits = self.readout(self.norm(z_BTD))
+        logits_of_columns = logits.split(list(self.predicts.values()), dim=-1)
+        return dict(zip(self.predicts, logits_of_columns, strict=True))
 
     def forward(self, reads_BTC: Tensor) -> dict[str, Tensor]:
+        """Returns the logits of each predicted column, from the symbols that are read."""
         z_BTD = self.embed(reads_BTC)
         for block in self.blocks:
             z_BTD = block(z_BTD)
@@ -85,27 +90,23 @@ class Model(nn.Module):
 
 
 def sizes(episodes: Dataset, columns: Sequence[str]) -> dict[str, int]:
-    """Returns how many classes each column of symbols has."""
+    """Returns the number of classes of each column of symbols."""
     return {column: episodes.features[column].feature.num_classes for column in columns}
 
 
 def symbols(episodes: Dataset, columns: Sequence[str]) -> Tensor:
-    """Returns the columns of symbols as one integer tensor (episodes, steps, columns)."""
+    """Returns the columns of symbols as one integer tensor, shape (N, T, C)."""
     table = episodes.select_columns(list(columns)).with_format("arrow")[:]
-    arrays = [
-        table[column]
-        .combine_chunks()
-        .flatten()
-        .to_numpy()
-        .reshape(len(episodes), episodes.features[column].length)
-        for column in columns
-    ]
+    arrays = []
+    for column in columns:
+        values = table[column].combine_chunks().flatten().to_numpy()
+        arrays.append(values.reshape(len(episodes), episodes.features[column].length))
     return torch.from_numpy(np.stack(arrays, axis=-1)).long()
 
 
-def _log_odds(logits_NC: Tensor, which: int) -> Tensor:
+def compute_log_odds(logits_NC: Tensor, which: int) -> Tensor:
     """Returns the log-odds of one class against all others, in nats, shape (N,)."""
-    log_p_N = logits_NC.log_softmax(dim=-1)[:, which]
-    others_NC = logits_NC.log_softmax(dim=-1).clone()
+    log_p_NC = logits_NC.log_softmax(dim=-1)
+    others_NC = log_p_NC.clone()
     others_NC[:, which] = -torch.inf
-    return (log_p_N - others_NC.logsumexp(dim=-1)).cpu()
+    return (log_p_NC[:, which] - others_NC.logsumexp(dim=-1)).cpu()

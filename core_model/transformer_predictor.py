@@ -1,4 +1,7 @@
-"""The small transformer as a frozen predictor: reads any level, writes one back, and runs on."""
+"""The small transformer as a frozen predictor: reads any level, writes one back, and runs the rest.
+
+B: episodes of a batch, N: episodes, T: steps, C: columns of symbols, L: levels, D: width.
+"""
 
 from __future__ import annotations
 
@@ -7,70 +10,57 @@ from functools import partial
 
 import torch
 from datasets import Dataset
-from torch import Tensor, nn
+from torch import Tensor
 
 from core_model.ablation import Ablated
-from core_model.hashing import freeze, weights_hash
+from core_model.hashing import freeze, hash_weights
 from core_model.predictor import (
-    Kind,
+    AblationKind,
     Opinions,
     Portion,
     Predictor,
     check_levels,
-    gathered,
+    read_portions,
 )
-from core_model.transformer_model import Model, _log_odds, symbols
+from core_model.transformer_model import Model, compute_log_odds, symbols
 from worlds.world import World
 
 READ_BATCH = 250
-"""Episodes that are read at once: their widest table then stays near the processor, which is half
-as fast again as with 2,000.
+"""Episodes that are read at once: their widest table then fits into the processor's cache, which is
+half as fast again as 2,000 episodes.
 """
 
 
 class TransformerPredictor(Predictor):
-    """A trained transformer, frozen, and what its predictions say of X and of H."""
+    """A trained transformer, frozen, and what its predictions imply about X and about H."""
 
     name = "transformer"
     can_write = True
     can_ablate = True
 
     def __init__(self, model: Model, world: World) -> None:
-        self.model, self.world = model, world
+        self.model = model
+        self.world = world
         freeze(model)
-        self.n_levels, self.width = len(model.blocks) + 1, model.norm.normalized_shape[0]
-        self.identity, self.dtype = weights_hash(model), model.norm.weight.dtype
+        self.n_levels = len(model.blocks) + 1
+        self.width = model.norm.normalized_shape[0]
+        self.identity = hash_weights(model)
+        self.dtype = model.norm.weight.dtype
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        return gathered(
-            self.portions(episodes, levels, position),
-            len(episodes),
-            len(levels),
-            self.width,
-            self.dtype,
-        )
+        portions = self.portions(episodes, levels, position)
+        return read_portions(portions, len(episodes), len(levels), self.width, self.dtype)
 
     def portions(
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
         check_levels(self, levels)
-        batches = zip(
-            *(
-                whole.split(READ_BATCH)
-                for whole in (torch.arange(len(episodes)), symbols(episodes, self.world.reads))
-            ),
-            strict=True,
-        )
-        return [
-            Portion(rows_B, partial(self._read, reads_BTC, levels, position))
-            for rows_B, reads_BTC in batches
-        ]
-
-    @torch.no_grad()
-    def _read(self, reads_BTC: Tensor, levels: Sequence[int], position: int) -> Tensor:
-        return self._levels(
-            reads_BTC.to(next(self.model.parameters()).device), levels, position
-        ).cpu()
+        portions = []
+        rows_of_batches = torch.arange(len(episodes)).split(READ_BATCH)
+        for rows_B, reads_BTC in zip(rows_of_batches, self._batches(episodes), strict=True):
+            read = partial(self._read, reads_BTC, levels, position)
+            portions.append(Portion(rows_B, read))
+        return portions
 
     @torch.no_grad()
     def read_on(
@@ -80,10 +70,7 @@ class TransformerPredictor(Predictor):
         check_levels(self, [level])
         batches = zip(self._batches(episodes), z_ND.split(READ_BATCH), strict=True)
         return torch.cat(
-            [
-                self._levels(reads_BTC, levels, position, level, z_BD).cpu()
-                for reads_BTC, z_BD in batches
-            ]
+            [self._read(reads_BTC, levels, position, level, z_BD) for reads_BTC, z_BD in batches]
         )
 
     @torch.no_grad()
@@ -96,30 +83,26 @@ class TransformerPredictor(Predictor):
     ) -> Opinions:
         check_levels(self, [0 if level is None else level])
         parts = []
-        for start, reads_BTC in zip(
-            range(0, len(episodes), READ_BATCH), self._batches(episodes), strict=True
-        ):
-            z_BTD = self.model.embed(reads_BTC)
-            for i, block in enumerate([*self.model.blocks, nn.Identity()]):
-                if i == level and z_ND is not None:
-                    z_BTD[:, position] = z_ND[start : start + READ_BATCH].to(z_BTD)
-                z_BTD = block(z_BTD)
-            parts.append(self._opinions(self.model.predictions(z_BTD[:, -1])))
+        for i, reads_BTC in enumerate(self._batches(episodes)):
+            z_BD = None if z_ND is None else z_ND[i * READ_BATCH : (i + 1) * READ_BATCH]
+            *_, z_BTD = self._run(reads_BTC, position, level, z_BD)
+            parts.append(self._compute_opinions(self.model.predictions(z_BTD[:, -1])))
         return Opinions(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def flops(self, episodes: Dataset) -> Tensor:
-        steps, width = episodes.features[self.world.reads[0]].length, self.width
+        steps = episodes.features[self.world.reads[0]].length
+        width = self.width
         products = 2 * steps * width * (3 * width + width + 8 * width)
         attention = 2 * 2 * steps * steps * width
         return torch.arange(self.n_levels, dtype=torch.float64) * (products + attention)
 
-    def ablation(self, reference: Dataset, levels: Sequence[int], kind: Kind) -> Ablated:
+    def ablation(self, reference: Dataset, levels: Sequence[int], kind: AblationKind) -> Ablated:
         check_levels(self, levels)
-        return Ablated(
-            self.model, partial(symbols, columns=self.world.reads), reference, levels, kind
-        )
+        inputs = partial(symbols, columns=self.world.reads)
+        return Ablated(self.model, inputs, reference, levels, kind)
 
-    def _levels(
+    @torch.no_grad()
+    def _read(
         self,
         reads_BTC: Tensor,
         levels: Sequence[int],
@@ -127,30 +110,45 @@ class TransformerPredictor(Predictor):
         level: int | None = None,
         z_BD: Tensor | None = None,
     ) -> Tensor:
-        z_BTD, found = self.model.embed(reads_BTC), {}
-        for i, block in enumerate([*self.model.blocks[: max(levels)], nn.Identity()]):
+        """Returns z_BLD on the CPU, after z_BD was written at a level; runs no block beyond the
+        deepest of the levels.
+        """
+        z_BD_of = {}
+        for i, z_BTD in enumerate(self._run(reads_BTC, position, level, z_BD)):
+            if i in levels:
+                # A view would keep all positions of all levels in memory.
+                z_BD_of[i] = z_BTD[:, position].clone()
+            if i == max(levels):
+                break
+        return torch.stack([z_BD_of[i] for i in levels], dim=1).cpu()
+
+    def _run(
+        self, reads_BTC: Tensor, position: int, level: int | None, z_BD: Tensor | None
+    ) -> Iterator[Tensor]:
+        """Yields z_BTD of each level, one after the other, after z_BD was written at one of
+        them.
+        """
+        z_BTD = self.model.embed(reads_BTC.to(next(self.model.parameters()).device))
+        for i in range(self.n_levels):
+            if i > 0:
+                z_BTD = self.model.blocks[i - 1](z_BTD)
             if i == level and z_BD is not None:
                 z_BTD[:, position] = z_BD.to(z_BTD)
-            if i in levels:
-                found[i] = z_BTD[
-                    :, position
-                ].clone()  # a view would keep all positions of all levels in memory
-            z_BTD = block(z_BTD)
-        return torch.stack([found[level] for level in levels], dim=1)
+            yield z_BTD
 
-    def _batches(self, episodes: Dataset) -> Iterator[Tensor]:
-        device = next(self.model.parameters()).device
-        return (
-            reads_BTC.to(device)
-            for reads_BTC in symbols(episodes, self.world.reads).split(READ_BATCH)
-        )
+    def _batches(self, episodes: Dataset) -> Sequence[Tensor]:
+        """Returns the symbols of the episodes, reads_BTC, in batches."""
+        return symbols(episodes, self.world.reads).split(READ_BATCH)
 
-    def _opinions(self, logits: dict[str, Tensor]) -> Opinions:
+    def _compute_opinions(self, logits: dict[str, Tensor]) -> Opinions:
         assert self.world.concept_shows_in and self.world.human_shows_in
-        shown = (self.world.concept_shows_in, self.world.human_shows_in)
+        concept_column, concept_class = self.world.concept_shows_in
+        human_column, human_class = self.world.human_shows_in
         return Opinions(
-            *(_log_odds(logits[column], self._class(column, name)) for column, name in shown)
+            compute_log_odds(logits[concept_column], self._number(concept_column, concept_class)),
+            compute_log_odds(logits[human_column], self._number(human_column, human_class)),
         )
 
-    def _class(self, column: str, name: str) -> int:
+    def _number(self, column: str, name: str) -> int:
+        """Returns the number of a column's class."""
         return int(self.world.episodes("predictor", 1, 0).features[column].feature.str2int(name))

@@ -1,1 +1,1 @@
-"""Files that are whole or absent: tensors, caches, run folders."""
+"""Files that are whole or absent: tensors, the cache, run folders."""

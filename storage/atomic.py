@@ -1,5 +1,6 @@
-"""Files that are whole or not there: written under a temporary name, and named when done. Needs no
-torch.
+"""Files that are whole or absent: written under a temporary name, and renamed when complete.
+
+This file needs no torch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside the path, and gives it the path's name once the block is done."""
+    """Yields a temporary name in the same folder, and renames it to the path after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,4 +1,4 @@
-"""Where predictors and activations are kept, and how one process makes what others wait for."""
+"""The cache of predictors and activations: one process makes a file, others wait for it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from storage.tensors import Tensors, load, save
 
 
 def cache_folder() -> Path:
-    """Returns where predictors and activations are kept: ELK_CACHE, or elk-reporters in the user's
-    cache.
+    """Returns the folder of the cache: ELK_CACHE, or elk-reporters in the user's cache.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the folder is not writable.
     """
     default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "elk-reporters"
     folder = Path(os.environ.get("ELK_CACHE") or default).expanduser().absolute()
@@ -29,28 +28,27 @@ def cache_folder() -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(
-            f"ELK_CACHE: {folder} cannot be written ({error.strerror}). Set ELK_CACHE to a folder"
-            " that can."
-        ) from None
+        reason = f"{folder} is not writable ({error.strerror})"
+        raise UserError(f"ELK_CACHE: {reason}. Set ELK_CACHE to a writable folder.") from None
     return folder
 
 
 def kept(
     path: Path, make: Callable[[], tuple[Tensors, dict[str, Any]]]
 ) -> tuple[Tensors, dict[str, Any]]:
-    """Returns what a file holds; makes and keeps it first where it is not there or damaged. Others
-    who want it at once wait for it.
+    """Returns the content of a file; makes and saves it first if it is missing or damaged. Other
+    processes that need the same file wait until it is complete.
     """
-    found = load(path)
-    if found is not None:
-        return found
+    content = load(path)
+    if content is not None:
+        return content
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(path.name + ".lock")):
-        found = load(path)
-        if found is None:
-            if path.exists():
-                print(f"{path} is damaged: made anew.", file=sys.stderr)
-            found = make()
-            save(path, *found)
-    return found
+        content = load(path)
+        if content is not None:
+            return content
+        if path.exists():
+            print(f"{path} is damaged: recomputing it.", file=sys.stderr)
+        content = make()
+        save(path, *content)
+        return content

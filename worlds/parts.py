@@ -1,4 +1,9 @@
-"""Cut episodes into parts, no cluster in two of them."""
+"""Split episodes into parts without splitting a cluster.
+
+N: episodes.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -7,19 +12,21 @@ from datasets import Dataset
 
 
 def parts(episodes: Dataset, sizes: Sequence[int]) -> list[Dataset]:
-    """Returns the episodes in parts of about these sizes: a cut moves on to where the next cluster
-    begins.
+    """Returns the episodes in parts of about these sizes: a cut within a cluster moves to its end.
 
     Episodes of one cluster are brought together first; apart from that their order stays.
     """
     _, first, cluster_N = np.unique(
         np.asarray(episodes["cluster"]), return_index=True, return_inverse=True
     )
-    order_N = np.argsort(first[cluster_N], kind="stable")
-    begins = [*np.flatnonzero(np.diff(first[cluster_N][order_N], prepend=-1)), len(order_N)]
-    cuts = [
-        int(begins[np.searchsorted(begins, min(size, len(order_N)))]) for size in np.cumsum(sizes)
-    ]
-    return [
-        episodes.select(order_N[start:end]) for start, end in zip([0, *cuts], cuts, strict=False)
-    ]
+    first_row_N = first[cluster_N]  # of the episode's cluster
+    order_N = np.argsort(first_row_N, kind="stable")
+    starts = np.flatnonzero(np.diff(first_row_N[order_N], prepend=-1))
+    allowed_cuts = [*starts, len(order_N)]
+    pieces = []
+    start = 0
+    for size in np.cumsum(sizes):
+        end = int(allowed_cuts[np.searchsorted(allowed_cuts, min(size, len(order_N)))])
+        pieces.append(episodes.select(order_N[start:end]))
+        start = end
+    return pieces

@@ -1,5 +1,5 @@
-"""How many heads are worked on at once: as many as there is room for, counted and, in a process of
-its own, as the system counts them.
+"""How many heads fit into memory at once: counted, and in a process of its own measured by the
+system.
 """
 
 import math
@@ -10,32 +10,45 @@ import sys
 import pytest
 import torch
 
-from compute.memory import GAPS, at_once, most_alive
+from compute.memory import PHASES_OVERHEAD, at_once, measure_free_memory, most_alive
 
 
-def held(k: int, common: int = 1000, each: int = 100) -> None:
-    """Takes so many bytes for all and for each of k, at one time, and as many for each once before."""
+def allocate(k: int, common: int = 1000, each: int = 100) -> None:
+    """Allocates `common` bytes and `each` bytes for each of k at one time, and before that once
+    only the latter.
+    """
     before = torch.zeros(k * each, dtype=torch.uint8)
     del before
     _ = torch.zeros(common, dtype=torch.uint8), torch.zeros(k * each, dtype=torch.uint8)
 
 
 @pytest.mark.parametrize(
-    ("room", "expected"),
+    ("budget", "expected"),
     [(0, 1), (1100, 1), (1299, 2), (1300, 3), (1999, 9), (2000, 10), (1e9, 10), (math.inf, 10)],
 )
-def test_as_many_are_worked_on_at_once_as_there_is_room_for(room, expected):
-    assert most_alive(lambda: held(3))[0] == 1300
-    assert at_once(10, held, GAPS * room) == expected
+def test_as_many_heads_as_fit_are_worked_on_at_once(budget, expected):
+    assert at_once(10, allocate, PHASES_OVERHEAD * budget) == expected
 
 
-def test_nothing_is_tried_where_it_would_tell_nothing():
-    def never(k: int) -> None:
+def test_the_peak_is_what_is_allocated_at_one_time():
+    assert most_alive(lambda: allocate(3)) == (1300, None)
+    assert most_alive(lambda: torch.zeros(7, dtype=torch.uint8).sum().item()) == (7 + 8, 0)
+
+
+def test_nothing_is_measured_if_the_answer_is_known():
+    def fail(k: int) -> None:
         raise AssertionError
 
-    assert at_once(10, never, math.inf) == 10
-    assert at_once(1, never, 0) == 1
-    assert at_once(0, never, 0) == 0
+    assert at_once(10, fail, math.inf) == 10
+    assert at_once(1, fail, 0) == 1
+    assert at_once(0, fail, 0) == 0
+
+
+def test_free_memory_is_no_more_than_a_container_may_still_use(monkeypatch):
+    monkeypatch.setattr("compute.memory._measure_free_in_container", lambda: [5.0, 3.0])
+    assert measure_free_memory("cpu") == 3.0
+    monkeypatch.setattr("compute.memory._measure_free_in_container", list)
+    assert measure_free_memory("cpu") > 1e6
 
 
 MEASURED = """
@@ -66,6 +79,7 @@ for most in (room, float("inf")):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most"
 )

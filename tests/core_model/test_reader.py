@@ -1,5 +1,5 @@
-"""Activations: read once, kept under a key of all that they depend on, and refused where they are
-no numbers.
+"""Activations: read once, kept under a key of everything that they depend on, and refused if they
+are not finite.
 """
 
 import json
@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -24,88 +26,101 @@ from core_model.predictor import check_levels
 from core_model.reader import ActivationReader, opinions
 from storage.tensors import save
 from tests.conftest import CONFIGS
-from tests.core_model.planted import Planted, texts
+from tests.core_model.planted import Planted, make_texts
 
 EPISODES = Dataset.from_dict({"text": ["no", "yes", "maybe"], "human": [False, True, False]})
 LEVELS = (0, 2)
-TEXTS = texts(8)
+TEXTS = make_texts(8)
 LISTS = re.compile(r"\[.*?\]")
-ASKING = """
+SCRIPT = """
 import sys
 from pathlib import Path
 import torch
 from core_model.reader import ActivationReader
-from tests.core_model.planted import Planted, texts
+from tests.core_model.planted import Planted, make_texts
 
 cache, passes, levels, seconds = sys.argv[1:]
-levels, episodes = [int(level) for level in levels.split(",")], texts(8)
+levels = [int(level) for level in levels.split(",")]
+episodes = make_texts(8)
+predictor = Planted(passes=Path(passes), seconds=float(seconds), size=2)
 print("ready", flush=True)
 sys.stdin.readline()
-z_NLD = ActivationReader(Planted(passes=Path(passes), seconds=float(seconds), size=2), ("text",), levels, Path(cache)).read(episodes)
+z_NLD = ActivationReader(predictor, ("text",), levels, Path(cache)).read(episodes)
 print("right" if torch.equal(z_NLD, Planted().read(episodes, levels)) else "wrong")
 """
-LARGE = """
+MEMORY_SCRIPT = """
 import re, sys
 from pathlib import Path
 import torch
 from core_model.reader import ActivationReader
-from tests.core_model.planted import Planted, texts
+from tests.core_model.planted import Planted, make_texts
 
-def resident():
+def measure():
     return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 class Watched(Planted):
-    most = 0
+    peak = 0
 
-    def _pass(self, *given):
-        Watched.most = max(Watched.most, resident())
-        return super()._pass(*given)
+    def _pass(self, *arguments):
+        Watched.peak = max(Watched.peak, measure())
+        return super()._pass(*arguments)
 
-cache, episodes = Path(sys.argv[1]), texts(2000)
-ActivationReader(Planted(identity="warm", size=50), ("text",), [0], cache).read(texts(9))
-before = resident()
-ActivationReader(Watched(size=20, width=1000), ("text",), [0, 1, 2], cache).read(episodes)
-del episodes
-before_load, episodes = resident(), texts(2000)
-z_ND = ActivationReader(Watched(size=20, width=1000), ("text",), [1], cache).read(episodes)
-mapped = resident() - before_load
-both = ActivationReader(Watched(size=20, width=1000), ("text",), [0, 1], cache).read(episodes)
-print(Watched.most - before, mapped, resident() - before_load)
+def read(levels, predictor=None):
+    predictor = predictor or Watched(size=20, width=1000)
+    return ActivationReader(predictor, ("text",), levels, Path(sys.argv[1])).read(episodes)
+
+episodes = make_texts(9)
+read([0], Planted(identity="first", size=50))
+episodes = make_texts(2000)
+before = measure()
+read([0, 1, 2])
+before_load = measure()
+z_ND = read([1])
+mapped = measure() - before_load
+both = read([0, 1])
+print(Watched.peak - before, mapped, measure() - before_load)
 """
 
 
-def reading(
-    predictor: Planted, cache: Path, levels: Sequence[int] = LEVELS, episodes: Dataset = EPISODES
+def read(
+    predictor: Planted,
+    cache: Path,
+    levels: Sequence[int] = LEVELS,
+    episodes: Dataset = EPISODES,
+    columns: Sequence[str] = ("text",),
+    position: int = -1,
 ) -> Tensor:
-    """Returns the activations, after a check that they are those of a plain reading."""
-    z_NLD = ActivationReader(predictor, ("text",), levels, cache).read(episodes)
+    return ActivationReader(predictor, columns, levels, cache).read(episodes, position)
+
+
+def check_read(
+    predictor: Planted, cache: Path, levels: Sequence[int] = LEVELS, episodes: Dataset = EPISODES
+) -> None:
+    """Reads, and checks that the activations are those of a plain reading."""
+    z_NLD = read(predictor, cache, levels, episodes)
     assert torch.equal(z_NLD, Planted().read(episodes, levels)) and z_NLD.dtype == torch.float32
-    return z_NLD
 
 
-def test_what_was_read_comes_back_and_is_read_once(tmp_path):
+def list_files(cache: Path) -> set[str]:
+    """Returns the names of all files of levels, whole or not."""
+    return {path.name for path in cache.rglob("*level*")}
+
+
+def test_activations_are_read_once_and_loaded_afterwards(tmp_path):
     predictor = Planted()
+    expected = [[[2, -1], [202, -1]], [[3, -1], [203, -1]], [[5, -1], [205, -1]]]
     for _ in range(2):
-        z_NLD = ActivationReader(predictor, ("text",), LEVELS, tmp_path).read(EPISODES)
-        assert (
-            z_NLD.tolist() == [[[2, -1], [202, -1]], [[3, -1], [203, -1]], [[5, -1], [205, -1]]]
-            and z_NLD.dtype == torch.float32
-        )
-    assert len(predictor.asked) == 1
+        z_NLD = read(predictor, tmp_path)
+        assert z_NLD.tolist() == expected and z_NLD.dtype == torch.float32
+    assert len(predictor.readings) == 1
 
 
 @pytest.mark.parametrize("levels", [[0], [2, 1], [0, 1, 2]])
-def test_a_trained_predictor_comes_back_as_it_reads(tiny_predictor, vault, tmp_path, levels):
+def test_a_trained_predictor_is_loaded_as_it_reads(tiny_predictor, vault, tmp_path, levels):
     episodes = vault.episodes("disputed", 50, seed=0)
+    reader = ActivationReader(tiny_predictor, vault.reads, levels, tmp_path)
     for _ in range(2):
-        assert torch.equal(
-            ActivationReader(tiny_predictor, vault.reads, levels, tmp_path).read(episodes),
-            tiny_predictor.read(episodes, levels),
-        )
-
-
-def read(cache: Path, predictor, episodes, columns, levels, position=-1) -> Tensor:
-    return ActivationReader(predictor, columns, levels, cache).read(episodes, position)
+        assert torch.equal(reader.read(episodes), tiny_predictor.read(episodes, levels))
 
 
 @pytest.mark.parametrize(
@@ -118,22 +133,20 @@ def read(cache: Path, predictor, episodes, columns, levels, position=-1) -> Tens
         {"columns": ("text", "human")},
     ],
 )
-def test_whatever_activations_depend_on_changes_the_key(tmp_path, changed):
-    predictor = Planted()
-    asked = {"predictor": predictor, "episodes": EPISODES, "columns": ("text",), "levels": LEVELS}
-    read(tmp_path, **asked)
-    other = asked | changed
-    expected = Planted().read(other["episodes"], other["levels"], other.get("position", -1))
-    before = len(other["predictor"].asked)
-    assert torch.equal(read(tmp_path, **other), expected)
-    assert (
-        len(other["predictor"].asked) == before + 1
-        and len(list(tmp_path.rglob("*.safetensors"))) == 4
-    )
+def test_everything_that_activations_depend_on_changes_the_key(tmp_path, changed):
+    first = {"predictor": Planted(), "episodes": EPISODES, "columns": ("text",), "position": -1}
+    read(cache=tmp_path, **first)
+    second = first | changed
+    predictor = second["predictor"]
+    expected = Planted().read(second["episodes"], LEVELS, second["position"])
+    before = len(predictor.readings)
+    assert torch.equal(read(cache=tmp_path, **second), expected)
+    assert len(predictor.readings) == before + 1
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 4
 
 
 @pytest.mark.parametrize(
-    "alike",
+    "same",
     [
         EPISODES.map(lambda row: {"human": not row["human"]}, keep_in_memory=True),
         EPISODES.rename_column("human", "concept"),
@@ -141,253 +154,285 @@ def test_whatever_activations_depend_on_changes_the_key(tmp_path, changed):
         Dataset.from_dict({"text": ["no", "yes", "maybe"]}),
     ],
 )
-def test_what_the_predictor_does_not_read_leaves_the_key_alone(tmp_path, alike):
+def test_columns_that_the_predictor_does_not_read_do_not_change_the_key(tmp_path, same):
     predictor = Planted()
-    for episodes in (EPISODES, alike):
-        ActivationReader(predictor, ("text",), LEVELS, tmp_path).read(episodes)
-    assert len(predictor.asked) == 1
+    read(predictor, tmp_path)
+    read(predictor, tmp_path, episodes=same)
+    assert len(predictor.readings) == 1
 
 
-def test_another_version_of_the_reader_reads_anew(tmp_path, monkeypatch):
+def test_another_version_of_the_reader_reads_again(tmp_path, monkeypatch):
     predictor = Planted()
-    ActivationReader(predictor, ("text",), LEVELS, tmp_path).read(EPISODES)
+    read(predictor, tmp_path)
     monkeypatch.setattr("core_model.reader.READER_VERSION", -1)
-    ActivationReader(predictor, ("text",), LEVELS, tmp_path).read(EPISODES)
-    assert len(predictor.asked) == 2
+    read(predictor, tmp_path)
+    assert len(predictor.readings) == 2
 
 
-def test_the_hash_of_symbols_follows_their_content_and_not_how_they_are_stored(vault):
+def test_the_hash_of_symbols_depends_on_their_content_and_not_on_their_storage(vault):
     episodes = vault.episodes("easy", 40, seed=0)
+    expected = content_hash(episodes, vault.reads)
     picked = episodes.select([*range(1, 40), 0]).select([39, *range(39)])
-    assert content_hash(picked, vault.reads) == content_hash(episodes, vault.reads)
-    assert content_hash(episodes.select(range(1, 40)), vault.reads) != content_hash(
-        episodes.select(range(39)), vault.reads
-    )
-    assert content_hash(episodes, vault.reads) != content_hash(episodes, vault.reads[:1])
+    assert content_hash(picked, vault.reads) == expected
+    without_first = content_hash(episodes.select(range(1, 40)), vault.reads)
+    without_last = content_hash(episodes.select(range(39)), vault.reads)
+    assert len({expected, without_first, without_last}) == 3
+    assert content_hash(episodes, vault.reads[:1]) != expected
     first = episodes[0]
-    changed = Dataset.from_list(
-        [
-            first | {"action": [*first["action"][:-1], (first["action"][-1] + 1) % 2]},
-            *episodes.select(range(1, 40)),
-        ]
-    )
-    assert content_hash(changed.cast(episodes.features), vault.reads) != content_hash(
-        episodes, vault.reads
-    )
+    action = [*first["action"][:-1], (first["action"][-1] + 1) % 2]
+    rows = [first | {"action": action}, *episodes.select(range(1, 40))]
+    changed = Dataset.from_list(rows).cast(episodes.features)
+    assert content_hash(changed, vault.reads) != expected
 
 
-def test_the_hash_of_symbols_tells_long_episodes_from_many():
-    def hashed(rows: list[list[int]]) -> str:
-        return content_hash(
-            Dataset.from_dict(
-                {"action": rows}, Features({"action": List(Value("int64"), length=len(rows[0]))})
-            ),
-            ("action",),
-        )
+def test_the_hash_of_symbols_distinguishes_long_episodes_from_many():
+    def hash_rows(rows: list[list[int]]) -> str:
+        features = Features({"action": List(Value("int64"), length=len(rows[0]))})
+        return content_hash(Dataset.from_dict({"action": rows}, features), ("action",))
 
-    assert hashed([[1, 2], [3, 4]]) != hashed([[1, 2, 3, 4]])
-    assert hashed([[1, 2], [3, 4]]) == hashed([[1, 2], [3, 4]])
+    assert hash_rows([[1, 2], [3, 4]]) != hash_rows([[1, 2, 3, 4]])
+    assert hash_rows([[1, 2], [3, 4]]) == hash_rows([[1, 2], [3, 4]])
 
 
 @pytest.mark.parametrize(
-    ("requests", "asked"),
+    ("requests", "readings"),
     [
         ([(0, 1, 2), (1,), (2, 0), (1, 2)], [[0, 1, 2]]),
         ([(1,), (0, 1, 2), (2, 1)], [[1], [0, 2]]),
         ([(2, 1), (1, 2), (0,), (2, 0, 1)], [[2, 1], [0]]),
     ],
 )
-def test_each_level_is_read_once_whatever_is_asked_for_together(tmp_path, requests, asked):
+def test_each_level_is_read_once_whichever_levels_are_read_together(tmp_path, requests, readings):
     predictor = Planted()
     for levels in requests:
-        reading(predictor, tmp_path, levels)
-    assert predictor.asked == asked
+        check_read(predictor, tmp_path, levels)
+    assert predictor.readings == readings
 
 
-def test_a_damaged_level_is_read_anew_and_no_other(tmp_path, capsys):
+def test_only_a_damaged_level_is_read_again(tmp_path, capsys):
     predictor = Planted()
-    reading(predictor, tmp_path, (0, 1, 2))
+    check_read(predictor, tmp_path, (0, 1, 2))
     (path,) = tmp_path.rglob("level_1.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    reading(predictor, tmp_path, (0, 2))
+    check_read(predictor, tmp_path, (0, 2))
     assert capsys.readouterr().err == ""
     for _ in range(2):
-        reading(predictor, tmp_path, (0, 1, 2))
-    assert predictor.asked == [[0, 1, 2], [1]]
-    assert capsys.readouterr().err.splitlines() == [f"{path} is damaged: made anew."]
+        check_read(predictor, tmp_path, (0, 1, 2))
+    assert predictor.readings == [[0, 1, 2], [1]]
+    assert capsys.readouterr().err.splitlines() == [f"{path} is damaged: reading it again."]
 
 
-def test_what_an_earlier_version_kept_is_neither_used_nor_touched(tmp_path):
-    predictor, old = Planted(), tmp_path / "activations" / "0123456789abcdef01234567.safetensors"
+def test_files_of_an_earlier_version_are_neither_used_nor_changed(tmp_path):
+    predictor = Planted()
+    old = tmp_path / "activations" / "0123456789abcdef01234567.safetensors"
     save(old, {"z_NLD": torch.zeros(3, 2, 2)}, {"key": "1 one"})
     before = old.read_bytes()
-    reading(predictor, tmp_path)
-    assert len(predictor.asked) == 1 and old.read_bytes() == before
+    check_read(predictor, tmp_path)
+    assert len(predictor.readings) == 1 and old.read_bytes() == before
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_what_is_kept_in_16_bits_comes_back_in_32_and_is_the_same_number(tmp_path, dtype):
+def test_numbers_of_16_bits_are_loaded_in_32_and_stay_the_same(tmp_path, dtype):
     predictor = Planted(dtype=dtype)
-    z_NLD = ActivationReader(predictor, ("text",), LEVELS, tmp_path).read(EPISODES)
-    assert z_NLD.dtype == torch.float32 and torch.equal(
-        z_NLD, predictor.read(EPISODES, LEVELS).float()
-    )
+    z_NLD = read(predictor, tmp_path)
+    assert z_NLD.dtype == torch.float32
+    assert torch.equal(z_NLD, predictor.read(EPISODES, LEVELS).float())
     assert all(path.stat().st_size < 600 for path in tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_number_is_refused_by_level_and_not_kept(tmp_path, value):
+def test_a_level_with_a_number_that_is_not_finite_is_refused_and_not_kept(tmp_path, value):
     predictor = Planted(broken=(2, value))
-    with pytest.raises(
-        UserError,
-        match=(
-            r"level 2 holds NaN or infinity\. Use core_model.dtype=float32, or leave it out of"
-            r" `levels`"
-        ),
-    ):
-        ActivationReader(predictor, ("text",), (1, 2), tmp_path).read(EPISODES)
-    assert [path.name for path in tmp_path.rglob("*level*")] == ["level_1.safetensors"]
-    reading(predictor, tmp_path, (1, 0))
-    assert predictor.asked == [[1, 2], [0]]
-
-
-def test_all_levels_that_hold_no_numbers_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        Planted,
-        "_pass",
-        lambda self, length_N, rows_B, levels, position: torch.full(
-            (len(rows_B), len(levels), 2), torch.nan
-        ),
+    message = (
+        r"level 2 holds NaN or infinity\. Use core_model.dtype=float32, or leave it out of `levels`"
     )
+    with pytest.raises(UserError, match=message):
+        read(predictor, tmp_path, (1, 2))
+    assert list_files(tmp_path) == {"level_1.safetensors"}
+    check_read(predictor, tmp_path, (1, 0))
+    assert predictor.readings == [[1, 2], [0]]
+
+
+def test_all_levels_that_are_not_finite_are_named(tmp_path, monkeypatch):
+    def give_nan(self, length_N, rows_B, levels, position):
+        return torch.full((len(rows_B), len(levels), 2), torch.nan)
+
+    monkeypatch.setattr(Planted, "_pass", give_nan)
     with pytest.raises(UserError, match="levels 0, 2 hold NaN or infinity"):
-        ActivationReader(Planted(), ("text",), (0, 2), tmp_path).read(EPISODES)
+        read(Planted(), tmp_path, (0, 2))
 
 
-def test_a_reading_that_fails_keeps_nothing_and_holds_no_lock(tmp_path, monkeypatch):
+def test_a_reading_that_fails_leaves_no_file_and_no_lock(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Planted, "_pass", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
-            ActivationReader(Planted(), ("text",), LEVELS, tmp_path).read(EPISODES)
-    assert not list(tmp_path.rglob("*level*"))
-    reading(Planted(), tmp_path)
+            read(Planted(), tmp_path)
+    assert not list_files(tmp_path)
+    check_read(Planted(), tmp_path)
 
 
-def asking(
+def start_process(
     cache: Path, passes: Path, levels: Sequence[int], seconds: float
 ) -> subprocess.Popen[str]:
-    """Returns a process that is ready, and asks for levels once it is told to."""
-    command = [
-        sys.executable,
-        "-c",
-        ASKING,
-        str(cache),
-        str(passes),
-        ",".join(map(str, levels)),
-        str(seconds),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    """Returns a process that is ready to read levels, and waits for a line."""
+    arguments = [str(cache), str(passes), ",".join(map(str, levels)), str(seconds)]
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", SCRIPT, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=CONFIGS.parent,
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert process.stdout.readline() == "ready\n"
     return process
 
 
-def tell(process: subprocess.Popen[str]) -> None:
+def let_it_read(process: subprocess.Popen[str]) -> None:
     process.stdin.write("go\n")
     process.stdin.flush()
 
 
-def test_processes_that_ask_at_once_read_each_level_of_each_episode_once(tmp_path):
+def count_readings(passes: Path) -> Counter[tuple[int, int]]:
+    """Returns how often each level of each row was read."""
+    count = Counter()
+    for line in passes.read_text().splitlines():
+        levels, rows = map(json.loads, LISTS.findall(line))
+        count.update(product(levels, rows))
+    return count
+
+
+def test_threads_at_once_read_each_level_of_each_episode_once(tmp_path):
     passes = tmp_path / "passes.txt"
-    processes = [asking(tmp_path, passes, levels, 0.1) for levels in ((0, 1), (1, 0), (1, 2))]
+    predictor = Planted(passes=passes, seconds=0.01, size=2)
+    requests = ((0, 1), (1, 0), (1, 2))
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda levels: check_read(predictor, tmp_path, levels, TEXTS), requests))
+    assert count_readings(passes) == Counter(product(range(3), range(len(TEXTS))))
+
+
+@pytest.mark.slow
+def test_processes_at_once_read_each_level_of_each_episode_once(tmp_path):
+    passes = tmp_path / "passes.txt"
+    requests = ((0, 1), (1, 0), (1, 2))
+    processes = [start_process(tmp_path, passes, levels, 0.1) for levels in requests]
     for process in processes:
-        tell(process)
+        let_it_read(process)
     assert [process.communicate(timeout=60)[0] for process in processes] == ["right\n"] * 3
-    read = Counter(
-        (level, row)
-        for line in passes.read_text().splitlines()
-        for level, row in product(*map(json.loads, LISTS.findall(line)))
-    )
-    assert read == Counter(product(range(3), range(len(TEXTS)))), "each once"
+    assert count_readings(passes) == Counter(product(range(3), range(len(TEXTS))))
 
 
-def test_a_process_that_is_killed_while_it_reads_leaves_nothing_that_is_used_and_no_lock(tmp_path):
+def test_files_that_a_killed_process_left_are_removed_and_not_used(tmp_path):
+    predictor = Planted()
+    reader = ActivationReader(predictor, ("text",), LEVELS, tmp_path)
+    for file in reader._name_files(EPISODES, -1).values():
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.reserve()
+        file.rows().fill_(7.0)
+    check_read(predictor, tmp_path)
+    assert predictor.readings == [list(LEVELS)]
+    assert list_files(tmp_path) == {"level_0.safetensors", "level_2.safetensors"}
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_reads_blocks_nobody(tmp_path):
     passes = tmp_path / "passes.txt"
-    killed, waiting = asking(tmp_path, passes, (0, 1), 0.5), asking(tmp_path, passes, (0, 1), 0.0)
-    tell(killed)
-    while (
-        not passes.exists() or len(passes.read_text().splitlines()) < 2
-    ):  # one portion is written, the next is read
+    killed = start_process(tmp_path, passes, (0, 1), 0.5)
+    waiting = start_process(tmp_path, passes, (0, 1), 0.0)
+    let_it_read(killed)
+    # Wait until one portion is written and the next is being read.
+    while not passes.exists() or len(passes.read_text().splitlines()) < 2:
         time.sleep(0.01)
-    tell(waiting)
+    let_it_read(waiting)
     time.sleep(0.2)
-    assert {path.name for path in tmp_path.rglob("*level*")} == {
+    assert list_files(tmp_path) == {
         ".level_0.safetensors.unsealed",
         ".level_1.safetensors.unsealed",
     }
     killed.kill()
     killed.communicate()
     assert waiting.communicate(timeout=60)[0] == "right\n"
-    assert {path.name for path in tmp_path.rglob("*level*")} == {
-        "level_0.safetensors",
-        "level_1.safetensors",
-    }
-    assert len(passes.read_text().splitlines()) == 2 + 4, (
-        "four portions, none of which is taken from the killed one"
-    )
+    assert list_files(tmp_path) == {"level_0.safetensors", "level_1.safetensors"}
+    n_passes = len(passes.read_text().splitlines())
+    assert n_passes == 2 + 4, "the four portions are all read again"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process has")
+def test_memory_holds_one_portion_at_a_time(tmp_path, monkeypatch):
+    alive = weakref.WeakSet()
+    n_alive = []
+    read_portion = Planted._pass
+
+    def watch(self, *arguments):
+        n_alive.append(len(alive))
+        z_BLD = read_portion(self, *arguments)
+        alive.add(z_BLD)
+        return z_BLD
+
+    monkeypatch.setattr(Planted, "_pass", watch)
+    read(Planted(size=2), tmp_path, (0, 1), TEXTS)
+    assert n_alive == [0, 0, 0, 0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux lists the files that are mapped")
+def test_a_single_level_is_mapped_and_several_are_not(tmp_path):
+    def count_mapped() -> int:
+        return Path("/proc/self/maps").read_text().count(str(tmp_path))
+
+    read(Planted(), tmp_path, (0, 1))
+    assert count_mapped() == 0
+    z_NLD = read(Planted(), tmp_path, (1,))
+    assert count_mapped() == 1
+    del z_NLD
+    assert count_mapped() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux measures the memory of a process")
 def test_a_large_reading_holds_a_portion_in_memory_and_a_level_is_mapped(tmp_path):
-    """Eight megabytes a level: reading three of them, and having one of them, takes less than one."""
-    command = [sys.executable, "-c", LARGE, str(tmp_path)]
+    """Eight megabytes a level: reading three of them, and loading one, takes less than four."""
     done = subprocess.run(
-        command,
+        [sys.executable, "-c", MEMORY_SCRIPT, str(tmp_path)],
         capture_output=True,
         text=True,
         check=True,
         cwd=CONFIGS.parent,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    reading_kb, mapped_kb, joined_kb = map(int, done.stdout.split())
+    reading_kb, mapped_kb, stacked_kb = map(int, done.stdout.split())
     assert reading_kb < 4000 and mapped_kb < 4000, done.stdout
-    assert joined_kb > 14_000, "the measure sees a table of two levels that is in memory"
+    assert stacked_kb > 14_000, "a table of two levels is measured"
 
 
 @pytest.mark.parametrize("levels", [[3], [-1], [0, 3]])
 def test_a_level_that_the_predictor_lacks_is_refused_before_reading(tmp_path, levels):
     predictor = Planted()
     with pytest.raises(UserError, match=r"planted has no level -?\d\. It has 0 to 2\."):
-        ActivationReader(predictor, ("text",), levels, tmp_path).read(EPISODES)
-    assert not predictor.asked and not list(tmp_path.iterdir())
+        ActivationReader(predictor, ("text",), levels, tmp_path)
+    assert not predictor.readings and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("levels", [[], [1, 1]])
-def test_no_level_or_one_twice_is_refused(levels):
+def test_levels_that_are_empty_or_repeated_are_refused(levels):
     with pytest.raises(UserError, match="Name each level once"):
         check_levels(Planted(), levels)
     check_levels(Planted(), [2, 0, 1])
 
 
-def test_opinions_come_back_as_they_were_said_and_are_asked_for_once(
+def test_opinions_are_computed_once_and_loaded_unchanged(
     tiny_predictor, vault, tmp_path, monkeypatch
 ):
-    episodes, said = vault.episodes("disputed", 50, seed=0), []
-    asked = type(tiny_predictor).opinions
-    monkeypatch.setattr(
-        type(tiny_predictor),
-        "opinions",
-        lambda self, episodes: said.append(len(episodes)) or asked(self, episodes),
-    )
-    for one in (episodes, episodes, episodes.select(range(20))):
-        for kept, now in zip(
-            opinions(tiny_predictor, one, vault, tmp_path), asked(tiny_predictor, one), strict=True
-        ):
-            assert torch.equal(kept, now)
-    assert said == [50, 20]
+    compute = type(tiny_predictor).opinions
+    n_episodes = []
+
+    def record(self, episodes):
+        n_episodes.append(len(episodes))
+        return compute(self, episodes)
+
+    monkeypatch.setattr(type(tiny_predictor), "opinions", record)
+    episodes = vault.episodes("disputed", 50, seed=0)
+    for requested in (episodes, episodes, episodes.select(range(20))):
+        loaded = opinions(tiny_predictor, requested, vault, tmp_path)
+        expected = compute(tiny_predictor, requested)
+        assert torch.equal(loaded.concept_N, expected.concept_N)
+        assert torch.equal(loaded.human_N, expected.human_N)
+    assert n_episodes == [50, 20]

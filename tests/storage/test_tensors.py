@@ -1,4 +1,4 @@
-"""Tensors on disk: what comes back is what was kept, or it is made anew and said so."""
+"""Tensors on disk: what is loaded is what was saved, or it is recomputed with a message."""
 
 import os
 import subprocess
@@ -21,15 +21,15 @@ TENSORS = {
     "none": torch.zeros(0, 3),
 }
 FACTS = {"key": "vault", "levels": [0, 1]}
-ASKING = """
+SCRIPT = """
 import sys, time
 from pathlib import Path
 import torch
-from storage.tensors import kept
+from storage.cache import kept
 
 def make():
-    with open(sys.argv[2], "a") as makes:
-        makes.write("made\\n")
+    with open(sys.argv[2], "a") as calls:
+        calls.write("made\\n")
     time.sleep(0.5)
     return {"z": torch.arange(3.0)}, {}
 
@@ -40,69 +40,64 @@ print(kept(Path(sys.argv[1]), make)[0]["z"].tolist())
 
 
 class Maker:
-    """Makes what is to be kept, and counts how often it was asked to."""
+    """Makes the tensors, and counts its calls."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.calls = 0
 
     def __call__(self):
-        self.made += 1
+        self.calls += 1
         return TENSORS, FACTS
 
 
-def assert_whole(found) -> None:
-    tensors, facts = found
+def assert_whole(content) -> None:
+    tensors, facts = content
     assert facts == FACTS and tensors.keys() == TENSORS.keys()
     for name, value in TENSORS.items():
         assert tensors[name].dtype == value.dtype and torch.equal(tensors[name], value)
 
 
-def test_what_was_saved_comes_back(tmp_path):
+def test_saved_tensors_are_loaded(tmp_path):
     save(tmp_path / "new" / "folder" / "a.safetensors", TENSORS, FACTS)
     assert_whole(load(tmp_path / "new" / "folder" / "a.safetensors"))
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["a.safetensors"]
 
 
-def test_what_is_not_there_is_none_and_nothing_is_said(tmp_path, capsys):
+def test_a_missing_file_gives_none_without_a_message(tmp_path, capsys):
     assert load(tmp_path / "a.safetensors") is None
     assert capsys.readouterr().err == ""
 
 
-def test_it_is_made_once_and_read_afterwards(tmp_path, capsys):
+def test_a_file_is_made_once_and_loaded_afterwards(tmp_path, capsys):
     make = Maker()
     for _ in range(3):
         assert_whole(kept(tmp_path / "a.safetensors", make))
-    assert make.made == 1 and capsys.readouterr().err == ""
+    assert make.calls == 1 and capsys.readouterr().err == ""
     kept(tmp_path / "b.safetensors", make)
-    assert make.made == 2
+    assert make.calls == 2
 
 
-def test_tensors_that_share_memory_or_are_not_contiguous_can_be_kept(tmp_path):
+def test_tensors_that_share_memory_or_are_not_contiguous_can_be_saved(tmp_path):
     whole = torch.arange(12.0).reshape(3, 4)
-    tensors, _ = kept(
-        tmp_path / "a.safetensors",
-        lambda: ({"turned": whole.T, "column": whole[:, 1], "trained": whole.requires_grad_()}, {}),
-    )
-    again, _ = load(tmp_path / "a.safetensors")
-    assert (
-        torch.equal(again["turned"], whole.T)
-        and torch.equal(again["column"], whole[:, 1])
-        and torch.equal(tensors["trained"], again["trained"])
-    )
+    tensors = {"turned": whole.T, "column": whole[:, 1], "trained": whole.requires_grad_()}
+    made, _ = kept(tmp_path / "a.safetensors", lambda: (tensors, {}))
+    loaded, _ = load(tmp_path / "a.safetensors")
+    for name, value in tensors.items():
+        assert torch.equal(made[name], value) and torch.equal(loaded[name], value)
 
 
-def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path):
+def test_a_flipped_bit_is_detected_in_every_byte(tmp_path):
     path = tmp_path / "a.safetensors"
     save(path, TENSORS, FACTS)
     whole = path.read_bytes()
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert load(path) is None, place
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        assert load(path) is None, i
     path.write_bytes(whole)
     assert_whole(load(path))
 
 
-def test_a_file_that_was_cut_short_is_noticed_wherever_it_ends(tmp_path):
+def test_a_file_that_was_cut_short_is_detected(tmp_path):
     path = tmp_path / "a.safetensors"
     save(path, TENSORS, FACTS)
     whole = path.read_bytes()
@@ -119,43 +114,46 @@ def test_a_file_that_was_cut_short_is_noticed_wherever_it_ends(tmp_path):
         lambda whole: b"",
     ],
 )
-def test_a_damaged_file_is_made_anew_which_one_line_says(tmp_path, capsys, damage):
-    make, path = Maker(), tmp_path / "a.safetensors"
+def test_a_damaged_file_is_recomputed_with_a_message(tmp_path, capsys, damage):
+    make = Maker()
+    path = tmp_path / "a.safetensors"
     kept(path, make)
     path.write_bytes(damage(path.read_bytes()))
     assert_whole(kept(path, make))
-    assert make.made == 2
-    assert capsys.readouterr().err.splitlines() == [f"{path} is damaged: made anew."]
+    assert make.calls == 2
+    assert capsys.readouterr().err.splitlines() == [f"{path} is damaged: recomputing it."]
     assert_whole(kept(path, make))
-    assert make.made == 2 and capsys.readouterr().err == ""
+    assert make.calls == 2 and capsys.readouterr().err == ""
 
 
 def test_a_file_without_a_checksum_is_damaged(tmp_path, capsys):
-    make, path = Maker(), tmp_path / "a.safetensors"
+    make = Maker()
+    path = tmp_path / "a.safetensors"
     save_file(TENSORS, path)
     assert_whole(kept(path, make))
-    assert make.made == 1 and "is damaged" in capsys.readouterr().err
+    assert make.calls == 1 and "is damaged" in capsys.readouterr().err
 
 
-def test_a_file_left_half_written_under_its_temporary_name_is_not_used(tmp_path):
-    make, path = Maker(), tmp_path / "a.safetensors"
+def test_a_half_written_file_under_a_temporary_name_is_not_used(tmp_path):
+    make = Maker()
+    path = tmp_path / "a.safetensors"
     half = path.with_name(f".{path.name}.12345")
     half.write_bytes(b"half")
     assert_whole(kept(path, make))
-    assert make.made == 1 and half.read_bytes() == b"half"
+    assert make.calls == 1 and half.read_bytes() == b"half"
 
 
-def test_a_writer_that_is_stopped_leaves_the_old_file_and_no_other(tmp_path):
+def test_a_stopped_writer_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_text("old")
 
-    def stopped_halfway() -> None:
+    def stop_halfway() -> None:
         with replacing(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stopped_halfway()
+        stop_halfway()
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     with replacing(path) as temporary:
         temporary.write_text("new")
@@ -163,7 +161,7 @@ def test_a_writer_that_is_stopped_leaves_the_old_file_and_no_other(tmp_path):
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
-def test_making_that_fails_keeps_nothing_and_holds_no_lock(tmp_path):
+def test_a_maker_that_fails_leaves_no_file_and_no_lock(tmp_path):
     def fail():
         raise UserError("not now")
 
@@ -173,48 +171,53 @@ def test_making_that_fails_keeps_nothing_and_holds_no_lock(tmp_path):
     assert_whole(kept(tmp_path / "a.safetensors", Maker()))
 
 
-def test_two_processes_that_ask_at_once_make_it_once(tmp_path):
-    """Both start before either may ask; a third that asks for another file makes that one."""
-    names, environment = ("a", "a", "b"), os.environ | {"OMP_NUM_THREADS": "1"}
-    commands = [
-        [
-            sys.executable,
-            "-c",
-            ASKING,
-            str(tmp_path / f"{name}.safetensors"),
-            str(tmp_path / f"{name}.txt"),
-        ]
-        for name in names
-    ]
-    processes = [
-        subprocess.Popen(
-            command,
+def test_a_process_that_waited_for_the_lock_loads_what_was_made_meanwhile(tmp_path, monkeypatch):
+    """The file appears between the first look and the lock, as if another process had made it."""
+    path = tmp_path / "a.safetensors"
+
+    class LateLock(FileLock):
+        def acquire(self, *args, **options):
+            save(path, TENSORS, FACTS)
+            return super().acquire(*args, **options)
+
+    monkeypatch.setattr("storage.cache.FileLock", LateLock)
+    make = Maker()
+    assert_whole(kept(path, make))
+    assert make.calls == 0
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_make_a_file_once(tmp_path):
+    """Both start before either may begin; a third process makes another file."""
+    processes = []
+    for name in ("a", "a", "b"):
+        files = [str(tmp_path / f"{name}.safetensors"), str(tmp_path / f"{name}.txt")]
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *files],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=CONFIGS.parent,
-            env=environment,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
-        for command in commands
-    ]
+        processes.append(process)
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert [process.communicate(timeout=60)[0] for process in processes] == [
-        "[0.0, 1.0, 2.0]\n"
-    ] * 3
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert outputs == ["[0.0, 1.0, 2.0]\n"] * 3
     assert (tmp_path / "a.txt").read_text() == (tmp_path / "b.txt").read_text() == "made\n"
 
 
-def test_a_lock_left_behind_blocks_nobody_and_a_whole_file_is_read_without_it(tmp_path):
+def test_a_lock_file_blocks_nobody_and_a_whole_file_is_loaded_without_the_lock(tmp_path):
     (tmp_path / "a.safetensors.lock").touch()
     assert_whole(kept(tmp_path / "a.safetensors", Maker()))
     with FileLock(tmp_path / "a.safetensors.lock"):
         assert_whole(kept(tmp_path / "a.safetensors", Maker()))
 
 
-def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):
+def test_the_user_chooses_the_folder_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ELK_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine" and not list((tmp_path / "mine").iterdir())
     monkeypatch.delenv("ELK_CACHE")
@@ -223,8 +226,9 @@ def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("below", ["", "/folder"])
-def test_a_cache_that_cannot_be_written_is_refused(tmp_path, monkeypatch, below):
+def test_a_cache_that_is_not_writable_is_refused(tmp_path, monkeypatch, below):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ELK_CACHE", f"{tmp_path / 'file'}{below}")
-    with pytest.raises(UserError, match=r"^ELK_CACHE: .* cannot be written .*Set ELK_CACHE"):
+    message = r"^ELK_CACHE: .* is not writable .*Set ELK_CACHE to a writable folder"
+    with pytest.raises(UserError, match=message):
         cache_folder()

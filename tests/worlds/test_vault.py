@@ -1,4 +1,4 @@
-"""The vault: its physics, its three humans and its twins, against cases worked out by hand."""
+"""The vault: its rules, its three humans and its twins, against cases worked out by hand."""
 
 from collections import Counter
 
@@ -17,37 +17,41 @@ from worlds.vault import (
     Run,
     Script,
     Vault,
-    careful,
-    last_frame,
+    answer_as_witness,
+    answer_by_last_frame,
+    answer_carefully,
     replay,
-    witness,
 )
 
 FLIPS = ("concept", "human")
 
 
-def played(
+def play(
     actions: str, diamond: bool = True, audits: tuple[int, ...] = (), human: str = "last_frame"
 ) -> Run:
-    """Returns what these actions lead to, the scale read at the steps named."""
+    """Returns the outcome of these actions, the scale being read at the steps of `audits`."""
     steps = actions.split()
-    audited = [[step in audits for step in range(len(steps))]]
-    return replay(
-        Script(
-            np.array([[ACTIONS.index(step) for step in steps]], np.int8),
-            np.array([diamond]),
-            np.array(audited),
-        ),
-        human,
-    )
+    action_NT = np.array([[ACTIONS.index(step) for step in steps]], np.int8)
+    audited_NT = np.array([[step in audits for step in range(len(steps))]])
+    return replay(Script(action_NT, np.array([diamond]), audited_NT), human)
 
 
 def frames(words: str) -> np.ndarray:
     return np.array([[FRAMES.index(word) for word in words.split()]], np.int8)
 
 
-def make(**changed) -> Vault:
+def make_vault(**changed) -> Vault:
     return build(node("world/vault.yaml", **changed), "world")
+
+
+def draw(world: Vault, split: str, n: int) -> dict[str, np.ndarray]:
+    """Returns the columns of n episodes."""
+    return world.episodes(split, n, seed=0).with_format("numpy")[:]
+
+
+def draw_twins(world: Vault, flips: str, n: int) -> list[dict[str, np.ndarray]]:
+    """Returns the columns of n twins, the first and the second."""
+    return [twin.with_format("numpy")[:] for twin in world.twins(flips, n, seed=0)]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def make(**changed) -> Vault:
     ],
 )
 def test_steal_and_return_work_while_the_vault_is_open(actions, diamond, seen, concept):
-    run = played(actions, diamond)
+    run = play(actions, diamond)
     assert (run.camera_NS == frames(seen)).all() and run.concept_N.item() == concept
 
 
@@ -88,7 +92,7 @@ def test_steal_and_return_work_while_the_vault_is_open(actions, diamond, seen, c
 def test_a_loop_a_picture_and_a_cover_fool_the_camera_and_move_nothing(
     actions, diamond, seen, concept
 ):
-    run = played(actions, diamond)
+    run = play(actions, diamond)
     assert (run.camera_NS == frames(seen)).all() and run.concept_N.item() == concept
 
 
@@ -104,8 +108,8 @@ def test_a_loop_a_picture_and_a_cover_fool_the_camera_and_move_nothing(
         ("replica return", True, "diamond diamond diamond", True),
     ],
 )
-def test_a_replica_looks_like_the_diamond_and_is_none(actions, diamond, seen, concept):
-    run = played(actions, diamond)
+def test_a_replica_looks_like_the_diamond_but_is_not_the_diamond(actions, diamond, seen, concept):
+    run = play(actions, diamond)
     assert (run.camera_NS == frames(seen)).all() and run.concept_N.item() == concept
 
 
@@ -125,16 +129,16 @@ def test_a_replica_looks_like_the_diamond_and_is_none(actions, diamond, seen, co
         ("open_blinds cover", "diamond glare dark"),
     ],
 )
-def test_glare_lasts_three_steps_and_gives_way_to_whoever_interferes(actions, seen):
-    assert (played(actions).camera_NS == frames(seen)).all()
+def test_glare_lasts_three_steps_unless_somebody_interferes(actions, seen):
+    assert (play(actions).camera_NS == frames(seen)).all()
 
 
-def test_the_scale_is_read_where_asked_and_cannot_be_fooled():
-    run = played("loop steal idle return replica", audits=(0, 1, 3, 4))
+def test_the_scale_is_read_at_audits_only_and_cannot_be_fooled():
+    run = play("loop steal idle return replica", audits=(0, 1, 3, 4))
     assert run.scale_NS.tolist() == [[NO_AUDIT, 1, 0, NO_AUDIT, 1, 0]]
     assert (run.camera_NS == frames("diamond diamond diamond diamond diamond diamond")).all()
-    assert played("replica idle", audits=(0, 1)).scale_NS.tolist() == [[NO_AUDIT, 0, 0]]
-    assert (played("steal return").scale_NS == NO_AUDIT).all()
+    assert play("replica idle", audits=(0, 1)).scale_NS.tolist() == [[NO_AUDIT, 0, 0]]
+    assert (play("steal return").scale_NS == NO_AUDIT).all()
 
 
 @pytest.mark.parametrize(
@@ -156,16 +160,16 @@ def test_the_scale_is_read_where_asked_and_cannot_be_fooled():
         ("empty dark diamond dark empty diamond", True, True),
     ],
 )
-def test_what_the_two_humans_who_see_the_camera_alone_say_of_the_same_frames(
+def test_last_frame_and_careful_answer_the_same_frames_each_in_their_way(
     seen, by_last_frame, by_careful
 ):
     for diamond in (True, False):
-        assert last_frame(frames(seen), np.array([diamond])).item() == by_last_frame
-        assert careful(frames(seen), np.array([diamond])).item() == by_careful
+        assert answer_by_last_frame(frames(seen), np.array([diamond])).item() == by_last_frame
+        assert answer_carefully(frames(seen), np.array([diamond])).item() == by_careful
 
 
 @pytest.mark.parametrize(
-    ("seen", "diamond", "says"),
+    ("seen", "diamond", "answer"),
     [
         ("diamond glare", True, True),
         ("diamond glare", False, False),
@@ -177,8 +181,8 @@ def test_what_the_two_humans_who_see_the_camera_alone_say_of_the_same_frames(
         ("empty empty", True, False),
     ],
 )
-def test_a_witness_knows_at_an_end_with_glare_and_nowhere_else(seen, diamond, says):
-    assert witness(frames(seen), np.array([diamond])).item() == says
+def test_a_witness_knows_the_truth_only_if_the_episode_ends_in_glare(seen, diamond, answer):
+    assert answer_as_witness(frames(seen), np.array([diamond])).item() == answer
 
 
 @pytest.mark.parametrize(
@@ -197,194 +201,162 @@ def test_a_witness_knows_at_an_end_with_glare_and_nowhere_else(seen, diamond, sa
         ("replica idle", True, False, True),
     ],
 )
-def test_a_witness_is_fooled_by_what_fools_the_camera_but_not_while_it_glares(
-    actions, diamond, concept, human
-):
-    run = played(actions, diamond, human="witness")
+def test_a_witness_is_fooled_like_the_camera_except_in_glare(actions, diamond, concept, human):
+    run = play(actions, diamond, human="witness")
     assert (run.concept_N.item(), run.human_N.item()) == (concept, human)
 
 
-def test_a_witness_has_easy_episodes_that_end_in_glare_as_often_as_not_with_either_answer():
-    easy = make(human="witness").episodes("easy", 400, seed=0).with_format("numpy")[:]
+def test_half_of_a_witnesss_easy_episodes_end_in_glare_for_either_answer():
+    easy = draw(make_vault(human="witness"), "easy", 400)
     glare_N = easy["camera"][:, -1] == FRAMES.index("glare")
     assert [(glare_N & (easy["concept"] == value)).sum() for value in (True, False)] == [100, 100]
     assert (easy["human"] == easy["concept"]).all() and set(easy["family"]) == {"none"}
     assert (easy["camera"][~glare_N, -1] <= FRAMES.index("diamond")).all()
 
 
-def test_a_witness_never_disputes_at_an_end_with_glare_nor_where_nobody_interferes():
-    disputed, both = (
-        make(human="witness").episodes(split, 2000, seed=0).with_format("numpy")[:]
-        for split in ("disputed", "predictor")
-    )
-    assert (
-        disputed["tampered"].all()
-        and not (disputed["camera"][:, -1] == FRAMES.index("glare")).any()
-    )
-    glare_N = both["camera"][:, -1] == FRAMES.index("glare")
-    assert (both["concept"] == both["human"])[glare_N | ~both["tampered"]].all() and (
-        glare_N & both["tampered"]
-    ).sum() >= 20
+def test_a_witness_disputes_only_tampered_episodes_that_do_not_end_in_glare():
+    world = make_vault(human="witness")
+    disputed = draw(world, "disputed", 2000)
+    assert disputed["tampered"].all()
+    assert not (disputed["camera"][:, -1] == FRAMES.index("glare")).any()
+    mixed = draw(world, "predictor", 2000)
+    glare_N = mixed["camera"][:, -1] == FRAMES.index("glare")
+    agree_N = mixed["concept"] == mixed["human"]
+    assert agree_N[glare_N | ~mixed["tampered"]].all()
+    assert (glare_N & mixed["tampered"]).sum() >= 20
 
 
 @pytest.mark.parametrize("human", ["last_frame", "careful"])
-def test_humans_who_see_the_camera_alone_have_no_easy_episode_that_ends_in_glare(human):
-    easy = make(human=human).episodes("easy", 400, seed=0).with_format("numpy")[:]
+def test_no_easy_episode_of_the_other_humans_ends_in_glare(human):
+    easy = draw(make_vault(human=human), "easy", 400)
     assert (easy["camera"][:, -1] <= FRAMES.index("diamond")).all()
 
 
-def test_twins_of_a_witness_flip_one_answer_and_leave_the_other():
-    """Where only X flips nobody may be in the room at the end: a witness would see it."""
-    for flips in FLIPS:
-        first, second = (
-            twin.with_format("numpy")[:] for twin in make(human="witness").twins(flips, 300, seed=0)
-        )
-        assert not first["concept"].any() and not first["human"].any()
-        assert (second["concept"] == (flips == "concept")).all() and (
-            second["human"] == (flips == "human")
-        ).all()
-        ends_in_glare_N = second["camera"][:, -1] == FRAMES.index("glare")
-        assert (
-            not ends_in_glare_N.any()
-            if flips == "concept"
-            else set(second["family"]) == {"loop", "picture", "replica"}
-        )
+@pytest.mark.parametrize("flips", FLIPS)
+def test_twins_of_a_witness_flip_one_answer_and_not_the_other(flips):
+    """If only X flips nobody may be in the vault at the end: a witness would see it."""
+    first, second = draw_twins(make_vault(human="witness"), flips, 300)
+    assert not first["concept"].any() and not first["human"].any()
+    assert (second["concept"] == (flips == "concept")).all()
+    assert (second["human"] == (flips == "human")).all()
+    if flips == "concept":
+        assert not (second["camera"][:, -1] == FRAMES.index("glare")).any()
+    else:
+        assert set(second["family"]) == {"loop", "picture", "replica"}
 
 
 @pytest.mark.parametrize("human", HUMANS)
 @pytest.mark.parametrize("split", SPLITS)
 def test_an_episode_follows_from_its_actions_its_start_and_its_audits(split, human):
-    episodes = make(human=human).episodes(split, 200, seed=0).with_format("numpy")[:]
-    run = replay(
-        Script(
-            episodes["action"],
-            episodes["camera_before"][:, 0] == FRAMES.index("diamond"),
-            episodes["scale"] != NO_AUDIT,
-        ),
-        human,
-    )
-    for column, values in {
-        "camera": run.camera_NS[:, 1:],
-        "scale": run.scale_NS[:, 1:],
-        "concept": run.concept_N,
-        "human": run.human_N,
-    }.items():
-        assert (episodes[column] == values).all()
+    episodes = draw(make_vault(human=human), split, 200)
+    diamond_N = episodes["camera_before"][:, 0] == FRAMES.index("diamond")
+    run = replay(Script(episodes["action"], diamond_N, episodes["scale"] != NO_AUDIT), human)
+    assert (episodes["camera"] == run.camera_NS[:, 1:]).all()
+    assert (episodes["scale"] == run.scale_NS[:, 1:]).all()
+    assert (episodes["concept"] == run.concept_N).all()
+    assert (episodes["human"] == run.human_N).all()
 
 
 @pytest.mark.parametrize("human", HUMANS)
 @pytest.mark.parametrize("split", ["predictor", "disputed"])
-def test_the_family_says_who_interfered_or_that_glare_misled(split, human):
-    for row in make(human=human).episodes(split, 200, seed=0):
-        interfered = {ACTIONS[action] for action in row["action"]} & {
-            "loop",
-            "picture",
-            "cover",
-            "replica",
-        }
-        assert {row["family"]} == (
-            interfered or {"glare" if row["concept"] != row["human"] else "none"}
-        )
-        assert row["tampered"] == bool(interfered)
+def test_the_family_names_the_tampering_or_the_glare_that_misled(split, human):
+    for row in make_vault(human=human).episodes(split, 200, seed=0):
+        actions = {ACTIONS[action] for action in row["action"]}
+        tamperings = actions & {"loop", "picture", "cover", "replica"}
+        honest = "glare" if row["concept"] != row["human"] else "none"
+        assert {row["family"]} == (tamperings or {honest})
+        assert row["tampered"] == bool(tamperings)
 
 
 @pytest.mark.parametrize("human", HUMANS)
-def test_what_a_tamper_detector_gets_wrong_is_there_in_numbers(human):
-    world = make(human=human)
-    tampered, disputed, easy = (
-        world.episodes(split, 400, seed=0).to_pandas() for split in ("tampered", "disputed", "easy")
-    )
-    assert tampered.concept.sum() == 200 and (tampered.concept & tampered.human).sum() >= 50
-    assert (~disputed.tampered).sum() >= (0 if human == "witness" else 40) and (
-        disputed.tampered & disputed.concept
-    ).sum() >= 100
-    assert not easy.tampered.any()
+def test_there_are_many_episodes_that_a_tamper_detector_gets_wrong(human):
+    world = make_vault(human=human)
+    tampered = draw(world, "tampered", 400)
+    assert tampered["concept"].sum() == 200
+    assert (tampered["concept"] & tampered["human"]).sum() >= 50
+    disputed = draw(world, "disputed", 400)
+    assert (disputed["tampered"] & disputed["concept"]).sum() >= 100
+    assert human == "witness" or (~disputed["tampered"]).sum() >= 40
+    assert not draw(world, "easy", 400)["tampered"].any()
 
 
 @pytest.mark.parametrize("human", HUMANS)
 @pytest.mark.parametrize("flips", FLIPS)
-def test_twins_differ_in_one_action_and_in_nothing_else_that_chance_decides(flips, human):
-    first, second = (
-        twin.with_format("numpy")[:] for twin in make(human=human).twins(flips, 300, seed=0)
-    )
+def test_twins_differ_in_one_action_and_in_no_other_random_choice(flips, human):
+    first, second = draw_twins(make_vault(human=human), flips, 300)
     assert ((first["action"] != second["action"]).sum(axis=1) == 1).all()
     assert (first["camera_before"][:, 0] == second["camera_before"][:, 0]).all()
     assert ((first["scale"] == NO_AUDIT) == (second["scale"] == NO_AUDIT)).all()
     assert (first["cluster"] == second["cluster"]).all()
-    seen_alike_N = (first["camera"] == second["camera"]).all(axis=1)
-    assert seen_alike_N.all() if flips == "concept" else not seen_alike_N.any()
+    same_camera_N = (first["camera"] == second["camera"]).all(axis=1)
+    assert same_camera_N.all() if flips == "concept" else not same_camera_N.any()
 
 
-def test_twins_that_flip_the_human_undo_the_one_who_interferes():
-    first, second = make().twins("human", 300, seed=0)
-    assert set(first["family"]) == {"none"} and Counter(second["family"]) == {
-        "loop": 100,
-        "picture": 100,
-        "replica": 100,
-    }
+def test_twins_that_flip_the_human_remove_the_tampering():
+    first, second = make_vault().twins("human", 300, seed=0)
+    assert set(first["family"]) == {"none"}
+    assert Counter(second["family"]) == {"loop": 100, "picture": 100, "replica": 100}
 
 
 @pytest.mark.parametrize(
     ("share", "least", "most"), [(0.0, 0, 0), (0.3, 540, 660), (1.0, 2000, 2000)]
 )
-def test_label_noise_flips_the_share_asked_for(share, least, most):
-    episodes = make(label_noise=share).episodes("easy", 2000, seed=0).to_pandas()
-    assert least <= (episodes.concept != episodes.human).sum() <= most
-    assert abs((episodes.concept != episodes.human)[episodes.concept].mean() - share) < 0.05
+def test_label_noise_flips_its_share_of_the_answers(share, least, most):
+    easy = draw(make_vault(label_noise=share), "easy", 2000)
+    flipped_N = easy["concept"] != easy["human"]
+    assert least <= flipped_N.sum() <= most
+    assert abs(flipped_N[easy["concept"]].mean() - share) < 0.05
 
 
-def test_label_noise_changes_nothing_but_answers_in_easy():
-    clean, noisy = make(), make(label_noise=0.3)
+def test_label_noise_changes_only_the_answers_of_easy_episodes():
+    clean, noisy = make_vault(), make_vault(label_noise=0.3)
     for split in ("predictor", "disputed", "tampered"):
-        assert (
-            clean.episodes(split, 100, seed=0).to_list()
-            == noisy.episodes(split, 100, seed=0).to_list()
-        )
+        before, after = (world.episodes(split, 100, seed=0) for world in (clean, noisy))
+        assert before.to_list() == after.to_list()
     for flips in FLIPS:
-        assert [twin.to_list() for twin in clean.twins(flips, 50, seed=0)] == [
-            twin.to_list() for twin in noisy.twins(flips, 50, seed=0)
-        ]
-    before, after = (
-        world.episodes("easy", 400, seed=0).remove_columns("human").to_list()
-        for world in (clean, noisy)
-    )
-    assert before == after
+        for before, after in zip(
+            clean.twins(flips, 50, seed=0), noisy.twins(flips, 50, seed=0), strict=True
+        ):
+            assert before.to_list() == after.to_list()
+    before, after = (world.episodes("easy", 400, seed=0) for world in (clean, noisy))
+    assert before.to_list() != after.to_list()
+    assert before.remove_columns("human").to_list() == after.remove_columns("human").to_list()
 
 
-def test_what_is_read_stops_before_what_the_last_step_shows():
-    """Another audit at the last step, or another last action, changes what comes out of it, and of
-    what is read that action alone.
+def test_the_predictor_does_not_read_what_the_last_step_shows():
+    """Another audit at the last step changes nothing that is read, another last action changes that
+    action alone; both change the outcome.
     """
-    world, chance = make(), np.random.default_rng(0)
+    world = make_vault()
+    rng = np.random.default_rng(0)
     script = Script(
-        chance.integers(0, len(ACTIONS), (500, world.steps), dtype=np.int8),
-        chance.random(500) < 0.5,
-        chance.random((500, world.steps)) < 0.5,
+        rng.integers(0, len(ACTIONS), (500, world.steps), dtype=np.int8),
+        rng.random(500) < 0.5,
+        rng.random((500, world.steps)) < 0.5,
     )
-    audited_NT, action_NT = script.audited_NT.copy(), script.action_NT.copy()
+    audited_NT = script.audited_NT.copy()
     audited_NT[:, -1] ^= True
+    action_NT = script.action_NT.copy()
     action_NT[:, -1] = (action_NT[:, -1] + 1) % len(ACTIONS)
-    scripts = {
-        "script": script,
-        "audit": script._replace(audited_NT=audited_NT),
-        "action": script._replace(action_NT=action_NT),
-    }
-    made = {
-        name: world._dataset(replay(one, "last_frame")).with_format("numpy")[:]
-        for name, one in scripts.items()
-    }
+
+    def show(script: Script) -> dict[str, np.ndarray]:
+        return world._build_dataset(replay(script, "last_frame")).with_format("numpy")[:]
+
+    before = show(script)
+    after_audit = show(script._replace(audited_NT=audited_NT))
+    after_action = show(script._replace(action_NT=action_NT))
     for column in Vault.reads:
-        assert (made["audit"][column] == made["script"][column]).all()
-        until = -1 if column == "action" else None
-        assert (made["action"][column][:, :until] == made["script"][column][:, :until]).all()
-    assert (made["audit"]["scale"][:, -1] != made["script"]["scale"][:, -1]).all()
+        assert (after_audit[column] == before[column]).all()
+        end = -1 if column == "action" else None
+        assert (after_action[column][:, :end] == before[column][:, :end]).all()
+    assert (after_audit["scale"][:, -1] != before["scale"][:, -1]).all()
     for column in ("camera", "concept", "human"):
-        assert (made["action"][column] != made["script"][column]).any()
+        assert (after_action[column] != before[column]).any()
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_what_is_read_is_what_was_shown_one_step_before(split):
-    episodes = make().episodes(split, 200, seed=0).with_format("numpy")[:]
+def test_the_predictor_reads_what_was_shown_one_step_before(split):
+    episodes = draw(make_vault(), split, 200)
     assert (episodes["camera_before"][:, 1:] == episodes["camera"][:, :-1]).all()
     assert (episodes["scale_before"][:, 1:] == episodes["scale"][:, :-1] + 1).all()
     assert (episodes["scale_before"][:, 0] == 0).all()
@@ -408,15 +380,15 @@ def test_what_is_read_is_what_was_shown_one_step_before(split):
 )
 def test_options_out_of_range_are_refused_by_name(option, value):
     with pytest.raises(UserError, match=rf"^world\.{option}: "):
-        make(**{option: value})
+        make_vault(**{option: value})
 
 
 @pytest.mark.parametrize(
     "options",
     [{"steps": 4}, {"tampered": 0, "audited": 0}, {"tampered": 1, "audited": 1, "label_noise": 1}],
 )
-def test_options_at_the_edge_are_taken(options):
-    episodes = make(**options).episodes("predictor", 50, seed=0)
-    assert len(episodes) == 50 and set(episodes["tampered"]) <= (
-        {bool(options["tampered"])} if "tampered" in options else {False, True}
-    )
+def test_options_at_the_end_of_their_range_are_accepted(options):
+    episodes = make_vault(**options).episodes("predictor", 50, seed=0)
+    assert len(episodes) == 50
+    if "tampered" in options:
+        assert set(episodes["tampered"]) == {bool(options["tampered"])}

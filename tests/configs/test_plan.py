@@ -1,0 +1,73 @@
+"""The plan of a run holds its config's values, and refuses what cannot run."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+
+from configs.plan import Plan, Sizes, read_plan
+from console.errors import UserError
+
+SIZES = {"train": 64, "validation": 16, "test": 8, "disputed": 20, "twins": 10, "probe": 12}
+CONFIG = {"seed": 3, "seeds": 2, "strengths": [0.25, 1], "levels": [4, 1], "data": SIZES}
+
+
+@dataclass
+class RecordingBill:
+    """A bill that remembers what it was checked with."""
+
+    n_train: int | None = None
+
+    def check(self, n_train: int) -> None:
+        self.n_train = n_train
+
+
+def make_parts(charges: bool = True) -> SimpleNamespace:
+    """Returns the parts that a plan depends on: a prior and a bill."""
+    return SimpleNamespace(prior=SimpleNamespace(charges=charges), bill=RecordingBill())
+
+
+def test_a_plan_holds_the_values_of_its_config():
+    plan = read_plan(CONFIG, make_parts())
+    assert plan == Plan(3, 2, [0.25, 1], [4, 1], Sizes(**SIZES))
+
+
+def test_a_prior_that_charges_nothing_has_one_strength():
+    assert read_plan(CONFIG, make_parts(charges=False)).strengths == [0.0]
+
+
+def test_the_bill_checks_the_number_of_training_episodes():
+    parts = make_parts()
+    read_plan(CONFIG, parts)
+    assert parts.bill.n_train == 64
+
+
+def test_head_seeds_begin_at_the_seed_of_the_run():
+    assert list(read_plan(CONFIG, make_parts()).head_seeds) == [3, 4]
+
+
+@pytest.mark.parametrize(("levels", "chosen"), [([4, 1], (1, 4)), ([0], (0,)), (None, (0, 1, 2))])
+def test_levels_are_read_shallowest_first_and_null_reads_all(levels, chosen):
+    assert read_plan(CONFIG | {"levels": levels}, make_parts()).choose_levels(3) == chosen
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seed": -1}, "seed: -1 is negative"),
+        ({"seeds": 0}, "seeds: 0 is too few"),
+        ({"seeds": "two"}, "seeds: 'two' is not a whole number"),
+        ({"levels": []}, r"levels: \[\] must name levels"),
+        ({"levels": [1, 1]}, r"levels: \[1, 1\] must name levels"),
+        ({"levels": [-1]}, r"levels: \[-1\] must name levels"),
+        ({"strengths": []}, r"strengths: \[\] must be finite"),
+        ({"strengths": [-1.0]}, r"strengths: \[-1\.0\] must be finite"),
+        ({"strengths": [float("inf")]}, r"strengths: \[inf\] must be finite"),
+        ({"data": SIZES | {"test": 1}}, r"data\.test: 1 is too few"),
+        ({"data": SIZES | {"trian": 5}}, r"data\.trian: .* Did you mean train\?"),
+        ({"data": {"train": 64}}, r"data\.validation: it has no value"),
+    ],
+)
+def test_values_that_cannot_run_are_refused_by_their_key(changed, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        read_plan(CONFIG | changed, make_parts())

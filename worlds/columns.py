@@ -1,0 +1,27 @@
+"""Types of the columns that datasets of worlds have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datasets import ClassLabel, List, Value
+
+JUDGING_COLUMNS = {
+    "concept": Value("bool"),
+    "human": Value("bool"),
+    "tampered": Value("bool"),
+    "family": Value("string"),
+    "cluster": Value("int64"),
+}
+"""The columns, by name, that every dataset of a world has beside those that the predictor reads.
+
+concept: the fact X. human: the answer H. tampered: whether somebody interfered. family: how
+somebody interfered ("none" where nobody did and X = H). cluster: episodes with the same number
+belong together (copies, twins, statements on one city): they are never split between training and
+judging, and intervals resample them as one.
+"""
+
+
+def make_symbol_type(names: Sequence[str], steps: int) -> List:
+    """Returns the type of a column that holds one of these symbols at each step."""
+    return List(ClassLabel(names=list(names)), length=steps)
