@@ -12,7 +12,7 @@ import pandas as pd
 from report.bimodality import find_two_modes
 from report.intervals import Mean, estimate_share, group_by_prior
 from report.matched import UNITS
-from report.pairs import Pair, compare_priors, count_failed_gates, explain_stopped_priors
+from report.pairs import Pair, compare_priors, find_stopped_priors
 
 COSTS = ("prequential_bits", "flops", "edges")
 """Columns of the bill that the answer compares; the page has all."""
@@ -40,7 +40,7 @@ def compose_answer(heads: pd.DataFrame) -> Answer:
     """Returns the answer from heads at matched accuracy. It claims a difference only where the
     corrected interval excludes 0.
     """
-    pairs, stopped = compare_priors(heads), explain_stopped_priors(heads)
+    pairs, stopped = compare_priors(heads), find_stopped_priors(heads)
     details = [_describe_following(pairs), _describe_costs(heads, pairs)]
     details += [*_describe_modes(heads), *_describe_stopped_priors(stopped)]
     headline, scope = _write_headline(heads, pairs, stopped), _describe_scope(heads, pairs)
@@ -77,11 +77,16 @@ def compute_translator_shares(heads: pd.DataFrame) -> dict[Key, Mean]:
     return {key: estimate_share(group, "translator", len(groups)) for key, group in groups}
 
 
-def _write_headline(heads: pd.DataFrame, pairs: list[Pair], stopped: dict[Key, str]) -> str:
+def _write_headline(
+    heads: pd.DataFrame, pairs: list[Pair], stopped: dict[Key, pd.DataFrame]
+) -> str:
     shares = compute_translator_shares(heads)
     shares = {key: share for key, share in shares.items() if key not in stopped}
     if not shares:
-        return _describe_failed_gates(heads)
+        return (
+            "Not decided: under no prior have half of the heads passed the gates, so no claim is"
+            f" made about whom they follow. Of {_describe_failed_gates(heads)}."
+        )
     several = heads["reporter"].nunique() > 1
     decided = [pair for pair in pairs if pair.translators.decided]
     if decided:
@@ -112,8 +117,8 @@ def _describe_single_prior(heads: pd.DataFrame, key: Key, share: Mean) -> str:
     follows = format_mean(estimate_share(own_heads, "follows_concept"))
     condition = "Without a prior" if prior == "none" else f"Under {prior}"
     return (
-        f"{condition}, heads follow X on a share of {follows} of the disputed episodes, and"
-        f" {format_mean(share)} of the heads are translators. There is no other prior to compare."
+        f"{condition}, the share of disputed episodes on which heads follow X is {follows}, and the"
+        f" share of translators is {format_mean(share)}. There is no other prior to compare."
     )
 
 
@@ -228,25 +233,25 @@ def _describe_modes(heads: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _describe_stopped_priors(stopped: dict[Key, str]) -> list[str]:
+def _describe_stopped_priors(stopped: dict[Key, pd.DataFrame]) -> list[str]:
     sentences = []
-    for key, reason in stopped.items():
-        sentences.append(f"No claim is made about {format_prior(*key, True)}: {reason}.")
+    for key, heads in stopped.items():
+        condition, gates = _format_condition(*key, True), _describe_failed_gates(heads)
+        sentences.append(f"No claim is made about heads {condition}: of {gates}.")
     return sentences
 
 
 def _describe_failed_gates(heads: pd.DataFrame) -> str:
-    counts = count_failed_gates(heads)
-    gates = _join_words([f"{n:,} failed the gate {gate}" for gate, n in counts.items()])
-    return (
-        "Not decided: under no prior have half of the heads passed the gates, so no claim is made"
-        f" about whom they follow. Of {len(heads):,} heads, {gates}."
-    )
+    """Returns how many of these heads failed which gate, the most frequent gate first."""
+    failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
+    counts = failed.str.split(", ").explode().value_counts()
+    gates = [f'{n:,} failed the gate "{gate}"' for gate, n in counts.items()]
+    return f"{_count(len(heads), 'head')}, {_join_words(gates)}"
 
 
 def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
-    n_predictors, n_seeds = heads["predictor"].nunique(), heads["seed"].nunique()
-    seeds = "1 head seed" if n_seeds == 1 else f"{n_seeds} head seeds"
+    n_predictors = heads["predictor"].nunique()
+    seeds = _count(heads["seed"].nunique(), "head seed")
     if n_predictors == 1:
         predictors = (
             "one predictor: the intervals cover its head seeds and do not generalise to other"
@@ -257,7 +262,8 @@ def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
     correction = ""
     if len(pairs) > 1:
         correction = f"; the 95% intervals hold for all {len(pairs)} pairs together"
-    return f"{len(heads):,} heads at matched accuracy, {seeds}, {predictors}{correction}."
+    n_heads = _count(len(heads), "head")
+    return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}."
 
 
 def _format_subject(reporter: str, prior: str, several: bool) -> str:
@@ -292,6 +298,10 @@ def _format_limit(limit: float, is_near_zero: bool) -> str:
 def _format_number(number: float) -> str:
     words = f"{number:.2f}"
     return "0.00" if words == "-0.00" else words.replace("-", "−")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _join_words(words: list[str]) -> str:

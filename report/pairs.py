@@ -64,24 +64,9 @@ def compare_priors(heads: pd.DataFrame) -> list[Pair]:
     )
 
 
-def explain_stopped_priors(heads: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Returns, for each reporter and prior with too few heads past the gates, how many heads failed
-    which gate.
-    """
-    reasons = {}
-    for key, group in group_by_prior(heads):
-        if not _passes_gates(group):
-            counts = count_failed_gates(group)
-            n_heads = f"of {len(group)} heads"
-            parts = [f"{n} {n_heads} failed the gate {gate}" for gate, n in counts.items()]
-            reasons[key] = ", ".join(parts)
-    return reasons
-
-
-def count_failed_gates(heads: pd.DataFrame) -> pd.Series:
-    """Returns the number of heads that failed each gate, the most frequent gate first."""
-    failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
-    return failed.str.split(", ").explode().value_counts()
+def find_stopped_priors(heads: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Returns the heads of each reporter and prior of which too few passed the gates."""
+    return {key: group for key, group in group_by_prior(heads) if not _passes_gates(group)}
 
 
 def _have_same_reporter(first: tuple[str, str], second: tuple[str, str]) -> bool:

@@ -91,7 +91,7 @@ def compare_lines(first: pd.DataFrame, second: pd.DataFrame) -> list[Line]:
 
 
 def describe_differences(first: tuple[Run, ...], second: tuple[Run, ...]) -> list[str]:
-    """Returns the differences between the configs, versions and code of two sweeps, one per line."""
+    """Returns one line for each difference in the configs, versions and code of two sweeps."""
     lines = _list_differences("config", _collect_configs(first), _collect_configs(second))
     lines += _list_differences("version", _collect_versions(first), _collect_versions(second))
     return lines or ["Their configs, versions and code are the same."]
@@ -151,7 +151,7 @@ def _compute_squared_error(means: Floats) -> float:
 
 
 def _group_by_line(heads: pd.DataFrame) -> dict[Key, pd.DataFrame]:
-    """Returns the heads of each line. Missing levels become -1, because NaN does not equal itself."""
+    """Returns the heads of each line. A missing level becomes -1, which equals itself."""
     groups = {}
     for _, group in heads.groupby(KEYS, dropna=False):
         reporter, prior, strength, level = group[KEYS].iloc[0]
@@ -228,7 +228,7 @@ def _list_differences(kind: str, first: dict[str, str], second: dict[str, str]) 
 
 
 def _collect_configs(runs: tuple[Run, ...]) -> dict[str, str]:
-    """Returns each value of the configs of a sweep; where runs differ, all values."""
+    """Returns each value of a sweep's configs; where runs differ, all their values."""
     values: dict[str, set[str]] = {}
     for run in runs:
         config = {key: value for key, value in run.config.items() if key != "trainer"}
@@ -246,4 +246,4 @@ def _collect_versions(runs: tuple[Run, ...]) -> dict[str, str]:
 
 
 def _join_values(values: dict[str, set[str]]) -> dict[str, str]:
-    return {key: ", ".join(sorted(options)) for key, options in values.items()}
+    return {key: " or ".join(sorted(options)) for key, options in values.items()}

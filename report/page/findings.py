@@ -47,10 +47,10 @@ def sort_groups(heads: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame
 def render_answer(heads: pd.DataFrame, answer: Answer, anchor: str, drawings: Drawings) -> str:
     """Returns the answer and its figure, and adds the figure's drawings."""
     details = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer.details)
-    scope = f'<p class="reach">{escape(answer.scope)}</p>'
+    scope = f'<p class="scope">{escape(answer.scope)}</p>'
     return (
         f'<p class="headline">{escape(answer.headline)}</p>'
-        f'<div class="more">{details}{scope}</div>{_render_strips(heads, anchor, drawings)}'
+        f'<div class="details">{details}{scope}</div>{_render_strips(heads, anchor, drawings)}'
     )
 
 
@@ -142,5 +142,5 @@ def _render_numbers(heads: pd.DataFrame, translators: Mean, follows: Mean) -> st
     follows_K = heads["follows_concept"].to_numpy(float)
     modes = find_two_modes(follows_K, heads["predictor"].to_numpy(object))
     if modes:
-        numbers += f'<em class="two">two modes, {modes.describe_positions()}</em>'
+        numbers += f'<em class="modes">two modes, {modes.describe_positions()}</em>'
     return numbers

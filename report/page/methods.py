@@ -115,8 +115,9 @@ def render_runs(runs: tuple[Run, ...], anchor: str) -> str:
     if not parts:
         duration = "seconds not recorded"
     explanation = (
-        f"{len(runs):,} runs, {n_heads:,} heads, {duration}, {sum(megabytes):,.1f} MB in all files"
-        " of their folders. Click the name of a run to see its whole config."
+        f"{len(runs):,} {'run' if len(runs) == 1 else 'runs'}, {n_heads:,} heads, {duration},"
+        f" {sum(megabytes):,.1f} MB in all files of their folders. Click the name of a run to see"
+        " its whole config."
     )
     title = "Runs: seconds, bytes, configs"
     table = render_table(columns, "Runs", search=len(runs) > 8)

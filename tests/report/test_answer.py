@@ -62,15 +62,17 @@ def test_no_claim_is_made_about_a_prior_whose_heads_failed_a_gate_though_they_fo
     failed_gates = np.where(is_stopped, "competent", "")
     answer = compose_answer(frame.assign(gates_passed=~is_stopped, failed_gates=failed_gates))
     assert "more often" not in answer.headline
-    sentence = "No claim is made about good (linear): 80 of 80 heads failed the gate competent."
-    assert sentence in answer.details
+    assert (
+        'No claim is made about heads of good (linear): of 80 heads, 80 failed the gate "competent".'
+        in answer.details
+    )
 
 
 def test_the_question_is_not_decided_where_the_predictor_failed_its_gate():
     gates = {"gates_passed": False, "failed_gates": "uses (swap)"}
     answer = compose_answer(plant({"a": [0.9, 0.9], "b": [0.1, 0.1]}, **gates))
     assert answer.headline.startswith("Not decided: under no prior have half of the heads passed")
-    assert "80 failed the gate uses (swap)" in answer.headline
+    assert '80 failed the gate "uses (swap)"' in answer.headline
 
 
 def test_two_modes_are_reported_for_half_translators_and_half_imitators_and_not_for_one_mode():

@@ -111,7 +111,7 @@ def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_bears_i
 def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
     assert (
-        "no claim is made about whom they follow. Of 2 heads, 2 failed the gate knows"
+        'no claim is made about whom they follow. Of 2 heads, 2 failed the gate "knows"'
         in finding(lines(stopped, True), stopped)
     )
 
