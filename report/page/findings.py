@@ -22,7 +22,7 @@ Drawings = dict[str, Drawing]
 MEANINGS = {
     "direct_translator": "reads the predictor's concept X",
     "human_imitator": "answers as the human would",
-    "mixture": "follows each of them in some cases",
+    "mixture": "follows each in some cases",
     "neither": "follows neither",
     "undecided": "the evidence does not decide",
 }
