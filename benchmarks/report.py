@@ -1,9 +1,10 @@
-"""How long the comparison of ten thousand heads takes on one core, and what its page weighs.
+"""How long the comparison of ten thousand heads takes on one core, and how large its page is.
+
 python -m benchmarks.report [FOLDER] [HEADS]
 
-Grows a folder of real runs to the number of heads that is asked for: each copy of a run gets a
-predictor and shares of its own, and hashes that are right. Prints the seconds from the command to
-the written page, the page's megabytes, and the most memory that was taken.
+Copies the runs of a folder until there are enough heads. Each copy of a run has another predictor,
+other shares and valid hashes. Prints the seconds from the command to the finished page, the
+megabytes of the page and the peak of memory.
 """
 
 from __future__ import annotations
@@ -26,18 +27,11 @@ from storage.run_folder import CONFIG, HEADS, find_runs, write_hashes
 
 
 def main(folder: str = "runs/every_prior", heads: str = "10000") -> None:
-    """Grows, compares, and prints what it took."""
-    with tempfile.TemporaryDirectory() as where:
-        n = grow(Path(folder), Path(where), int(heads))
-        begun = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "report", where],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
-        seconds = time.perf_counter() - begun
-        size = (Path(where) / PAGE).stat().st_size / 1e6
+    """Copies the runs, compares them, and prints the costs."""
+    with tempfile.TemporaryDirectory() as copies:
+        n = copy_runs(Path(folder), Path(copies), int(heads))
+        seconds = time_comparison(copies)
+        size = (Path(copies) / PAGE).stat().st_size / 1e6
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     print(
         f"{n:,} heads: {seconds:.1f} s (bar: 20), page {size:.2f} MB (bar: 3), {memory:.2f} GB of"
@@ -45,33 +39,42 @@ def main(folder: str = "runs/every_prior", heads: str = "10000") -> None:
     )
 
 
-def grow(folder: Path, into: Path, least: int) -> int:
-    """Copies runs until there are enough heads, with other predictors and seeds, and returns how
-    many there are.
-    """
-    chance, n, copy = np.random.default_rng(0), 0, 0
+def time_comparison(folder: str) -> float:
+    """Returns the seconds that the comparison of a folder takes on one core."""
+    command = [sys.executable, "-m", "report", folder]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return time.perf_counter() - start
+
+
+def copy_runs(folder: Path, target: Path, least: int) -> int:
+    """Copies runs until there are at least `least` heads, and returns the number of heads."""
+    rng = np.random.default_rng(0)
+    n = n_copies = 0
     while n < least:
         for run in find_runs([folder]):
-            there = into / f"{run.name}-{copy}"
-            shutil.copytree(run, there)
-            n += _other(there, copy, chance)
-        copy += 1
+            copy = target / f"{run.name}-{n_copies}"
+            shutil.copytree(run, copy)
+            n += change_predictor(copy, n_copies, rng)
+        n_copies += 1
     return n
 
 
-def _other(run: Path, copy: int, chance: np.random.Generator) -> int:
-    """Makes a copy of a run one of another predictor."""
+def change_predictor(run: Path, number: int, rng: np.random.Generator) -> int:
+    """Turns a copy of a run into a run of another predictor, and returns its number of heads."""
     frame = pd.read_parquet(run / HEADS)
     config = yaml.safe_load((run / CONFIG).read_text())
-    config["core_model"]["seed"] += 100 * copy
+    config["core_model"]["seed"] += 100 * number
     (run / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False))
-    frame["core_model_seed"] += 100 * copy
-    frame["predictor"] = frame["predictor"] + f"-{copy}"
-    frame["follows_concept"] = (frame["follows_concept"] + chance.normal(0, 0.03, len(frame))).clip(
-        0, 1
-    )
+    frame["core_model_seed"] += 100 * number
+    frame["predictor"] = frame["predictor"] + f"-{number}"
+    noise = rng.normal(0, 0.03, len(frame))
+    frame["follows_concept"] = (frame["follows_concept"] + noise).clip(0, 1)
+    digits = [rng.integers(100, 999) for _ in range(len(frame))]
     frame["reason"] = [
-        reason.replace("0.5", f"0.{chance.integers(100, 999)}", 1) for reason in frame["reason"]
+        reason.replace("0.5", f"0.{three}", 1)
+        for reason, three in zip(frame["reason"], digits, strict=True)
     ]
     frame.to_parquet(run / HEADS, index=False)
     write_hashes(run, run / HEADS)

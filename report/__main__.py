@@ -54,14 +54,14 @@ def _to(words: list[str]) -> tuple[list[str], Path | None]:
 def _matched(folders: list[Path]) -> None:
     from report import matched
     from report.runs import find
-    from report.settings import mixed, settings
+    from report.settings import describe_several_settings, group_by_setting
     from report.summary import show_notices
 
     found = find(folders)
-    parts = settings(found.runs)
+    parts = group_by_setting(found.runs)
     for setting in parts:
         matched.show(setting.heads)
-    show_notices([*mixed(parts), *found.notices()])
+    show_notices([*describe_several_settings(parts), *found.notices()])
 
 
 def _two(folders: list[Path]) -> None:

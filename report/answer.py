@@ -1,5 +1,5 @@
-"""The answer in words: which prior finds translators more often than which, at what cost, how sure,
-and what is not decided.
+"""The answer in words: which prior finds translators more often than others, at what cost, how
+certain that is, and what is not decided.
 """
 
 from __future__ import annotations
@@ -9,278 +9,307 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from report.bimodality import heaps
-from report.intervals import Mean, by_prior, mean
+from report.bimodality import find_two_modes
+from report.intervals import Mean, estimate_share, group_by_prior
 from report.matched import UNITS
-from report.pairs import Pair, pairs, stopped
+from report.pairs import Pair, compare_priors, find_stopped_priors
 
 COSTS = ("prequential_bits", "flops", "edges")
 """Columns of the bill that the answer compares; the page has all."""
+Key = tuple[str, str]
+"""A reporter and a prior."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What heads at matched accuracy say."""
+    """What heads at matched accuracy show."""
 
     headline: str
     """The answer to the question in one sentence."""
-    more: tuple[str, ...]
-    """Sentences: what follows X more, what it costs, which heads are two heaps, what was stopped."""
-    reach: str
-    """How far this reaches: predictors, heads, correction."""
+    details: tuple[str, ...]
+    """Sentences: under which prior heads follow X more, what they cost, which priors have two
+    modes, and which priors failed a gate.
+    """
+    scope: str
+    """How many predictors, heads and head seeds there are, and which correction the intervals have.
+    """
     pairs: tuple[Pair, ...]
 
 
-def answer(heads: pd.DataFrame) -> Answer:
-    """Returns the answer that heads at matched accuracy give; a claim only where its corrected
-    interval excludes 0.
+def compose_answer(heads: pd.DataFrame) -> Answer:
+    """Returns the answer from heads at matched accuracy. It claims a difference only where the
+    corrected interval excludes 0.
     """
-    found, gone = pairs(heads), stopped(heads)
-    more = [_follows(found), _costs(heads, found), *_heaps(heads), *_stopped(gone)]
-    return Answer(
-        _headline(heads, found, gone), tuple(filter(None, more)), _reach(heads, found), tuple(found)
-    )
+    pairs, stopped = compare_priors(heads), find_stopped_priors(heads)
+    details = [_describe_following(pairs), _describe_costs(heads, pairs)]
+    details += [*_describe_modes(heads), *_describe_stopped_priors(stopped)]
+    headline, scope = _write_headline(heads, pairs, stopped), _describe_scope(heads, pairs)
+    return Answer(headline, tuple(filter(None, details)), scope, tuple(pairs))
 
 
-def name(reporter: str, prior: str, several: bool) -> str:
+def format_prior(reporter: str, prior: str, several: bool) -> str:
     """Returns a prior in words, with its reporter where there are several."""
-    plain = "no prior" if prior == "none" else prior
-    return f"{plain} ({reporter})" if several else plain
+    words = "no prior" if prior == "none" else prior
+    return f"{words} ({reporter})" if several else words
 
 
-def written(value: Mean) -> str:
+def format_mean(mean: Mean) -> str:
     """Returns a mean with its interval.
 
-    >>> written(Mean(0.25, 0.125, 0.5, 4, 128)), written(Mean(0.25, float("nan"), float("nan"), 1, 1)), written(Mean(0.1, 0.0021, 0.2, 4, 128))
-    ('0.25 [0.12, 0.50]', '0.25 [not known]', '0.10 [0.002, 0.20]')
+    >>> format_mean(Mean(0.25, 0.125, 0.5, 4, 128))
+    '0.25 [0.12, 0.50]'
+    >>> format_mean(Mean(0.1, 0.0021, 0.2, 4, 128))
+    '0.10 [0.002, 0.20]'
+    >>> format_mean(Mean(0.25, float("nan"), float("nan"), 1, 1))
+    '0.25 [not known]'
     """
-    near = value.decided and 0 < min(abs(value.low), abs(value.high)) < 0.005
-    low, high = (
-        f"{end:.1g}" if near and abs(end) < 0.005 else f"{end:.2f}"
-        for end in (value.low, value.high)
-    )
-    ends = "not known" if pd.isna(value.low) else f"{low}, {high}"
-    return (
-        f"{value.value:.2f} [{ends}]".replace("-0.00 ", "0.00 ")
-        .replace("-0.00]", "0.00]")
-        .replace("-0.00,", "0.00,")
-        .replace("-", "−")
-    )
+    is_near_zero = mean.decided and 0 < min(abs(mean.low), abs(mean.high)) < 0.005
+    low, high = _format_limit(mean.low, is_near_zero), _format_limit(mean.high, is_near_zero)
+    limits = "not known" if pd.isna(mean.low) else f"{low}, {high}"
+    return f"{_format_number(mean.value)} [{limits}]"
 
 
-def translators(heads: pd.DataFrame) -> dict[tuple[str, str], Mean]:
-    """Returns of each reporter and prior the share of its heads that are translators; intervals
+def compute_translator_shares(heads: pd.DataFrame) -> dict[Key, Mean]:
+    """Returns the share of translators among the heads of each reporter and prior. The intervals
     hold for all of them together.
     """
-    groups = by_prior(heads)
-    return {
-        key: mean(
-            group["translator"].to_numpy(bool),
-            group["predictor"].to_numpy(object),
-            len(groups),
-            (0.0, 1.0),
-        )
-        for key, group in groups
-    }
+    groups = group_by_prior(heads)
+    return {key: estimate_share(group, "translator", len(groups)) for key, group in groups}
 
 
-def _headline(heads: pd.DataFrame, found: list[Pair], gone: dict[tuple[str, str], str]) -> str:
-    shares = {key: value for key, value in translators(heads).items() if key not in gone}
+def _write_headline(
+    heads: pd.DataFrame, pairs: list[Pair], stopped: dict[Key, pd.DataFrame]
+) -> str:
+    shares = compute_translator_shares(heads)
+    shares = {key: share for key, share in shares.items() if key not in stopped}
     if not shares:
-        return "Not decided: " + _failed(heads)
-    several = heads["reporter"].nunique() > 1
-    best = max(shares, key=lambda key: (shares[key].value, key))
-    of_pairs = (
-        "the difference may be chance"
-        if len(found) == 1
-        else f"none of the {len(found)} differences is beyond chance"
-    )
-    sure = [pair for pair in found if pair.translators.decided]
-    if sure:
-        return " ".join(_beats(sure, several))
-    most = (
-        f"{name(*best, several)} has most, {shares[best].value:.0%} of its heads"
-        f" [{shares[best].low:.0%}, {shares[best].high:.0%}]"
-    )
-    if len(shares) == 1:
-        return _alone(heads, best, shares[best])
-    if shares[best].value == 0:
-        return "At matched accuracy no head of any prior is shown to be a translator."
-    if not found:
-        return f"No two priors share a predictor and a seed, so they are not compared: {most}."
-    return f"No prior is shown to find translators more often than another: {most}; {of_pairs}."
-
-
-def _alone(heads: pd.DataFrame, key: tuple[str, str], share: Mean) -> str:
-    """Returns what is found of one prior, where there is no other to compare it with."""
-    own = heads[(heads["reporter"] == key[0]) & (heads["prior"] == key[1])]
-    follows = mean(
-        own["follows_concept"].to_numpy(float), own["predictor"].to_numpy(object), bounds=(0.0, 1.0)
-    )
-    who = "Without a prior" if key[1] == "none" else f"Under {key[1]}"
-    said = (
-        f"{who}, heads follow X on {written(follows)} of disputed episodes, and {written(share)} of"
-        " them are translators"
-    )
-    return f"{said}; there is no other prior to compare."
-
-
-def _beats(sure: list[Pair], several: bool) -> list[str]:
-    """Returns a sentence for each prior that finds translators more often than others, the one that
-    beats most of them first.
-    """
-    by_winner: dict[tuple[str, str], list[Pair]] = {}
-    for pair in sure:
-        winning = pair if pair.translators.value > 0 else pair.turned()
-        by_winner.setdefault((winning.reporter, winning.first), []).append(winning)
-    ordered = sorted(
-        by_winner.items(),
-        key=lambda item: (-len(item[1]), -max(pair.translators.value for pair in item[1])),
-    )
-    return [
-        f"{name(*key, several)} finds translators more often than "
-        + _listed(
-            [
-                f"{name(pair.reporter, pair.second, False)} by {written(pair.translators)}"
-                for pair in won
-            ]
-        )
-        + "."
-        for key, won in ordered[:3]
-    ]
-
-
-def _follows(found: list[Pair]) -> str:
-    """Returns the sentence about whom heads follow, which can be sure where the verdicts are too
-    few.
-    """
-    sure = [
-        pair if pair.follows.value > 0 else pair.turned() for pair in found if pair.follows.decided
-    ]
-    if not sure:
         return (
-            "Nor do heads follow X more under one prior than under another: all"
-            f" {len(found)} corrected intervals hold 0."
-            if found
-            else ""
+            "Not decided: under no prior have half of the heads passed the gates, so no claim is"
+            f" made about whom they follow. Of {_describe_failed_gates(heads)}."
         )
-    several = len({pair.reporter for pair in found}) > 1
-    wins = Counter((pair.reporter, pair.first) for pair in sure)
-    best = max(
-        wins,
-        key=lambda key: (
-            wins[key],
-            max(pair.follows.value for pair in sure if (pair.reporter, pair.first) == key),
-        ),
-    )
-    won = sorted(
-        (pair for pair in sure if (pair.reporter, pair.first) == best),
-        key=lambda pair: -pair.follows.value,
-    )
-    said = _listed(
-        [f"{name(pair.reporter, pair.second, False)} by {written(pair.follows)}" for pair in won]
-    )
-    open_ = [
-        pair
-        for pair in found
-        if not pair.follows.decided
-        and best in ((pair.reporter, pair.first), (pair.reporter, pair.second))
-    ]
-    others = [
-        name(pair.reporter, pair.second if pair.first == best[1] else pair.first, False)
-        for pair in open_
-    ]
-    rest = f" Against {_listed(others)} it is not decided." if others else ""
-    return (
-        f"Heads of {name(*best, several)} follow X on a larger share of disputed episodes than"
-        f" those of {said}.{rest}"
-    )
-
-
-def _costs(heads: pd.DataFrame, found: list[Pair]) -> str:
-    """Returns what the heads of the prior in the answer cost beside those without a prior."""
-    if not found:
-        return ""
-    leading = next(
-        (pair for pair in found if pair.translators.decided),
-        next((pair for pair in found if pair.follows.decided), None),
-    )
-    if leading is None:
-        return ""
-    best = (
-        leading
-        if (leading.translators.value, leading.follows.value) >= (0, 0)
-        else leading.turned()
-    )
-    of = heads[heads["reporter"] == best.reporter].groupby("prior")
-    means = {prior: group.reindex(columns=COSTS).astype(float).mean() for prior, group in of}
-    if "none" not in means or best.first == "none":
-        return ""
-    said = [
-        f"{means[best.first][unit] * UNITS[unit][1]:.3g} {UNITS[unit][0]} (without a prior"
-        f" {means['none'][unit] * UNITS[unit][1]:.3g})"
-        for unit in COSTS
-        if pd.notna(means[best.first][unit])
-    ]
-    return (
-        f"A head of {name(best.reporter, best.first, heads['reporter'].nunique() > 1)} costs"
-        f" {_listed(said)}."
-        if said
-        else ""
-    )
-
-
-def _heaps(heads: pd.DataFrame) -> list[str]:
     several = heads["reporter"].nunique() > 1
-    found = {
-        key: heaps(group["follows_concept"].to_numpy(float), group["predictor"].to_numpy(object))
-        for key, group in by_prior(heads)
-    }
-    return [
-        f"Heads of {name(*key, several)} are {two.words()}: their mean describes neither."
-        for key, two in found.items()
-        if two
-    ]
-
-
-def _stopped(gone: dict[tuple[str, str], str]) -> list[str]:
-    return [f"Nothing is said of {name(*key, True)}: {why}." for key, why in gone.items()]
-
-
-def _failed(heads: pd.DataFrame) -> str:
-    gates = (
-        heads.loc[heads["failed_gates"] != "", "failed_gates"]
-        .str.split(", ")
-        .explode()
-        .value_counts()
+    decided = [pair for pair in pairs if pair.translators.decided]
+    if decided:
+        return " ".join(_describe_winners(decided, several))
+    best = max(shares, key=lambda key: (shares[key].value, key))
+    share = shares[best]
+    if len(shares) == 1:
+        return _describe_single_prior(heads, best, share)
+    if share.value == 0:
+        return "At matched accuracy, no head of any prior is judged to be a translator."
+    most = (
+        f"{_format_subject(*best, several)} has the most, {share.value:.0%} of its heads"
+        f" [{share.low:.0%}, {share.high:.0%}]"
     )
-    said = _listed([f"{gate} stopped {n:,}" for gate, n in gates.items()])
+    if not pairs:
+        return f"No two priors share a predictor and a seed, so they are not compared: {most}."
+    if len(pairs) == 1:
+        significance = "the difference is not significant"
+    else:
+        significance = f"none of the {len(pairs)} differences is significant"
+    return f"No prior is shown to find translators more often than another: {most}; {significance}."
+
+
+def _describe_single_prior(heads: pd.DataFrame, key: Key, share: Mean) -> str:
+    """Returns the result of one prior where there is no other prior to compare it with."""
+    reporter, prior = key
+    own_heads = heads[(heads["reporter"] == reporter) & (heads["prior"] == prior)]
+    follows = format_mean(estimate_share(own_heads, "follows_concept"))
+    condition = "Without a prior" if prior == "none" else f"Under {prior}"
     return (
-        "of no prior have half of the heads passed the gates, so nothing is claimed of whom they"
-        f" follow. Of {len(heads):,} heads, {said}."
+        f"{condition}, the share of disputed episodes on which heads follow X is {follows}, and the"
+        f" share of translators is {format_mean(share)}. There is no other prior to compare."
     )
 
 
-def _reach(heads: pd.DataFrame, found: list[Pair]) -> str:
-    predictors, seeds = heads["predictor"].nunique(), heads["seed"].nunique()
-    who = (
-        "one predictor: the intervals are over its head seeds and say nothing of other predictors"
-        if predictors == 1
-        else f"{predictors} predictors"
+def _describe_winners(decided: list[Pair], several: bool) -> list[str]:
+    """Returns a sentence for each of the three priors that find translators more often than most
+    other priors do.
+    """
+    wins: dict[Key, list[Pair]] = {}
+    for pair in decided:
+        wins.setdefault((pair.reporter, pair.first), []).append(pair)
+
+    def rank(item: tuple[Key, list[Pair]]) -> tuple[int, float]:
+        return -len(item[1]), -max(pair.translators.value for pair in item[1])
+
+    sentences = []
+    for key, pairs in sorted(wins.items(), key=rank)[:3]:
+        others = [f"{_format_second(pair)} by {format_mean(pair.translators)}" for pair in pairs]
+        winner = _capitalise_phrase(_format_subject(*key, several))
+        sentences.append(f"{winner} finds translators more often than {_join_words(others)}.")
+    return sentences
+
+
+def _describe_following(pairs: list[Pair]) -> str:
+    """Returns the sentence about how often heads follow X, which can be certain where the verdicts
+    are too few.
+    """
+    decided = [_put_follower_first(pair) for pair in pairs if pair.follows.decided]
+    if not decided:
+        return _describe_no_difference(pairs)
+    several = len({pair.reporter for pair in pairs}) > 1
+    best = _find_best_follower(decided)
+    won = [pair for pair in decided if (pair.reporter, pair.first) == best]
+    won = sorted(won, key=lambda pair: -pair.follows.value)
+    others = [f"{_format_second(pair)} by {format_mean(pair.follows)}" for pair in won]
+    sentence = (
+        f"Heads {_format_condition(*best, several)} follow X on a larger share of disputed episodes"
+        f" than those of {_join_words(others)}."
     )
-    corrected = (
-        f"; intervals hold at 95% for all {len(found)} pairs together" if len(found) > 1 else ""
+    undecided = []
+    for pair in pairs:
+        opponents = [prior for prior in (pair.first, pair.second) if prior != best[1]]
+        if pair.reporter == best[0] and len(opponents) == 1 and not pair.follows.decided:
+            undecided.append(format_prior(pair.reporter, opponents[0], False))
+    if undecided:
+        sentence += f" The comparison with {_join_words(undecided)} is not decided."
+    return sentence
+
+
+def _describe_no_difference(pairs: list[Pair]) -> str:
+    if not pairs:
+        return ""
+    intervals = (
+        f"all {len(pairs)} corrected intervals contain"
+        if len(pairs) > 1
+        else "the corrected interval contains"
     )
     return (
-        f"{len(heads):,} heads at matched accuracy, {seeds} head seed{'s' * (seeds > 1)},"
-        f" {who}{corrected}."
+        "Heads do not follow X significantly more often under one prior than under another:"
+        f" {intervals} 0."
     )
 
 
-def _listed(words: list[str]) -> str:
+def _put_follower_first(pair: Pair) -> Pair:
+    return pair if pair.follows.value > 0 else pair.swap()
+
+
+def _find_best_follower(decided: list[Pair]) -> Key:
+    """Returns the reporter and prior that win most of these pairs; of equals, that with the largest
+    difference.
+    """
+    wins = Counter((pair.reporter, pair.first) for pair in decided)
+    largest: dict[Key, float] = {}
+    for pair in decided:
+        key = (pair.reporter, pair.first)
+        largest[key] = max(pair.follows.value, largest.get(key, pair.follows.value))
+    return max(wins, key=lambda key: (wins[key], largest[key]))
+
+
+def _describe_costs(heads: pd.DataFrame, pairs: list[Pair]) -> str:
+    """Returns the costs of the heads of the leading prior and of heads without a prior."""
+    leading = [pair for pair in pairs if pair.translators.decided]
+    leading += [pair for pair in pairs if pair.follows.decided]
+    if not leading:
+        return ""
+    reporter, prior = leading[0].reporter, leading[0].first
+    groups = heads[heads["reporter"] == reporter].groupby("prior")
+    means = {name: group.reindex(columns=COSTS).astype(float).mean() for name, group in groups}
+    if "none" not in means or prior == "none":
+        return ""
+    costs = []
+    for column in COSTS:
+        unit, scale = UNITS[column]
+        cost, plain_cost = means[prior][column], means["none"][column]
+        if pd.notna(cost):
+            costs.append(f"{cost * scale:.3g} {unit} (without a prior {plain_cost * scale:.3g})")
+    name = format_prior(reporter, prior, heads["reporter"].nunique() > 1)
+    return f"A head of {name} costs {_join_words(costs)}." if costs else ""
+
+
+def _describe_modes(heads: pd.DataFrame) -> list[str]:
+    """Returns a sentence for each reporter and prior whose heads have two modes."""
+    several = heads["reporter"].nunique() > 1
+    sentences = []
+    for key, group in group_by_prior(heads):
+        predictor_K = group["predictor"].to_numpy(object)
+        modes = find_two_modes(group["follows_concept"].to_numpy(float), predictor_K)
+        if modes:
+            condition = _format_condition(*key, several)
+            sentences.append(
+                f"Heads {condition} have {modes.describe()}: their mean describes neither."
+            )
+    return sentences
+
+
+def _describe_stopped_priors(stopped: dict[Key, pd.DataFrame]) -> list[str]:
+    sentences = []
+    for key, heads in stopped.items():
+        condition, gates = _format_condition(*key, True), _describe_failed_gates(heads)
+        sentences.append(f"No claim is made about heads {condition}: of {gates}.")
+    return sentences
+
+
+def _describe_failed_gates(heads: pd.DataFrame) -> str:
+    """Returns how many of these heads failed which gate, the most frequent gate first."""
+    failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
+    counts = failed.str.split(", ").explode().value_counts()
+    gates = [f'{n:,} failed the gate "{gate}"' for gate, n in counts.items()]
+    return f"{_count(len(heads), 'head')}, {_join_words(gates)}"
+
+
+def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
+    n_predictors = heads["predictor"].nunique()
+    seeds = _count(heads["seed"].nunique(), "head seed")
+    if n_predictors == 1:
+        predictors = (
+            "one predictor: the intervals cover its head seeds and do not generalise to other"
+            " predictors"
+        )
+    else:
+        predictors = f"{n_predictors} predictors"
+    correction = ""
+    if len(pairs) > 1:
+        correction = f"; the 95% intervals hold for all {len(pairs)} pairs together"
+    n_heads = _count(len(heads), "head")
+    return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}."
+
+
+def _format_subject(reporter: str, prior: str, several: bool) -> str:
+    """Returns a prior as the subject of a sentence, where "no prior finds" would be ambiguous."""
+    if prior == "none":
+        return f"training without a prior{f' ({reporter})' if several else ''}"
+    return format_prior(reporter, prior, several)
+
+
+def _format_condition(reporter: str, prior: str, several: bool) -> str:
+    """Returns a prior as it follows the word "heads"."""
+    if prior == "none":
+        return f"without a prior{f' ({reporter})' if several else ''}"
+    return f"of {format_prior(reporter, prior, several)}"
+
+
+def _format_second(pair: Pair) -> str:
+    return format_prior(pair.reporter, pair.second, False)
+
+
+def _capitalise_phrase(words: str) -> str:
+    """Returns words with a capital where they do not start with the name of a prior."""
+    return words.replace("training without", "Training without", 1)
+
+
+def _format_limit(limit: float, is_near_zero: bool) -> str:
+    if is_near_zero and abs(limit) < 0.005:
+        return f"{limit:.1g}".replace("-", "−")
+    return _format_number(limit)
+
+
+def _format_number(number: float) -> str:
+    words = f"{number:.2f}"
+    return "0.00" if words == "-0.00" else words.replace("-", "−")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _join_words(words: list[str]) -> str:
     """Returns words as a list in a sentence.
 
-    >>> _listed(["a", "b", "c"])
+    >>> _join_words(["a", "b", "c"])
     'a, b and c'
     """
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"

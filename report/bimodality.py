@@ -1,5 +1,7 @@
-"""One heap or two: whether heads that were trained alike came out as two kinds of head, so that
-their mean describes neither.
+"""One mode or two: whether heads that were trained alike became two kinds of heads, so that their
+mean describes neither.
+
+K: heads.
 """
 
 from __future__ import annotations
@@ -10,131 +12,157 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-APART = 0.2
-"""Least distance between the means of two heaps, as a share of episodes, that is worth a word."""
-FEW = 12
-"""Heads below which nothing is said."""
-BOUND = 0.62
-"""Of the dip times the square root of the number of heads: one heap, even a flat one, goes beyond
-it in fewer than 1 in 1,000.
+LEAST_DISTANCE = 0.2
+"""Least distance between the means of two modes, as a share of episodes, to report them."""
+LEAST_HEADS = 12
+"""Least number of heads to look for two modes."""
+DIP_BOUND = 0.62
+"""Bound of the dip times the square root of the number of heads. A distribution with one mode, even
+a flat one, exceeds it in fewer than 1 of 1,000 samples.
 """
+LEAST_GAP = 0.3
+"""Least width of a gap, as a share of episodes, that separates two modes."""
+LEAST_SIDE = 3
+"""Least number of heads on each side of such a gap."""
 
 
-GAP, SIDE = 0.3, 3
-"""Least width of a gap, as a share of episodes, and heads on either side of it, that make two
-heaps.
-"""
-
-
-class Heaps(NamedTuple):
-    """Two heaps: the share of heads in the lower one, and the mean of each."""
+class TwoModes(NamedTuple):
+    """Two modes: the share of heads in the lower one, and the mean of each."""
 
     lower_share: float
     lower: float
     upper: float
     in_both: int
-    """Predictors that have heads in either heap."""
+    """Number of predictors that have heads in both modes."""
     predictors: int
 
-    def words(self) -> str:
-        """Returns the two heaps in words."""
-        each = (
-            "both under every predictor"
-            if self.in_both == self.predictors
-            else f"both under {self.in_both} of {self.predictors} predictors"
-        )
-        where = "one predictor" if self.predictors == 1 else each
-        return (
-            f"two heaps, {self.lower_share:.0%} about {self.lower:.2f} and"
-            f" {1 - self.lower_share:.0%} about {self.upper:.2f} ({where})"
-        )
+    def describe(self) -> str:
+        """Returns in words where the modes are, and under how many predictors both occur."""
+        if self.predictors == 1:
+            predictors = "one predictor"
+        elif self.in_both == self.predictors:
+            predictors = "both under every predictor"
+        else:
+            predictors = f"both under {self.in_both} of {self.predictors} predictors"
+        return f"two modes, {self.describe_positions()} ({predictors})"
+
+    def describe_positions(self) -> str:
+        """Returns in words how many heads are in each mode, and where it is."""
+        lower = f"{self.lower_share:.0%} near {self.lower:.2f}"
+        upper = f"{1 - self.lower_share:.0%} near {self.upper:.2f}"
+        return f"{lower} and {upper}"
 
 
-def heaps(value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]) -> Heaps | None:
-    """Returns the two heaps that heads make; None where one heap, however flat, could look so.
+def find_two_modes(
+    value_K: NDArray[np.float64], predictor_K: NDArray[np.object_]
+) -> TwoModes | None:
+    """Returns the two modes of the heads; None where a distribution with one mode explains them.
 
-    Hartigan and Hartigan's dip (1985) must be beyond what one heap gives, and the means of the two
-    best groups far enough apart to matter; or a few heads must stand together beyond a gap that a
-    heap cannot have, which the dip overlooks where they are fewer than one in ten.
+    Two modes are reported where the dip of Hartigan and Hartigan (1985) exceeds what one mode
+    gives, or where a few heads lie beyond a gap that one mode does not have: the dip does not
+    detect a mode with fewer than one head in ten. In both cases the means of the two groups must
+    lie far enough apart.
     """
-    if len(value_K) < FEW:
+    if len(value_K) < LEAST_HEADS:
         return None
     sorted_K = np.sort(value_K)
-    at = _beyond_gap(sorted_K)
-    if at is None and dip(value_K) * np.sqrt(len(value_K)) <= BOUND:
+    start = _find_gap(sorted_K)
+    if start is None:
+        if compute_dip(value_K) * np.sqrt(len(value_K)) <= DIP_BOUND:
+            return None
+        start = _find_split(sorted_K)
+    is_lower_K = value_K < start
+    lower, upper = float(value_K[is_lower_K].mean()), float(value_K[~is_lower_K].mean())
+    if upper - lower < LEAST_DISTANCE:
         return None
-    at = _split(sorted_K) if at is None else at
-    low_K = value_K < at
-    lower, upper = float(value_K[low_K].mean()), float(value_K[~low_K].mean())
-    if upper - lower < APART:
-        return None
-    sides = pd.Series(low_K).groupby(predictor_K).nunique()
-    return Heaps(float(low_K.mean()), lower, upper, int((sides == 2).sum()), len(sides))
+    modes = pd.Series(is_lower_K).groupby(predictor_K).nunique()
+    return TwoModes(float(is_lower_K.mean()), lower, upper, int((modes == 2).sum()), len(modes))
 
 
-def dip(value_K: NDArray[np.float64]) -> float:
-    """Returns the least distance of the empirical distribution to one with a single mode.
+def compute_dip(value_K: NDArray[np.float64]) -> float:
+    """Returns the least distance of the empirical distribution to a distribution with one mode.
 
-    Left of its mode the nearest one is convex, right of it concave; the further right the mode, the
-    worse the left fits and the better the right, so the best place is found by halving.
+    The closest such distribution is convex to the left of its mode and concave to the right. If
+    the mode moves to the right, the fit on the left gets worse and the fit on the right gets
+    better. Therefore bisection finds the best mode.
 
-    >>> dip(np.array([0.0, 0.0, 1.0, 1.0])), dip(np.linspace(0, 1, 50))
+    >>> compute_dip(np.array([0.0, 0.0, 1.0, 1.0])), compute_dip(np.linspace(0, 1, 50))
     (0.25, 0.01)
     """
-    x_N, count_N = np.unique(value_K, return_counts=True)
-    after_N = np.cumsum(count_N) / len(value_K)
-    before_N = after_N - count_N / len(value_K)
-    turned = (-x_N[::-1], 1 - after_N[::-1], 1 - before_N[::-1])
+    values, counts = np.unique(value_K, return_counts=True)
+    after = np.cumsum(counts) / len(value_K)
+    before = after - counts / len(value_K)
+    mirrored = (-values[::-1], 1 - after[::-1], 1 - before[::-1])
 
-    def distances(mode: int) -> tuple[float, float]:
-        return _convex(x_N, before_N, after_N, mode + 1), _convex(*turned, len(x_N) - mode)
+    def measure_distances(mode: int) -> tuple[float, float]:
+        left = _measure_distance_to_convex(values, before, after, mode + 1)
+        right = _measure_distance_to_convex(*mirrored, len(values) - mode)
+        return left, right
 
-    low, high = 0, len(x_N) - 1
+    low, high = 0, len(values) - 1
     while high - low > 1:
         middle = (low + high) // 2
-        left, right = distances(middle)
-        low, high = (middle, high) if left < right else (low, middle)
-    return round(min(max(distances(mode)) for mode in (low, high)), 12)
+        left, right = measure_distances(middle)
+        if left < right:
+            low = middle
+        else:
+            high = middle
+    return round(min(max(measure_distances(mode)) for mode in (low, high)), 12)
 
 
-def _convex(
-    x_N: NDArray[np.float64], before_N: NDArray[np.float64], after_N: NDArray[np.float64], n: int
+def _measure_distance_to_convex(
+    values: NDArray[np.float64],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    n: int,
 ) -> float:
-    """Returns half of the largest distance from the first n steps, but for the last, down to the
-    largest convex line below them all.
+    """Returns half of the largest distance between the first n steps of a distribution and the
+    largest convex function below them.
 
-    At the last, which is the mode, a distribution may jump.
+    The last step is the mode, where a distribution may jump, so its height does not count.
+
+    Args:
+        before, after: the distribution function just before and just after each step.
     """
     if n < 2:
         return 0.0
     hull: list[int] = []
     for i in range(n):
-        while len(hull) > 1 and _above(x_N, before_N, hull[-2], hull[-1], i):
+        while len(hull) > 1 and _is_above_line(values, before, hull[-2], hull[-1], i):
             hull.pop()
         hull.append(i)
-    return float((after_N[: n - 1] - np.interp(x_N[: n - 1], x_N[hull], before_N[hull])).max() / 2)
+    convex = np.interp(values[: n - 1], values[hull], before[hull])
+    return float((after[: n - 1] - convex).max() / 2)
 
 
-def _above(x_N: NDArray[np.float64], y_N: NDArray[np.float64], a: int, b: int, c: int) -> bool:
-    return bool((y_N[b] - y_N[a]) * (x_N[c] - x_N[a]) >= (y_N[c] - y_N[a]) * (x_N[b] - x_N[a]))
+def _is_above_line(
+    x: NDArray[np.float64], y: NDArray[np.float64], start: int, middle: int, end: int
+) -> bool:
+    """Whether the middle point lies on or above the line from start to end."""
+    rise, run = y[middle] - y[start], x[middle] - x[start]
+    return bool(rise * (x[end] - x[start]) >= (y[end] - y[start]) * run)
 
 
-def _beyond_gap(sorted_K: NDArray[np.float64]) -> float | None:
-    """Returns where the upper heap begins, if there is a gap that a flat heap would leave fewer
-    than 1 time in 1,000, with 3 heads on each side.
+def _find_gap(sorted_K: NDArray[np.float64]) -> float | None:
+    """Returns the first value above a gap that separates two modes; None where there is no gap.
+
+    The gap has at least 3 heads on each side, and a flat distribution leaves such a gap in fewer
+    than 1 of 1,000 samples.
     """
-    n, gap_N = len(sorted_K), np.diff(sorted_K)[SIDE - 1 : len(sorted_K) - SIDE]
-    if len(gap_N) == 0 or gap_N.max() < GAP or n * (1 - gap_N.max()) ** n > 0.001:
+    n = len(sorted_K)
+    gaps = np.diff(sorted_K)[LEAST_SIDE - 1 : n - LEAST_SIDE]
+    if len(gaps) == 0 or gaps.max() < LEAST_GAP or n * (1 - gaps.max()) ** n > 0.001:
         return None
-    return float(sorted_K[int(gap_N.argmax()) + SIDE])
+    return float(sorted_K[int(gaps.argmax()) + LEAST_SIDE])
 
 
-def _split(sorted_K: NDArray[np.float64]) -> float:
-    """Returns the value at which the upper of the two groups begins that lie closest about their
-    means.
+def _find_split(sorted_K: NDArray[np.float64]) -> float:
+    """Returns the first value of the upper group, where the two groups have the least variance
+    within them.
     """
-    n, n_N = len(sorted_K), np.arange(1, len(sorted_K))
-    sum_N = np.cumsum(sorted_K)[:-1]
-    between_N = sum_N**2 / n_N + (sorted_K.sum() - sum_N) ** 2 / (n - n_N)
-    between_N[sorted_K[1:] == sorted_K[:-1]] = -np.inf
-    return float(sorted_K[int(between_N.argmax()) + 1])
+    n = len(sorted_K)
+    n_lower = np.arange(1, n)
+    lower_sum = np.cumsum(sorted_K)[:-1]
+    between = lower_sum**2 / n_lower + (sorted_K.sum() - lower_sum) ** 2 / (n - n_lower)
+    between[sorted_K[1:] == sorted_K[:-1]] = -np.inf
+    return float(sorted_K[int(between.argmax()) + 1])

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from report.bimodality import heaps
-from report.intervals import mean
+from report.bimodality import find_two_modes
+from report.intervals import estimate_mean
 from report.lines import KINDS, compared
 from report.matched import UNITS, matched
 
@@ -72,7 +72,7 @@ COLUMNS = {
     "least": ("share", "followed by the head that follows X least"),
     "median": ("share", "followed by the middle head"),
     "most": ("share", "followed by the head that follows X most"),
-    "two_heaps": ("", "where the heads are two heaps: how many, and where; else empty"),
+    "two_heaps": ("", "where the heads have two modes: how many, and where; else empty"),
     **FIGURES,
     **{name: (COST_UNITS[name], "cost of a finished head; mean over heads") for name in UNITS},
 }  # fmt: skip
@@ -162,7 +162,10 @@ def _line(heads: pd.DataFrame, among: int) -> dict[str, object]:
         ("translators", heads["translator"].to_numpy(bool)),
         ("follows_concept", follows),
     ):
-        alone, together = mean(value_K, names, bounds=SHARE), mean(value_K, names, among, SHARE)
+        alone, together = (
+            estimate_mean(value_K, names, bounds=SHARE),
+            estimate_mean(value_K, names, among, SHARE),
+        )
         ends = {
             f"{name}_low": alone.low,
             f"{name}_high": alone.high,
@@ -170,12 +173,12 @@ def _line(heads: pd.DataFrame, among: int) -> dict[str, object]:
             f"{name}_high_corrected": together.high,
         }
         line |= {name: alone.value} | ends
-    found = heaps(follows, names)
+    found = find_two_modes(follows, names)
     line |= {
         "least": follows.min(),
         "median": float(np.median(follows)),
         "most": follows.max(),
-        "two_heaps": found.words() if found else "",
+        "two_heaps": found.describe() if found else "",
     }
     figures = [*FIGURES, *UNITS, *family_columns(heads)]
     line |= {

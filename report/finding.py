@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from report.answer import answer
+from report.answer import compose_answer
 from report.comparison import heads_of
 from report.lines import KINDS
 
@@ -23,5 +23,5 @@ def finding(table: pd.DataFrame, heads: pd.DataFrame) -> str:
         )
         words.append(f"Held-out easy episodes choose level {best['level']}: {said}.")
     chosen = heads_of(heads)
-    found = answer(chosen[chosen["matched"]])
-    return " ".join([*words, found.headline, *found.more, found.reach])
+    found = compose_answer(chosen[chosen["matched"]])
+    return " ".join([*words, found.headline, *found.details, found.scope])

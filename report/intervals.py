@@ -1,4 +1,4 @@
-"""Means over heads and their intervals: predictors are the clusters, head seeds stand within them.
+"""Means over heads and their intervals: predictors are clusters, and head seeds lie within them.
 
 K: heads.
 """
@@ -15,11 +15,13 @@ from scipy import stats
 from verdict.statistics import difference, share
 
 LEVEL = 0.95
+Values = NDArray[np.float64 | np.bool_ | np.int64]
 
 
 class Mean(NamedTuple):
-    """A mean over predictors of the means over their heads, with the limits of its interval; NaN
-    limits where one head says nothing of others.
+    """A mean over predictors of the means over their heads, with the limits of its interval.
+
+    The limits are NaN where there is a single head, which has no interval.
     """
 
     value: float
@@ -34,92 +36,103 @@ class Mean(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def mean(
-    value_K: NDArray[np.float64 | np.bool_ | np.int64],
+def estimate_mean(
+    value_K: Values,
     predictor_K: NDArray[np.object_],
-    among: int = 1,
+    n_means: int = 1,
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> Mean:
-    """Returns the mean with the wider of two intervals at 95%, together for all means that are
-    asked about.
+    """Returns the mean with the wider of two intervals, which hold at 95% for all means together.
 
-    Student's interval of the predictors' means, with one degree of freedom less than there are
-    predictors: it covers what other predictors would give, but four that happen to agree make it
-    too narrow. So it is never narrower than what the heads give as if each stood alone: an exact
-    interval of Clopper and Pearson for shares and for differences of shares, Student's for all
-    else. One predictor leaves the second alone, which says nothing of other predictors.
+    The first is Student's interval of the predictors' means, with one degree of freedom less than
+    there are predictors. It covers other predictors, but it is too narrow when a few predictors
+    agree by chance. Therefore the interval is never narrower than the second, which treats the
+    heads as independent: the exact interval of Clopper and Pearson for shares and for differences
+    of shares, and Student's interval for all other numbers. With one predictor only the second is
+    used, which does not generalise to other predictors.
 
     Args:
-        value_K: a share's hits as bool, a difference of two as int (-1, 0, 1), any other number as
-            float.
-        among: how many means are asked about together; the error allowed is shared among them
+        value_K: bool for the hits of a share, int (-1, 0, 1) for a difference of two hits, float
+            for any other number.
+        predictor_K: the predictor that each head reads.
+        n_means: number of means that are estimated together. They share the permitted error
             (Bonferroni).
-        bounds: of what is measured: a share is 0 to 1, a difference of shares -1 to 1.
+        bounds: range of the mean: 0 to 1 for a share, -1 to 1 for a difference of shares.
     """
-    level = 1 - (1 - LEVEL) / among
+    level = 1 - (1 - LEVEL) / n_means
     codes, names = pd.factorize(predictor_K)
-    means_P = np.bincount(codes, weights=value_K.astype(float)) / np.bincount(codes)
-    ends = [_heads(value_K, level)] + ([_student(means_P, level)] if len(names) > 1 else [])
-    low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    return Mean(
-        float(means_P.mean()), max(low, bounds[0]), min(high, bounds[1]), len(names), len(value_K)
-    )
+    predictor_means = np.bincount(codes, weights=value_K.astype(float)) / np.bincount(codes)
+    intervals = [_compute_heads_interval(value_K, level)]
+    if len(names) > 1:
+        intervals.append(_compute_student_interval(predictor_means, level))
+    low = min(low for low, _ in intervals)
+    high = max(high for _, high in intervals)
+    mean = float(predictor_means.mean())
+    return Mean(mean, max(low, bounds[0]), min(high, bounds[1]), len(names), len(value_K))
 
 
-def paired(first: pd.DataFrame, second: pd.DataFrame, column: str, among: int = 1) -> Mean | None:
-    """Returns the mean difference of heads that stand in both frames: of the same predictor, seed
-    and level; None where none do.
+def estimate_share(heads: pd.DataFrame, column: str, n_shares: int = 1) -> Mean:
+    """Returns the mean of a column that holds shares, or hits as bool, with its interval.
 
     Args:
-        column: what differs; booleans are differences of shares.
+        n_shares: number of shares that are estimated together.
     """
-    keys = (
-        ["predictor", "seed", "levels"]
-        if {"levels"} <= set(first) & set(second) and _alike(first, second)
-        else ["predictor", "seed"]
-    )
+    kind = bool if heads[column].dtype == bool else float
+    predictor_K = heads["predictor"].to_numpy(object)
+    return estimate_mean(heads[column].to_numpy(kind), predictor_K, n_shares, (0.0, 1.0))
+
+
+def estimate_paired_difference(
+    first: pd.DataFrame, second: pd.DataFrame, column: str, n_differences: int = 1
+) -> Mean | None:
+    """Returns the mean difference, first less second, of heads with the same predictor, seed and
+    level; None where there are no such pairs.
+
+    Args:
+        column: the column to compare. Booleans give a difference of shares.
+        n_differences: number of differences that are estimated together.
+    """
+    keys = ["predictor", "seed"]
+    if {"levels"} <= set(first) & set(second) and _read_the_same_levels(first, second):
+        keys.append("levels")
     both = first[[*keys, column]].merge(second[[*keys, column]], on=keys, suffixes=("", "_2"))
     if both.empty:
         return None
     kind = np.int64 if first[column].dtype == bool else np.float64
-    return mean(
-        both[column].to_numpy(kind) - both[f"{column}_2"].to_numpy(kind),
-        both["predictor"].to_numpy(object),
-        among,
-        (-1.0, 1.0),
-    )
+    difference_K = both[column].to_numpy(kind) - both[f"{column}_2"].to_numpy(kind)
+    predictor_K = both["predictor"].to_numpy(object)
+    return estimate_mean(difference_K, predictor_K, n_differences, (-1.0, 1.0))
 
 
-def by_prior(
+def group_by_prior(
     heads: pd.DataFrame, by_name: bool = True
 ) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Returns the heads of each reporter and prior, by name, or as they come."""
-    return [
-        ((str(reporter), str(prior)), group)
-        for (reporter, prior), group in heads.groupby(["reporter", "prior"], sort=by_name)
-    ]
+    """Returns the heads of each reporter and prior, sorted by name or in their own order."""
+    groups = heads.groupby(["reporter", "prior"], sort=by_name)
+    return [((str(reporter), str(prior)), group) for (reporter, prior), group in groups]
 
 
-def _alike(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+def _read_the_same_levels(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether both frames hold heads of the same levels, and of more than one."""
     return bool(first["levels"].nunique() > 1) and set(first["levels"]) == set(second["levels"])
 
 
-def _student(value_N: NDArray[np.float64], level: float) -> tuple[float, float]:
-    n = len(value_N)
+def _compute_student_interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    n = len(values)
     if n < 2:
         return np.nan, np.nan
-    half = stats.t.ppf((1 + level) / 2, n - 1) * value_N.std(ddof=1) / np.sqrt(n)
-    return float(value_N.mean() - half), float(value_N.mean() + half)
+    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
-def _heads(value_K: NDArray[np.float64 | np.bool_ | np.int64], level: float) -> tuple[float, float]:
-    if value_K.dtype.kind not in "bi":
-        return _student(value_K.astype(float), level)
-    alone_K = np.arange(len(value_K))
-    is_share = value_K.dtype.kind == "b"
-    found = (
-        share(value_K[None].astype(bool), alone_K, level)
-        if is_share
-        else difference(value_K[None].astype(np.int64), alone_K, level)
-    )
-    return float(found.low[0]), float(found.high[0])
+def _compute_heads_interval(value_K: Values, level: float) -> tuple[float, float]:
+    """Returns the interval that treats the heads as independent."""
+    kind = value_K.dtype.kind
+    if kind not in "bi":
+        return _compute_student_interval(value_K.astype(float), level)
+    cluster_K = np.arange(len(value_K))
+    if kind == "b":
+        estimate = share(value_K[None].astype(bool), cluster_K, level)
+    else:
+        estimate = difference(value_K[None].astype(np.int64), cluster_K, level)
+    return float(estimate.low[0]), float(estimate.high[0])

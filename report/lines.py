@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from report.intervals import mean
+from report.intervals import estimate_mean
 
 KINDS = ("direct_translator", "human_imitator", "mixture", "neither", "undecided")
 GROUP = ["world", "core_model", "reporter", "prior", "strength"]
@@ -62,7 +62,7 @@ def written(value: float) -> str:
 
 
 def _line(key: dict[str, Any], heads: pd.DataFrame) -> dict[Any, Any]:
-    follows = mean(
+    follows = estimate_mean(
         heads["follows_concept"].to_numpy(float),
         heads["predictor"].to_numpy(object),
         bounds=(0.0, 1.0),

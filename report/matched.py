@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from report.intervals import mean
+from report.intervals import estimate_mean
 from report.lines import KINDS, written
 
 NEAR = 0.01
@@ -71,7 +71,7 @@ def table(heads: pd.DataFrame) -> str:
     units = [unit for unit in UNITS if unit in chosen and chosen[unit].notna().any()]
     for (reporter, prior), group in chosen.groupby(["reporter", "prior"], sort=False):
         follows = group["follows_concept"]
-        said = mean(
+        said = estimate_mean(
             follows.to_numpy(float),
             group["predictor"].to_numpy(object),
             chosen.groupby(["reporter", "prior"]).ngroups,

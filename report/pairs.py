@@ -1,5 +1,5 @@
-"""Priors two by two at matched accuracy: by how much more often does one find translators, and is
-that so beyond chance?
+"""Pairs of priors at matched accuracy: how much more often one prior finds translators than the
+other, and whether the difference is significant.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from itertools import combinations
 
 import pandas as pd
 
-from report.intervals import Mean, by_prior, paired
+from report.intervals import Mean, estimate_paired_difference, group_by_prior
 
-ENOUGH = 0.5
-"""Share of a prior's heads that must pass the gates before anything is said of whom they follow."""
+LEAST_PASSED = 0.5
+"""Least share of a prior's heads that must pass the gates before the prior is compared."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two priors under one reporter: how the first one's heads differ from the second one's, on the
-    same predictors with the same seeds.
+    """Two priors under one reporter: the difference, first less second, between heads with the same
+    predictor and seed.
     """
 
     reporter: str
@@ -29,58 +29,53 @@ class Pair:
     follows: Mean
     """Difference of the shares of disputed episodes on which heads follow X."""
 
-    def turned(self) -> Pair:
-        """Returns the same difference from the other side."""
-        return Pair(
-            self.reporter, self.second, self.first, _minus(self.translators), _minus(self.follows)
-        )
+    def swap(self) -> Pair:
+        """Returns the difference second less first."""
+        translators, follows = _negate(self.translators), _negate(self.follows)
+        return Pair(self.reporter, self.second, self.first, translators, follows)
+
+    def put_larger_first(self) -> Pair:
+        """Returns the pair in the order in which the first prior finds translators more often, or
+        equally often and follows X more.
+        """
+        is_larger = (self.translators.value, self.follows.value) >= (0, 0)
+        return self if is_larger else self.swap()
 
 
-def pairs(heads: pd.DataFrame) -> list[Pair]:
-    """Returns every pair of priors whose heads passed the gates, the one that follows X more first;
-    intervals hold for all pairs together.
+def compare_priors(heads: pd.DataFrame) -> list[Pair]:
+    """Returns all pairs of priors whose heads passed the gates, with the largest difference first.
+    Their intervals hold for all pairs together.
 
     Args:
         heads: of one setting, at matched accuracy.
     """
-    groups = {
-        key: group for key, group in by_prior(heads) if group["gates_passed"].mean() >= ENOUGH
-    }
-    both = [(one, other) for one, other in combinations(groups, 2) if one[0] == other[0]]
-    found = []
-    for one, other in both:
-        difference = [
-            paired(groups[one], groups[other], name, len(both))
-            for name in ("translator", "follows_concept")
-        ]
-        if difference[0] is not None and difference[1] is not None:
-            pair = Pair(one[0], one[1], other[1], *difference)  # type: ignore[arg-type]
-            found.append(
-                pair if (pair.translators.value, pair.follows.value) >= (0, 0) else pair.turned()
-            )
+    groups = {key: group for key, group in group_by_prior(heads) if _passes_gates(group)}
+    key_pairs = [keys for keys in combinations(groups, 2) if _have_same_reporter(*keys)]
+    pairs = []
+    for first, second in key_pairs:
+        frames = groups[first], groups[second]
+        translators = estimate_paired_difference(*frames, "translator", len(key_pairs))
+        follows = estimate_paired_difference(*frames, "follows_concept", len(key_pairs))
+        if translators is not None and follows is not None:
+            pair = Pair(first[0], first[1], second[1], translators, follows)
+            pairs.append(pair.put_larger_first())
     return sorted(
-        found, key=lambda pair: (pair.reporter, -pair.translators.value, -pair.follows.value)
+        pairs, key=lambda pair: (pair.reporter, -pair.translators.value, -pair.follows.value)
     )
 
 
-def stopped(heads: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Returns of each reporter and prior of which nothing is said, why: how many heads which gate
-    stopped.
-    """
-    out = {}
-    for key, group in by_prior(heads):
-        if group["gates_passed"].mean() < ENOUGH:
-            gates = (
-                group.loc[group["failed_gates"] != "", "failed_gates"]
-                .str.split(", ")
-                .explode()
-                .value_counts()
-            )
-            out[key] = ", ".join(
-                f"{gate} stopped {n} of {len(group)} heads" for gate, n in gates.items()
-            )
-    return out
+def find_stopped_priors(heads: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Returns the heads of each reporter and prior of which too few passed the gates."""
+    return {key: group for key, group in group_by_prior(heads) if not _passes_gates(group)}
 
 
-def _minus(mean: Mean) -> Mean:
+def _have_same_reporter(first: tuple[str, str], second: tuple[str, str]) -> bool:
+    return first[0] == second[0]
+
+
+def _passes_gates(heads: pd.DataFrame) -> bool:
+    return bool(heads["gates_passed"].mean() >= LEAST_PASSED)
+
+
+def _negate(mean: Mean) -> Mean:
     return Mean(-mean.value, -mean.high, -mean.low, mean.predictors, mean.heads)

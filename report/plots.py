@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from report.lines import written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = {
     "direct_translator": "#0072B2",
@@ -16,35 +20,27 @@ COLOURS = {
     "neither": "#444444",
     "undecided": "#BBBBBB",
 }
-"""After Okabe and Ito (2008): told apart by readers with any colour vision."""
+"""Colours of Okabe and Ito (2008), which readers with any colour vision can distinguish."""
 
 
-def follows_by(key: str, heads: pd.DataFrame, path: Path) -> None:
-    """Draws every head: the share of disputed episodes on which it follows X, against its level or
-    its strength; a panel for each prior.
+def plot_follows_concept(key: str, heads: pd.DataFrame, path: Path) -> None:
+    """Plots every head: the share of disputed episodes on which it follows X, against its level or
+    its strength, with one panel for each prior.
     """
     from matplotlib.figure import Figure
 
     priors = sorted(heads["prior"].unique(), key=lambda prior: (prior != "none", prior))
-    places = {prior: sorted(heads.loc[heads["prior"] == prior, key].unique()) for prior in priors}
-    widths = [len(places[prior]) + 1.2 for prior in priors]
+    values = {prior: sorted(heads.loc[heads["prior"] == prior, key].unique()) for prior in priors}
+    widths = [len(values[prior]) + 1.2 for prior in priors]
     figure = Figure(figsize=(1.2 + 0.55 * sum(widths), 3.6), layout="constrained")
     axes = figure.subplots(1, len(priors), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axis, prior in zip(axes, priors, strict=True):
-        _panel(axis, heads[heads["prior"] == prior], key, places[prior])
+        _draw_panel(axis, heads[heads["prior"] == prior], key, values[prior])
         axis.set_title(prior, fontsize=11)
     axes[0].set_ylabel("share of disputed episodes\non which the head follows X")
-    for y, word in ((1, "reads X"), (0, "imitates H")):
-        axes[-1].text(
-            1.02,
-            y,
-            word,
-            ha="left",
-            va="center",
-            fontsize=8,
-            color="#888888",
-            transform=axes[-1].get_yaxis_transform(),
-        )
+    for y, label in ((1, "reads X"), (0, "imitates H")):
+        text = axes[-1].text(1.02, y, label, transform=axes[-1].get_yaxis_transform())
+        text.set(ha="left", va="center", fontsize=8, color="#888888")
     kinds = [kind for kind in COLOURS if (heads["verdict"] == kind).any()]
     dots = [axes[0].scatter([], [], color=COLOURS[kind], s=18, label=kind) for kind in kinds]
     figure.legend(
@@ -53,18 +49,16 @@ def follows_by(key: str, heads: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
-def _panel(axis, heads: pd.DataFrame, key: str, places: list[float]) -> None:  # type: ignore[no-untyped-def]
-    chance = np.random.default_rng(0)
-    x = np.searchsorted(places, heads[key].to_numpy(float)) + chance.uniform(
-        -0.25, 0.25, len(heads)
-    )
-    axis.scatter(
-        x, heads["follows_concept"], s=14, linewidth=0, alpha=0.85, c=heads["verdict"].map(COLOURS)
-    )
+def _draw_panel(axis: Axes, heads: pd.DataFrame, key: str, values: list[float]) -> None:
+    rng = np.random.default_rng(0)
+    slots = np.searchsorted(values, heads[key].to_numpy(float))
+    x = slots + rng.uniform(-0.25, 0.25, len(heads))
+    colours = heads["verdict"].map(COLOURS)
+    axis.scatter(x, heads["follows_concept"], s=14, linewidth=0, alpha=0.85, c=colours)
     for y in (0, 1):
         axis.axhline(y, color="#DDDDDD", linewidth=0.8, zorder=0)
-    axis.set_xticks(range(len(places)), [written(value) for value in places], fontsize=8)
-    axis.set_xlim(-0.6, len(places) - 0.4)
+    axis.set_xticks(range(len(values)), [written(value) for value in values], fontsize=8)
+    axis.set_xlim(-0.6, len(values) - 0.4)
     axis.set_ylim(-0.04, 1.04)
     axis.set_xlabel({"level": "level read", "strength": "strength"}[key])
     axis.spines[["top", "right"]].set_visible(False)

@@ -1,5 +1,5 @@
-"""What a folder of runs holds: the finished ones whole, and by name those that are not, that
-failed, or that cannot be believed.
+"""Finds the runs in folders: the finished runs with their heads, and the names of runs that are
+unfinished, have failed, or cannot be used.
 """
 
 from __future__ import annotations
@@ -30,222 +30,224 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = (
-    *(
-        "world",
-        "core_model",
-        "predictor",
-        "reporter",
-        "prior",
-        "strength",
-        "seed",
-        "level",
-        "levels",
-    ),
-    *(
-        "validation_nll",
-        "easy_accuracy",
-        "follows_concept",
-        "gates_passed",
-        "failed_gates",
-        "verdict",
-        "reason",
-    ),
+    "world",
+    "core_model",
+    "predictor",
+    "reporter",
+    "prior",
+    "strength",
+    "seed",
+    "level",
+    "levels",
+    "validation_nll",
+    "easy_accuracy",
+    "follows_concept",
+    "gates_passed",
+    "failed_gates",
+    "verdict",
+    "reason",
 )
 """Columns without which heads cannot be compared."""
-SHOWN = 8
-"""Runs left out that are named one by one; the rest are counted."""
+MOST_NOTICES = 8
+"""Largest number of notices about single runs; further ones are counted."""
+MOST_NAMES = 4
+"""Largest number of runs that one notice names; further ones are counted."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, as its folder tells it."""
+    """A finished run, as read from its folder."""
 
     name: str
-    """Its folder, from the one that was asked for on."""
+    """The path of its folder relative to the folder that was searched."""
     folder: Path
     config: dict[str, Any]
     versions: dict[str, str]
     about: dict[str, Any]
+    """Facts about the predictor and the judge, from predictor.json."""
     heads: pd.DataFrame
-    """One row a head; `run` is the name, `seconds` the clock's for 1,000 episodes."""
+    """One row per head. `run` is the run's name, `seconds` the measured time for 1,000 episodes."""
 
     @property
     def code(self) -> str:
-        """The fingerprint of the code that all runs depend on, as it was then; empty where it was
-        not written down.
-        """
+        """The fingerprint of the code that all runs depend on; empty where it was not recorded."""
         return shared(str(self.versions.get("code", "")))
 
 
 @dataclass(frozen=True)
-class Found:
-    """Everything that folders hold."""
+class FoundRuns:
+    """All runs in some folders."""
 
     runs: tuple[Run, ...]
+    """The finished runs."""
     unfinished: tuple[str, ...]
-    """Names of runs that were begun and are not finished; whether they are at work a folder cannot
-    tell.
-    """
+    """Names of runs that have started and are not finished. They may still be running."""
     failed: tuple[tuple[str, str], ...]
-    """Names, and why in one line."""
+    """Names of failed runs, each with the reason in one line."""
     refused: tuple[str, ...]
-    """One line each: which run is left out, why, and the cure."""
+    """One line for each run that is left out or differs: its name, the reason and the cure."""
 
     def notices(self) -> list[str]:
-        """Returns in words what is left out, a line each."""
-        said = [*self.refused, *(f"{name} failed: {why}" for name, why in self.failed)]
-        lines = said[:SHOWN] + (
-            [f"and {len(said) - SHOWN} more like these."] if len(said) > SHOWN else []
-        )
+        """Returns one line for each run that is left out or differs from the others."""
+        lines = [*self.refused, *(f"{name} failed: {reason}" for name, reason in self.failed)]
+        n_more = len(lines) - MOST_NOTICES
+        if n_more > 0:
+            lines = [*lines[:MOST_NOTICES], f"and {n_more} more notices like these."]
         if self.unfinished:
-            named = ", ".join(self.unfinished[:4]) + (
-                f" and {len(self.unfinished) - 4} more" if len(self.unfinished) > 4 else ""
-            )
-            are = "is" if len(self.unfinished) == 1 else "are"
+            n = len(self.unfinished)
             lines.append(
-                f"{len(self.unfinished)} of {self.begun} runs {are} not finished yet, so this is"
-                f" what {len(self.runs)} say: {named}."
+                f"{n} of {self.started} runs {'is' if n == 1 else 'are'} not finished:"
+                f" {_join_names(self.unfinished)}. The results are from"
+                f" {_count_runs(len(self.runs), 'finished ')}."
             )
         return lines
 
     @property
-    def begun(self) -> int:
-        """How many runs were begun."""
+    def started(self) -> int:
+        """Number of runs that have started."""
         return len(self.runs) + len(self.unfinished) + len(self.failed)
 
 
-def find(folders: list[Path]) -> Found:
-    """Returns what folders hold at any depth, but for runs that were set aside; each run once,
-    however often it was named.
+def find(folders: list[Path]) -> FoundRuns:
+    """Returns the runs in folders at any depth, each run once. Runs that were moved aside do not
+    count.
 
     Raises:
-        UserError: a folder is not there, or none of them holds a finished run that can be read.
+        UserError: a folder does not exist, or no folder holds a finished run that can be read.
     """
-    places = {place.resolve(): name for folder in folders for place, name in _places(folder)}
+    names = {path.resolve(): name for folder in folders for path, name in _walk(folder)}
     runs: dict[str, Run] = {}
     unfinished, failed, refused = [], [], []
-    for place, name in sorted(places.items()):
-        if not (place / HEADS).exists():
-            why = _failure(place)
-            failed.append((name, why)) if why else unfinished.append(name)
+    for folder, name in sorted(names.items()):
+        if not (folder / HEADS).exists():
+            reason = _read_failure(folder)
+            if reason:
+                failed.append((name, reason))
+            else:
+                unfinished.append(name)
             continue
         try:
-            run = _run(place, name)
-            same = runs.setdefault(_key(run.config), run)
+            run = _read_run(folder, name)
+            same = runs.setdefault(_serialize_config(run.config), run)
             if same is not run:
                 refused.append(
-                    f"{name}: the same config as {same.name}, whose heads are counted once."
+                    f"{name}: it has the same config as {same.name}. Only the heads of"
+                    f" {same.name} are counted."
                 )
-        except UserError as refusal:
-            refused.append(str(refusal).replace(str(place), name))
+        except UserError as error:
+            refused.append(str(error).replace(str(folder), name))
     if not runs:
-        raise UserError(_nothing(folders, unfinished, failed, refused))
-    return Found(
-        _distinct(tuple(runs.values())),
-        tuple(unfinished),
-        tuple(failed),
-        (*refused, *_strangers(list(runs.values()))),
-    )
+        raise UserError(_explain_no_runs(folders, unfinished, failed, refused))
+    refused += _describe_other_versions(list(runs.values()))
+    distinct = _make_names_distinct(tuple(runs.values()))
+    return FoundRuns(distinct, tuple(unfinished), tuple(failed), tuple(refused))
 
 
-def _places(folder: Path) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
     """Yields the folders of runs, finished or not, with their names."""
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: there is no such folder. Name a run's folder, or one that holds runs."
+            f"{folder}: there is no such folder. Name the folder of a run, or a folder that"
+            " contains runs."
         )
-    for place in sorted({path.parent for name in (CONFIG, HEADS) for path in folder.rglob(name)}):
-        inner = place.relative_to(folder)
-        hidden = any(part.startswith(".") for part in inner.parts) or "~" in place.name
-        job = (place / SUMMARY).exists() and not (place / HEADS).exists()
-        if not hidden and not job:
-            yield place, str(inner) if inner.parts else folder.resolve().name
+    for path in sorted({file.parent for name in (CONFIG, HEADS) for file in folder.rglob(name)}):
+        relative = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in relative.parts) or "~" in path.name
+        is_job = (path / SUMMARY).exists() and not (path / HEADS).exists()
+        if not is_hidden and not is_job:
+            yield path, str(relative) if relative.parts else folder.resolve().name
 
 
-def _run(place: Path, name: str) -> Run:
-    """Reads a finished run; raises UserError where it is not whole, was changed by hand, or is of
-    another version.
+def _read_run(folder: Path, name: str) -> Run:
+    """Reads a finished run.
+
+    Raises:
+        UserError: a file is missing or was changed, or another version of this software wrote it.
     """
-    check_whole(place)
+    check_whole(folder)
     try:
-        said, heads = read_predictor(place), read_heads(place)
-        versions = json.loads((place / VERSIONS).read_text())
+        about, heads = read_predictor(folder), read_heads(folder)
+        versions = json.loads((folder / VERSIONS).read_text())
     except (ValueError, OSError) as error:
         raise UserError(
-            f"{place}: it cannot be read ({error}). Bring it back, or delete the folder and run it"
+            f"{folder}: it cannot be read ({error}). Restore it, or delete the folder and run it"
             " again."
         ) from None
-    lacking = [name for name in NEEDED if name not in heads]
-    if lacking or heads.empty:
-        what = f"lacks {', '.join(lacking)}" if lacking else "holds no heads"
-        raise UserError(f"{place}: {HEADS} {what}. Delete the folder and run it again.")
-    clock = said.get("clocked", {}).get("seconds")
-    return Run(
-        name, place, read_config(place), versions, said, heads.assign(run=name, seconds=clock)
-    )
+    missing = [column for column in NEEDED if column not in heads]
+    if missing or heads.empty:
+        defect = f"lacks {', '.join(missing)}" if missing else "holds no heads"
+        raise UserError(f"{folder}: {HEADS} {defect}. Delete the folder and run it again.")
+    seconds = about.get("clocked", {}).get("seconds")
+    heads = heads.assign(run=name, seconds=seconds)
+    return Run(name, folder, read_config(folder), versions, about, heads)
 
 
-def _failure(place: Path) -> str:
-    file = place / FAILED
-    return (
-        file.read_text().partition("\n")[0].strip() or "no reason was written down"
-        if file.exists()
-        else ""
-    )
+def _read_failure(folder: Path) -> str:
+    """Returns the reason why a run failed; empty where it did not fail."""
+    file = folder / FAILED
+    if not file.exists():
+        return ""
+    return file.read_text().partition("\n")[0].strip() or "the reason was not recorded"
 
 
-def _key(config: dict[str, Any]) -> str:
+def _serialize_config(config: dict[str, Any]) -> str:
     return json.dumps(drop_undeciding(config), sort_keys=True, default=str)
 
 
-def _distinct(runs: tuple[Run, ...]) -> tuple[Run, ...]:
-    """Two folders may each hold a run of one name: then the names are the whole paths."""
+def _make_names_distinct(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Returns the runs; those that share a name have their whole paths as names."""
     counts = Counter(run.name for run in runs)
-    longer = [str(run.folder) if counts[run.name] > 1 else run.name for run in runs]
-    return tuple(
-        replace(run, name=name, heads=run.heads.assign(run=name))
-        for run, name in zip(runs, longer, strict=True)
-    )
+    renamed = []
+    for run in runs:
+        name = str(run.folder) if counts[run.name] > 1 else run.name
+        renamed.append(replace(run, name=name, heads=run.heads.assign(run=name)))
+    return tuple(renamed)
 
 
-def _strangers(runs: list[Run]) -> list[str]:
-    """Returns a line for runs that other code, or other packages, made than most: they are shown,
-    and named.
-    """
+def _describe_other_versions(runs: list[Run]) -> list[str]:
+    """Returns a line about runs whose code, or whose packages, differ from those of most runs."""
+    codes = [run.code for run in runs]
+    packages = [_serialize_packages(run.versions) for run in runs]
     lines = []
-    for what, of_run in (
-        ("code", [run.code for run in runs]),
-        ("package versions", [_packages(run.versions) for run in runs]),
-    ):
-        common = Counter(of_run).most_common(1)[0][0]
-        others = [run.name for run, value in zip(runs, of_run, strict=True) if value != common]
+    for kind, values in (("code", codes), ("package versions", packages)):
+        common = Counter(values).most_common(1)[0][0]
+        others = [run.name for run, value in zip(runs, values, strict=True) if value != common]
         if others:
-            named = ", ".join(others[:4]) + (
-                f" and {len(others) - 4} more" if len(others) > 4 else ""
+            cure = (
+                "It is included; run it again to be sure."
+                if len(others) == 1
+                else "They are included; run them again to be sure."
             )
             lines.append(
-                f"{_runs(len(others))} made by other {what} than the rest, and shown with them:"
-                f" {named}. Run them again to be sure."
+                f"{_count_runs(len(others))} used other {kind} than most runs:"
+                f" {_join_names(others)}. {cure}"
             )
     return lines
 
 
-def _packages(versions: dict[str, str]) -> str:
-    return json.dumps(
-        {name: value for name, value in versions.items() if name != "code"}, sort_keys=True
-    )
+def _serialize_packages(versions: dict[str, str]) -> str:
+    packages = {name: version for name, version in versions.items() if name != "code"}
+    return json.dumps(packages, sort_keys=True)
 
 
-def _nothing(
+def _explain_no_runs(
     folders: list[Path], unfinished: list[str], failed: list[tuple[str, str]], refused: list[str]
 ) -> str:
-    where = ", ".join(map(str, folders))
+    names = ", ".join(map(str, folders))
     if not (unfinished or failed or refused):
-        return f"{where}: it holds no finished run ({HEADS}). Train first: python train.py"
-    parts = [f"{_runs(len(unfinished))} not finished"] if unfinished else []
-    parts += [f"{name} failed: {why}" for name, why in failed] + refused
-    return f"{where}: no finished run that can be read. " + "; ".join(parts)
+        return f"{names}: it holds no finished run ({HEADS}). Train first: python train.py"
+    reasons = []
+    if unfinished:
+        verb = "is" if len(unfinished) == 1 else "are"
+        reasons.append(f"{_count_runs(len(unfinished))} {verb} not finished")
+    reasons += [f"{name} failed: {reason}" for name, reason in failed] + refused
+    return f"{names}: no finished run can be read. {'; '.join(reasons)}"
 
 
-def _runs(n: int) -> str:
-    return "1 run is" if n == 1 else f"{n} runs are"
+def _join_names(names: list[str] | tuple[str, ...]) -> str:
+    n_more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {n_more} more" if n_more > 0 else "")
+
+
+def _count_runs(n: int, adjective: str = "") -> str:
+    return f"1 {adjective}run" if n == 1 else f"{n} {adjective}runs"

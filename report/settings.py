@@ -1,5 +1,5 @@
-"""What runs have in common: heads are compared within one setting only, and named by what tells
-them apart within it.
+"""Groups runs by their setting. Heads are compared only within a setting, and priors and reporters
+are named by the options in which they differ.
 """
 
 from __future__ import annotations
@@ -27,122 +27,123 @@ COMPARED = (
     "run",
     *NOT_DECIDING,
 )
-"""Parts of a config that runs of one setting may differ in; of the core model it is the seed."""
-
-HEAD = ["predictor", "reporter", "prior", "strength", "seed", "levels"]
-"""What makes a head within a setting: whatever run it is trained in, it is the same head, and
-counts once.
+"""Keys of a config in which runs of one setting may differ. The seed of the core model may differ
+too.
 """
+HEAD = ["predictor", "reporter", "prior", "strength", "seed", "levels"]
+"""Columns that identify a head within a setting. A head that occurs in several runs counts once."""
+MOST_OPTIONS = 4
+"""Largest number of options in the name of a setting."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs whose heads may be compared: the same world, core model but for its seed, data, training
-    and judge.
+    """Runs whose heads may be compared: they have the same world, core model (except for its seed),
+    data, training and judge.
     """
 
     name: str
-    """The world and the core model; where there are several settings, what is other in this one."""
+    """The world and the core model; where there are several settings, also the options in which
+    this one differs.
+    """
     runs: tuple[Run, ...]
     heads: pd.DataFrame
-    """Of all runs, one row each; priors and reporters whose options differ between runs are named
-    with them.
+    """The heads of all runs, one row per head. Names of priors and reporters include the options
+    in which runs differ.
     """
 
 
-def settings(runs: tuple[Run, ...]) -> list[Setting]:
-    """Returns the settings of runs, the largest first."""
+def group_by_setting(runs: tuple[Run, ...]) -> list[Setting]:
+    """Returns the settings of runs, the one with most runs first."""
     import pandas as pd
 
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(
-            json.dumps(setting_of(run.config), sort_keys=True, default=str), []
-        ).append(run)
+        key = json.dumps(extract_setting(run.config), sort_keys=True, default=str)
+        groups.setdefault(key, []).append(run)
     ordered = sorted(groups.values(), key=len, reverse=True)
-    own = [dict(flat(setting_of(group[0].config))) for group in ordered]
-    found = []
-    for group, values in zip(ordered, own, strict=True):
-        heads = _once(pd.concat([_named(run, group) for run in group], ignore_index=True))
-        title = ", ".join(
-            str(value) for key in ("world", "core_model") for value in heads[key].unique()
-        )
-        others = [
+    options = [dict(flatten(extract_setting(group[0].config))) for group in ordered]
+    settings = []
+    for group, own_options in zip(ordered, options, strict=True):
+        frames = [_add_options_to_names(run, group) for run in group]
+        heads = _drop_duplicates(pd.concat(frames, ignore_index=True))
+        name = ", ".join(map(str, [*heads["world"].unique(), *heads["core_model"].unique()]))
+        differing = [
             f"{key} {value}"
-            for key, value in values.items()
-            if any(other.get(key) != value for other in own) and not key.endswith("_target_")
+            for key, value in own_options.items()
+            if _differs(key, value, options) and not key.endswith("_target_")
         ]
-        found.append(
-            Setting(
-                f"{title} ({', '.join(others[:4])})" if others and len(ordered) > 1 else title,
-                tuple(group),
-                heads,
-            )
-        )
-    return found
+        if differing:
+            name += f" ({', '.join(differing[:MOST_OPTIONS])})"
+        settings.append(Setting(name, tuple(group), heads))
+    return settings
 
 
-def mixed(found: list[Setting]) -> list[str]:
-    """Returns a line that says which runs do not belong together; none where all do."""
-    if len(found) < 2:
+def describe_several_settings(settings: list[Setting]) -> list[str]:
+    """Returns a line that names the settings and their numbers of runs; none for one setting."""
+    if len(settings) < 2:
         return []
-    parts = "; ".join(
-        f"{setting.name}: {len(setting.runs)} run{'s' * (len(setting.runs) > 1)}"
-        for setting in found
-    )
-    named = ", ".join(run.name for run in found[-1].runs[:3])
+    counts = []
+    for setting in settings:
+        n = len(setting.runs)
+        counts.append(f"{setting.name}: {n} {'run' if n == 1 else 'runs'}")
+    last = ", ".join(run.name for run in settings[-1].runs[:3])
     return [
-        f"Runs of {len(found)} settings, which are shown one after the other and never pooled."
-        f" {parts}. The last are: {named}."
+        f"Runs of {len(settings)} settings are shown one after the other and never pooled."
+        f" {'; '.join(counts)}. Runs of the last setting: {last}."
     ]
 
 
-def setting_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the part of a config that runs must share to be compared."""
+def extract_setting(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the part of a config that must be equal for runs to be compared."""
     shared = {key: value for key, value in config.items() if key not in COMPARED}
-    core_model = {
-        key: value for key, value in dict(shared.get("core_model", {})).items() if key != "seed"
-    }
+    core_model = dict(shared.get("core_model", {}))
+    core_model.pop("seed", None)
     return shared | {"core_model": core_model}
 
 
-def flat(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yields the plain values of a nested config under dotted keys.
+def flatten(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the plain values of a nested config with dotted keys.
 
-    >>> list(flat({"world": {"steps": 16, "human": "last_frame"}}))
+    >>> list(flatten({"world": {"steps": 16, "human": "last_frame"}}))
     [('world.steps', '16'), ('world.human', 'last_frame')]
     """
     if isinstance(node, dict):
         for key, value in node.items():
-            yield from flat(value, f"{path}.{key}" if path else str(key))
+            yield from flatten(value, f"{path}.{key}" if path else str(key))
     else:
         yield path, str(node)
 
 
-def _once(heads: pd.DataFrame) -> pd.DataFrame:
-    """Returns each head once: of the rows of one, that which says the most, for runs may differ in
-    how much of the bill they have.
+def _drop_duplicates(heads: pd.DataFrame) -> pd.DataFrame:
+    """Returns each head once. Of several rows of a head, the one with the fewest missing values
+    stays: runs may differ in how much of the bill they compute.
     """
     fullest = heads.notna().sum(axis=1).sort_values(ascending=False, kind="stable").index
     return heads.loc[fullest].drop_duplicates(HEAD).sort_index(ignore_index=True)
 
 
-def _named(run: Run, group: list[Run]) -> pd.DataFrame:
-    """Returns a run's heads; where runs of one prior (or reporter) have other options, its name
-    holds those.
+def _add_options_to_names(run: Run, group: list[Run]) -> pd.DataFrame:
+    """Returns the heads of a run. Where runs of the same prior (or reporter) differ in its options,
+    the options are added to its name.
     """
     heads = run.heads
     for part in ("prior", "reporter"):
-        name = str(heads[part].iloc[0])
-        options = [
-            dict(flat(other.config[part]))
-            for other in group
-            if str(other.heads[part].iloc[0]) == name
+        name = _get_name(run, part)
+        same = [other for other in group if _get_name(other, part) == name]
+        options = [dict(flatten(other.config[part])) for other in same]
+        own_options = dict(flatten(run.config[part]))
+        differing = [
+            f"{key} {value}" for key, value in own_options.items() if _differs(key, value, options)
         ]
-        mine = dict(flat(run.config[part]))
-        differing = [key for key in mine if any(other.get(key) != mine[key] for other in options)]
         if differing:
-            heads = heads.assign(
-                **{part: f"{name} ({', '.join(f'{key} {mine[key]}' for key in differing)})"}
-            )
+            heads = heads.assign(**{part: f"{name} ({', '.join(differing)})"})
     return heads
+
+
+def _get_name(run: Run, part: str) -> str:
+    return str(run.heads[part].iloc[0])
+
+
+def _differs(key: str, value: str, options: list[dict[str, str]]) -> bool:
+    return any(other.get(key) != value for other in options)

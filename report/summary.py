@@ -16,9 +16,9 @@ from rich.table import Table
 from report import alignment
 from report.finding import finding
 from report.lines import KINDS, compared, lines, written
-from report.plots import follows_by
+from report.plots import plot_follows_concept
 from report.runs import find
-from report.settings import Setting, mixed, settings
+from report.settings import Setting, describe_several_settings, group_by_setting
 from storage import run_folder as runs
 from storage.atomic import replacing
 
@@ -74,10 +74,10 @@ def show(folders: list[Path], each_level: bool = True) -> None:
     one after the other where settings differ.
     """
     found = find(folders)
-    parts = settings(found.runs)
+    parts = group_by_setting(found.runs)
     for setting in parts:
         show_setting(setting, each_level)
-    show_notices([*mixed(parts), *found.notices()])
+    show_notices([*describe_several_settings(parts), *found.notices()])
 
 
 def show_setting(setting: Setting, each_level: bool) -> None:
@@ -113,7 +113,7 @@ def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> N
     plots = folder / runs.PLOTS
     plots.mkdir(exist_ok=True)
     key = "level" if heads["level"].nunique() > 1 else "strength"
-    follows_by(key, heads, plots / "follows_concept.png")
+    plot_follows_concept(key, heads, plots / "follows_concept.png")
     with replacing(folder / runs.SUMMARY) as temporary:
         temporary.write_text(markdown(heads, about))
 

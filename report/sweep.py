@@ -16,14 +16,16 @@ def summarise(folders: list[Path], to: Path) -> None:
     """
     from report import summary
     from report.runs import find
-    from report.settings import mixed
+    from report.settings import describe_several_settings
     from report.write import write
 
     found = find(folders)
     parts, paths = write(found, to)
     for part in parts:
         summary.show_setting(part.setting, each_level=False)
-    summary.show_notices([*mixed([part.setting for part in parts]), *found.notices()])
+    summary.show_notices(
+        [*describe_several_settings([part.setting for part in parts]), *found.notices()]
+    )
     print(
         f"{paths[-1]}  (and {len(paths) - 1} files beside it:"
         f" {', '.join(sorted({path.suffix[1:] for path in paths[:-1]}))})"

@@ -1,4 +1,5 @@
-"""Two sweeps side by side: what differs in how they were made, and in whom their heads follow.
+"""Compares two sweeps: how their configs differ, and how often their heads follow X.
+
 python -m report --compare A B
 """
 
@@ -12,237 +13,237 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from report.answer import written as with_interval
+from report.answer import format_mean
 from report.comparison import KEYS, heads_of
-from report.intervals import LEVEL, Mean, mean, paired
+from report.intervals import LEVEL, Mean, estimate_paired_difference, estimate_share
 from report.lines import written
-from report.runs import Found, Run
-from report.settings import flat, settings
+from report.runs import FoundRuns, Run
+from report.settings import flatten, group_by_setting
 
 Floats = NDArray[np.floating[Any]]
-SHOWN = 12
-"""Differences in configs that are shown, the rest counted."""
+MOST_DIFFERENCES = 12
+"""Largest number of differences in configs that are shown; further ones are counted."""
 
 
 @dataclass(frozen=True)
 class Line:
     """One reporter, prior, strength and level in two sweeps."""
 
-    key: tuple[str, str, float, float]
+    reporter: str
+    prior: str
+    strength: float
+    level: float
+    """-1 where heads read all levels."""
     first: Mean
     second: Mean
     follows: Mean | None
-    """Second less first, of how far heads follow X; None where there is nothing to tell chance by."""
+    """Second less first: the share of disputed episodes on which heads follow X. None where no
+    interval exists.
+    """
     translators: Mean | None
     is_paired: bool
-    """Whether the same predictors and seeds stand in both."""
+    """Whether the same predictors and seeds occur in both sweeps."""
 
 
-def show(first: Found, second: Found) -> None:
-    """Prints both sweeps side by side, and what differs between them."""
+Key = tuple[str, str, float, float]
+"""Reporter, prior, strength and level of a line."""
+
+
+def show(first: FoundRuns, second: FoundRuns) -> None:
+    """Prints both sweeps side by side, and the differences between them."""
     from rich.table import Table
 
     from report.summary import console
 
     out = console()
-    for mark, found in (("A", first), ("B", second)):
-        heads = sum(len(run.heads) for run in found.runs)
-        out.print(f"{mark}: {len(found.runs)} runs, {heads:,} heads.", highlight=False)
-        for notice in found.notices():
-            out.print(f"! {mark}: {notice}", style="yellow", highlight=False)
-    for said in differences(first.runs, second.runs):
-        out.print(said, highlight=False)
-    lines = against(_heads(first), _heads(second))
+    for letter, sweep in (("A", first), ("B", second)):
+        n_heads = sum(len(run.heads) for run in sweep.runs)
+        out.print(f"{letter}: {len(sweep.runs)} runs, {n_heads:,} heads.", highlight=False)
+        for notice in sweep.notices():
+            out.print(f"! {letter}: {notice}", style="yellow", highlight=False)
+    for difference in describe_differences(first.runs, second.runs):
+        out.print(difference, highlight=False)
+    lines = compare_lines(_select_heads(first), _select_heads(second))
+    several = len({line.reporter for line in lines}) > 1
+    headings = ["prior", "strength", "level", "A follows X", "B follows X", "B - A"]
+    headings += ["translators, B - A", "decision"]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    several = len({line.key[0] for line in lines}) > 1
-    for heading in (
-        *(["reporter"] if several else []),
-        "prior",
-        "strength",
-        "level",
-        "A follows X",
-        "B follows X",
-        "B - A",
-        "translators, B - A",
-        "",
-    ):
+    for heading in ["reporter", *headings] if several else headings:
         table.add_column(heading, no_wrap=True)
     for line in lines:
-        table.add_row(*_cells(line, several))
+        cells = _format_line(line)
+        table.add_row(*(cells if several else cells[1:]))
     out.print(table)
-    out.print(words(lines), style="bold", highlight=False)
+    out.print(describe_lines(lines), style="bold", highlight=False)
 
 
-def against(first: pd.DataFrame, second: pd.DataFrame) -> list[Line]:
-    """Returns a line for each reporter, prior, strength and level that stands in both, with
-    intervals that hold for all together.
+def compare_lines(first: pd.DataFrame, second: pd.DataFrame) -> list[Line]:
+    """Returns a line for each reporter, prior, strength and level that occurs in both sweeps. The
+    intervals hold for all lines together.
 
-    Heads of the same predictor and seed are compared with each other; where no predictor is in
-    both, the predictors' means are (Welch's).
+    Heads with the same predictor and seed are compared with each other. Where the sweeps share no
+    predictor, the means of the predictors are compared (Welch).
     """
-    groups = [
-        {_plain(*key): group for key, group in heads.groupby(KEYS, dropna=False)}
-        for heads in (first, second)
-    ]
-    both = [(key, groups[0][key], group) for key, group in groups[1].items() if key in groups[0]]
-    return [
-        _line(key, one, other, len(both))
-        for key, one, other in sorted(both, key=lambda item: (item[0][1] != "none", item[0]))
-    ]
+    first_groups, second_groups = _group_by_line(first), _group_by_line(second)
+    keys = [key for key in second_groups if key in first_groups]
+    keys.sort(key=lambda key: (key[1] != "none", key))
+    return [_compare_line(key, first_groups[key], second_groups[key], len(keys)) for key in keys]
 
 
-def differences(first: tuple[Run, ...], second: tuple[Run, ...]) -> list[str]:
-    """Returns in words what differs in configs, versions and code of two sweeps, a line each."""
-    lines = []
-    for what, of in (("config", _configs), ("version", _versions)):
-        values = [of(first), of(second)]
-        keys = [
-            key for key in {**values[0], **values[1]} if values[0].get(key) != values[1].get(key)
-        ]
-        lines += [
-            f"{what} {key}: {values[0].get(key, '–')} in A, {values[1].get(key, '–')} in B."
-            for key in keys[:SHOWN]
-        ]
-        lines += [f"and {len(keys) - SHOWN} more in their {what}s."] if len(keys) > SHOWN else []
+def describe_differences(first: tuple[Run, ...], second: tuple[Run, ...]) -> list[str]:
+    """Returns one line for each difference in the configs, versions and code of two sweeps."""
+    lines = _list_differences("config", _collect_configs(first), _collect_configs(second))
+    lines += _list_differences("version", _collect_versions(first), _collect_versions(second))
     return lines or ["Their configs, versions and code are the same."]
 
 
-def words(lines: list[Line]) -> str:
-    """Returns in words which lines differ beyond chance."""
+def describe_lines(lines: list[Line]) -> str:
+    """Returns in words which lines differ significantly."""
     if not lines:
-        return "No prior and strength stands in both: there is nothing to compare."
-    sure = [line for line in lines if line.follows is not None and line.follows.decided]
-    asked = [line for line in lines if line.follows is not None]
-    unpaired = (
-        ""
-        if all(line.is_paired for line in lines)
-        else " Where no predictor is in both, heads are not paired, and intervals are wide."
-    )
-    if not asked:
+        return "No prior and strength occurs in both sweeps, so there is nothing to compare."
+    tested = [(line, line.follows) for line in lines if line.follows is not None]
+    if not tested:
         return (
-            "Nothing can be told from chance: the sweeps share no predictor, and one of them has"
-            " one predictor only."
+            "No difference can be tested: the sweeps share no predictor, and one of them has only"
+            " one predictor."
         )
-    if not sure:
-        return (
-            f"None of {len(asked)} lines differs beyond chance in whom its heads follow (95% for"
-            f" all together).{unpaired}"
-        )
-    said = [
-        f"{line.key[1]} {written(line.key[2])} by {with_interval(line.follows)}"
-        for line in sure
-        if line.follows is not None
+    unpaired = " Where the sweeps share no predictor, heads are not paired and intervals are wide."
+    if all(line.is_paired for line in lines):
+        unpaired = ""
+    decided = [
+        f"{line.prior} {written(line.strength)} by {format_mean(follows)}"
+        for line, follows in tested
+        if follows.decided
     ]
-    where = f"beyond chance in {len(sure)} of {len(asked)} lines (95% for all together)"
-    return f"Heads of B follow X more or less than those of A {where}: {'; '.join(said)}.{unpaired}"
+    if not decided:
+        return (
+            f"None of {len(tested)} lines differs significantly in how often heads follow X (95%"
+            f" for all lines together).{unpaired}"
+        )
+    return (
+        "Heads of B follow X significantly more or less often than heads of A in"
+        f" {len(decided)} of {len(tested)} lines (95% for all lines together):"
+        f" {'; '.join(decided)}.{unpaired}"
+    )
 
 
-def welch(first_P: Floats, second_P: Floats, level: float) -> tuple[float, float]:
-    """Returns the interval of the second mean less the first, of clusters that are not paired
-    (Welch 1947); NaN with fewer than two in either.
+def compute_welch_interval(
+    first_means: Floats, second_means: Floats, level: float
+) -> tuple[float, float]:
+    """Returns the interval of the second mean less the first for clusters that are not paired
+    (Welch 1947); NaN with fewer than two clusters in either sweep.
     """
-    if min(len(first_P), len(second_P)) < 2:
+    if min(len(first_means), len(second_means)) < 2:
         return np.nan, np.nan
-    parts = [values.var(ddof=1) / len(values) for values in (first_P, second_P)]
-    middle, total = float(second_P.mean() - first_P.mean()), sum(parts)
+    first, second = _compute_squared_error(first_means), _compute_squared_error(second_means)
+    middle, total = float(second_means.mean() - first_means.mean()), first + second
     if total == 0:
         return middle, middle
-    freedom = total**2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (first_P, second_P), strict=True)
-    )
-    half = float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(total))
+    first_part, second_part = first**2 / (len(first_means) - 1), second**2 / (len(second_means) - 1)
+    degrees = total**2 / (first_part + second_part)
+    half = float(stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(total))
     return middle - half, middle + half
 
 
-def _line(
-    key: tuple[str, str, float, float], first: pd.DataFrame, second: pd.DataFrame, among: int
-) -> Line:
-    own = [
-        mean(
-            heads["follows_concept"].to_numpy(float),
-            heads["predictor"].to_numpy(object),
-            bounds=(0.0, 1.0),
-        )
-        for heads in (first, second)
+def _compute_squared_error(means: Floats) -> float:
+    """Returns the squared standard error of the mean of means."""
+    return means.var(ddof=1) / len(means)
+
+
+def _group_by_line(heads: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+    """Returns the heads of each line. A missing level becomes -1, which equals itself."""
+    groups = {}
+    for _, group in heads.groupby(KEYS, dropna=False):
+        reporter, prior, strength, level = group[KEYS].iloc[0]
+        level = -1.0 if pd.isna(level) else float(level)
+        groups[str(reporter), str(prior), float(strength), level] = group
+    return groups
+
+
+def _compare_line(key: Key, first: pd.DataFrame, second: pd.DataFrame, n_lines: int) -> Line:
+    differences = [
+        estimate_paired_difference(second, first, column, n_lines)
+        for column in ("follows_concept", "translator")
     ]
-    found = [paired(second, first, name, among) for name in ("follows_concept", "translator")]
-    is_paired = found[0] is not None
+    is_paired = differences[0] is not None
     if not is_paired:
-        found = [
-            _unpaired(first, second, name, among) for name in ("follows_concept", "translator")
+        differences = [
+            _estimate_unpaired_difference(first, second, column, n_lines)
+            for column in ("follows_concept", "translator")
         ]
-    return Line(key, own[0], own[1], found[0], found[1], is_paired)
+    return Line(
+        *key,
+        first=estimate_share(first, "follows_concept"),
+        second=estimate_share(second, "follows_concept"),
+        follows=differences[0],
+        translators=differences[1],
+        is_paired=is_paired,
+    )
 
 
-def _unpaired(first: pd.DataFrame, second: pd.DataFrame, name: str, among: int) -> Mean | None:
-    of = [
-        heads[name].astype(float).groupby(heads["predictor"]).mean().to_numpy(float)
-        for heads in (first, second)
-    ]
-    low, high = welch(of[0], of[1], 1 - (1 - LEVEL) / among)
+def _estimate_unpaired_difference(
+    first: pd.DataFrame, second: pd.DataFrame, column: str, n_lines: int
+) -> Mean | None:
+    first_means, second_means = _compute_means(first, column), _compute_means(second, column)
+    low, high = compute_welch_interval(first_means, second_means, 1 - (1 - LEVEL) / n_lines)
     if np.isnan(low):
         return None
-    return Mean(
-        float(of[1].mean() - of[0].mean()),
-        max(low, -1.0),
-        min(high, 1.0),
-        len(of[0]) + len(of[1]),
-        len(first) + len(second),
-    )
+    difference = float(second_means.mean() - first_means.mean())
+    n_predictors, n_heads = len(first_means) + len(second_means), len(first) + len(second)
+    return Mean(difference, max(low, -1.0), min(high, 1.0), n_predictors, n_heads)
 
 
-def _heads(found: Found) -> pd.DataFrame:
-    return pd.concat(
-        [heads_of(setting.heads) for setting in settings(found.runs)], ignore_index=True
-    )
+def _compute_means(heads: pd.DataFrame, column: str) -> Floats:
+    """Returns the mean of a column under each predictor."""
+    return heads[column].astype(float).groupby(heads["predictor"]).mean().to_numpy(float)
 
 
-def _plain(reporter: Any, prior: Any, strength: Any, level: Any) -> tuple[str, str, float, float]:
-    """Returns a key in which a missing level equals itself."""
-    return str(reporter), str(prior), float(strength), -1.0 if pd.isna(level) else float(level)
+def _select_heads(sweep: FoundRuns) -> pd.DataFrame:
+    frames = [heads_of(setting.heads) for setting in group_by_setting(sweep.runs)]
+    return pd.concat(frames, ignore_index=True)
 
 
-def _cells(line: Line, several: bool) -> list[str]:
-    level = "all" if line.key[3] < 0 else f"{line.key[3]:.0f}"
-    told = (
-        (
-            "not decided"
-            if not line.follows.decided
-            else "more"
-            if line.follows.value > 0
-            else "less"
-        )
-        if line.follows
-        else "cannot be told"
-    )
-    cells = [
-        line.key[1],
-        written(line.key[2]),
-        level,
-        *(_said(value) for value in (line.first, line.second, line.follows, line.translators)),
-        told,
+def _format_line(line: Line) -> list[str]:
+    if line.follows is None:
+        decision = "cannot be tested"
+    elif not line.follows.decided:
+        decision = "not decided"
+    else:
+        decision = "more" if line.follows.value > 0 else "less"
+    level = "all" if line.level < 0 else f"{line.level:.0f}"
+    means = (line.first, line.second, line.follows, line.translators)
+    cells = ["–" if mean is None else format_mean(mean) for mean in means]
+    return [line.reporter, line.prior, written(line.strength), level, *cells, decision]
+
+
+def _list_differences(kind: str, first: dict[str, str], second: dict[str, str]) -> list[str]:
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    lines = [
+        f"{kind} {key}: {first.get(key, '–')} in A; {second.get(key, '–')} in B."
+        for key in keys[:MOST_DIFFERENCES]
     ]
-    return [line.key[0], *cells] if several else cells
+    if len(keys) > MOST_DIFFERENCES:
+        lines.append(f"and {len(keys) - MOST_DIFFERENCES} more differences in their {kind}s.")
+    return lines
 
 
-def _said(value: Mean | None) -> str:
-    return "–" if value is None else with_interval(value)
-
-
-def _configs(runs: tuple[Run, ...]) -> dict[str, str]:
-    """Returns each value of the configs of a sweep; where runs differ, all of them."""
+def _collect_configs(runs: tuple[Run, ...]) -> dict[str, str]:
+    """Returns each value of a sweep's configs; where runs differ, all their values."""
     values: dict[str, set[str]] = {}
     for run in runs:
-        for key, value in flat(
-            {key: value for key, value in run.config.items() if key != "trainer"}
-        ):
+        config = {key: value for key, value in run.config.items() if key != "trainer"}
+        for key, value in flatten(config):
             values.setdefault(key, set()).add(value)
-    return {key: ", ".join(sorted(found)) for key, found in values.items()}
+    return _join_values(values)
 
 
-def _versions(runs: tuple[Run, ...]) -> dict[str, str]:
+def _collect_versions(runs: tuple[Run, ...]) -> dict[str, str]:
     values: dict[str, set[str]] = {}
     for run in runs:
         for key, value in run.versions.items():
             values.setdefault(key, set()).add(str(value))
-    return {key: ", ".join(sorted(found)) for key, found in values.items()}
+    return _join_values(values)
+
+
+def _join_values(values: dict[str, set[str]]) -> dict[str, str]:
+    return {key: " or ".join(sorted(options)) for key, options in values.items()}

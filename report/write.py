@@ -10,22 +10,22 @@ import pandas as pd
 
 from console.errors import UserError
 from report import comparison, figures
-from report.answer import name
+from report.answer import format_prior
 from report.page.document import Compared, compare, page
-from report.page.found import rows
-from report.runs import Found
-from report.settings import settings
+from report.page.findings import sort_groups
+from report.runs import FoundRuns
+from report.settings import group_by_setting
 from storage.atomic import replacing
 
 PAGE = "comparison.html"
 
 
-def write(found: Found, folder: Path) -> tuple[list[Compared], list[Path]]:
+def write(found: FoundRuns, folder: Path) -> tuple[list[Compared], list[Path]]:
     """Writes everything into a folder, each file whole or not at all, and returns what was compared
     and the files.
     """
     parts: list[Compared] = []
-    for setting in settings(found.runs):
+    for setting in group_by_setting(found.runs):
         parts.append(compare(setting, sum(len(part.each) for part in parts)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,22 +54,21 @@ def _plots(part: Compared, folder: Path, mark: str) -> list[Path]:
     folder.mkdir(exist_ok=True)
     several = part.matched["reporter"].nunique() > 1
     drawings = {
-        "matched": figures.strips(
-            [(name(*key, several), group) for key, group in rows(part.matched)]
+        "matched": figures.draw_strips(
+            [(format_prior(*key, several), group) for key, group in sort_groups(part.matched)]
         )
     }
     for key, heads in (("strength", part.heads), ("level", part.levels)):
         if heads[key].nunique() > 1:
             table = part.lines if key == "strength" else comparison.lines(part.setting.name, heads)
-            drawings |= {
-                f"by_{key}": drawing
-                for _, _, drawing in figures.panels(heads, table, key, whole=True)
-            }
+            grid = figures.draw_panel_grid(heads, table, key)
+            if grid is not None:
+                drawings[f"by_{key}"] = grid
     paths = []
     for what, drawing in drawings.items():
         png, svg = folder / f"comparison_{what}{mark}.png", folder / f"comparison_{what}{mark}.svg"
-        drawing.png(png)
-        svg.write_text(drawing.svg(), encoding="utf-8")
+        drawing.save_png(png)
+        svg.write_text(drawing.render_svg(), encoding="utf-8")
         paths += [png, svg]
     return paths
 

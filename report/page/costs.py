@@ -1,4 +1,4 @@
-"""The page's Pareto fronts."""
+"""The Pareto fronts of the page."""
 
 from __future__ import annotations
 
@@ -6,56 +6,63 @@ from html import escape
 
 import pandas as pd
 
-from report.answer import name
-from report.intervals import by_prior
+from report.answer import format_prior
+from report.intervals import group_by_prior
 from report.lines import written
 from report.matched import UNITS
-from report.page.html import figure, section
-from report.pareto import front
+from report.page.html import render_figure, render_section
+from report.pareto import draw_front
 
 FIRST = ("prequential_bits", "flops")
-"""Units whose fronts are shown unfolded."""
+"""Units whose fronts are visible at first."""
 
 
-def fronts(lines: pd.DataFrame, place: str) -> str:
+def render_fronts(lines: pd.DataFrame, anchor: str) -> str:
     """Returns the Pareto fronts of each unit of the bill, against error and against following X."""
-    cells, several = [], lines["reporter"].nunique() > 1
+    fronts = {}
     for unit in sorted(UNITS, key=lambda unit: unit not in FIRST):
-        said, scale = UNITS[unit]
-        if unit not in lines or lines[unit].nunique() < 2:
-            continue
-        both = []
-        for against, words in (("validation_nll", "error"), ("follows_concept", "following X")):
-            drawing, best = front(lines, unit, said, scale, against)
-            named = "".join(f"<li>{escape(_points(group, several))}</li>" for group in best)
-            both.append(figure(drawing.svg(), "", f"<ol>{named}</ol>", f"{said} against {words}"))
-        cells.append((said, f"<div class='pareto'><h4>{escape(said)}</h4>{''.join(both)}</div>"))
-    how = (
-        "Each point is a prior at a strength, mean over its heads. Numbered: no other is both"
-        " cheaper and better (left: fewer nats of error on held-out easy episodes; right: follows X"
-        " on more of the disputed ones). Costs are those of the finished heads."
+        if unit in lines and lines[unit].nunique() > 1:
+            unit_label, scale = UNITS[unit]
+            fronts[unit_label] = _render_unit(lines, unit, unit_label, scale)
+    explanation = (
+        "Each point is one prior at one strength, averaged over its heads. Numbered points form the"
+        " Pareto front: no other point is both cheaper and better (left: fewer nats of error on"
+        " held-out easy episodes; right: heads follow X on more of the disputed episodes). Costs"
+        " are measured on the finished heads."
     )
-    return section(f"{place}-fronts", "What it costs: Pareto fronts", how, _unfolding(cells))
+    title = "What it costs: Pareto fronts"
+    return render_section(f"{anchor}-fronts", title, explanation, _fold(fronts))
 
 
-def _unfolding(cells: list[tuple[str, str]]) -> str:
-    """Returns the first units side by side, and the others one click away."""
-    first, others = "".join(cell for _, cell in cells[:2]), cells[2:]
-    names, inner = (
-        escape(", ".join(said for said, _ in others)),
-        "".join(cell for _, cell in others),
-    )
-    more = (
-        f"<details><summary>The other units of the bill: {names}</summary><div"
-        f" class='fronts'>{inner}</div></details>"
-    )
-    return (f'<div class="fronts">{first}</div>' if first else "") + (more if others else "")
+def _render_unit(lines: pd.DataFrame, unit: str, unit_label: str, scale: float) -> str:
+    """Returns both fronts of one unit side by side."""
+    several = lines["reporter"].nunique() > 1
+    figures = ""
+    for against, words in (("validation_nll", "error"), ("follows_concept", "following X")):
+        drawing, groups = draw_front(lines, unit, unit_label, scale, against)
+        items = "".join(f"<li>{escape(_describe_points(group, several))}</li>" for group in groups)
+        label = f"{unit_label} against {words}"
+        figures += render_figure(drawing.render_svg(), "", f"<ol>{items}</ol>", label)
+    return f"<div class='pareto'><h4>{escape(unit_label)}</h4>{figures}</div>"
 
 
-def _points(group: pd.DataFrame, several: bool) -> str:
-    """Returns the points of one number in words."""
-    lines = [
-        (name(*key, several), " ".join(written(value) for value in points["strength"] if value))
-        for key, points in by_prior(group, by_name=False)
-    ]
-    return ", ".join(f"{words} {strengths}".strip() for words, strengths in lines)
+def _fold(fronts: dict[str, str]) -> str:
+    """Returns the fronts of the first two units side by side, and the others one click away."""
+    if not fronts:
+        return ""
+    cells, labels = list(fronts.values()), list(fronts)
+    content = f'<div class="fronts">{"".join(cells[:2])}</div>'
+    if len(cells) > 2:
+        summary = f"The other units of the bill: {escape(', '.join(labels[2:]))}"
+        others = f"<div class='fronts'>{''.join(cells[2:])}</div>"
+        content += f"<details><summary>{summary}</summary>{others}</details>"
+    return content
+
+
+def _describe_points(group: pd.DataFrame, several: bool) -> str:
+    """Returns the priors and strengths of the points that share one number."""
+    points = []
+    for key, lines in group_by_prior(group, by_name=False):
+        strengths = [written(strength) for strength in lines["strength"] if strength]
+        points.append(" ".join([format_prior(*key, several), *strengths]))
+    return ", ".join(points)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from report.answer import Answer, answer
+from report.answer import Answer, compose_answer
 from report.comparison import heads_of, lines
-from report.page import costs, found, made, tables
-from report.page.found import Drawn
-from report.page.html import section
+from report.page import costs, findings, methods, tables
+from report.page.findings import Drawings
+from report.page.html import render_section
 from report.page.pack import RATES, columns, packed
-from report.runs import Found
-from report.settings import Setting, mixed
+from report.runs import FoundRuns
+from report.settings import Setting, describe_several_settings
 
 HERE = Path(__file__).parent
 EVERYTHING = (
@@ -66,15 +66,15 @@ def compare(setting: Setting, start: int) -> Compared:
         chosen=each["index"].isin(heads["index"]),
     )
     return Compared(
-        setting, each, heads, lines(setting.name, heads), answer(heads[heads["matched"]])
+        setting, each, heads, lines(setting.name, heads), compose_answer(heads[heads["matched"]])
     )
 
 
-def page(title: str, all_found: Found, parts: list[Compared]) -> str:
+def page(title: str, all_found: FoundRuns, parts: list[Compared]) -> str:
     """Returns the page."""
-    drawn: Drawn = {}
+    drawn: Drawings = {}
     body = "".join(_setting(part, f"s{i}", drawn, len(parts) > 1) for i, part in enumerate(parts))
-    notices = [*mixed([part.setting for part in parts]), *all_found.notices()]
+    notices = [*describe_several_settings([part.setting for part in parts]), *all_found.notices()]
     heads = pd.concat(
         [part.each.assign(setting=i) for i, part in enumerate(parts)], ignore_index=True
     )
@@ -101,33 +101,35 @@ def page(title: str, all_found: Found, parts: list[Compared]) -> str:
     return Template((HERE / "page.html").read_text()).substitute(values)
 
 
-def _setting(part: Compared, place: str, drawn: Drawn, several: bool) -> str:
+def _setting(part: Compared, place: str, drawn: Drawings, several: bool) -> str:
     matched, runs = part.matched, part.setting.runs
     levelled = part.each["level"].nunique() > 1
     by_level = lines(part.setting.name, part.each) if levelled else part.lines
     levels = tables.everything(by_level[by_level["level"].notna()], "Levels") if levelled else ""
     pieces = [
-        found.first(matched, part.answer, place, drawn),
-        found.against(part.heads, part.lines, "strength", place, drawn),
+        findings.render_answer(matched, part.answer, place, drawn),
+        findings.render_panels(part.heads, part.lines, "strength", place, drawn),
         (
-            found.against(part.levels, lines(part.setting.name, part.levels), "level", place, drawn)
+            findings.render_panels(
+                part.levels, lines(part.setting.name, part.levels), "level", place, drawn
+            )
             if levelled
             else ""
         ),
         tables.matched(matched, place),
         tables.pairwise(part.answer, place),
-        costs.fronts(part.lines, place),
-        section(
+        costs.render_fronts(part.lines, place),
+        render_section(
             f"{place}-levels", "By level", "Heads that read one level only; every level.", levels
         ),
         tables.families(matched, place),
         tables.reporters(matched, place),
-        made.judge(runs, place),
-        made.predictors(runs, place),
-        section(
+        methods.render_judge(runs, place),
+        methods.render_predictors(runs, place),
+        render_section(
             f"{place}-lines", "Every prior and strength", EVERYTHING, tables.everything(part.lines)
         ),
-        made.costs(runs, place),
+        methods.render_runs(runs, place),
     ]
     heading = f"<h2>{escape(part.setting.name)}</h2>" if several else ""
     return f'<article id="{place}">{heading}{"".join(pieces)}</article>'
@@ -137,8 +139,8 @@ def _places(drawing: Any) -> dict[str, list[int]]:
     """Returns the head of each dot, and where it lies in tenths of the figure's units."""
     out: dict[str, list[int]] = {"head": [], "x": [], "y": []}
     for which, (_, dots) in enumerate(drawing.dots):
-        places = (drawing.places(which) * 10).round().astype(int)
-        out["head"] += dots.head_N.tolist()
+        places = (drawing.locate_dots(which) * 10).round().astype(int)
+        out["head"] += dots.head_K.tolist()
         out["x"] += places[:, 0].tolist()
         out["y"] += places[:, 1].tolist()
     return out

@@ -6,13 +6,21 @@ from __future__ import annotations
 
 import pandas as pd
 
-from report.answer import Answer, name, translators
+from report.answer import Answer, compute_translator_shares, format_prior
 from report.comparison import family_columns
-from report.intervals import Mean, mean
+from report.intervals import Mean, estimate_mean
 from report.lines import KINDS, written
 from report.matched import UNITS
-from report.page.found import rows
-from report.page.html import Cell, Columns, between, cost, number, section, table
+from report.page.findings import sort_groups
+from report.page.html import (
+    Cell,
+    Columns,
+    format_cost,
+    format_interval,
+    format_number,
+    render_section,
+    render_table,
+)
 from report.pairs import Pair
 
 SHORT = dict(
@@ -24,9 +32,9 @@ def matched(heads: pd.DataFrame, place: str) -> str:
     """Returns the table at matched accuracy: every prior, whom its heads follow, and what they cost
     in every unit.
     """
-    groups, shares = rows(heads), translators(heads)
+    groups, shares = sort_groups(heads), compute_translator_shares(heads)
     follows = [
-        mean(
+        estimate_mean(
             group["follows_concept"].to_numpy(float),
             group["predictor"].to_numpy(object),
             len(groups),
@@ -50,13 +58,13 @@ def matched(heads: pd.DataFrame, place: str) -> str:
         "heads": [len(group) for _, group in groups],
         "predictors": [group["predictor"].nunique() for _, group in groups],
         **{
-            SHORT[kind]: [number((group["verdict"] == kind).mean()) for _, group in groups]
+            SHORT[kind]: [format_number((group["verdict"] == kind).mean()) for _, group in groups]
             for kind in KINDS[1:]
         },
-        "past the gates": [number(group["gates_passed"].mean()) for _, group in groups],
-        "easy": [number(group["easy_accuracy"].mean(), 3) for _, group in groups],
+        "past the gates": [format_number(group["gates_passed"].mean()) for _, group in groups],
+        "easy": [format_number(group["easy_accuracy"].mean(), 3) for _, group in groups],
         **{
-            said: [cost(group[unit].mean() * scale) for _, group in groups]
+            said: [format_cost(group[unit].mean() * scale) for _, group in groups]
             for unit, (said, scale) in UNITS.items()
             if _known(heads, unit)
         },
@@ -67,11 +75,11 @@ def matched(heads: pd.DataFrame, place: str) -> str:
         " and gates are shares of heads, easy the share right on easy episodes, costs means over"
         " heads; intervals are over predictors and hold at 95% for all lines together."
     )
-    return section(
+    return render_section(
         f"{place}-matched",
         "At matched accuracy, in every unit",
         how,
-        table(_one_reporter(columns), "Matched accuracy"),
+        render_table(_one_reporter(columns), "Matched accuracy"),
     )
 
 
@@ -92,11 +100,11 @@ def pairwise(answer: Answer, place: str) -> str:
         f" at 95% for all {len(pairs)} pairs together (Student's over predictors, never narrower"
         " than what the heads give; Bonferroni). Only what excludes 0 is called decided."
     )
-    return section(
+    return render_section(
         f"{place}-pairs",
         "Priors two by two",
         how,
-        table(_one_reporter(columns), "Pairs", search=len(pairs) > 8) if pairs else "",
+        render_table(_one_reporter(columns), "Pairs", search=len(pairs) > 8) if pairs else "",
     )
 
 
@@ -104,15 +112,19 @@ def families(heads: pd.DataFrame, place: str) -> str:
     """Returns whom heads at matched accuracy follow on each family of tampering; in older runs, on
     the worst for each head.
     """
-    found, groups = family_columns(heads), rows(heads)
-    columns: Columns = {"prior": [name(*key, heads["reporter"].nunique() > 1) for key, _ in groups]}
+    found, groups = family_columns(heads), sort_groups(heads)
+    columns: Columns = {
+        "prior": [format_prior(*key, heads["reporter"].nunique() > 1) for key, _ in groups]
+    }
     if found:
         how = (
             "Share of the disputed episodes of each kind of tampering on which heads at matched"
             " accuracy follow X, mean over heads."
         )
         columns |= {
-            column[16:].replace("_", " "): [number(group[column].mean()) for _, group in groups]
+            column[16:].replace("_", " "): [
+                format_number(group[column].mean()) for _, group in groups
+            ]
             for column in found
         }
     elif _known(heads, "worst_family"):
@@ -121,18 +133,20 @@ def families(heads: pd.DataFrame, place: str) -> str:
             " that is worst for each, and which that is: shares."
         )
         columns["fall on the worst"] = [
-            number(group["worst_family_gap"].mean()) for _, group in groups
+            format_number(group["worst_family_gap"].mean()) for _, group in groups
         ]
         kinds = sorted(heads["worst_family"].dropna().unique())
         columns |= {
             f"worst: {kind}": [
-                number((group["worst_family"] == kind).mean()) for _, group in groups
+                format_number((group["worst_family"] == kind).mean()) for _, group in groups
             ]
             for kind in kinds
         }
     else:
         return ""
-    return section(f"{place}-families", "By kind of tampering", how, table(columns, "Families"))
+    return render_section(
+        f"{place}-families", "By kind of tampering", how, render_table(columns, "Families")
+    )
 
 
 def reporters(heads: pd.DataFrame, place: str) -> str:
@@ -140,8 +154,8 @@ def reporters(heads: pd.DataFrame, place: str) -> str:
     there is one.
     """
     groups, shares, names = (
-        dict(rows(heads)),
-        translators(heads),
+        dict(sort_groups(heads)),
+        compute_translator_shares(heads),
         sorted(heads["reporter"].unique()),
     )
     if len(names) < 2:
@@ -156,12 +170,14 @@ def reporters(heads: pd.DataFrame, place: str) -> str:
             groups[(one, prior)]["follows_concept"].mean() if (one, prior) in groups else None
             for prior in priors
         ]
-        columns[f"{one}: follows X"] = [number(value) for value in follows]
+        columns[f"{one}: follows X"] = [format_number(value) for value in follows]
     how = (
         "Heads at matched accuracy: share that are translators [95% for all together], and that"
         " follow X, mean over heads."
     )
-    return section(f"{place}-reporters", "By reporter", how, table(columns, "Reporters"))
+    return render_section(
+        f"{place}-reporters", "By reporter", how, render_table(columns, "Reporters")
+    )
 
 
 def everything(lines: pd.DataFrame, title: str = "Every prior and strength") -> str:
@@ -186,29 +202,29 @@ def everything(lines: pd.DataFrame, title: str = "Every prior and strength") -> 
         "heads": [int(value) for value in lines["heads"]],
         "predictors": [int(value) for value in lines["predictors"]],
         **{f"n {SHORT[kind]}": [int(value) for value in lines[kind]] for kind in KINDS},
-        "error, nats": [number(value, 4) for value in lines["validation_nll"]],
-        "easy": [number(value, 3) for value in lines["easy_accuracy"]],
+        "error, nats": [format_number(value, 4) for value in lines["validation_nll"]],
+        "easy": [format_number(value, 3) for value in lines["easy_accuracy"]],
         **{
-            said: [cost(value * scale) for value in lines[unit]]
+            said: [format_cost(value * scale) for value in lines[unit]]
             for unit, (said, scale) in UNITS.items()
             if _known(lines, unit)
         },
     }
     if (lines["two_heaps"] != "").any():
-        columns["two heaps"] = [_where(words) for words in lines["two_heaps"]]
-    return table(_one_reporter(columns), title, search=len(lines) > 8)
+        columns["two modes"] = [_where(words) for words in lines["two_heaps"]]
+    return render_table(_one_reporter(columns), title, search=len(lines) > 8)
 
 
-def _where(heaps: str) -> str:
-    """Returns where two heaps are, in few words.
+def _where(modes: str) -> str:
+    """Returns where two modes are, in few words.
 
-    >>> _where("two heaps, 5% about 0.06 and 95% about 0.97 (both under every predictor)")
+    >>> _where("two modes, 5% near 0.06 and 95% near 0.97 (both under every predictor)")
     '5% 0.06, 95% 0.97'
     """
     return (
-        heaps.split(" (", maxsplit=1)[0]
-        .removeprefix("two heaps, ")
-        .replace(" about", "")
+        modes.split(" (", maxsplit=1)[0]
+        .removeprefix("two modes, ")
+        .replace(" near", "")
         .replace(" and", ",")
     )
 
@@ -222,7 +238,7 @@ def _one_reporter(columns: Columns) -> Columns:
 
 def _ends(lines: pd.DataFrame, column: str) -> list[Cell]:
     return [
-        between(*row)
+        format_interval(*row)
         for row in lines[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
     ]
 
@@ -244,4 +260,4 @@ def _known(frame: pd.DataFrame, column: str) -> bool:
 
 
 def _cell(value: Mean) -> tuple[str, float]:
-    return between(value.value, value.low, value.high)
+    return format_interval(value.value, value.low, value.high)

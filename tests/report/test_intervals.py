@@ -1,29 +1,31 @@
-"""Intervals over predictors and their heads: they hold what they promise on heads whose truth was
-planted, and others do not.
+"""Intervals over predictors and their heads: they cover planted truths as often as they promise,
+and a bootstrap does not.
 """
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from report.intervals import mean, paired
+from report.intervals import estimate_mean, estimate_paired_difference
 
 ROUNDS = 300
+FOUR = np.repeat(["a", "b", "c", "d"], 16).astype(object)
+"""The predictors of 64 heads."""
 
 
-def covered(predictors: int, between: float, of_share: bool, among: int = 1) -> float:
-    """Returns how often the interval holds the planted truth of 0.3, over many sweeps of 16 heads a
-    predictor.
+def measure_coverage(predictors: int, between: float, of_share: bool) -> float:
+    """Returns how often the interval covers the planted truth of 0.3, over many sweeps of 16 heads
+    per predictor.
     """
-    chance = np.random.default_rng(predictors)
-    names, hits = np.repeat(np.arange(predictors), 16).astype(object), []
+    rng = np.random.default_rng(predictors)
+    names = np.repeat(np.arange(predictors), 16).astype(object)
+    hits = []
     for _ in range(ROUNDS):
-        own = chance.normal(0.3, between, predictors).clip(0, 1)[names.astype(int)]
-        value = (
-            chance.random(len(own)) < own if of_share else own + chance.normal(0, 0.15, len(own))
-        )
-        found = mean(value, names, among)
-        hits.append(found.low <= 0.3 <= found.high)
+        own = rng.normal(0.3, between, predictors).clip(0, 1)[names.astype(int)]
+        n = len(own)
+        values = rng.random(n) < own if of_share else own + rng.normal(0, 0.15, n)
+        mean = estimate_mean(values, names)
+        hits.append(mean.low <= 0.3 <= mean.high)
     return float(np.mean(hits))
 
 
@@ -31,20 +33,22 @@ def covered(predictors: int, between: float, of_share: bool, among: int = 1) -> 
 @pytest.mark.parametrize("between", [0.0, 0.03, 0.08])
 @pytest.mark.parametrize("of_share", [False, True], ids=["number", "share"])
 def test_the_interval_covers_other_predictors_however_few_there_are(predictors, between, of_share):
-    assert covered(predictors, between, of_share) >= 0.91
+    assert measure_coverage(predictors, between, of_share) >= 0.91
 
 
-def test_one_predictor_covers_its_own_heads_and_says_nothing_of_other_predictors():
-    assert covered(1, 0.0, of_share=False) >= 0.91
-    assert covered(1, 0.08, of_share=False) < 0.8
-    assert mean(np.array([0.1, 0.2]), np.array(["a", "a"], object)).predictors == 1
+def test_one_predictor_covers_its_own_heads_and_does_not_generalise_to_other_predictors():
+    assert measure_coverage(1, 0.0, of_share=False) >= 0.91
+    assert measure_coverage(1, 0.08, of_share=False) < 0.8
+    assert estimate_mean(np.array([0.1, 0.2]), np.array(["a", "a"], object)).predictors == 1
 
 
 def test_a_bootstrap_over_four_predictors_would_not_cover():
-    chance, hits = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    hits = []
     for _ in range(ROUNDS):
-        means = chance.normal(0.3, 0.08, 4) + chance.normal(0, 0.15 / 4, 4)
-        low, high = np.quantile(means[chance.integers(0, 4, (400, 4))].mean(axis=1), [0.025, 0.975])
+        means = rng.normal(0.3, 0.08, 4) + rng.normal(0, 0.15 / 4, 4)
+        resampled = means[rng.integers(0, 4, (400, 4))].mean(axis=1)
+        low, high = np.quantile(resampled, [0.025, 0.975])
         hits.append(low <= 0.3 <= high)
     assert np.mean(hits) < 0.9
 
@@ -54,67 +58,58 @@ def test_a_bootstrap_over_four_predictors_would_not_cover():
     [(1,) * 8, (10, 1, 1, 1, 1, 1, 1, 1), (10, 10, 10, 10, 1, 1, 1, 1)],
     ids=["alike", "one noisy", "half noisy"],
 )
-def test_some_pair_of_priors_that_are_alike_is_called_different_in_one_sweep_in_twenty_at_most(
-    sizes,
-):
-    chance, wrong, predictor = np.random.default_rng(0), 0, np.arange(4).astype(object)
+def test_equal_priors_are_called_different_in_one_sweep_of_twenty_at_most(sizes):
+    rng, predictor = np.random.default_rng(0), np.arange(4).astype(object)
     first, second = np.triu_indices(8, 1)
+    n_wrong = 0
     for _ in range(ROUNDS):
-        own = chance.normal(0, 0.01, (8, 4)) * np.array(sizes)[:, None]
-        gaps = own[first] - own[second]
-        widest = np.abs(gaps.mean(axis=1)) / gaps.std(axis=1)
-        found = mean(gaps[widest.argmax()], predictor, among=len(first))
-        wrong += found.decided
-    assert wrong / ROUNDS <= 0.08
+        own = rng.normal(0, 0.01, (8, 4)) * np.array(sizes)[:, None]
+        differences = own[first] - own[second]
+        widest = (np.abs(differences.mean(axis=1)) / differences.std(axis=1)).argmax()
+        n_wrong += estimate_mean(differences[widest], predictor, n_means=len(first)).decided
+    assert n_wrong / ROUNDS <= 0.08
 
 
-def test_more_pairs_ask_for_a_wider_interval():
-    value, names = (
-        np.random.default_rng(0).normal(0.3, 0.1, 64),
-        np.repeat(["a", "b", "c", "d"], 16).astype(object),
-    )
-    alone, among = mean(value, names), mean(value, names, among=28)
-    assert among.low < alone.low < alone.value == among.value < alone.high < among.high
+def test_more_pairs_give_a_wider_interval():
+    values = np.random.default_rng(0).normal(0.3, 0.1, 64)
+    alone, together = estimate_mean(values, FOUR), estimate_mean(values, FOUR, n_means=28)
+    assert alone.value == together.value
+    assert together.low < alone.low < alone.value < alone.high < together.high
 
 
 @pytest.mark.parametrize("hit", [True, False])
-def test_predictors_that_all_agree_still_leave_a_width(hit):
-    found = mean(np.full(64, hit), np.repeat(["a", "b", "c", "d"], 16).astype(object))
-    assert found.value == hit
-    assert (found.high - found.low) == pytest.approx(1 - 0.025 ** (1 / 64), rel=1e-6)
+def test_predictors_that_all_agree_still_have_an_interval_with_a_width(hit):
+    mean = estimate_mean(np.full(64, hit), FOUR)
+    assert mean.value == hit
+    assert (mean.high - mean.low) == pytest.approx(1 - 0.025 ** (1 / 64), rel=1e-6)
 
 
-def test_predictors_count_alike_however_many_heads_they_have():
-    assert mean(np.array([0.0, 0.0, 0.0, 1.0]), np.array(["a", "a", "a", "b"], object)).value == 0.5
+def test_predictors_count_equally_however_many_heads_they_have():
+    values, names = np.array([0.0, 0.0, 0.0, 1.0]), np.array(["a", "a", "a", "b"], object)
+    assert estimate_mean(values, names).value == 0.5
 
 
 def test_one_head_has_no_interval():
-    found = mean(np.array([0.5]), np.array(["a"], object))
-    assert np.isnan(found.low) and not found.decided
+    mean = estimate_mean(np.array([0.5]), np.array(["a"], object))
+    assert np.isnan(mean.low) and not mean.decided
 
 
-def frame(values, predictor="a", seeds=None) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "predictor": predictor,
-            "seed": seeds if seeds is not None else range(len(values)),
-            "follows": values,
-        }
-    )
+def create_heads(values, predictor="a", seeds=None) -> pd.DataFrame:
+    seeds = range(len(values)) if seeds is None else seeds
+    return pd.DataFrame({"predictor": predictor, "seed": seeds, "follows": values})
 
 
-def test_a_difference_is_taken_head_by_head():
+def test_a_difference_is_measured_head_by_head():
     noise = np.random.default_rng(0).normal(0.5, 0.3, 32)
-    first = pd.concat([frame(noise[:16] + 0.05, "a"), frame(noise[16:] + 0.06, "b")])
-    second = pd.concat([frame(noise[:16], "a"), frame(noise[16:], "b")])
-    found = paired(first, second, "follows")
-    assert (
-        found.value == pytest.approx(0.055) and found.high - found.low < 0.2 and found.heads == 32
-    )
+    first = [create_heads(noise[:16] + 0.05, "a"), create_heads(noise[16:] + 0.06, "b")]
+    second = [create_heads(noise[:16], "a"), create_heads(noise[16:], "b")]
+    mean = estimate_paired_difference(pd.concat(first), pd.concat(second), "follows")
+    assert mean.value == pytest.approx(0.055)
+    assert mean.high - mean.low < 0.2 and mean.heads == 32
 
 
-def test_only_heads_that_stand_on_both_sides_are_compared():
-    assert paired(
-        frame([0.5, 0.6], seeds=[0, 1]), frame([0.1, 0.2], seeds=[1, 2]), "follows"
-    ).value == pytest.approx(0.5)
-    assert paired(frame([0.5], "a"), frame([0.5], "b"), "follows") is None
+def test_only_heads_that_occur_on_both_sides_are_compared():
+    first, second = create_heads([0.5, 0.6], seeds=[0, 1]), create_heads([0.1, 0.2], seeds=[1, 2])
+    assert estimate_paired_difference(first, second, "follows").value == pytest.approx(0.5)
+    first, second = create_heads([0.5], "a"), create_heads([0.5], "b")
+    assert estimate_paired_difference(first, second, "follows") is None

@@ -99,17 +99,20 @@ def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_bears_i
         in finding(lines(apart, True), apart)
     )
     assert "larger share" not in finding(lines(near, True), near)
-    assert "Nor do heads follow X more under one prior" in finding(lines(near, True), near)
+    assert "Heads do not follow X significantly more often under one prior" in finding(
+        lines(near, True), near
+    )
     assert (
-        "one predictor: the intervals are over its head seeds and say nothing of other predictors"
+        "one predictor: the intervals cover its head seeds and do not generalise to other predictors"
         in finding(lines(near, True), near)
     )
 
 
 def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
-    assert "nothing is claimed of whom they follow. Of 2 heads, knows stopped 2" in finding(
-        lines(stopped, True), stopped
+    assert (
+        'no claim is made about whom they follow. Of 2 heads, 2 failed the gate "knows"'
+        in finding(lines(stopped, True), stopped)
     )
 
 

@@ -44,7 +44,7 @@ def test_it_prints_the_table_and_the_answer_and_writes_beside_the_runs(folder, c
     main([str(folder)])
     said = " ".join(capsys.readouterr().out.split())
     assert "good finds translators more often than no prior by" in said
-    assert "1 of 6 runs is not finished yet, so this is what 5 say: good-2." in said
+    assert "1 of 6 runs is not finished: good-2. The results are from 5 finished runs." in said
     assert "comparison.html" in said
     assert {path.name for path in folder.iterdir()} >= {
         "comparison.html",
@@ -87,7 +87,7 @@ def test_matched_and_compare_write_nothing(folder, capsys):
     main([str(folder), "--matched"])
     main(["--compare", str(folder), str(folder)])
     said = capsys.readouterr().out
-    assert "learning coefficient" in said and "None of 3 lines differs beyond chance" in said
+    assert "learning coefficient" in said and "None of 3 lines differs significantly" in said
     assert {path.name for path in folder.iterdir()} == {
         f"{prior}-{i}" for prior in ("none", "good") for i in range(3)
     }

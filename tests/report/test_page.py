@@ -62,13 +62,13 @@ def test_it_opens_with_the_answer_and_the_figure_that_shows_it(page):
     "words",
     [
         "good finds translators more often than no prior by 1.00",
-        "two heaps, 50% about",
-        "1 of 12 runs is not finished yet, so this is what 11 say: good-0.",
+        "two modes, 50% near",
+        "1 of 12 runs is not finished: good-0. The results are from 11 finished runs.",
         "At matched accuracy, in every unit",
         "Priors two by two",
         "What it costs: Pareto fronts",
         "By kind of tampering",
-        "209 of 220 were called right",
+        "209 of 220 verdicts on planted heads are correct",
         "The predictors&#x27; certificates",
         "Every prior and strength",
         "Runs: seconds, bytes, configs",
@@ -106,7 +106,7 @@ def test_heads_reasons_and_configs_are_in_it(page):
     assert "worlds.vault.Vault" in held["configs"]["none-0"] and len(held["configs"]) == 11
 
 
-def test_two_heaps_look_like_two_and_one_like_one(page):
+def test_two_modes_look_like_two_and_one_like_one(page):
     held, kinds = data(page), {}
     for mark, dots in held["dots"].items():
         if "-strip-" in mark:
@@ -125,7 +125,7 @@ def test_tables_and_plots_lie_beside_it(written):
     good = table[(table["prior"] == "good") & (table["strength"] == 1)].iloc[0]
     assert good["heads"] == good["direct_translator"] == 36 and good["predictors"] == 3
     assert good["translators_low_corrected"] < good["translators_low"] < good["translators"] == 1
-    assert table[table["prior"] == "split"]["two_heaps"].str.startswith("two heaps").all()
+    assert table[table["prior"] == "split"]["two_heaps"].str.startswith("two modes").all()
     for name in ("matched", "by_strength"):
         assert (written / "plots" / f"comparison_{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (written / "plots" / f"comparison_{name}.svg").read_text()

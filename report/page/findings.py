@@ -1,0 +1,146 @@
+"""The page's findings: the answer in words, the heads of each prior as dots, and whom heads follow
+against strength or level.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+
+from report import figures
+from report.answer import Answer, compute_translator_shares, format_mean, format_prior
+from report.bimodality import find_two_modes
+from report.drawing import Drawing
+from report.intervals import Mean, estimate_share, group_by_prior
+from report.lines import KINDS
+from report.page.html import allow_breaks, render_figure, render_section
+from report.plots import COLOURS
+
+Drawings = dict[str, Drawing]
+"""The page's drawings by name, with which the page finds the head of each dot."""
+MEANINGS = {
+    "direct_translator": "reads the predictor's concept X",
+    "human_imitator": "answers as the human would",
+    "mixture": "follows each in some cases",
+    "neither": "follows neither",
+    "undecided": "the evidence does not decide",
+}
+TITLES = {
+    "strength": "Whom heads follow, against strength",
+    "level": "Whom heads follow, by the level they read",
+}
+
+
+def sort_groups(heads: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Returns the matched heads of each reporter and prior, those with most translators first, then
+    those that follow X most.
+    """
+
+    def rank(item: tuple[tuple[str, str], pd.DataFrame]) -> tuple[str, float, float]:
+        (reporter, _), group = item
+        return reporter, -group["translator"].mean(), -group["follows_concept"].mean()
+
+    return sorted(group_by_prior(heads), key=rank)
+
+
+def render_answer(heads: pd.DataFrame, answer: Answer, anchor: str, drawings: Drawings) -> str:
+    """Returns the answer and its figure, and adds the figure's drawings."""
+    details = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer.details)
+    scope = f'<p class="scope">{escape(answer.scope)}</p>'
+    return (
+        f'<p class="headline">{escape(answer.headline)}</p>'
+        f'<div class="details">{details}{scope}</div>{_render_strips(heads, anchor, drawings)}'
+    )
+
+
+def render_panels(
+    heads: pd.DataFrame, table: pd.DataFrame, key: str, anchor: str, drawings: Drawings
+) -> str:
+    """Returns the panels of whom heads follow against their strength, or their level, and adds
+    their drawings.
+    """
+    several = table["reporter"].nunique() > 1
+    cells = ""
+    for i, panel in enumerate(figures.draw_panels(heads, table, key)):
+        name = f"{anchor}-{key}-{i}"
+        drawings[name] = panel.drawing
+        prior = format_prior(panel.reporter, panel.prior, several)
+        is_own = (table["reporter"] == panel.reporter) & (table["prior"] == panel.prior)
+        caption = _describe_modes(table[is_own], key)
+        label = f"Share that follows X against {key}, {prior}"
+        figure = render_figure(panel.drawing.render_svg(), name, caption, label)
+        cells += f"<div><h4>{escape(prior)}</h4>{figure}</div>"
+    explanation = (
+        "Each dot is a head. The black line is the mean over predictors, and the band is its 95%"
+        " interval (for each mean by itself). A hollow point is the mean of two modes and describes"
+        " neither."
+    )
+    if table["prior"].nunique() > 1:
+        explanation += " Grey lines: the other priors; dashed line: without a prior."
+    explanation += " Click a dot to see its evidence."
+    if key == "level":
+        explanation += " Each prior is shown at its strength of matched accuracy."
+    content = f'<div class="panels">{cells}</div>' if cells else ""
+    return render_section(f"{anchor}-{key}", TITLES[key], explanation, content)
+
+
+def render_legend() -> str:
+    """Returns the meaning of the colours."""
+    items = ""
+    for kind in KINDS:
+        if kind in COLOURS:
+            name = kind.replace("_", " ")
+            items += f'<li><i class="dot {kind}"></i><b>{name}</b> {MEANINGS[kind]}</li>'
+    return f'<ul class="legend">{items}</ul>'
+
+
+def _describe_modes(table: pd.DataFrame, key: str) -> str:
+    n = (table["two_heaps"] != "").sum()
+    if n == 0:
+        return ""
+    return f" <span>{n} of its {key}s {'has' if n == 1 else 'have'} two modes.</span>"
+
+
+def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
+    several = heads["reporter"].nunique() > 1
+    shares, groups = compute_translator_shares(heads), sort_groups(heads)
+    strips = ""
+    for i, (key, group) in enumerate(groups):
+        name = f"{anchor}-strip-{i}"
+        drawings[name] = figures.draw_strip(group, len(groups))
+        prior = format_prior(*key, several)
+        follows = estimate_share(group, "follows_concept", len(groups))
+        label = (
+            f"Heads of {prior}: share of disputed episodes on which each head follows X;"
+            f" mean {format_mean(follows)}"
+        )
+        figure = render_figure(drawings[name].render_svg(), name, "", label)
+        numbers = _render_numbers(group, shares[key], follows)
+        strips += (
+            f'<div class="strip"><div class="who"><b>{allow_breaks(prior)}</b></div>{figure}'
+            f'<div class="what">{numbers}</div></div>'
+        )
+    ticks = "<span>0<br>imitates the human</span><span>0.5</span><span>1<br>reads X</span>"
+    axis = f'<div class="strip axis"><div></div><div class="ticks">{ticks}</div><div></div></div>'
+    explanation = (
+        "Figure 1. Share of disputed episodes on which a head follows the concept X, at matched"
+        " accuracy. Each dot is a head; dots with similar values are stacked. The diamond is the"
+        " mean over predictors, and the bar is its 95% interval, for all rows together. A hollow"
+        " diamond is the mean of two modes and describes neither. Click a dot to see its evidence."
+    )
+    note = f'<p class="said">{explanation}</p>'
+    return f'<div class="strips">{render_legend()}{strips}{axis}{note}</div>'
+
+
+def _render_numbers(heads: pd.DataFrame, translators: Mean, follows: Mean) -> str:
+    """Returns the numbers beside a strip, and its two modes where it has them."""
+    numbers = (
+        f"<span>translators {format_mean(translators)}</span>"
+        f"<span>follows X {format_mean(follows)}</span>"
+    )
+    follows_K = heads["follows_concept"].to_numpy(float)
+    modes = find_two_modes(follows_K, heads["predictor"].to_numpy(object))
+    if modes:
+        numbers += f'<em class="modes">two modes, {modes.describe_positions()}</em>'
+    return numbers

@@ -1,0 +1,163 @@
+"""How the results were produced: the judge's verdicts on planted heads, the predictors'
+certificates, and the costs, configs and versions of the runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from report.lines import KINDS
+from report.page.html import Columns, format_number, render_section, render_table
+from report.runs import Run
+
+PARTS = ("preparing", "training", "billing", "judging")
+"""Parts of a run whose seconds predictor.json may hold."""
+FLIPS = {
+    "X flips X": "concept_flips_concept",
+    "X flips H": "concept_flips_human",
+    "H flips X": "human_flips_concept",
+    "H flips H": "human_flips_human",
+    "random flips any": "random_flips",
+}
+"""Headings and keys of what exchanging a part of an activation does to the predictor."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """What is known of one level of a predictor."""
+
+    predictor: str
+    seed: str
+    level: int
+    ceiling: float
+    swap: dict[str, Any]
+
+
+def render_judge(runs: tuple[Run, ...], anchor: str) -> str:
+    """Returns the judge's confusion matrix on planted heads, over all runs of this world."""
+    counts: dict[str, Counter[str]] = {}
+    correct = total = 0
+    for run in runs:
+        for head, _, verdict, n, is_correct in run.about.get("judge_on_planted_heads", []):
+            counts.setdefault(head, Counter())[verdict] += n
+            correct += n * bool(is_correct)
+            total += n
+    columns: Columns = {"planted head": [head.replace("_", " ") for head in counts]}
+    for kind in KINDS:
+        columns[kind.replace("_", " ")] = [row[kind] or ("·", 0.0) for row in counts.values()]
+    explanation = (
+        "Planted heads are built by hand so that the correct verdict is known. In these runs"
+        f" {correct:,} of {total:,} verdicts on planted heads are correct. Rows: the planted head;"
+        " columns: the judge's verdict."
+    )
+    title = "The judge on heads with known answers"
+    table = render_table(columns, "Judge") if total else ""
+    return render_section(f"{anchor}-judge", title, explanation, table)
+
+
+def render_predictors(runs: tuple[Run, ...], anchor: str) -> str:
+    """Returns the certificates of each predictor: that it knows X, uses it, and at which level."""
+    predictors = {str(run.about.get("identity", run.name))[:8]: run for run in runs}
+    gates = ""
+    for name, run in predictors.items():
+        gates += f"<li>{escape(name)}: {escape('; '.join(run.about.get('gates', [])))}</li>"
+    levels = []
+    for name, run in predictors.items():
+        levels += _list_levels(name, run)
+    columns: Columns = {
+        "predictor": [level.predictor for level in levels],
+        "seed": [level.seed for level in levels],
+        "level": [level.level for level in levels],
+        "ceiling": [format_number(level.ceiling) for level in levels],
+    }
+    for heading, key in FLIPS.items():
+        columns[heading] = [format_number(level.swap.get(key)) for level in levels]
+    explanation = (
+        "They show whether the question can be decided at all. Ceiling: share of disputed episodes"
+        " on which a probe for X at this level is correct. The other columns: how often exchanging"
+        " only the predictor's part of X, or of H, flips its own answer for X, or for H. A level"
+        f" separates X from H where X flips X only. {_describe_surface(predictors)}"
+    )
+    table = render_table(columns, "Predictors") if levels else ""
+    content = f"<ul class='gates'>{gates}</ul>{table}"
+    title = "The predictors' certificates"
+    return render_section(f"{anchor}-predictors", title, explanation, content)
+
+
+def render_runs(runs: tuple[Run, ...], anchor: str) -> str:
+    """Returns a row for each run: its heads, seconds, megabytes and versions."""
+    seconds = [_read_seconds(run) for run in runs]
+    parts = [part for part in PARTS if any(part in own for own in seconds)]
+    megabytes = [measure_size(run.folder) / 1e6 for run in runs]
+    columns: Columns = {
+        "run": [run.name for run in runs],
+        "prior": [str(run.heads["prior"].iloc[0]) for run in runs],
+        "reporter": [str(run.heads["reporter"].iloc[0]) for run in runs],
+        "heads": [len(run.heads) for run in runs],
+    }
+    for part in parts:
+        columns[f"{part}, s"] = [format_number(own.get(part), 1) for own in seconds]
+    if parts:
+        columns["all, s"] = [format_number(sum(own.values()), 1) for own in seconds]
+    columns["MB"] = [format_number(size) for size in megabytes]
+    columns["versions"] = [_describe_versions(run) for run in runs]
+    if any(run.code for run in runs):
+        columns["code"] = [run.code[:8] or "–" for run in runs]
+    n_heads = sum(len(run.heads) for run in runs)
+    total = sum(sum(own.values()) for own in seconds)
+    duration = f"{total / 60:,.1f} minutes, {1000 * total / n_heads:,.0f} ms per head"
+    if not parts:
+        duration = "seconds not recorded"
+    explanation = (
+        f"{len(runs):,} {'run' if len(runs) == 1 else 'runs'}, {n_heads:,} heads, {duration},"
+        f" {sum(megabytes):,.1f} MB in all files of their folders. Click the name of a run to see"
+        " its whole config."
+    )
+    title = "Runs: seconds, bytes, configs"
+    table = render_table(columns, "Runs", search=len(runs) > 8)
+    return render_section(f"{anchor}-runs", title, explanation, table)
+
+
+def measure_size(folder: Path) -> int:
+    """Returns the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _list_levels(predictor: str, run: Run) -> list[Level]:
+    """Returns what predictor.json holds about each level."""
+    knowledge = run.about.get("knowledge") or {}
+    swaps = {swap["level"]: swap for swap in knowledge.get("swaps", [])}
+    seed = str(run.config.get("core_model", {}).get("seed", "–"))
+    return [
+        Level(predictor, seed, int(level), ceiling, swaps.get(level, {}))
+        for level, ceiling in knowledge.get("ceilings", [])
+    ]
+
+
+def _describe_surface(predictors: dict[str, Run]) -> str:
+    """Returns how well words alone predict X, in worlds of text."""
+    values = [run.about.get("surface_auroc") for run in predictors.values()]
+    aurocs = [value for value in values if value is not None]
+    if not aurocs:
+        return ""
+    return (
+        f"A bag of words predicts X on disputed episodes with AUROC {min(aurocs):.3f} to"
+        f" {max(aurocs):.3f}; 0.5 means that there is no surface cue."
+    )
+
+
+def _describe_versions(run: Run) -> str:
+    return f"Python {run.versions.get('python', '–')}, torch {run.versions.get('torch', '–')}"
+
+
+def _read_seconds(run: Run) -> dict[str, float]:
+    seconds = run.about.get("seconds")
+    if not isinstance(seconds, dict):
+        return {}
+    return {str(part): float(value) for part, value in seconds.items() if not pd.isna(value)}
