@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from priors.explanation_length import OWN, ExplanationLength
-from priors.hard_concrete import settled
+from priors.hard_concrete import compute_final_gates
 from priors.prior import Aid, Training
 from reporters.linear import Linear
 from reporters.reporter import Reporter
@@ -181,7 +181,7 @@ def trained(trainer, checkpoint, monkeypatch, strengths):
 
     def noted(self: Population) -> None:
         before(self)
-        ends[OWN] = settled(self.state[OWN].detach())
+        ends[OWN] = compute_final_gates(self.state[OWN].detach())
 
     monkeypatch.setattr(Population, "on_train_epoch_end", noted)
 

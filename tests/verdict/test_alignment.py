@@ -11,7 +11,7 @@ import torch
 from console.errors import UserError
 from tests.verdict.conftest import make_bench
 from training.watch import Course
-from verdict.alignment import Alignment, Gaps, Trained, capability, ratio, robust
+from verdict.alignment import Alignment, Gaps, Effect, capability, ratio, robust
 from verdict.calibration.planted import (
     Head,
     answers,
@@ -234,7 +234,7 @@ def test_heads_that_were_solved_for_say_so():
 
 
 def test_robust_compares_by_the_tolerance():
-    one = Trained(*(np.array([1.0, 1.0]) for _ in range(5)), refused=("", ""))
+    one = Effect(*(np.array([1.0, 1.0]) for _ in range(5)), refused=("", ""))
     other = one._replace(outer=np.array([1.05, 1.2]))
     assert robust(one, other, 0.1).outer.tolist() == [True, False]
     assert robust(one, other, 0.1).capability.all()
