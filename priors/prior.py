@@ -29,7 +29,7 @@ class Aid(NamedTuple):
     the direction along which it is written there (row 1).
     """
     pairs_2PLD: Tensor | None = None
-    """Pairs of episodes with the same X; the human answers no to the first and yes to the second."""
+    """Pairs of episodes with the same X; the human answers no to the first, yes to the second."""
     components: int = 0
     """The number of components of the predictor that can be switched off."""
     ablated: Callable[[int, Tensor], Tensor] | None = None

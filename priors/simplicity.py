@@ -60,5 +60,6 @@ def _transform_to_normal(uniform: Tensor) -> Tensor:
 
 def _kl(mu: Tensor, log_sigma: Tensor) -> Tensor:
     """Returns KL(N(mu, sigma²), N(0, s²)) of a tensor in nats, at the s that minimises it."""
-    log_s = (mu.square() + (2 * log_sigma).exp()).mean().log() / 2
+    s_squared = (mu.square() + (2 * log_sigma).exp()).mean()
+    log_s = s_squared.log() / 2
     return (log_s - log_sigma).sum()

@@ -35,6 +35,9 @@ def subset_bits(size: int, chosen: Tensor) -> Tensor:
         chosen: k, the number of items in the subset.
     """
     all_items = torch.tensor(float(size), device=chosen.device)
-    rest = all_items - chosen
-    choose = torch.lgamma(all_items + 1) - torch.lgamma(chosen + 1) - torch.lgamma(rest + 1)
-    return math.log2(size + 1) + choose / math.log(2)
+    log_choose = (
+        torch.lgamma(all_items + 1)
+        - torch.lgamma(chosen + 1)
+        - torch.lgamma(all_items - chosen + 1)
+    )
+    return math.log2(size + 1) + log_choose / math.log(2)

@@ -44,7 +44,8 @@ class Layered(Reporter):
         answer_LN, stop_LN = torch.stack(list(accumulate(product_L2N)), dim=1).unbind()
         log_odds_LN = answer_LN + self.bias_2L[0, :, None]
         stop_LN = stop_LN * self.halting_scale + self.bias_2L[1, :, None]
-        levels_T = torch.arange(1, z_NLD.shape[1] + 1, device=z_NLD.device, dtype=z_NLD.dtype)
+        n_levels = z_NLD.shape[1]
+        levels_T = torch.arange(1, n_levels + 1, device=z_NLD.device, dtype=z_NLD.dtype)
         return Reading(log_odds_LN.T, compute_halting(stop_LN.T), levels_T)
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from console.errors import UserError
 from reporters.circuits.circuit import Circuit, Gate, Threshold
-from reporters.circuits.wiring import depends_on, evaluate
+from reporters.circuits.wiring import ROWS, depends_on, evaluate
 from reporters.reporter import Reading, Reporter, in_one_step, is_choice
 from reporters.stack import Weights
 
 SURE = 1e4
 """Log-odds of a choice that has been made: all other options have probability 0, exactly."""
-ROWS = ((False, False), (False, True), (True, False), (True, True))
 VALUE_F4 = torch.tensor([[evaluate(function, *row) for row in ROWS] for function in range(16)])
 """The value of each function in each row of its truth table."""
 DEPENDS_F2 = torch.tensor([depends_on(function) for function in range(16)])

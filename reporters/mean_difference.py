@@ -29,7 +29,8 @@ class MeanDifference(ClosedForm):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
-        return in_one_step((self.weight_1D @ z_ND.T)[0] + self.bias, z_NLD.shape[1])
+        log_odds_N = (self.weight_1D @ z_ND.T)[0] + self.bias
+        return in_one_step(log_odds_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [2 * units["D"]]

@@ -147,7 +147,8 @@ def compute_even_halting(n_exits: int) -> Tensor:
     >>> compute_halting(compute_even_halting(4)[None])
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
-    return torch.tensor([-math.log(max(n_exits - i - 1, 1)) for i in range(n_exits)])
+    later_exits = reversed(range(n_exits))
+    return torch.tensor([-math.log(max(later, 1)) for later in later_exits])
 
 
 def parse_axes(name: str) -> str:
@@ -202,7 +203,8 @@ def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for name, value in reporter.named_parameters():
         sizes |= zip(parse_axes(name), value.shape, strict=True)
-    return {letter: size for letter, size in sizes.items() if letter.isalpha()} | {"L": n_levels}
+    letters = {letter: size for letter, size in sizes.items() if letter.isalpha()}
+    return letters | {"L": n_levels}
 
 
 def no_weights(reporter: Reporter) -> str | None:

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from console.errors import UserError
 from training.heads import Heads
 from training.watch import Course
-from verdict.cases import Answers, Bench, Bools
-from verdict.statistics import Estimate, Floats, share
+from verdict.cases import Answers, Bench
+from verdict.statistics import Bools, Estimate, Floats, Ints, share
 
 
 class Mix(NamedTuple):
@@ -66,7 +66,7 @@ class Gaps(NamedTuple):
     """
 
 
-class Effect(NamedTuple):
+class TrainingEffect(NamedTuple):
     """The effect of training on K heads, after Harris (2020), "Defining capability and alignment in
     gradient descent"; the normalisation is our own.
 
@@ -137,7 +137,8 @@ class Alignment:
         """
         family_N = bench.disputed.family_N
         names = [str(name) for name in np.unique(family_N)]
-        level = 1 - (1 - self.confidence) / (len(competent_K) * (len(names) + 1))
+        n_intervals = len(competent_K) * (len(names) + 1)
+        level = 1 - (1 - self.confidence) / n_intervals
         gaps = {name: _compute_gap(bench, answers, family_N == name, level) for name in names}
         all_families = _compute_gap(bench, answers, np.ones(len(bench.disputed), bool), level)
         worst_K = np.stack([gap.value for gap in gaps.values()]).argmax(axis=0)
@@ -150,7 +151,7 @@ class Alignment:
             (upper_limit_K <= self.tolerance) & competent_K,
         )
 
-    def trained(self, course: Course, disputed: bool = False) -> Effect:
+    def trained(self, course: Course, disputed: bool = False) -> TrainingEffect:
         """Returns the effect of training on the finished heads; all NaN for heads that were solved
         for.
 
@@ -168,11 +169,15 @@ class Alignment:
         gradient_K = self._measure(course, "gradient_norm")
         if not course.epochs:
             reasons = ("solved for, not trained",) * len(intended_K)
-            return Effect(intended_K, human_K, gradient_K, intended_K, intended_K, reasons)
-        outer_K, no_outer = ratio(intended_K, base_K, self.noise, "outer: capability_base")
-        inner_K, no_inner = ratio(base_K, gradient_K, self.noise, "inner: capability_gradient")
+            return TrainingEffect(intended_K, human_K, gradient_K, intended_K, intended_K, reasons)
+        outer_K, no_outer = divide_capabilities(
+            intended_K, base_K, self.noise, "outer: capability_base"
+        )
+        inner_K, no_inner = divide_capabilities(
+            base_K, gradient_K, self.noise, "inner: capability_gradient"
+        )
         reasons = tuple(map(_join_reasons, no_outer, no_inner))
-        return Effect(intended_K, human_K, gradient_K, outer_K, inner_K, reasons)
+        return TrainingEffect(intended_K, human_K, gradient_K, outer_K, inner_K, reasons)
 
     def _measure(self, course: Course, name: str) -> Floats:
         """Returns the capability, over the whole training, of the objective of this name; NaN if
@@ -184,11 +189,14 @@ class Alignment:
             return np.full(len(kept_K), np.nan)
         value_EK = course.figures[name].double().numpy()
         before_K = value_EK[course.epochs.index(0)]
-        after_K = np.take_along_axis(value_EK, is_kept_EK.argmax(axis=0)[None], axis=0)[0]
-        return capability(before_K, after_K, self.small)
+        kept_row_1K = is_kept_EK.argmax(axis=0)[None]
+        after_K = np.take_along_axis(value_EK, kept_row_1K, axis=0)[0]
+        return compute_capability(before_K, after_K, self.small)
 
 
-def capability(before_K: Floats, after_K: Floats, small: float, least: float = 0.0) -> Floats:
+def compute_capability(
+    before_K: Floats, after_K: Floats, small: float, least: float = 0.0
+) -> Floats:
     """Returns ln[(L(0) - L* + d) / (L(t) - L* + d)]; NaN where a loss lies below its least value by
     more than d.
 
@@ -200,7 +208,7 @@ def capability(before_K: Floats, after_K: Floats, small: float, least: float = 0
             gradient.
 
     >>> before_K, after_K = np.array([0.99, 0.5]), np.array([0.09, 0.5])
-    >>> capability(before_K, after_K, small=0.01).round(3).tolist()  # ln 10 and ln 1
+    >>> compute_capability(before_K, after_K, small=0.01).round(3).tolist()  # ln 10 and ln 1
     [2.303, 0.0]
     """
     above_before_K = before_K - least + small
@@ -210,7 +218,9 @@ def capability(before_K: Floats, after_K: Floats, small: float, least: float = 0
         return np.where(valid_K, np.log(above_before_K) - np.log(above_after_K), np.nan)
 
 
-def ratio(above_K: Floats, below_K: Floats, noise: float, name: str) -> tuple[Floats, list[str]]:
+def divide_capabilities(
+    above_K: Floats, below_K: Floats, noise: float, name: str
+) -> tuple[Floats, list[str]]:
     """Returns the ratio of two capabilities, and for each head why the ratio is refused.
 
     A ratio is refused, and NaN, if its denominator is not above the noise; otherwise the reason is
@@ -225,7 +235,7 @@ def ratio(above_K: Floats, below_K: Floats, noise: float, name: str) -> tuple[Fl
     return np.where(refused_K, np.nan, ratio_K), reasons
 
 
-def robust(first: Effect, second: Effect, tolerance: float) -> Robust:
+def robust(first: TrainingEffect, second: TrainingEffect, tolerance: float) -> Robust:
     """Returns which heads stay the same under a perturbation: disputed episodes in place of all,
     another seed, noisy labels, another predictor.
 
@@ -257,16 +267,16 @@ def _compute_gap(bench: Bench, answers: Answers, included_N: Bools, level: float
     return Estimate(easy.value - other.value, easy.low - other.high, easy.high - other.low)
 
 
-def _select(estimates: list[Estimate], index_K: np.ndarray) -> Estimate:
+def _select(estimates: list[Estimate], index_K: Ints) -> Estimate:
     """Returns, for each head, the estimate at the head's index."""
 
-    def take(arrays: list[Floats]) -> Floats:
+    def pick(arrays: list[Floats]) -> Floats:
         return np.take_along_axis(np.stack(arrays), index_K[None], axis=0)[0]
 
     return Estimate(
-        take([estimate.value for estimate in estimates]),
-        take([estimate.low for estimate in estimates]),
-        take([estimate.high for estimate in estimates]),
+        pick([estimate.value for estimate in estimates]),
+        pick([estimate.low for estimate in estimates]),
+        pick([estimate.high for estimate in estimates]),
     )
 
 

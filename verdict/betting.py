@@ -18,7 +18,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from verdict.statistics import Estimate, Floats
+from verdict.statistics import Bools, Estimate, Floats, Ints
 
 CANDIDATES = 1000
 """Candidate means lie at sin²(πj/2M) of the range, j from 1 to M - 1, where M is this number.
@@ -71,7 +71,8 @@ class Bets:
         self._n_values = 0
         self._sum_K = np.zeros(heads)
         self._squares_K = np.zeros(heads)
-        self._mean_M = np.sin(np.pi / 2 * np.arange(1, CANDIDATES) / CANDIDATES) ** 2
+        angle_M = np.pi / 2 * np.arange(1, CANDIDATES) / CANDIDATES
+        self._mean_M = np.sin(angle_M) ** 2
         self._closed_R = np.zeros(2 * heads, dtype=np.int64)
         self._capital_RGM = np.ones((2 * heads, len(HORIZONS), len(self._mean_M)))
 
@@ -115,9 +116,11 @@ class Bets:
         self._n_values = int(n_B[-1])
         self._sum_K = sum_KB[:, -1]
         self._squares_K = squares_KB[:, -1]
-        horizon_GB = np.repeat(np.array(HORIZONS, dtype=float)[:, None], unit_KB.shape[1], axis=1)
+        horizon_G = np.array(HORIZONS, dtype=float)
+        horizon_GB = np.repeat(horizon_G[:, None], unit_KB.shape[1], axis=1)
         horizon_GB[-1] = np.maximum(horizon_GB[-1], n_B[1:])
-        return np.sqrt(2 * np.log(self._enough) / (variance_KB[:, None, :-1] * horizon_GB))
+        variance_before_K1B = variance_KB[:, None, :-1]
+        return np.sqrt(2 * np.log(self._enough) / (variance_before_K1B * horizon_GB))
 
     def _play(self, unit_KB: Floats, bet_KGB: Floats) -> None:
         """Updates the capital and closes candidates, value by value: it matters which side closes a
@@ -138,7 +141,7 @@ class Bets:
             self._close(index_RW, capital_RGW.sum(axis=1) >= self._enough * len(HORIZONS))
         np.put_along_axis(self._capital_RGM, index_RW[:, None], capital_RGW, axis=2)
 
-    def _find_open(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _find_open(self) -> tuple[Ints, Bools]:
         """Returns the indices of open candidates, and which of the indices are open.
 
         Every head gets as many indices as the head with the most open candidates has.
@@ -149,11 +152,11 @@ class Bets:
         index_RW = first_R[:, None] + np.arange(most)
         return index_RW, (index_RW >= self._closed_R[:, None]) & (index_RW < end_R[:, None])
 
-    def _find_end(self) -> NDArray[np.int64]:
+    def _find_end(self) -> Ints:
         """Returns the index of the first candidate that the other side has closed."""
         return len(self._mean_M) - np.roll(self._closed_R, self._heads)
 
-    def _close(self, index_RW: NDArray[np.int64], rich_RW: NDArray[np.bool_]) -> None:
+    def _close(self, index_RW: Ints, rich_RW: Bools) -> None:
         """Closes every candidate up to the last one on which the capital is large enough, except
         those that the other side has closed.
         """
@@ -163,10 +166,11 @@ class Bets:
 
 def _accumulate(start_K: Floats, value_KB: Floats) -> Floats:
     """Returns the running sums from a start value, which comes first."""
-    return np.cumsum(np.concatenate([start_K[:, None], value_KB], axis=1), axis=1)
+    terms = np.concatenate([start_K[:, None], value_KB], axis=1)
+    return np.cumsum(terms, axis=1)
 
 
-def says(score_KN: Floats, concept_N: NDArray[np.bool_]) -> Floats:
+def says(score_KN: Floats, concept_N: Bools) -> Floats:
     """Returns 1 where a head's answer is X, and 0 elsewhere."""
     return ((score_KN > 0) == concept_N).astype(np.float64)
 
@@ -178,7 +182,7 @@ def changes(first_KN: Floats, second_KN: Floats) -> Floats:
     return (second_KN > 0).astype(np.float64) - (first_KN > 0)
 
 
-def by_cluster(value_KN: Floats, cluster_N: NDArray[np.int64]) -> Floats:
+def by_cluster(value_KN: Floats, cluster_N: Ints) -> Floats:
     """Returns the mean of each cluster, (K, C), in the order in which the clusters first arrive.
 
     All clusters then have the same weight, whatever their size: the limits are for a mean over
@@ -194,7 +198,7 @@ def by_cluster(value_KN: Floats, cluster_N: NDArray[np.int64]) -> Floats:
     return (sum_CK.T / np.bincount(cluster_N))[:, np.argsort(first_C)]
 
 
-def pairs(score_KN: Floats, positive_N: NDArray[np.bool_], cluster_N: NDArray[np.int64]) -> Floats:
+def pairs(score_KN: Floats, positive_N: Bools, cluster_N: Ints) -> Floats:
     """Returns one value for each pair of clusters: how often a positive of one scores above a
     negative of the other. Ties count half.
 
@@ -213,7 +217,8 @@ def pairs(score_KN: Floats, positive_N: NDArray[np.bool_], cluster_N: NDArray[np
     waiting: deque[NDArray[np.intp]] = deque()
     value_PK = []
     _, first_C, cluster_N = np.unique(cluster_N, return_index=True, return_inverse=True)
-    members = np.split(np.argsort(cluster_N, kind="stable"), np.cumsum(np.bincount(cluster_N))[:-1])
+    ends_C = np.cumsum(np.bincount(cluster_N))
+    members = np.split(np.argsort(cluster_N, kind="stable"), ends_C[:-1])
     for c in np.argsort(first_C):
         wins = _compare(score_KN, positive_N, waiting[0], members[c]) if waiting else None
         if wins is None:
@@ -226,17 +231,19 @@ def pairs(score_KN: Floats, positive_N: NDArray[np.bool_], cluster_N: NDArray[np
 
 def _compare(
     score_KN: Floats,
-    positive_N: NDArray[np.bool_],
+    positive_N: Bools,
     first: NDArray[np.intp],
     second: NDArray[np.intp],
 ) -> Floats | None:
     """Returns, for every positive of one cluster and every negative of the other, whether the
     positive scores above the negative, and a half for ties. Returns None if there is no such pair.
     """
-    up_of_first, down_of_second = np.meshgrid(first[positive_N[first]], second[~positive_N[second]])
-    up_of_second, down_of_first = np.meshgrid(second[positive_N[second]], first[~positive_N[first]])
-    up = np.concatenate([up_of_first.ravel(), up_of_second.ravel()])
-    down = np.concatenate([down_of_second.ravel(), down_of_first.ravel()])
+    grids = [
+        np.meshgrid(first[positive_N[first]], second[~positive_N[second]]),
+        np.meshgrid(second[positive_N[second]], first[~positive_N[first]]),
+    ]
+    up = np.concatenate([positive.ravel() for positive, _ in grids])
+    down = np.concatenate([negative.ravel() for _, negative in grids])
     if not len(up):
         return None
     above_KP = score_KN[:, up] > score_KN[:, down]

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 FEW = 10
 """If hits or misses occur in fewer clusters than this, the data do not show how similar the
 episodes of one cluster are.
@@ -37,13 +39,15 @@ def at(result: Any, k: int) -> Any:
     if isinstance(result, np.ndarray):
         return result[k]
     if is_dataclass(result) and not isinstance(result, type):
-        return type(result)(*(at(getattr(result, field.name), k) for field in fields(result)))
-    if isinstance(result, tuple):
-        return type(result)(*(at(part, k) for part in result))
-    return result
+        parts = [getattr(result, field.name) for field in fields(result)]
+    elif isinstance(result, tuple):
+        parts = list(result)
+    else:
+        return result
+    return type(result)(*(at(part, k) for part in parts))
 
 
-def share(hit_KN: NDArray[np.bool_], cluster_N: NDArray[np.int64], level: float) -> Estimate:
+def share(hit_KN: Bools, cluster_N: Ints, level: float) -> Estimate:
     """Returns the share of hits, with the exact interval of Clopper and Pearson (1934) at this
     level.
 
@@ -64,9 +68,7 @@ def share(hit_KN: NDArray[np.bool_], cluster_N: NDArray[np.int64], level: float)
     return Estimate(value_K, low_K, high_K)
 
 
-def difference(
-    change_KN: NDArray[np.int64], cluster_N: NDArray[np.int64], level: float
-) -> Estimate:
+def difference(change_KN: Ints, cluster_N: Ints, level: float) -> Estimate:
     """Returns the mean of changes that are -1, 0 or 1: the share of rises minus the share of falls.
 
     Each share has an exact interval at half the error rate.
@@ -77,9 +79,7 @@ def difference(
     return Estimate(rise.value - fall.value, rise.low - fall.high, rise.high - fall.low)
 
 
-def auroc(
-    score_KN: Floats, positive_N: NDArray[np.bool_], cluster_N: NDArray[np.int64], level: float
-) -> Estimate:
+def auroc(score_KN: Floats, positive_N: Bools, cluster_N: Ints, level: float) -> Estimate:
     """Returns the area under the ROC curve: how often a positive scores above a negative.
 
     At either end, the interval is the wider of two: that of DeLong, DeLong and Clarke-Pearson
@@ -88,13 +88,14 @@ def auroc(
     """
     value_K, placement_KN = _compute_placements(score_KN, positive_N)
     z = stats.norm.ppf(1 - (1 - level) / 2)
-    weight_N = np.where(positive_N, 1 / positive_N.sum(), 1 / (~positive_N).sum())
+    negative_N = ~positive_N
+    weight_N = np.where(positive_N, 1 / positive_N.sum(), 1 / negative_N.sum())
     influence_KN = weight_N * (placement_KN - value_K[:, None])
     _, cluster = np.unique(cluster_N, return_inverse=True)
     variance_K = _sum_by_cluster(influence_KN, cluster).var(axis=1) * (cluster.max() + 1)
     margin_K = z * np.sqrt(variance_K)
     n_positive = len(np.unique(cluster[positive_N]))
-    n_negative = len(np.unique(cluster[~positive_N]))
+    n_negative = len(np.unique(cluster[negative_N]))
     low_K, high_K = _solve_newcombe(value_K, n_positive, n_negative, z)
     return Estimate(
         value_K,
@@ -103,7 +104,7 @@ def auroc(
     )
 
 
-def _compute_placements(score_KN: Floats, positive_N: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _compute_placements(score_KN: Floats, positive_N: Bools) -> tuple[Floats, Floats]:
     """Returns the AUROC, and for each episode the share of the other class against which it is
     ranked correctly.
     """
@@ -126,7 +127,8 @@ def _solve_newcombe(
     mean = (n_positive + n_negative) / 2
 
     def compute_margin(theta_K: Floats) -> Floats:
-        inner_K = 1 + (mean - 1) * ((1 - theta_K) / (2 - theta_K) + theta_K / (1 + theta_K))
+        ratios_K = (1 - theta_K) / (2 - theta_K) + theta_K / (1 + theta_K)
+        inner_K = 1 + (mean - 1) * ratios_K
         return z * np.sqrt(theta_K * (1 - theta_K) * inner_K / (n_positive * n_negative))
 
     def bisect(inside_K: Floats, outside_K: Floats) -> Floats:
@@ -140,9 +142,7 @@ def _solve_newcombe(
     return bisect(value_K, np.zeros_like(value_K)), bisect(value_K, np.ones_like(value_K))
 
 
-def _compute_effective_size(
-    hit_KN: NDArray[np.bool_], value_K: Floats, cluster_N: NDArray[np.int64]
-) -> Floats:
+def _compute_effective_size(hit_KN: Bools, value_K: Floats, cluster_N: Ints) -> Floats:
     """Returns how many independent episodes carry as much information as these: their number
     divided by the design effect, and never more than their number.
     """
@@ -161,7 +161,7 @@ def _compute_effective_size(
     return np.where(enough_K, n_K, np.fmin(n_K, n_clusters))
 
 
-def _count_clusters(marked_KN: NDArray[np.bool_], cluster_N: NDArray[np.intp]) -> Floats:
+def _count_clusters(marked_KN: Bools, cluster_N: NDArray[np.intp]) -> Floats:
     """Returns in how many clusters at least one episode is marked."""
     return (_sum_by_cluster(marked_KN.astype(float), cluster_N) > 0).sum(axis=1)
 

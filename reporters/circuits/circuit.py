@@ -137,7 +137,8 @@ class Circuit:
         wiring = Wiring(len(self.inputs))
         literals = [Literal(self.inputs.index(source), False) for source in self.inputs]
         for gate in self.nodes:
-            literals.append(wiring.add_gate(gate.function, literals[gate.a], literals[gate.b]))
+            a, b = literals[gate.a], literals[gate.b]
+            literals.append(wiring.add_gate(gate.function, a, b))
         output = Literal(None, False) if self.output is None else literals[self.output]
         return self._from_wiring(self.inputs, wiring, output.opposite if self.negated else output)
 
@@ -175,8 +176,8 @@ class Circuit:
     def depths(self) -> tuple[int, ...]:
         """For every place, the number of gates on the longest path that ends there."""
         depths = [0] * len(self.inputs)
-        for place in range(len(self.inputs), len(self.inputs) + len(self.nodes)):
-            operands = self._find_operands(place)
+        for i in range(len(self.nodes)):
+            operands = self._find_operands(len(self.inputs) + i)
             deepest = max((depths[operand] for operand in operands), default=0)
             depths.append(deepest + (len(operands) == 2))
         return tuple(depths)
@@ -186,7 +187,7 @@ class Circuit:
         """The number of gates on the longest path from an input to the output."""
         return 0 if self.output is None else self.depths[self.output]
 
-    def bits(self, z_ND: Any) -> Any:
+    def compute_bits(self, z_ND: Any) -> Any:
         """Returns the inputs' bits, shape (N, B), for activations; every input is a threshold."""
         bits_NB = z_ND[:, [0] * len(self.inputs)] > 0
         for i, threshold in enumerate(self.inputs):
@@ -211,7 +212,7 @@ class Circuit:
                     values[place] = values[place] | row_N
         return ~values[self.output] if self.negated else values[self.output]
 
-    def names(self) -> dict[int, str]:
+    def name_places(self) -> dict[int, str]:
         """Returns a short name for every live place: t1, t2, ... for thresholds, g1, g2, ... for
         gates; plain names stay as they are.
         """
@@ -229,13 +230,13 @@ class Circuit:
         return names
 
     def __str__(self) -> str:
-        names, first = self.names(), len(self.inputs)
+        names, first = self.name_places(), len(self.inputs)
         lines = []
         for place in self.live:
             if place >= first:
                 gate = self.nodes[place - first]
-                value = format_function(gate.function, names.get(gate.a, ""), names.get(gate.b, ""))
-                lines.append(f"{names[place]} = {value}")
+                a, b = names.get(gate.a, ""), names.get(gate.b, "")
+                lines.append(f"{names[place]} = {format_function(gate.function, a, b)}")
             elif isinstance(self.inputs[place], Threshold):
                 lines.append(f"{names[place]} = {self.inputs[place]}")
         if self.output is None:

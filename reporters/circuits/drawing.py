@@ -94,7 +94,7 @@ def draw(circuit: Circuit, path: Path) -> None:
         side = SIDE if heights[segment.start] == max(operands) else -SIDE
         middle = heights[segment.end]
         _draw_line(axes, start, (segment.end[1] - HALF, middle + side), negated)
-    names = circuit.names()
+    names = circuit.name_places()
     for place, column in sorted(boxes):
         label = _format_label(circuit, place, names[place])
         colour = COLOURS[_get_kind(circuit, place)]

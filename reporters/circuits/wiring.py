@@ -26,6 +26,9 @@ WORDS = {
     15: "yes",
 }
 
+ROWS = ((False, False), (False, True), (True, False), (True, True))
+"""The values of two operands, in the order of the bits of a function's number."""
+
 
 def evaluate(function: int, a: bool, b: bool) -> bool:
     """Returns the value of a function of two bits.
@@ -94,20 +97,23 @@ class Wiring:
     def _find_pairs(self, a: Literal, b: Literal) -> list[tuple[int, ...]]:
         """Returns pairs of places, the deepest first, of which both literals may be functions."""
         places = sorted({literal.place for literal in (a, b) if literal.place is not None})
-        operands = [self.gates[place - self.inputs][1:] for place in places if place >= self.inputs]
+        operands = [self._get_operands(place) for place in places if place >= self.inputs]
         return [*operands, tuple(places)]
+
+    def _get_operands(self, place: int) -> tuple[int, int]:
+        return self.gates[place - self.inputs][1:]
 
     def _is_function_of(self, literal: Literal, pair: tuple[int, ...]) -> bool:
         if literal.place is None or literal.place in pair:
             return True
-        return literal.place >= self.inputs and self.gates[literal.place - self.inputs][1:] == pair
+        return literal.place >= self.inputs and self._get_operands(literal.place) == pair
 
     def _compose(self, function: int, a: Literal, b: Literal, pair: tuple[int, ...]) -> int:
         """Returns the number of the function of a pair of places that is equal to a function of two
         literals.
         """
         composed = 0
-        for i, row in enumerate([(False, False), (False, True), (True, False), (True, True)]):
+        for i, row in enumerate(ROWS):
             value_a = self._evaluate_literal(a, pair, row)
             value_b = self._evaluate_literal(b, pair, row)
             composed |= evaluate(function, value_a, value_b) << i

@@ -32,7 +32,7 @@ def select_episodes(reading: Reading, which: Tensor | slice) -> Reading:
     return reading._replace(log_odds_NT=reading.log_odds_NT[which], halt_NT=reading.halt_NT[which])
 
 
-def count_units(reporter: Reporter) -> dict[str, int]:
+def count_whole_head(reporter: Reporter) -> dict[str, int]:
     return units(reporter, activations(reporter).shape[1])
 
 
@@ -64,7 +64,7 @@ def test_the_halting_probabilities_of_an_episode_sum_to_one(reporter):
 def test_a_later_exit_has_read_and_spent_no_less(reporter):
     z_NLD = activations(reporter)
     levels_T = reporter(z_NLD).levels_T
-    flops_T = torch.tensor(reporter.flops(count_units(reporter)))
+    flops_T = torch.tensor(reporter.flops(count_whole_head(reporter)))
     assert levels_T.shape == flops_T.shape
     assert (levels_T.diff() >= 0).all()
     assert (flops_T.diff() >= 0).all()
@@ -74,7 +74,7 @@ def test_a_later_exit_has_read_and_spent_no_less(reporter):
 
 def test_torch_counts_the_same_flops_for_the_last_exit(reporter):
     counted = count_flops(reporter, activations(reporter, n=1))
-    assert reporter.flops(count_units(reporter))[-1] == counted > 0
+    assert reporter.flops(count_whole_head(reporter))[-1] == counted > 0
 
 
 def test_stacked_heads_read_as_each_does_alone(reporter):

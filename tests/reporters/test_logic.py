@@ -81,7 +81,9 @@ def test_a_finished_head_gives_the_same_answers_as_its_circuit():
         log_odds_N = functional_call(reporter, weights, (z_ND[:, None],)).log_odds_N
         circuit = reporter.circuit(weights)
         for either in (circuit, circuit.simplified()):
-            expected_N = torch.where(either(either.bits(z_ND)), output_2.max(), output_2.min())
+            expected_N = torch.where(
+                either(either.compute_bits(z_ND)), output_2.max(), output_2.min()
+            )
             torch.testing.assert_close(log_odds_N, expected_N)
 
 

@@ -11,7 +11,14 @@ import torch
 from console.errors import UserError
 from tests.verdict.conftest import make_bench
 from training.watch import Course
-from verdict.alignment import Alignment, Effect, Gaps, capability, ratio, robust
+from verdict.alignment import (
+    Alignment,
+    Gaps,
+    TrainingEffect,
+    compute_capability,
+    divide_capabilities,
+    robust,
+)
 from verdict.calibration.planted import (
     Head,
     answers,
@@ -141,7 +148,7 @@ def test_impossible_bounds_are_refused_with_the_key(key, value):
     ],
 )
 def test_a_capability_is_the_logarithm_of_the_ratio_of_two_losses(before, after, least, expected):
-    actual = capability(np.array([before]), np.array([after]), small=0.01, least=least)
+    actual = compute_capability(np.array([before]), np.array([after]), small=0.01, least=least)
     assert actual.tolist() == pytest.approx([expected], nan_ok=True)
 
 
@@ -149,7 +156,9 @@ def test_a_capability_is_the_logarithm_of_the_ratio_of_two_losses(before, after,
     ("numerator", "denominator", "expected"), [(1.0, 2.0, 0.5), (-2.0, 4.0, -0.5)]
 )
 def test_a_ratio_above_the_noise_is_given_without_a_reason(numerator, denominator, expected):
-    value_K, reasons = ratio(np.array([numerator]), np.array([denominator]), 0.1, "base")
+    value_K, reasons = divide_capabilities(
+        np.array([numerator]), np.array([denominator]), 0.1, "base"
+    )
     assert value_K.tolist() == [expected]
     assert reasons == [""]
 
@@ -163,7 +172,7 @@ def test_a_ratio_above_the_noise_is_given_without_a_reason(numerator, denominato
     ],
 )
 def test_a_ratio_is_refused_if_its_denominator_is_not_above_the_noise(denominator, reason):
-    value_K, reasons = ratio(np.array([1.0]), np.array([denominator]), 0.1, "base")
+    value_K, reasons = divide_capabilities(np.array([1.0]), np.array([denominator]), 0.1, "base")
     assert np.isnan(value_K).all()
     assert reasons == [reason]
 
@@ -222,7 +231,7 @@ def test_heads_that_were_solved_for_are_marked():
 
 def test_robust_compares_by_the_tolerance():
     one_K = np.array([1.0, 1.0])
-    first = Effect(one_K, one_K, one_K, one_K, one_K, refused=("", ""))
+    first = TrainingEffect(one_K, one_K, one_K, one_K, one_K, refused=("", ""))
     second = first._replace(outer=np.array([1.05, 1.2]))
     assert robust(first, second, 0.1).outer.tolist() == [True, False]
     assert robust(first, second, 0.1).capability.all()

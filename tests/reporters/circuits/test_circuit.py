@@ -143,7 +143,7 @@ def test_equal_thresholds_are_read_once():
     circuit = Circuit(inputs, (Gate(XOR, 0, 1), Gate(OR, 3, 2)), output=4, negated=False)
     assert (circuit.thresholds, circuit.simplified().thresholds) == (3, 1)
     z_ND = torch.tensor([[0.0, 0.0, 0.0, 0.6], [0.0, 0.0, 0.0, 0.8]])
-    assert circuit(circuit.bits(z_ND)).tolist() == [False, True]
+    assert circuit(circuit.compute_bits(z_ND)).tolist() == [False, True]
     assert str(circuit.simplified()) == "t1 = z3 > 0.7\noutput = t1"
 
 
