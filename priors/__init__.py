@@ -1,3 +1,3 @@
-"""Priors: what a head is charged beside its errors. One prior a file; the promise is in `prior.py`,
-and `bill.py` measures finished heads.
+"""Priors: the charge that is added to a head's errors. One prior a file; `prior.py` defines the
+interface.
 """

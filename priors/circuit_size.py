@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from priors.hard_concrete import drawn, is_open, settled
+from priors.hard_concrete import compute_final_gates, compute_open_probability, sample_gates
 from priors.prior import Aid, Prior, Training
 from reporters.reporter import Reporter, is_weight, no_weights
 from reporters.stack import Weights
@@ -20,57 +20,57 @@ class CircuitSize(Prior):
     regularization".
 
     The price of an edge is ln E + ½ ln N nats: to name one of the head's E edges, and to state its
-    weight as precisely as N episodes can tell. Biases are free. A finished head has each gate at
-    its middle; a gate at 0 takes its edge away. Gates find the inputs and leave too many edges, so
-    a finished head is then pruned as long as that lowers errors and price together: see
+    weight as precisely as N episodes can determine it. Biases are free. A finished head has each
+    gate at its middle; a gate at 0 removes its edge. Gates find the inputs but leave too many
+    edges, so a finished head is then pruned as long as that lowers the sum of errors and price: see
     `training/prune.py`.
 
     Args:
-        log_alpha: where every gate begins; above 0 is open.
+        log_alpha: the initial value of every gate; above 0 is open.
         prune: whether finished heads are pruned and refitted.
     """
 
     def __init__(self, log_alpha: float, prune: bool) -> None:
-        self.log_alpha, self.prune = log_alpha, prune
+        self.log_alpha = log_alpha
+        self.prune = prune
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        return {
-            name: torch.full_like(value, self.log_alpha)
-            for name, value in weights.items()
-            if is_weight(name)
-        }
+        edges = {name: value for name, value in weights.items() if is_weight(name)}
+        return {name: torch.full_like(value, self.log_alpha) for name, value in edges.items()}
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
-        return weights | {
-            name: weights[name] * drawn(log_alpha, noise[name]) for name, log_alpha in state.items()
-        }
+        gated = dict(weights)
+        for name, log_alpha in state.items():
+            gated[name] = weights[name] * sample_gates(log_alpha, noise[name])
+        return gated
 
     def charge(self, training: Training) -> Tensor:
         edges = sum(value.numel() for value in training.state.values())
-        return (
-            _price(edges, training.n_examples)
-            * expected(training.state, training.reach_T)
-            / training.n_examples
-        )
+        price = _compute_edge_price(edges, training.n_examples)
+        return price * count_open_edges(training.state, training.reach_T) / training.n_examples
 
     def lacks(self, reporter: Reporter) -> str | None:
         return no_weights(reporter)
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
-        return weights | {
-            name: weights[name] * settled(log_alpha) for name, log_alpha in state.items()
-        }
+        finished = dict(weights)
+        for name, log_alpha in state.items():
+            finished[name] = weights[name] * compute_final_gates(log_alpha)
+        return finished
 
     def edge_price(self, edges: int, n_examples: int) -> float:
-        return _price(edges, n_examples) if self.prune else 0.0
+        return _compute_edge_price(edges, n_examples) if self.prune else 0.0
 
 
-def expected(log_alpha: Weights, like: Tensor) -> Tensor:
-    """Returns how many gates are expected to be open."""
-    return torch.stack(
-        [*(is_open(value).sum() for value in log_alpha.values()), like.new_zeros(())]
-    ).sum()
+def count_open_edges(log_alpha: Weights, like: Tensor) -> Tensor:
+    """Returns the expected number of open gates.
+
+    Args:
+        like: the dtype and device of the result, if there are no gates.
+    """
+    open_counts = [compute_open_probability(value).sum() for value in log_alpha.values()]
+    return torch.stack([*open_counts, like.new_zeros(())]).sum()
 
 
-def _price(edges: int, n_examples: int) -> float:
+def _compute_edge_price(edges: int, n_examples: int) -> float:
     return math.log(edges) + math.log(n_examples) / 2 if edges else 0.0

@@ -1,4 +1,4 @@
-"""A downstream prior: how much the report depends on what lies downstream of the fact, the
+"""A downstream prior: how much the report depends on what is downstream of the fact, the
 observation that the predictor predicts.
 
 N: episodes, L: levels, D: width.
@@ -14,15 +14,17 @@ from priors.prior import Need, Prior, Training
 
 
 class Downstream(Prior):
-    """charge = the covariance of the report's log-odds and probability, in nats, when the
-    observation's part of the activation is another episode's.
+    """charge = the covariance of the report's log-odds and probability, in nats, if the
+    observation's part of the activation is replaced by that of another episode.
 
-    The covariance is half the Jeffreys divergence between what the head says with its own episode's
-    observation and with another's: a variance, in nats, so its price is 1. The observation's part
-    is the one direction that carries the predictor's own prediction of what will be seen, found by
-    `observation` without any label. A head that imitates the human reads what will be seen; a
-    direct translator reads the fact upstream of it. It can be gamed: what else in an activation
-    tells of the observation (other directions, nonlinear functions) is not resampled.
+    The covariance is half the Jeffreys divergence between the report with the episode's own
+    observation and the report with another's: a variance, in nats, so its price is 1. The
+    observation's part is the one direction that carries the predictor's own prediction of what will
+    be seen; `observation` finds it without any label. A head that imitates the human reads what
+    will be seen, while a direct translator reads the fact upstream of it.
+
+    It can be gamed: other directions and nonlinear functions of an activation may carry the
+    observation too, and they are not resampled.
     """
 
     needs: tuple[Need, ...] = ("observation",)
@@ -32,7 +34,7 @@ class Downstream(Prior):
         read_LD, write_LD = training.aid.observation_2LD
         part_NL = (training.z_NLD * read_LD).sum(dim=2)
         change_NLD = (part_NL.roll(1, dims=0) - part_NL)[:, :, None] * write_LD
-        return covariance(training.reading, training.says(training.z_NLD + change_NLD))
+        return covariance(training.reading, training.read(training.z_NLD + change_NLD))
 
 
 def observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
@@ -40,15 +42,16 @@ def observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
     (row 1) at each level, shape (2, L, D).
 
     It is read by the least-squares fit r of the predicted probability that the human will see a
-    "yes"; it is written along Cov(z, r · z) / Var(r · z), the smallest change, measured by the
+    "yes". It is written along Cov(z, r · z) / Var(r · z), the smallest change, measured by the
     activations' own covariance, that replaces r · z (as in LEACE, Belrose et al. 2023).
 
     Args:
         z_NLD: standardised activations of unlabelled episodes, tampered ones among them.
-        opinion_N: what the predictor predicts to be seen, in nats of log-odds.
+        opinion_N: the predictor's log-odds that the human will see a "yes", in nats.
     """
     z_LND = (z_NLD - z_NLD.mean(dim=0)).double().movedim(1, 0)
-    target_N1 = (torch.sigmoid(opinion_N) - torch.sigmoid(opinion_N).mean()).double()[:, None]
+    chance_N = torch.sigmoid(opinion_N)
+    target_N1 = (chance_N - chance_N.mean()).double()[:, None]
     gram_LDD = z_LND.mT @ z_LND / len(z_NLD)
     ridge_DD = 1e-4 * torch.eye(z_NLD.shape[2], dtype=torch.float64, device=z_NLD.device)
     read_LD1 = torch.linalg.solve(gram_LDD + ridge_DD, z_LND.mT @ target_N1 / len(z_NLD))

@@ -1,4 +1,4 @@
-"""A Gaussian prior: plain weight decay, in nats. The baseline that everybody knows."""
+"""A Gaussian prior: plain weight decay, in nats. The well-known baseline."""
 
 import torch
 from torch import Tensor
@@ -8,12 +8,13 @@ from reporters.reporter import Reporter, is_weight, no_weights
 
 
 class Gaussian(Prior):
-    """charge = ½ Σ w² / s² nats for the whole head: what a maximum a posteriori fit under weights ~
-    N(0, s²) is charged (MacKay 1992).
+    """charge = ½ Σ w² / s² nats for the whole head: the charge of a maximum a posteriori fit under
+    weights ~ N(0, s²) (MacKay 1992).
 
     It can be gamed by rescaling. Where one layer's output is multiplied into the next, W1 · 100 and
-    W2 / 100 leave a ReLU head's answers alone and change the charge without limit, so its size says
-    nothing of the function; `simplicity` pays for a scale and is not moved. Biases are free.
+    W2 / 100 leave the answers of a ReLU head as they are and change the charge without limit, so
+    the charge says nothing about the function. `simplicity` pays for a scale, so rescaling does not
+    change its charge. Biases are free.
 
     Args:
         scale: the standard deviation s of a weight, on standardised activations.
@@ -25,12 +26,10 @@ class Gaussian(Prior):
         self.scale = scale
 
     def charge(self, training: Training) -> Tensor:
-        squares = [
-            value.square().sum() for name, value in training.weights.items() if is_weight(name)
-        ]
-        return torch.stack([*squares, training.reach_T.new_zeros(())]).sum() / (
-            2 * self.scale**2 * training.n_examples
-        )
+        weights = [value for name, value in training.weights.items() if is_weight(name)]
+        squares = [value.square().sum() for value in weights]
+        total = torch.stack([*squares, training.reach_T.new_zeros(())]).sum()
+        return total / (2 * self.scale**2 * training.n_examples)
 
     def lacks(self, reporter: Reporter) -> str | None:
         return no_weights(reporter)

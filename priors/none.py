@@ -1,4 +1,4 @@
-"""No prior: nothing is charged, the errors alone decide."""
+"""No prior: nothing is charged, so the errors alone decide."""
 
 from torch import Tensor
 

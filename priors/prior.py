@@ -1,7 +1,7 @@
-"""The promise of a prior: what it charges a head for, in nats, whatever the head.
+"""The interface of a prior: what it charges a head, in nats, for any reporter.
 
-All of it is said for one head; a population runs it for K heads at once. N: episodes, L: levels, D:
-width, T: exits, P: pairs, C: components.
+Everything here is written for one head; a population runs it for K heads at once. N: episodes, L:
+levels, D: width, T: exits, P: pairs, C: components.
 """
 
 from __future__ import annotations
@@ -20,28 +20,26 @@ Need = Literal["observation", "pairs", "predictor"]
 
 
 class Aid(NamedTuple):
-    """What a prior may ask for beside the training episodes; nothing is made unless a prior names
-    it in `needs`.
+    """What a prior may use besides the training episodes. An entry is computed only if the prior
+    names it in `needs`.
     """
 
     observation_2LD: Tensor | None = None
-    """Along which direction the predictor's observation is read in an activation (row 0), and along
-    which it is written there (row 1).
+    """The direction along which the predictor's observation is read in an activation (row 0), and
+    the direction along which it is written there (row 1).
     """
     pairs_2PLD: Tensor | None = None
-    """Pairs of episodes with the same X, of which the human answers no to the first and yes to the
-    second.
-    """
+    """Pairs of episodes with the same X; the human answers no to the first, yes to the second."""
     components: int = 0
-    """How many components of the predictor can be switched off."""
+    """The number of components of the predictor that can be switched off."""
     ablated: Callable[[int, Tensor], Tensor] | None = None
-    """From n and C gates to the activations of the batch's first n episodes, as `Ablation.read`
-    gives them.
+    """Maps n and C gates to the activations of the batch's first n episodes, as `Ablation.read`
+    returns them.
     """
 
 
 class Training(NamedTuple):
-    """What a charge may depend on, for one head in training."""
+    """The arguments of a charge, for one head in training."""
 
     reporter: Reporter
     weights: Weights
@@ -55,7 +53,7 @@ class Training(NamedTuple):
     z_NLD: Tensor
     """A batch of standardised activations."""
     reading: Reading
-    """What the head said of it."""
+    """The head's reading of the batch."""
     reach_T: Tensor
     """The predictor's FLOPs an episode up to the deepest level read at each exit."""
     flops_step: float
@@ -64,21 +62,21 @@ class Training(NamedTuple):
     """Episodes in the training set."""
     aid: Aid
 
-    def says(self, z_NLD: Tensor) -> Reading:
-        """Returns what the head in training says of other standardised activations."""
+    def read(self, z_NLD: Tensor) -> Reading:
+        """Returns the reading of other standardised activations by the head in training."""
         return functional_call(self.reporter, self.used, (z_NLD,))  # type: ignore[no-any-return]
 
 
 class Prior(ABC):
-    """A charge. Strength 1 is the price that a code of minimum length would charge."""
+    """A charge. Strength 1 is the price under a code of minimum length."""
 
     charges: bool = True
-    """Whether it charges anything at all; where not, every strength gives the same heads."""
+    """Whether it charges anything at all. If not, every strength gives the same heads."""
     needs: tuple[Need, ...] = ()
-    """What it asks a run for."""
+    """The entries of `Aid` that it uses."""
     convex: bool = False
-    """Whether its charge is convex in the weights of a head whose log-odds are linear in them,
-    without state, noise or change of the weights.
+    """Whether its charge is convex in the weights of a head whose log-odds are linear in them, and
+    it has no state, uses no noise and does not change the weights.
     """
 
     @abstractmethod
@@ -88,18 +86,20 @@ class Prior(ABC):
         """
 
     def lacks(self, reporter: Reporter) -> str | None:
-        """Returns, where it finds nothing to charge such a head for, what the head would have to
-        have.
+        """Returns what is missing in a reporter to which this prior does not apply, as a noun
+        phrase ("logic gates"); None if the prior applies.
         """
         return None
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        """Returns the prior's own trainable state, as it begins for a head with these weights."""
+        """Returns the initial value of the prior's own trainable state, for a head with these
+        weights.
+        """
         return {}
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
-        """Returns the weights that a head in training uses; noise holds numbers uniform on (0, 1),
-        shaped like the state.
+        """Returns the weights that a head in training uses. The noise holds numbers uniform on (0,
+        1), shaped like the state.
         """
         return weights
 
@@ -108,7 +108,7 @@ class Prior(ABC):
         return weights
 
     def edge_price(self, edges: int, n_examples: int) -> float:
-        """Returns what one more edge of a finished head costs at strength 1, in nats for the whole
-        training set; above 0, heads are pruned.
+        """Returns the price of one more edge of a finished head at strength 1, in nats for the
+        whole training set. If it is above 0, heads are pruned.
         """
         return 0.0

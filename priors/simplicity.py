@@ -17,52 +17,49 @@ SCALE_BITS = 6
 
 
 class Simplicity(Prior):
-    """Hinton and van Camp (1993), Graves (2011): q = N(mu, sigma²) a parameter, prior N(0, s²) a
-    tensor, s at its optimum.
+    """Hinton and van Camp (1993), Graves (2011): a posterior q = N(mu, sigma²) for each parameter,
+    and a prior N(0, s²) for each tensor, with s at its optimum.
 
-    KL(q, prior) = ½ Σ ln(s²/sigma²) where s² = mean(mu² + sigma²); the scale s is paid for with 6
-    bits a tensor. Because s is learned, rescaling the layers of a ReLU network does not change the
-    charge. The price is ln 2 nats a bit, so the charge is the KL itself over the training episodes.
-    A choice among P is no number: it is named, and costs ln P nats whatever it is.
+    KL(q, prior) = ½ Σ ln(s²/sigma²) where s² = mean(mu² + sigma²); the scale s costs 6 bits a
+    tensor. Because s is learned, rescaling the layers of a ReLU network does not change the charge.
+    The price is ln 2 nats a bit, so the charge is the KL itself over the training episodes. A
+    choice among P options is not a number: it is named, and costs ln P nats whatever it is.
 
     Args:
-        sigma: sigma that every parameter begins with, on standardised activations.
+        sigma: the initial sigma of every parameter, on standardised activations.
     """
 
     def __init__(self, sigma: float) -> None:
         self.sigma = sigma
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        return {
-            name: torch.full_like(value, math.log(self.sigma))
-            for name, value in weights.items()
-            if not is_choice(name)
-        }
+        numbers = {name: value for name, value in weights.items() if not is_choice(name)}
+        log_sigma = math.log(self.sigma)
+        return {name: torch.full_like(value, log_sigma) for name, value in numbers.items()}
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
-        return weights | {
-            name: weights[name] + log_sigma.exp() * _normal(noise[name])
-            for name, log_sigma in state.items()
-        }
+        noisy = dict(weights)
+        for name, log_sigma in state.items():
+            noisy[name] = weights[name] + log_sigma.exp() * _transform_to_normal(noise[name])
+        return noisy
 
     def charge(self, training: Training) -> Tensor:
-        kl = [
-            _kl(training.weights[name], log_sigma) + SCALE_BITS * math.log(2)
-            for name, log_sigma in training.state.items()
-        ]
-        return (
-            torch.stack(kl).sum() + choice_bits(training.weights) * math.log(2)
-        ) / training.n_examples
+        costs = []
+        for name, log_sigma in training.state.items():
+            costs.append(_kl(training.weights[name], log_sigma) + SCALE_BITS * math.log(2))
+        choices = choice_bits(training.weights) * math.log(2)
+        return (torch.stack(costs).sum() + choices) / training.n_examples
 
 
-def _normal(uniform: Tensor) -> Tensor:
-    """Returns standard normal numbers from ones uniform on (0, 1), in a quarter of the time that
-    `ndtri` takes.
+def _transform_to_normal(uniform: Tensor) -> Tensor:
+    """Returns standard normal numbers, made from numbers uniform on (0, 1), in a quarter of the
+    time that `ndtri` takes.
     """
     return math.sqrt(2) * torch.erfinv(2 * uniform - 1)
 
 
 def _kl(mu: Tensor, log_sigma: Tensor) -> Tensor:
-    """Returns KL(N(mu, sigma²), N(0, s²)) of a tensor in nats, at the s that makes it least."""
-    log_s = (mu.square() + (2 * log_sigma).exp()).mean().log() / 2
+    """Returns KL(N(mu, sigma²), N(0, s²)) of a tensor in nats, at the s that minimises it."""
+    s_squared = (mu.square() + (2 * log_sigma).exp()).mean()
+    log_s = s_squared.log() / 2
     return (log_s - log_sigma).sum()

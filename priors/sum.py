@@ -17,7 +17,7 @@ class Sum(Prior):
 
     Args:
         parts: priors by name.
-        shares: for each, what the strength is multiplied with.
+        shares: the factor of the strength, for each part.
     """
 
     def __init__(self, parts: dict[str, Prior], shares: dict[str, float]) -> None:
@@ -26,57 +26,53 @@ class Sum(Prior):
                 f"prior.shares: it names {sorted(shares)}, but the parts are {sorted(parts)}. Give"
                 " each part one share."
             )
-        self.parts, self.shares = parts, shares
+        self.parts = parts
+        self.shares = shares
         self.convex = all(part.convex for part in parts.values())
-        self.needs = tuple(dict.fromkeys(need for part in parts.values() for need in part.needs))
+        needs = [need for part in parts.values() for need in part.needs]
+        self.needs = tuple(dict.fromkeys(needs))
 
     def charge(self, training: Training) -> Tensor:
-        owned = {
-            name: training._replace(
-                state=_own(training.state, name), noise=_own(training.noise, name)
-            )
-            for name in self.parts
-        }
-        return torch.stack(
-            [self.shares[name] * part.charge(owned[name]) for name, part in self.parts.items()]
-        ).sum()
+        charges = []
+        for name, part in self.parts.items():
+            state, noise = _select_part(training.state, name), _select_part(training.noise, name)
+            charge = part.charge(training._replace(state=state, noise=noise))
+            charges.append(self.shares[name] * charge)
+        return torch.stack(charges).sum()
 
     def lacks(self, reporter: Reporter) -> str | None:
-        lacking = [
-            f"{lack} (its part {name})"
-            for name, part in self.parts.items()
-            if (lack := part.lacks(reporter))
-        ]
-        return "; ".join(lacking) or None
+        missing = []
+        for name, part in self.parts.items():
+            lack = part.lacks(reporter)
+            if lack:
+                missing.append(f"{lack} (its part {name})")
+        return "; ".join(missing) or None
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        return {
-            f"{name}.{key}": value
-            for name, part in self.parts.items()
-            for key, value in part.state(weights, aid).items()
-        }
+        joint: Weights = {}
+        for name, part in self.parts.items():
+            state = part.state(weights, aid)
+            joint |= {f"{name}.{key}": value for key, value in state.items()}
+        return joint
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
         for name, part in self.parts.items():
-            weights = part.transform(weights, _own(state, name), _own(noise, name))
+            weights = part.transform(weights, _select_part(state, name), _select_part(noise, name))
         return weights
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
         for name, part in self.parts.items():
-            weights = part.finish(weights, _own(state, name))
+            weights = part.finish(weights, _select_part(state, name))
         return weights
 
     def edge_price(self, edges: int, n_examples: int) -> float:
-        return sum(
-            self.shares[name] * part.edge_price(edges, n_examples)
-            for name, part in self.parts.items()
-        )
+        prices = {name: part.edge_price(edges, n_examples) for name, part in self.parts.items()}
+        return sum(self.shares[name] * price for name, price in prices.items())
 
 
-def _own(state: Weights, name: str) -> Weights:
-    """Returns one part's share of the joint state."""
+def _select_part(joint: Weights, name: str) -> Weights:
+    """Returns the entries of one part."""
+    prefix = f"{name}."
     return {
-        key.removeprefix(f"{name}."): value
-        for key, value in state.items()
-        if key.startswith(f"{name}.")
+        key.removeprefix(prefix): value for key, value in joint.items() if key.startswith(prefix)
     }

@@ -1,3 +1,3 @@
-"""Reporters: heads that read activations and say whether the concept holds. One architecture a
-file; the promise is in `reporter.py`.
+"""Reporters: heads that read activations and predict whether the concept holds. One architecture a
+file; `reporter.py` defines the interface.
 """

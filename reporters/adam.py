@@ -1,6 +1,4 @@
-"""Adam on a stack of heads in plain tensors: what refits and measures use, where no Lightning fit
-is needed.
-"""
+"""Adam on a stack of heads in plain tensors, for refits and measures that need no Lightning fit."""
 
 from __future__ import annotations
 
@@ -19,34 +17,34 @@ def descended(
     rate: float,
     masks: Mapping[str, Tensor] | None = None,
 ) -> Weights:
-    """Returns weights after so many steps of Adam (Kingma and Ba 2015); its rate falls to 0 along a
-    cosine.
+    """Returns the weights after a number of steps of Adam (Kingma and Ba 2015); the learning rate
+    falls to 0 along a cosine.
 
-    Adam looks at each number by itself, and no head's loss knows of another's weights: heads
-    stacked along any axes descend as each would alone.
+    Adam updates each number on its own, and no head's loss depends on another head's weights. So
+    heads that are stacked along any axes are trained as each would be alone.
 
     Args:
-        losses: each head's loss, from the weights and the step, from 0.
-        masks: 1 where a number descends, 0 where it stays as it is; by name, all ones where nothing
-            is said.
+        losses: maps the weights and the step, which starts at 0, to each head's loss.
+        steps: the number of steps.
+        rate: the learning rate of the first step.
+        masks: by name, 1 where a number is trained and 0 where it stays as it is. Weights without a
+            mask are trained.
     """
     leaves = {name: torch.nn.Parameter(value.clone()) for name, value in weights.items()}
     optimizer = torch.optim.Adam(leaves.values(), lr=rate, betas=(0.9, 0.98), fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
-        for name, slope in slopes(leaves, losses(dict(leaves), step)).items():
-            leaves[name].grad = slope.mul_(masks[name]) if masks and name in masks else slope
+        gradients = slopes(leaves, losses(dict(leaves), step))
+        for name, gradient in gradients.items():
+            if masks and name in masks:
+                gradient.mul_(masks[name])
+            leaves[name].grad = gradient
         optimizer.step()
         schedule.step()
     return {name: leaf.data for name, leaf in leaves.items()}
 
 
 def slopes(leaves: Mapping[str, Tensor], losses: Tensor) -> Weights:
-    """Returns the gradient of each head's own loss: that of their sum, by one backward pass."""
-    return dict(
-        zip(
-            leaves,
-            torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True),
-            strict=True,
-        )
-    )
+    """Returns the gradient of each head's own loss, from one backward pass through their sum."""
+    gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, gradients, strict=True))

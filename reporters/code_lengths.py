@@ -1,4 +1,4 @@
-"""Bits to name some of many things."""
+"""Bits to name some of many items."""
 
 import math
 
@@ -10,26 +10,34 @@ from reporters.stack import Weights
 
 
 def choice_bits(weights: Weights) -> float:
-    """Returns the bits to name every choice that one head has made, each among all it could have
-    made.
+    """Returns the bits to name every choice of one head, each among all its options.
 
     >>> choice_bits({"gate_choice_BG": torch.zeros(3, 16), "bias": torch.zeros(3)})
     12.0
     """
-    return sum(
-        value.numel() / value.shape[-1] * math.log2(value.shape[-1])
-        for name, value in weights.items()
-        if is_choice(name)
-    )
+    bits = 0.0
+    for name, value in weights.items():
+        if is_choice(name):
+            options = value.shape[-1]
+            bits += value.numel() / options * math.log2(options)
+    return bits
 
 
-def subset_bits(all_of_them: int, live: Tensor) -> Tensor:
-    """Returns bits to say how many of so many things are meant, and which: log2(E + 1) + log2 C(E,
-    k).
+def subset_bits(size: int, chosen: Tensor) -> Tensor:
+    """Returns the bits to name a subset of E items: how many it holds, and which. For k items these
+    are log2(E + 1) + log2 C(E, k).
 
     >>> subset_bits(4, torch.tensor(2))  # one of 5 counts, one of 6 pairs
     tensor(4.9069)
+
+    Args:
+        size: E, the number of all items.
+        chosen: k, the number of items in the subset.
     """
-    size = torch.tensor(float(all_of_them), device=live.device)
-    choose = torch.lgamma(size + 1) - torch.lgamma(live + 1) - torch.lgamma(size - live + 1)
-    return math.log2(all_of_them + 1) + choose / math.log(2)
+    all_items = torch.tensor(float(size), device=chosen.device)
+    log_choose = (
+        torch.lgamma(all_items + 1)
+        - torch.lgamma(chosen + 1)
+        - torch.lgamma(all_items - chosen + 1)
+    )
+    return math.log2(size + 1) + log_choose / math.log(2)

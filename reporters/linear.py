@@ -16,7 +16,8 @@ class Linear(Reporter):
 
     def __init__(self, n_levels: int, width: int) -> None:
         super().__init__()
-        self.weight_1D = nn.Parameter(torch.randn(1, n_levels * width) * (n_levels * width) ** -0.5)
+        inputs = n_levels * width
+        self.weight_1D = nn.Parameter(torch.randn(1, inputs) * inputs**-0.5)
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, z_NLD: Tensor) -> Reading:

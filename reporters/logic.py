@@ -1,4 +1,4 @@
-"""A head of two-input logic gates over thresholds on one level: what it learns is a circuit.
+"""A head of two-input logic gates over thresholds on one level; it learns a circuit.
 
 N: episodes, D: width, B: thresholds, G: gates, W: gates of a layer, P: places (thresholds, then
 gates), F: the 16 functions of two bits.
@@ -14,43 +14,45 @@ from torch import Tensor, nn
 
 from console.errors import UserError
 from reporters.circuits.circuit import Circuit, Gate, Threshold
-from reporters.circuits.wiring import reads, says
-from reporters.reporter import Reading, Reporter, in_one_step
+from reporters.circuits.wiring import ROWS, depends_on, evaluate
+from reporters.reporter import Reading, Reporter, in_one_step, is_choice
 from reporters.stack import Weights
 
 SURE = 1e4
-"""Log-odds of a choice that has been made: all others have probability 0, exactly."""
-SAYS_F4 = torch.tensor(
-    [[says(function, a, b) for a in (False, True) for b in (False, True)] for function in range(16)]
-)
-READS_F2 = torch.tensor([reads(function) for function in range(16)])
+"""Log-odds of a choice that has been made: all other options have probability 0, exactly."""
+VALUE_F4 = torch.tensor([[evaluate(function, *row) for row in ROWS] for function in range(16)])
+"""The value of each function in each row of its truth table."""
+DEPENDS_F2 = torch.tensor([depends_on(function) for function in range(16)])
+"""Whether each function depends on each of its operands."""
 WIRE = 12
-"""The function that says what its first operand says."""
+"""The function that returns its first operand."""
 
 
 class Logic(Reporter):
-    """Thresholds, layers of gates, one output; log-odds = no + (yes - no) · output.
+    """Thresholds, layers of gates, and one output; log-odds = no + (yes - no) · output.
 
     After Petersen et al. (2022), "Deep differentiable logic gate networks": each gate has a softmax
-    over the 16 functions of two bits, read as the polynomials that agree with them on bits. Here it
-    also chooses its operands among all thresholds and all gates of earlier layers, so the head is
-    one circuit with one output and not a count of many. A threshold reads one activation, the
-    likeliest of its choice; gradients of that choice go through its softmax, those of the step
-    through a sigmoid (straight through: Bengio, Léonard and Courville 2013). A mixture of
-    activations would be a linear head, and a soft step would carry more than a bit: both would be
-    lost when the choices are made. Every choice begins with random preferences, and each gate
-    prefers to pass its first operand on.
+    over the 16 functions of two bits, extended to probabilities as the polynomials that agree with
+    them on bits. Here a gate also chooses its operands among all thresholds and all gates of
+    earlier layers, so the head is one circuit with one output, and not the count of many outputs.
+
+    A threshold reads one activation, the likeliest of its choice. The gradient of that choice goes
+    through its softmax, and the gradient of the step through a sigmoid (straight through: Bengio,
+    Léonard and Courville 2013). A mixture of activations would be a linear head, and a soft step
+    would carry more than one bit: both would be lost when the choices are made.
+
+    Every choice starts with random preferences, and each gate prefers to pass its first operand on.
 
     Args:
         thresholds: B.
-        layers: of gates.
-        nodes: gates of a layer, W.
-        pace: log-odds of a choice per unit of its parameter: how much faster than other parameters
-            choices are made.
+        layers: the number of layers of gates.
+        nodes: the number of gates of a layer, W.
+        pace: log-odds of a choice per unit of its parameter, so that choices are made this much
+            faster than other parameters change.
         spread: standard deviation of a choice's log-odds at the start.
         wire: what is added at the start to the log-odds that a gate is a wire.
-        steepness: of the sigmoid through which the gradient of a step goes, per standard deviation.
-        says: log-odds that it begins to say, for yes; no is its opposite.
+        steepness: of the sigmoid that carries the gradient of a step, per standard deviation.
+        says: the head's log-odds for yes at the start; those for no are the opposite.
     """
 
     reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
@@ -75,30 +77,36 @@ class Logic(Reporter):
         for key, size in {"pace": pace, "steepness": steepness}.items():
             if size <= 0:
                 raise UserError(f"reporter.{key}: {size} is too small. Use a number above 0.")
-        gates = layers * nodes
-        self.layers, self.nodes, self.pace, self.steepness = layers, nodes, pace, steepness
-        self.input_choice_BD = nn.Parameter(
-            torch.randn(thresholds, n_levels * width) * spread / pace
-        )
+        n_gates = layers * nodes
+        n_places = thresholds + n_gates
+        self.layers = layers
+        self.nodes = nodes
+        self.pace = pace
+        self.steepness = steepness
+
+        def draw_choice(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shape) * spread / pace)
+
+        self.input_choice_BD = draw_choice(thresholds, n_levels * width)
         self.threshold_bias_B = nn.Parameter(torch.randn(thresholds) / 2)
-        self.operand_choice_2GP = nn.Parameter(
-            torch.randn(2, gates, thresholds + gates) * spread / pace
-        )
+        self.operand_choice_2GP = draw_choice(2, n_gates, n_places)
         prefers_F = wire * (torch.arange(16) == WIRE)
-        self.function_choice_GF = nn.Parameter((torch.randn(gates, 16) * spread + prefers_F) / pace)
-        self.output_choice_P = nn.Parameter(torch.randn(thresholds + gates) * spread / pace)
+        function_GF = torch.randn(n_gates, 16) * spread + prefers_F
+        self.function_choice_GF = nn.Parameter(function_GF / pace)
+        self.output_choice_P = draw_choice(n_places)
         self.output_bias_2 = nn.Parameter(torch.tensor([-says, says]))
 
     def forward(self, z_NLD: Tensor) -> Reading:
-        bits_PN = self._bits(z_NLD.flatten(1))
-        says_G4 = (self._chance(self.function_choice_GF)[:, :, None] * SAYS_F4.to(z_NLD)).sum(dim=1)
+        bits_PN = self._compute_bits(z_NLD.flatten(1))
+        function_GF = self._softmax(self.function_choice_GF)
+        value_G4 = (function_GF[:, :, None] * VALUE_F4.to(z_NLD)).sum(dim=1)
         for layer in range(self.layers):
-            here, before = self._layer(layer), len(bits_PN)
-            a_WN, b_WN = (
-                self._chance(choice_GP[here, :before]) @ bits_PN
-                for choice_GP in self.operand_choice_2GP
+            gates, n_earlier = self._get_slice(layer), len(bits_PN)
+            a_WP, b_WP = (
+                self._softmax(choice_GP[gates, :n_earlier]) for choice_GP in self.operand_choice_2GP
             )
-            none_W, b_W, a_W, both_W = says_G4[here, :, None].unbind(dim=1)
+            a_WN, b_WN = a_WP @ bits_PN, b_WP @ bits_PN
+            none_W, b_W, a_W, both_W = value_G4[gates, :, None].unbind(dim=1)
             gate_WN = (
                 none_W
                 + (a_W - none_W) * a_WN
@@ -106,137 +114,140 @@ class Logic(Reporter):
                 + (both_W - a_W - b_W + none_W) * a_WN * b_WN
             )
             bits_PN = torch.cat([bits_PN, gate_WN])
-        output_N = (self._chance(self.output_choice_P)[None] @ bits_PN)[0]
+        output_N = (self._softmax(self.output_choice_P)[None] @ bits_PN)[0]
         no, yes = self.output_bias_2
         return in_one_step(no + (yes - no) * output_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
-        """Counts the products by which operands are looked up, as a head in training does; a
-        finished circuit needs none of them.
+        """Counts the products that look up operands, as a head in training does; a finished circuit
+        needs none of them.
         """
         thresholds, gates = units["B"], units["G"]
         operands = gates * thresholds + gates * gates * (self.layers - 1) / self.layers / 2
         return [2 * units["B"] * units["D"] + 4 * operands + 2 * units["P"]]
 
     def harden(self, weights: Weights) -> Weights:
-        """Returns weights with every choice made: the likeliest."""
-        masked = weights | {"operand_choice_2GP": self._earlier(weights["operand_choice_2GP"])}
-        return {
-            name: SURE * (2 * _likeliest(value) - 1) if "_choice" in name else value
-            for name, value in masked.items()
-        }
+        """Returns weights in which every choice is made: the likeliest option."""
+        hard = dict(weights)
+        hard["operand_choice_2GP"] = self._mask_later(weights["operand_choice_2GP"])
+        for name, value in hard.items():
+            if is_choice(name):
+                hard[name] = SURE * (2 * _select_likeliest(value) - 1)
+        return hard
 
     def circuit(self, weights: Weights) -> Circuit:
-        """Returns whether a head with its choices made says the higher of its two log-odds, as a
-        circuit of all its gates.
+        """Returns the circuit, with all its gates, of a head whose choices are made. Its output is
+        whether the head reports the higher of its two log-odds.
         """
-        place_B, function_G = (
-            weights[name].argmax(dim=-1).tolist()
-            for name in ("input_choice_BD", "function_choice_GF")
-        )
-        a_G, b_G = self._earlier(weights["operand_choice_2GP"]).argmax(dim=-1).tolist()
-        inputs = tuple(
-            Threshold(place, value)
-            for place, value in zip(place_B, weights["threshold_bias_B"].tolist(), strict=True)
-        )
+        places = weights["input_choice_BD"].argmax(dim=-1).tolist()
+        values = weights["threshold_bias_B"].tolist()
+        functions = weights["function_choice_GF"].argmax(dim=-1).tolist()
+        a_G, b_G = self._mask_later(weights["operand_choice_2GP"]).argmax(dim=-1).tolist()
         no, yes = weights["output_bias_2"].tolist()
         return Circuit(
-            inputs,
-            tuple(map(Gate, function_G, a_G, b_G)),
-            int(weights["output_choice_P"].argmax()),
+            inputs=tuple(map(Threshold, places, values)),
+            nodes=tuple(map(Gate, functions, a_G, b_G)),
+            output=int(weights["output_choice_P"].argmax()),
             negated=yes < no,
         )
 
     def expected_gates(self, weights: Weights) -> Tensor:
-        """Returns how many live two-input gates are expected; exact where all choices are made,
+        """Returns the expected number of live two-input gates. It is exact if all choices are made,
         before common parts are shared.
         """
-        _, _, both_G = self._operands_read(weights)
-        return (self._live(weights)[weights["threshold_bias_B"].shape[0] :] * both_G).sum()
+        n_thresholds = weights["threshold_bias_B"].shape[0]
+        _, _, both_G = self._compute_operand_use(weights)
+        return (self._compute_live(weights)[n_thresholds:] * both_G).sum()
 
     def expected_thresholds(self, weights: Weights) -> Tensor:
-        """Returns how many live thresholds are expected; exact where all choices are made, before
-        equal ones are shared.
+        """Returns the expected number of live thresholds. It is exact if all choices are made,
+        before equal thresholds are shared.
         """
-        return self._live(weights)[: weights["threshold_bias_B"].shape[0]].sum()
+        n_thresholds = weights["threshold_bias_B"].shape[0]
+        return self._compute_live(weights)[:n_thresholds].sum()
 
     def expected_depth(self, weights: Weights) -> Tensor:
-        """Returns how many gates the longest path to the output is expected to have; exact where
+        """Returns the expected number of gates on the longest path to the output. It is exact if
         all choices are made.
         """
         depth_P = torch.zeros_like(weights["threshold_bias_B"])
-        a_G, b_G, both_G = self._operands_read(weights)
+        only_a_G, only_b_G, both_G = self._compute_operand_use(weights)
         for layer in range(self.layers):
-            here, before = self._layer(layer), len(depth_P)
-            a_W, b_W = self._chance(weights["operand_choice_2GP"][:, here, :before]) @ depth_P
+            gates, n_earlier = self._get_slice(layer), len(depth_P)
+            choice_2WP = weights["operand_choice_2GP"][:, gates, :n_earlier]
+            a_W, b_W = self._softmax(choice_2WP) @ depth_P
             depth_W = (
-                a_G[here] * a_W + b_G[here] * b_W + both_G[here] * (1 + torch.maximum(a_W, b_W))
+                only_a_G[gates] * a_W
+                + only_b_G[gates] * b_W
+                + both_G[gates] * (1 + torch.maximum(a_W, b_W))
             )
             depth_P = torch.cat([depth_P, depth_W])
-        return self._chance(weights["output_choice_P"]) @ depth_P
+        return self._softmax(weights["output_choice_P"]) @ depth_P
 
-    def _live(self, weights: Weights) -> Tensor:
-        """Returns with what probability the output depends on each place by the wiring.
+    def _compute_live(self, weights: Weights) -> Tensor:
+        """Returns the probability that the output depends on each place through the wiring.
 
         live(p) = 1 - Π over its users u of 1 - live(u) P(u reads p); the output itself is one of
         the users.
         """
-        dead_P = 1 - self._chance(weights["output_choice_P"])
-        a_G, b_G, both_G = (chance_G[:, None] for chance_G in self._operands_read(weights))
+        dead_P = 1 - self._softmax(weights["output_choice_P"])
+        only_a_G, only_b_G, both_G = (
+            use_G[:, None] for use_G in self._compute_operand_use(weights)
+        )
         for layer in reversed(range(self.layers)):
-            here = self._layer(layer)
-            before = len(weights["threshold_bias_B"]) + here.start
-            a_WP, b_WP = self._chance(weights["operand_choice_2GP"][:, here, :before])
+            gates = self._get_slice(layer)
+            n_earlier = len(weights["threshold_bias_B"]) + gates.start
+            choice_2WP = weights["operand_choice_2GP"][:, gates, :n_earlier]
+            a_WP, b_WP = self._softmax(choice_2WP)
             reads_WP = (
-                a_G[here] * a_WP + b_G[here] * b_WP + both_G[here] * (1 - (1 - a_WP) * (1 - b_WP))
+                only_a_G[gates] * a_WP
+                + only_b_G[gates] * b_WP
+                + both_G[gates] * (1 - (1 - a_WP) * (1 - b_WP))
             )
-            live_W = 1 - dead_P[before : before + self.nodes]
-            dead_P = torch.cat(
-                [dead_P[:before] * (1 - live_W[:, None] * reads_WP).prod(dim=0), dead_P[before:]]
-            )
+            live_W = 1 - dead_P[n_earlier : n_earlier + self.nodes]
+            unread_P = (1 - live_W[:, None] * reads_WP).prod(dim=0)
+            dead_P = torch.cat([dead_P[:n_earlier] * unread_P, dead_P[n_earlier:]])
         return 1 - dead_P
 
-    def _operands_read(self, weights: Weights) -> tuple[Tensor, ...]:
-        """Returns with what probability each gate reads only its operand a, only b, and both: three
+    def _compute_operand_use(self, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the probability that each gate reads only its operand a, only b, and both; each
         of shape (G,).
         """
-        chance_GF = self._chance(weights["function_choice_GF"])
-        a_F, b_F = READS_F2.to(chance_GF).unbind(dim=1)
-        return tuple(chance_GF @ kind_F for kind_F in (a_F * (1 - b_F), (1 - a_F) * b_F, a_F * b_F))
+        chance_GF = self._softmax(weights["function_choice_GF"])
+        a_F, b_F = DEPENDS_F2.to(chance_GF).unbind(dim=1)
+        only_a_G = chance_GF @ (a_F * (1 - b_F))
+        only_b_G = chance_GF @ ((1 - a_F) * b_F)
+        both_G = chance_GF @ (a_F * b_F)
+        return only_a_G, only_b_G, both_G
 
-    def _bits(self, z_ND: Tensor) -> Tensor:
-        """Returns the thresholds' bits, shape (B, N); exact, with the gradients of soft ones."""
-        chance_BD = self._chance(self.input_choice_BD)
-        read_BD = _likeliest(self.input_choice_BD) + chance_BD - chance_BD.detach()
+    def _compute_bits(self, z_ND: Tensor) -> Tensor:
+        """Returns the thresholds' bits, shape (B, N). The bits are exact, and their gradients are
+        those of soft bits.
+        """
+        chance_BD = self._softmax(self.input_choice_BD)
+        read_BD = _select_likeliest(self.input_choice_BD) + chance_BD - chance_BD.detach()
         above_BN = read_BD @ z_ND.T - self.threshold_bias_B[:, None]
         soft_BN = torch.sigmoid(self.steepness * above_BN)
         return (above_BN > 0).to(soft_BN) + soft_BN - soft_BN.detach()
 
-    def _chance(self, choice: Tensor) -> Tensor:
+    def _softmax(self, choice: Tensor) -> Tensor:
         return torch.softmax(self.pace * choice, dim=-1)
 
-    def _layer(self, layer: int) -> slice:
+    def _get_slice(self, layer: int) -> slice:
         return slice(layer * self.nodes, (layer + 1) * self.nodes)
 
-    def _earlier(self, choice_2GP: Tensor) -> Tensor:
-        """Returns the choices with no chance left for places that are not earlier than the gate's
-        layer.
+    def _mask_later(self, choice_2GP: Tensor) -> Tensor:
+        """Returns the choices without the places that are not earlier than the gate's layer: their
+        log-odds become -inf.
         """
-        gates, places = choice_2GP.shape[-2:]
-        first_G = (
-            places
-            - gates
-            + torch.arange(gates, device=choice_2GP.device) // self.nodes * self.nodes
-        )
-        return torch.where(
-            torch.arange(places, device=choice_2GP.device) < first_G[:, None],
-            choice_2GP,
-            -torch.inf,
-        )
+        n_gates, n_places = choice_2GP.shape[-2:]
+        place_P = torch.arange(n_places, device=choice_2GP.device)
+        layer_G = torch.arange(n_gates, device=choice_2GP.device) // self.nodes
+        n_earlier_G = n_places - n_gates + layer_G * self.nodes
+        return torch.where(place_P < n_earlier_G[:, None], choice_2GP, -torch.inf)
 
 
-def _likeliest(choice: Tensor) -> Tensor:
-    """Returns 1 for the likeliest of each choice and 0 for the rest."""
-    return (
-        torch.arange(choice.shape[-1], device=choice.device) == choice.argmax(dim=-1, keepdim=True)
-    ).to(choice)
+def _select_likeliest(choice: Tensor) -> Tensor:
+    """Returns 1 for the likeliest option of each choice, and 0 for the rest."""
+    options = torch.arange(choice.shape[-1], device=choice.device)
+    return (options == choice.argmax(dim=-1, keepdim=True)).to(choice)

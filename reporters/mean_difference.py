@@ -12,8 +12,8 @@ from reporters.reporter import ClosedForm, Reading, in_one_step
 
 
 class MeanDifference(ClosedForm):
-    """log-odds = s (d · z − m): d is the difference of class means, m the midpoint, s the scale
-    that makes them log-odds.
+    """log-odds = s (d · z − m), where d is the difference of class means, m the projection of their
+    midpoint, and s the scale that turns the result into log-odds.
 
     s is that of a one-dimensional linear discriminant: the distance of the projected class means
     over the variance within classes.
@@ -29,16 +29,21 @@ class MeanDifference(ClosedForm):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
-        return in_one_step((self.weight_1D @ z_ND.T)[0] + self.bias, z_NLD.shape[1])
+        log_odds_N = (self.weight_1D @ z_ND.T)[0] + self.bias
+        return in_one_step(log_odds_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [2 * units["D"]]
 
     def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
-        z_ND, yes_N1, no_N1 = z_NLD.flatten(1), human_N[:, None], 1 - human_N[:, None]
-        yes_D, no_D = (yes_N1 * z_ND).sum(0) / yes_N1.sum(), (no_N1 * z_ND).sum(0) / no_N1.sum()
-        difference_D = yes_D - no_D
-        within_N = (z_ND - yes_N1 * yes_D - no_N1 * no_D) @ difference_D
+        z_ND = z_NLD.flatten(1)
+        yes_N1 = human_N[:, None]
+        no_N1 = 1 - yes_N1
+        mean_yes_D = (yes_N1 * z_ND).sum(0) / yes_N1.sum()
+        mean_no_D = (no_N1 * z_ND).sum(0) / no_N1.sum()
+        difference_D = mean_yes_D - mean_no_D
+        within_N = (z_ND - yes_N1 * mean_yes_D - no_N1 * mean_no_D) @ difference_D
         scale = difference_D.square().sum() / within_N.square().mean().clamp_min(1e-12)
         weight_D = scale * difference_D
-        return {"weight_1D": weight_D[None], "bias": -(weight_D * (yes_D + no_D)).sum() / 2}
+        bias = -(weight_D * (mean_yes_D + mean_no_D)).sum() / 2
+        return {"weight_1D": weight_D[None], "bias": bias}

@@ -1,4 +1,4 @@
-"""A head with one hidden layer of GELU units on one level."""
+"""A head on one level with one hidden layer of GELU units."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -14,7 +14,7 @@ class MLP(Reporter):
     """log-odds = v · gelu(W z + b) + c. N: episodes, D: width, H: hidden units.
 
     Args:
-        hidden: hidden units.
+        hidden: the number of hidden units.
     """
 
     reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
@@ -30,9 +30,8 @@ class MLP(Reporter):
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
         sums_HN = self.inner_HD @ z_ND.T
-        hidden_HN = F.gelu(
-            sums_HN + self.inner_bias_H[:, None].to(sums_HN)
-        )  # where products are rounded, the widest tensor stays so
+        # If products are rounded to bfloat16, the widest tensor stays in bfloat16.
+        hidden_HN = F.gelu(sums_HN + self.inner_bias_H[:, None].to(sums_HN))
         log_odds_N = (self.outer_1H @ hidden_HN).squeeze(0) + self.outer_bias
         return in_one_step(log_odds_N, z_NLD.shape[1])
 

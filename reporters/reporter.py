@@ -1,10 +1,11 @@
-"""The promise of a reporter: from activations to a Reading, and what that takes.
+"""The interface of a reporter: it maps activations to a Reading, and states its FLOPs.
 
 N: episodes, L: levels given, D: width, T: exits.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import accumulate
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 
 
 class Reading(NamedTuple):
-    """What a head says of each episode, and where it stops. A head that cannot stop early has one
+    """A head's output for each episode, and where it stops. A head that cannot stop early has one
     exit.
     """
 
     log_odds_NT: Tensor
-    """Log-odds that the concept holds, in nats, as said at each exit."""
+    """Log-odds that the concept holds, in nats, at each exit."""
     halt_NT: Tensor
     """Probability of stopping at each exit; sums to 1 over exits."""
     levels_T: Tensor
@@ -29,26 +30,24 @@ class Reading(NamedTuple):
     @property
     def exit_N(self) -> Tensor:
         """The exit at which a finished head stops: the median of its halting distribution."""
-        if self.halt_NT.shape[1] == 1:
+        n_exits = self.halt_NT.shape[1]
+        if n_exits == 1:
             return torch.zeros_like(self.halt_NT[:, 0], dtype=torch.long)
-        return (
-            (self.halt_NT.cumsum(dim=1) < 0.5 - 1e-6)
-            .sum(dim=1)
-            .clamp(max=self.halt_NT.shape[1] - 1)
-        )
+        before_median_NT = self.halt_NT.cumsum(dim=1) < 0.5 - 1e-6
+        return before_median_NT.sum(dim=1).clamp(max=n_exits - 1)
 
     @property
     def log_odds_N(self) -> Tensor:
-        """What a finished head says: the log-odds at the exit where it stops, in nats."""
-        return (
-            self.log_odds_NT[:, 0]
-            if self.halt_NT.shape[1] == 1
-            else self.log_odds_NT.gather(1, self.exit_N[:, None]).squeeze(1)
-        )
+        """The output of a finished head: the log-odds at the exit where it stops, in nats."""
+        if self.halt_NT.shape[1] == 1:
+            return self.log_odds_NT[:, 0]
+        return self.log_odds_NT.gather(1, self.exit_N[:, None]).squeeze(1)
 
-    def mean_N(self, each_NT: Tensor) -> Tensor:
-        """Returns what is expected over exits of something that is known of each."""
-        return each_NT[:, 0] if self.halt_NT.shape[1] == 1 else (self.halt_NT * each_NT).sum(dim=1)
+    def mean_N(self, value_NT: Tensor) -> Tensor:
+        """Returns the expectation over exits of a value that is known at each exit."""
+        if self.halt_NT.shape[1] == 1:
+            return value_NT[:, 0]
+        return (self.halt_NT * value_NT).sum(dim=1)
 
     def errors_N(self, human_N: Tensor) -> Tensor:
         """Returns the expected error of each episode over exits, in nats, against answers of 0 or
@@ -58,40 +57,43 @@ class Reading(NamedTuple):
 
 
 class Reporter(nn.Module, ABC):
-    """A head. Knows nothing of priors, populations or configs, and is stackable: no data-dependent
-    Python branches, no in-place state.
+    """A head. It depends on no prior, population or config, and it is stackable: it has no
+    data-dependent Python branches and no in-place state.
 
-    Its constructor takes `n_levels` (how many levels it is given), `width`, and whatever its YAML
-    holds. A parameter's name ends in a letter for each of its axes (`inner_HD`, `outer_bias`): axes
-    of one letter are the same units, a digit is an axis of that length and of no units. Before
-    them, a name ends in "bias" where it is a bias, in "choice" where it is the log-odds of a
-    choice; all others are weights, and every element of a weight is an edge. Write a product as
-    `weight @ z.T`: stacked heads then share one product.
+    Its constructor takes `n_levels` (how many levels it is given), `width`, and the values of its
+    YAML.
+
+    The name of a parameter ends in one letter for each of its axes (`inner_HD`, `outer_bias`). Axes
+    with the same letter are the same units; a digit is an axis of that length, and not of units.
+    The rest of the name ends in "bias" for a bias and in "choice" for the log-odds of a choice. All
+    other parameters are weights, and every element of a weight is an edge.
+
+    Write a product as `weight @ z.T`: stacked heads then share one product.
     """
 
     reads: ClassVar[Literal["one_level", "all_levels"]]
-    """Whether a head is given one level (a population then holds heads for each level asked for),
-    or all levels asked for, shallowest first.
+    """Whether a head is given one level or all requested levels, the shallowest first. With one
+    level, a population holds heads for each requested level.
     """
 
     @abstractmethod
     def forward(self, z_NLD: Tensor) -> Reading:
-        """Returns what the head says of standardised activations."""
+        """Returns the head's reading of standardised activations."""
 
     @abstractmethod
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
-        """Returns the FLOPs an episode that a head of so many units spends itself until each exit;
-        matrix products only, a multiply-add is 2.
+        """Returns the head's own FLOPs an episode until each exit, for a given number of units.
+        Only matrix products count, and a multiply-add is 2.
 
         Args:
-            units: for each letter of the parameters' axes how many units there are: numbers, or
-                tensors of one shape (expected numbers, or those of several heads); and under L, how
-                many levels are given.
+            units: for each letter of the parameters' axes, the number of units: numbers, or tensors
+                of one shape (expected numbers, or those of several heads). Under L, the number of
+                levels given.
         """
 
     def harden(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Returns finished weights as the head is used: a head that trains with soft choices makes
-        them hard here.
+        """Returns the finished weights as the head uses them. A head that trains with soft choices
+        makes them hard here.
         """
         return weights
 
@@ -107,8 +109,9 @@ class ClosedForm(Reporter):
 
 
 def nll(log_odds: Tensor, human: Tensor) -> Tensor:
-    """Returns nats of error against answers of 0 or 1; one pass and one function of a number, where
-    softplus(z) - t z is three and as exact.
+    """Returns the error against answers of 0 or 1, in nats.
+
+    It is as exact as softplus(z) - t z, and needs one pass over the numbers in place of three.
 
     >>> nll(torch.zeros(1), torch.ones(1)).item()
     0.6931471824645996
@@ -118,33 +121,40 @@ def nll(log_odds: Tensor, human: Tensor) -> Tensor:
 
 def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
     """Returns the reading of a head that cannot stop early: it reads all the levels given."""
-    dtype, device = (
-        log_odds_N.dtype,
-        log_odds_N.device,
-    )  # of a stack of heads `ones_like` would make one for each
+    # For a stack of heads, `ones_like` would allocate one tensor for each head.
+    dtype, device = log_odds_N.dtype, log_odds_N.device
     levels_1 = torch.full((1,), float(n_levels), dtype=dtype, device=device)
-    return Reading(
-        log_odds_N[:, None], torch.ones(len(log_odds_N), 1, dtype=dtype, device=device), levels_1
-    )
+    halt_N1 = torch.ones(len(log_odds_N), 1, dtype=dtype, device=device)
+    return Reading(log_odds_N[:, None], halt_N1, levels_1)
 
 
-def halting(stop_NT: Tensor) -> Tensor:
-    """Returns the chance to stop at each exit, from the log-odds of stopping once there; the last
-    exit always stops.
+def compute_halting(stop_NT: Tensor) -> Tensor:
+    """Returns the probability of stopping at each exit, from the log-odds of stopping for a head
+    that has reached the exit. The last exit always stops.
     """
-    stop_TN, last_1N = stop_NT.T.split(
-        [stop_NT.shape[1] - 1, 1]
-    )  # episodes last: a sum over exits then adds whole rows
-    none_1N = torch.zeros_like(last_1N)
-    log_go_TN = -nn.functional.softplus(stop_TN)
-    log_go_on_TN = torch.stack(list(accumulate(log_go_TN, initial=none_1N[0])))
-    return (log_go_on_TN + torch.cat([stop_TN + log_go_TN, none_1N])).exp().T
+    # Episodes come last, so that a sum over exits adds whole rows.
+    stop_TN, last_1N = stop_NT.T.split([stop_NT.shape[1] - 1, 1])
+    zero_1N = torch.zeros_like(last_1N)
+    log_continue_TN = -nn.functional.softplus(stop_TN)
+    log_reach_TN = torch.stack(list(accumulate(log_continue_TN, initial=zero_1N[0])))
+    log_stop_TN = torch.cat([stop_TN + log_continue_TN, zero_1N])
+    return (log_reach_TN + log_stop_TN).exp().T
 
 
-def axes(name: str) -> str:
+def compute_even_halting(n_exits: int) -> Tensor:
+    """Returns the log-odds of stopping at each exit that give every exit the same probability.
+
+    >>> compute_halting(compute_even_halting(4)[None])
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
+    later_exits = reversed(range(n_exits))
+    return torch.tensor([-math.log(max(later, 1)) for later in later_exits])
+
+
+def parse_axes(name: str) -> str:
     """Returns the letters of a parameter's axes.
 
-    >>> axes("inner_HD"), axes("inner_bias_H"), axes("bias")
+    >>> parse_axes("inner_HD"), parse_axes("inner_bias_H"), parse_axes("bias")
     ('HD', 'H', '')
     """
     last = name.rpartition("_")[2]
@@ -152,49 +162,54 @@ def axes(name: str) -> str:
 
 
 def is_weight(name: str) -> bool:
-    """Whether a parameter is a weight, and its elements edges: its name says so.
+    """Whether a parameter with this name is a weight, so that its elements are edges.
 
-    >>> is_weight("inner_HD"), is_weight("inner_bias_H"), is_weight("bias"), is_weight("gate_choice_BG")
-    (True, False, False, False)
+    >>> is_weight("inner_HD"), is_weight("inner_bias_H"), is_weight("gate_choice_BG")
+    (True, False, False)
     """
-    return not name.removesuffix("_" + axes(name)).endswith(("bias", "choice"))
+    return not _strip_axes(name).endswith(("bias", "choice"))
 
 
 def is_choice(name: str) -> bool:
-    """Whether a parameter holds the log-odds of choices among its last axis: its name says so.
+    """Whether a parameter with this name holds the log-odds of choices among its last axis.
 
     >>> is_choice("gate_choice_BG"), is_choice("inner_HD")
     (True, False)
     """
-    return name.removesuffix("_" + axes(name)).endswith("choice")
+    return _strip_axes(name).endswith("choice")
+
+
+def _strip_axes(name: str) -> str:
+    return name.removesuffix("_" + parse_axes(name))
 
 
 def unit_axes(name: str) -> dict[str, int]:
-    """Returns which axes of a weight are of units, and their places; a level is no unit, for
-    halting decides about levels.
+    """Returns the axes of a weight that are units, each with its position. Levels are not units,
+    because halting decides about levels.
 
     >>> unit_axes("inner_HD"), unit_axes("weight_L2D"), unit_axes("inner_bias_H")
     ({'H': 0, 'D': 1}, {'D': 2}, {})
     """
-    return (
-        {letter: i for i, letter in enumerate(axes(name)) if letter.isalpha() and letter != "L"}
-        if is_weight(name)
-        else {}
-    )
+    if not is_weight(name):
+        return {}
+    axes = enumerate(parse_axes(name))
+    return {letter: i for i, letter in axes if letter.isalpha() and letter != "L"}
 
 
 def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
-    """Returns how many units each axis of a whole head has, and under L how many levels it is
-    given.
+    """Returns the number of units of each axis of a whole head, and under L the number of levels
+    that it is given.
     """
-    sizes = {
-        letter: size
-        for name, value in reporter.named_parameters()
-        for letter, size in zip(axes(name), value.shape, strict=True)
-    }
-    return {letter: size for letter, size in sizes.items() if letter.isalpha()} | {"L": n_levels}
+    sizes: dict[str, int] = {}
+    for name, value in reporter.named_parameters():
+        sizes |= zip(parse_axes(name), value.shape, strict=True)
+    letters = {letter: size for letter, size in sizes.items() if letter.isalpha()}
+    return letters | {"L": n_levels}
 
 
 def no_weights(reporter: Reporter) -> str | None:
-    """Returns, for a prior that charges weights, what a reporter without any lacks."""
-    return None if any(is_weight(name) for name, _ in reporter.named_parameters()) else "weights"
+    """Returns "weights" if a reporter has none, else None: what `Prior.lacks` returns for a prior
+    that charges weights.
+    """
+    has_weights = any(is_weight(name) for name, _ in reporter.named_parameters())
+    return None if has_weights else "weights"

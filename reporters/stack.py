@@ -1,4 +1,4 @@
-"""K heads of one architecture run as one: their parameters stacked along axes G, S, M.
+"""K heads of one architecture run as one; their parameters are stacked along axes G, S, M.
 
 G: groups of levels, S: seeds, M: strengths; N: episodes, L: levels, D: width.
 """
@@ -20,84 +20,78 @@ InDims = int | tuple[int | None, ...]
 
 
 def over_heads(function: Callable[..., Any], *in_dims: InDims) -> Callable[..., Any]:
-    """Returns a function of one head as a function of every head of a stack with leading axes (G,
-    S, M).
+    """Returns a function of one head as a function of every head of a stack with leading axes
+    (G, S, M).
 
     Args:
-        in_dims: for the axes G, S, M in turn, which arguments have the axis (0) and which do not
-            (None); nothing said is 0 for all.
+        in_dims: for the axes G, S and M in turn, which arguments have the axis (0) and which do not
+            (None). By default all arguments have all three axes.
     """
     axes: tuple[InDims, ...] = in_dims or (0, 0, 0)
 
-    def over(*given: Any) -> Any:
-        """Takes nested arguments apart once: vmap would do it again for each of its axes, which
+    def run(*arguments: Any) -> Any:
+        """Flattens nested arguments once. vmap would flatten them again for each of its axes, which
         takes longer than a small step.
         """
-        parts = [tree_flatten(one) for one in given]
-        said: list[TreeSpec] = []
+        flattened = [tree_flatten(argument) for argument in arguments]
+        result_specs: list[TreeSpec] = []
 
-        def flat(*leaves: Any) -> tuple[Any, ...]:
-            left = iter(leaves)
-            returned, spec = tree_flatten(
-                function(
-                    *(tree_unflatten([next(left) for _ in part], spec) for part, spec in parts)
-                )
-            )
-            said.append(spec)
-            return tuple(returned)
-
-        each: Callable[..., tuple[Any, ...]] = flat
-        for dims in reversed(axes):
-            of_part = dims if isinstance(dims, tuple) else (dims,) * len(given)
-            of_leaf = [
-                dim if isinstance(leaf, Tensor) else None
-                for (part, _), dim in zip(parts, of_part, strict=True)
-                for leaf in part
+        def run_flat(*leaves: Any) -> tuple[Any, ...]:
+            remaining = iter(leaves)
+            rebuilt = [
+                tree_unflatten([next(remaining) for _ in argument], spec)
+                for argument, spec in flattened
             ]
-            each = _along(each, tuple(of_leaf))
-        return tree_unflatten(list(each(*(leaf for part, _ in parts for leaf in part))), said[0])
+            result, spec = tree_flatten(function(*rebuilt))
+            result_specs.append(spec)
+            return tuple(result)
 
-    return over
+        mapped: Callable[..., tuple[Any, ...]] = run_flat
+        for dims in reversed(axes):
+            argument_dims = dims if isinstance(dims, tuple) else (dims,) * len(arguments)
+            leaf_dims: list[int | None] = []
+            for (argument, _), dim in zip(flattened, argument_dims, strict=True):
+                leaf_dims += [dim if isinstance(leaf, Tensor) else None for leaf in argument]
+            mapped = _map_along_axis(mapped, tuple(leaf_dims))
+        leaves = [leaf for argument, _ in flattened for leaf in argument]
+        return tree_unflatten(list(mapped(*leaves)), result_specs[0])
+
+    return run
 
 
-def _along(
+def _map_along_axis(
     function: Callable[..., tuple[Any, ...]], dims: tuple[int | None, ...]
 ) -> Callable[..., tuple[Any, ...]]:
-    """Returns a function along one more axis: vmap, but an axis of length 1 is taken off and put
-    back: a batch of one product is slower.
+    """Returns a function along one more axis. It is vmap, except that an axis of length 1 is
+    removed and restored, because a batch of one product is slower.
     """
     mapped = vmap(function, in_dims=dims)
 
-    def along(*leaves: Any) -> tuple[Any, ...]:
-        if next(len(leaf) for leaf, dim in zip(leaves, dims, strict=True) if dim == 0) > 1:
+    def run(*leaves: Any) -> tuple[Any, ...]:
+        pairs = list(zip(leaves, dims, strict=True))
+        length = next(len(leaf) for leaf, dim in pairs if dim == 0)
+        if length > 1:
             return mapped(*leaves)
-        return tuple(
-            value.unsqueeze(0)
-            for value in function(
-                *(
-                    leaf if dim is None else leaf.squeeze(0)
-                    for leaf, dim in zip(leaves, dims, strict=True)
-                )
-            )
-        )
+        single = [leaf if dim is None else leaf.squeeze(0) for leaf, dim in pairs]
+        return tuple(value.unsqueeze(0) for value in function(*single))
 
-    return along
+    return run
 
 
 def grouped(z_NLD: Tensor, reporter: Reporter) -> Tensor:
-    """Returns what each group of heads is given, with the group's axis first: one level each, or
-    all levels to all.
+    """Returns the activations that each group of heads is given, with the group's axis first: one
+    level for each group, or all levels for one group.
     """
-    return (
-        z_NLD.movedim(-2, 0).unsqueeze(-2) if reporter.reads == "one_level" else z_NLD.unsqueeze(0)
-    )
+    if reporter.reads == "one_level":
+        return z_NLD.movedim(-2, 0).unsqueeze(-2)
+    return z_NLD.unsqueeze(0)
 
 
 def stacked(reporter: Reporter, weights: Weights, z_GNLD: Tensor) -> Reading:
     """Returns the reading of every head; its tensors have leading axes (G, S, M)."""
 
-    def read(one: Weights, z_NLD: Tensor) -> Reading:
-        return functional_call(reporter, one, (z_NLD,))
+    def read(head_weights: Weights, z_NLD: Tensor) -> Reading:
+        return functional_call(reporter, head_weights, (z_NLD,))
 
     return over_heads(read, (0, 0), (0, None), (0, None))(weights, z_GNLD)
 

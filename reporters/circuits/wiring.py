@@ -1,6 +1,6 @@
-"""The 16 functions of two bits, and gates put together so that none is there twice.
+"""The 16 functions of two bits, and a builder that adds gates without duplicates.
 
-Bit 2a + b of a function's number is what it says of operands a and b.
+Bit 2a + b of a function's number is its value for operands a and b.
 """
 
 from __future__ import annotations
@@ -26,36 +26,39 @@ WORDS = {
     15: "yes",
 }
 
+ROWS = ((False, False), (False, True), (True, False), (True, True))
+"""The values of two operands, in the order of the bits of a function's number."""
 
-def says(function: int, a: bool, b: bool) -> bool:
-    """Returns what a function says of two bits.
 
-    >>> [says(8, a, b) for a in (False, True) for b in (False, True)]
+def evaluate(function: int, a: bool, b: bool) -> bool:
+    """Returns the value of a function of two bits.
+
+    >>> [evaluate(8, a, b) for a in (False, True) for b in (False, True)]
     [False, False, False, True]
     """
     return bool(function >> (2 * a + b) & 1)
 
 
-def reads(function: int) -> tuple[bool, bool]:
+def depends_on(function: int) -> tuple[bool, bool]:
     """Returns whether a function depends on its first operand, and whether on its second.
 
-    >>> reads(8), reads(12), reads(5), reads(15)
+    >>> depends_on(8), depends_on(12), depends_on(5), depends_on(15)
     ((True, True), (True, False), (False, True), (False, False))
     """
     return function >> 2 != function & 3, (function >> 1 & 5) != function & 5
 
 
-def words(function: int, a: str, b: str) -> str:
-    """Returns a function of two named operands as people write it.
+def format_function(function: int, a: str, b: str) -> str:
+    """Returns a function of two named operands in words.
 
-    >>> words(4, "p", "q")
+    >>> format_function(4, "p", "q")
     'p AND NOT q'
     """
     return WORDS[function].format(a=a, b=b)
 
 
 class Literal(NamedTuple):
-    """A place or its opposite; no place is a constant: no, and its opposite yes."""
+    """A place or its opposite. Without a place it is a constant: no, and its opposite yes."""
 
     place: int | None
     negated: bool
@@ -67,64 +70,74 @@ class Literal(NamedTuple):
 
 
 class Wiring:
-    """Gates put together one by one; a gate that folds away, or is there already, is not made
-    again.
+    """Gates added one by one. A gate that reduces to a simpler literal, or that exists already, is
+    not added.
 
-    Every gate is kept in one form, so that equal ones are found: operands in order of place, not
-    negated, and saying no where both are no (the opposite is NOT the gate). Where both operands are
-    functions of the same two places, so is the gate, and it is made of those.
+    Every gate is kept in one form, so that equal gates are recognised: its operands are in order of
+    place and not negated, and its value is no if both operands are no (otherwise the literal is NOT
+    the gate). If both operands are functions of the same two places, so is the gate, and it is
+    built from those places.
 
     Args:
-        inputs: how many places there are before the first gate.
+        inputs: the number of places before the first gate.
     """
 
     def __init__(self, inputs: int) -> None:
         self.inputs = inputs
         self.gates: list[tuple[int, int, int]] = []
-        self._found: dict[tuple[int, int, int], int] = {}
+        self._places: dict[tuple[int, int, int], int] = {}
 
-    def gate(self, function: int, a: Literal, b: Literal) -> Literal:
-        """Returns a function of two literals as a literal."""
-        for pair in self._pairs(a, b):
-            if all(self._is_of(literal, pair) for literal in (a, b)):
-                rows = [(x, y) for x in (False, True) for y in (False, True)]
-                return self._made(
-                    sum(
-                        says(function, self._said(a, pair, row), self._said(b, pair, row)) << i
-                        for i, row in enumerate(rows)
-                    ),
-                    *pair,
-                )
+    def add_gate(self, function: int, a: Literal, b: Literal) -> Literal:
+        """Returns a function of two literals as a literal, and adds a gate if one is needed."""
+        for pair in self._find_pairs(a, b):
+            if self._is_function_of(a, pair) and self._is_function_of(b, pair):
+                return self._add_function_of_places(self._compose(function, a, b, pair), *pair)
         raise AssertionError("both literals are functions of their own two places")
 
-    def _pairs(self, a: Literal, b: Literal) -> list[tuple[int, ...]]:
-        """Returns pairs of places, deepest first, of which both literals may be functions."""
+    def _find_pairs(self, a: Literal, b: Literal) -> list[tuple[int, ...]]:
+        """Returns pairs of places, the deepest first, of which both literals may be functions."""
         places = sorted({literal.place for literal in (a, b) if literal.place is not None})
-        below = [self.gates[place - self.inputs][1:] for place in places if place >= self.inputs]
-        return [*below, tuple(places)]
+        operands = [self._get_operands(place) for place in places if place >= self.inputs]
+        return [*operands, tuple(places)]
 
-    def _is_of(self, literal: Literal, pair: tuple[int, ...]) -> bool:
+    def _get_operands(self, place: int) -> tuple[int, int]:
+        return self.gates[place - self.inputs][1:]
+
+    def _is_function_of(self, literal: Literal, pair: tuple[int, ...]) -> bool:
         if literal.place is None or literal.place in pair:
             return True
-        return literal.place >= self.inputs and self.gates[literal.place - self.inputs][1:] == pair
+        return literal.place >= self.inputs and self._get_operands(literal.place) == pair
 
-    def _said(self, literal: Literal, pair: tuple[int, ...], row: tuple[bool, bool]) -> bool:
-        """Returns what a literal is where the places of the pair are as in the row."""
+    def _compose(self, function: int, a: Literal, b: Literal, pair: tuple[int, ...]) -> int:
+        """Returns the number of the function of a pair of places that is equal to a function of two
+        literals.
+        """
+        composed = 0
+        for i, row in enumerate(ROWS):
+            value_a = self._evaluate_literal(a, pair, row)
+            value_b = self._evaluate_literal(b, pair, row)
+            composed |= evaluate(function, value_a, value_b) << i
+        return composed
+
+    def _evaluate_literal(
+        self, literal: Literal, pair: tuple[int, ...], row: tuple[bool, bool]
+    ) -> bool:
+        """Returns the value of a literal if the places of the pair have the values of the row."""
         if literal.place is None:
             return literal.negated
         if literal.place in pair:
             return row[pair.index(literal.place)] != literal.negated
-        return says(self.gates[literal.place - self.inputs][0], *row) != literal.negated
+        return evaluate(self.gates[literal.place - self.inputs][0], *row) != literal.negated
 
-    def _made(self, function: int, *pair: int) -> Literal:
-        """Returns a function of up to two places, the gate for it made where there is none."""
+    def _add_function_of_places(self, function: int, *pair: int) -> Literal:
+        """Returns a function of up to two places as a literal, and adds a gate if it is new."""
         negated = bool(function & 1)
         function ^= 15 * negated
-        used = [place for place, read in zip(pair, reads(function), strict=False) if read]
+        used = [place for place, read in zip(pair, depends_on(function), strict=False) if read]
         if len(used) < 2:
             return Literal(used[0] if used else None, negated)
         key = (function, used[0], used[1])
-        if key not in self._found:
-            self._found[key] = self.inputs + len(self.gates)
+        if key not in self._places:
+            self._places[key] = self.inputs + len(self.gates)
             self.gates.append(key)
-        return Literal(self._found[key], negated)
+        return Literal(self._places[key], negated)

@@ -69,7 +69,7 @@ def test_training_finds_the_rule_without_a_gate_and_never_an_exact_table_with_no
     assert (
         (rule["accuracy"] == 1).all()
         and (rule["gates"] == 0).all()
-        and (rule["circuit"] == "says x0").all()
+        and (rule["circuit"] == "output = x0").all()
     )
     tables = learned[learned["function"].str.startswith(TABLE)]
     assert len(tables) and (tables["accuracy"] >= 0.5).all()

@@ -1,6 +1,4 @@
-"""Every prior that has a YAML, and a head in training for it to charge.   Not a test: what tests
-are made of.
-"""
+"""Every prior that has a YAML, and a head in training for it to charge.   Helpers of the tests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,59 +24,79 @@ def prior_of(name: str) -> Prior:
 
 
 class Spending(Linear):
-    """A head that spends so many FLOPs more at every exit after the first."""
+    """A head that spends the same number of FLOPs more at every exit after the first."""
 
-    def __init__(self, spends: float, exits: int) -> None:
+    def __init__(self, flops_per_exit: float, n_exits: int) -> None:
         super().__init__(1, 1)
-        self.spends, self.exits = spends, exits
+        self.flops_per_exit = flops_per_exit
+        self.n_exits = n_exits
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
-        return [self.spends * exit for exit in range(self.exits)]
+        return [self.flops_per_exit * exit for exit in range(self.n_exits)]
 
 
-def noise_for(prior: Prior, weights: Weights, seed: int = 0, aid: Aid = NO_AID) -> Weights:
-    """Returns a uniform draw for the prior's own state."""
-    chance = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.rand(value.shape, generator=chance).to(value)
-        for name, value in prior.state(weights, aid).items()
-    }
+def draw_noise(prior: Prior, weights: Weights, seed: int = 0, aid: Aid = NO_AID) -> Weights:
+    """Returns uniform numbers for the prior's own state."""
+    rng = torch.Generator().manual_seed(seed)
+    state = prior.state(weights, aid)
+    return {name: torch.rand(value.shape, generator=rng).to(value) for name, value in state.items()}
 
 
-def training(
-    weights: Weights,
-    state: Weights,
-    reading: Reading | None = None,
-    n_examples: int = EXAMPLES,
-    spends: float = 0.0,
-) -> Training:
-    """Returns what a charge may depend on; reaching the first level is free, and each level after
-    it is one step.
+def build_reading(halt: list[list[float]], levels: list[int]) -> Reading:
+    """Returns the reading of a head with log-odds 0 at every exit and these halting
+    probabilities.
     """
-    reading = reading or said([[1.0]], [1])
-    reach_T = (reading.levels_T - 1) * FLOPS_STEP
-    return Training(
-        Spending(spends, len(reach_T)),
-        weights,
-        state,
-        {},
-        weights,
-        torch.zeros(1, 1, 1),
-        reading,
-        reach_T,
-        FLOPS_STEP,
-        n_examples,
-        NO_AID,
-    )
-
-
-def said(halt: list[list[float]], levels: list[int]) -> Reading:
-    """Returns the reading of a head that says 0 at every exit and halts as told."""
     halt_NT = torch.tensor(halt)
     return Reading(torch.zeros_like(halt_NT), halt_NT, torch.tensor(levels).float())
 
 
-def in_training(
+def build_training(
+    weights: Weights,
+    state: Weights,
+    reading: Reading | None = None,
+    n_examples: int = EXAMPLES,
+    flops_per_exit: float = 0.0,
+) -> Training:
+    """Returns the arguments of a charge. The first level is free, and each later level is one step
+    of the predictor.
+    """
+    reading = reading or build_reading([[1.0]], [1])
+    reach_T = (reading.levels_T - 1) * FLOPS_STEP
+    return Training(
+        reporter=Spending(flops_per_exit, len(reach_T)),
+        weights=weights,
+        state=state,
+        noise={},
+        used=weights,
+        z_NLD=torch.zeros(1, 1, 1),
+        reading=reading,
+        reach_T=reach_T,
+        flops_step=FLOPS_STEP,
+        n_examples=n_examples,
+        aid=NO_AID,
+    )
+
+
+def build_finished(
+    reporter: Reporter, weights: Weights, z_NLD: Tensor, aid: Aid = NO_AID, n_examples: int = 500
+) -> Training:
+    """Returns the arguments of a charge for a reporter under a prior without state."""
+    return Training(
+        reporter=reporter,
+        weights=weights,
+        state={},
+        noise={},
+        used=weights,
+        z_NLD=z_NLD,
+        reading=functional_call(reporter, weights, (z_NLD,)),
+        reach_T=torch.zeros(1),
+        flops_step=1.0,
+        n_examples=n_examples,
+        aid=aid,
+    )
+
+
+def build_step(
     reporter: Reporter,
     prior: Prior,
     weights: Weights,
@@ -86,37 +104,36 @@ def in_training(
     noise: Weights,
     z_NLD: Tensor,
 ) -> Training:
-    """Returns a head as its prior sees it in one step of training, with all that any prior may ask
-    for.
+    """Returns the arguments of a charge in one step of training, with everything that any prior may
+    use.
     """
     used = prior.transform(weights, state, noise)
     reading = functional_call(reporter, used, (z_NLD,))
-    reach_T = (reading.levels_T - 1) * FLOPS_STEP
     return Training(
-        reporter,
-        weights,
-        state,
-        noise,
-        used,
-        z_NLD,
-        reading,
-        reach_T,
-        FLOPS_STEP,
-        EXAMPLES,
-        aid(z_NLD),
+        reporter=reporter,
+        weights=weights,
+        state=state,
+        noise=noise,
+        used=used,
+        z_NLD=z_NLD,
+        reading=reading,
+        reach_T=(reading.levels_T - 1) * FLOPS_STEP,
+        flops_step=FLOPS_STEP,
+        n_examples=EXAMPLES,
+        aid=build_aid(z_NLD),
     )
 
 
-def aid(z_NLD: Tensor) -> Aid:
-    """Returns what any prior may ask for: a direction of the observation, pairs that differ in it,
-    and a predictor of three components, each of which writes every third dimension.
+def build_aid(z_NLD: Tensor) -> Aid:
+    """Returns everything that a prior may use: a direction of the observation, pairs that differ in
+    it, and a predictor of three components, each of which writes every third dimension.
     """
     write_LD = torch.zeros_like(z_NLD[0])
     write_LD[:, 0] = 1
     part_D = torch.arange(z_NLD.shape[2]) % COMPONENTS
     return Aid(
-        torch.stack([write_LD, write_LD]),
-        torch.stack([z_NLD - write_LD, z_NLD + write_LD]),
-        COMPONENTS,
-        lambda n, gates_C: z_NLD[:n] * gates_C[part_D],
+        observation_2LD=torch.stack([write_LD, write_LD]),
+        pairs_2PLD=torch.stack([z_NLD - write_LD, z_NLD + write_LD]),
+        components=COMPONENTS,
+        ablated=lambda n, gates_C: z_NLD[:n] * gates_C[part_D],
     )

@@ -1,4 +1,6 @@
-"""The promise of a prior, over every YAML of configs/prior and every YAML of configs/reporter."""
+"""The contract of a prior, for every YAML of configs/prior and every YAML of configs/reporter; and
+a check that each test detects a prior that breaks it.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -9,8 +11,10 @@ import torch
 from priors.prior import Aid, Prior, Training
 from reporters.reporter import Reporter
 from reporters.stack import Weights, over_heads
-from tests.priors.made import COMPONENTS, PRIORS, in_training, noise_for, prior_of
-from tests.reporters.made import REPORTERS, activations, made
+from tests.priors.made import COMPONENTS, PRIORS, build_step, draw_noise, prior_of
+from tests.reporters.made import REPORTERS, activations, draw_stacked_weights, made
+
+AID = Aid(components=COMPONENTS)
 
 
 @pytest.fixture(params=REPORTERS)
@@ -23,150 +27,124 @@ def prior(request) -> Prior:
     return prior_of(request.param)
 
 
-AID = Aid(components=COMPONENTS)
-
-
-def leaves(tensors: Weights) -> Weights:
+def copy_as_leaves(tensors: Weights) -> Weights:
     return {name: value.detach().clone().requires_grad_() for name, value in tensors.items()}
 
 
-def head(reporter: Reporter, prior: Prior) -> tuple[Weights, Weights]:
-    """Returns a head's weights and the prior's own state, as leaves of a graph."""
-    weights = leaves(dict(reporter.named_parameters()))
-    return weights, leaves(prior.state(weights, AID))
+def build_head(reporter: Reporter, prior: Prior) -> tuple[Weights, Weights, Weights]:
+    """Returns a head's weights and the prior's own state, as leaves of a graph, and noise."""
+    weights = copy_as_leaves(dict(reporter.named_parameters()))
+    state = copy_as_leaves(prior.state(weights, AID))
+    return weights, state, draw_noise(prior, weights, aid=AID)
 
 
-def shapes(weights: Weights) -> dict[str, torch.Size]:
+def get_shapes(weights: Weights) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in weights.items()}
 
 
 def test_the_charge_is_a_finite_number_of_nats_not_below_zero(prior, reporter):
-    weights, state = head(reporter, prior)
-    charge = prior.charge(
-        in_training(
-            reporter,
-            prior,
-            weights,
-            state,
-            noise_for(prior, weights, aid=AID),
-            activations(reporter),
-        )
-    )
+    head = build_head(reporter, prior)
+    charge = prior.charge(build_step(reporter, prior, *head, activations(reporter)))
     assert charge.shape == ()
-    assert charge.isfinite() and charge >= 0
+    assert charge.isfinite()
+    assert charge >= 0
 
 
-def test_a_gradient_of_charge_or_error_reaches_all_of_the_priors_own_state(prior, reporter):
-    weights, state = head(reporter, prior)
-    training = in_training(
-        reporter, prior, weights, state, noise_for(prior, weights, aid=AID), activations(reporter)
-    )
-    loss = prior.charge(training) + (training.reading.halt_NT * training.reading.log_odds_NT).mean()
-    for gradient in torch.autograd.grad(loss, list(state.values())) if state else ():
-        assert gradient.isfinite().all() and gradient.any()
+def test_a_gradient_of_charge_or_error_reaches_all_of_the_state(prior, reporter):
+    weights, state, noise = build_head(reporter, prior)
+    if not state:
+        return
+    step = build_step(reporter, prior, weights, state, noise, activations(reporter))
+    error = (step.reading.halt_NT * step.reading.log_odds_NT).mean()
+    for gradient in torch.autograd.grad(prior.charge(step) + error, list(state.values())):
+        assert gradient.isfinite().all()
+        assert gradient.any()
 
 
-def test_what_is_used_and_what_is_finished_has_the_shapes_of_the_head(prior, reporter):
-    weights, state = head(reporter, prior)
-    used, finished = (
-        prior.transform(weights, state, noise_for(prior, weights, aid=AID)),
-        prior.finish(weights, state),
-    )
-    assert shapes(used) == shapes(finished) == shapes(weights)
+def test_used_and_finished_weights_have_the_shapes_of_the_head(prior, reporter):
+    weights, state, noise = build_head(reporter, prior)
+    used = prior.transform(weights, state, noise)
+    finished = prior.finish(weights, state)
+    assert get_shapes(used) == get_shapes(finished) == get_shapes(weights)
     assert all(value.isfinite().all() for value in (*used.values(), *finished.values()))
 
 
 def test_the_same_noise_gives_the_same_weights_and_changes_no_argument(prior, reporter):
-    weights, state = head(reporter, prior)
-    noise = noise_for(prior, weights, aid=AID)
-    before = [
-        {name: value.detach().clone() for name, value in one.items()}
-        for one in (weights, state, noise)
-    ]
-    first, second = (prior.transform(weights, state, noise) for _ in range(2))
+    arguments = build_head(reporter, prior)
+    copies = [copy_as_leaves(argument) for argument in arguments]
+    weights, state, _ = arguments
+    first = prior.transform(*arguments)
+    second = prior.transform(*arguments)
     prior.finish(weights, state)
     assert all(torch.equal(first[name], second[name]) for name in weights)
-    assert all(
-        torch.equal(one[name], old[name])
-        for one, old in zip((weights, state, noise), before, strict=True)
-        for name in one
-    )
+    for argument, copy in zip(arguments, copies, strict=True):
+        assert all(torch.equal(argument[name], copy[name]) for name in argument)
 
 
-def test_a_stacks_state_and_charges_are_those_of_each_head_alone(prior, reporter):
+def test_states_and_charges_of_stacked_heads_are_those_of_each_head_alone(prior, reporter):
     grid, z_NLD = (2, 3, 2), activations(reporter)
-    chance = torch.Generator().manual_seed(0)
-    weights = {
-        name: torch.randn(*grid, *value.shape, generator=chance, dtype=torch.float64)
-        for name, value in reporter.named_parameters()
-    }
-    states, noise = (
-        over_heads(lambda one: prior.state(one, AID))(weights),
-        noise_for(prior, dict(reporter.named_parameters()), aid=AID),
-    )
+    weights = draw_stacked_weights(reporter, grid)
+    states = over_heads(lambda head_weights: prior.state(head_weights, AID))(weights)
+    noise = draw_noise(prior, dict(reporter.named_parameters()), aid=AID)
 
-    def charge(one: Weights, state: Weights) -> torch.Tensor:
-        return prior.charge(in_training(reporter, prior, one, state, noise, z_NLD))
+    def charge(head_weights: Weights, state: Weights) -> torch.Tensor:
+        return prior.charge(build_step(reporter, prior, head_weights, state, noise, z_NLD))
 
     charge_GSM = over_heads(charge)(weights, states)
-    for place in itertools.product(*map(range, grid)):
-        alone = {name: value[place] for name, value in weights.items()}
-        state = prior.state(alone, AID)
-        assert shapes(state) == {name: value[place].shape for name, value in states.items()}
-        assert all(torch.equal(value, states[name][place]) for name, value in state.items())
-        torch.testing.assert_close(charge_GSM[place], charge(alone, state), rtol=1e-12, atol=1e-12)
+    for index in itertools.product(*map(range, grid)):
+        head_weights = {name: value[index] for name, value in weights.items()}
+        state = prior.state(head_weights, AID)
+        assert get_shapes(state) == {name: value[index].shape for name, value in states.items()}
+        assert all(torch.equal(value, states[name][index]) for name, value in state.items())
+        alone = charge(head_weights, state)
+        torch.testing.assert_close(charge_GSM[index], alone, rtol=1e-12, atol=1e-12)
 
 
 class Broken(Prior):
-    """A charge on squared weights with a scale of its own, and one way to break the promise."""
+    """A charge on squared weights with a scale of its own that breaks the contract in one way."""
 
     def __init__(self, flaw: str) -> None:
         self.flaw = flaw
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
-        start = torch.rand if self.flaw == "starts by chance" else torch.ones
+        start = torch.rand if self.flaw == "starts at random" else torch.ones
         return {name: start(value.shape, dtype=value.dtype) for name, value in weights.items()}
 
     def transform(self, weights: Weights, state: Weights, noise: Weights) -> Weights:
         if self.flaw == "draws its own noise":
             noise = {name: torch.rand_like(value) for name, value in weights.items()}
-        if self.flaw == "writes":
+        if self.flaw == "changes an argument":
             weights["weight_1D"].data.add_(1)
         return {name: value + noise[name] for name, value in weights.items()}
 
     def charge(self, training: Training) -> torch.Tensor:
-        scale = {
-            name: value.detach() if self.flaw == "forgets its state" else value
-            for name, value in training.state.items()
-        }
-        charge = torch.stack(
-            [(value * scale[name]).square().sum() for name, value in training.weights.items()]
-        ).sum()
-        return -charge if self.flaw == "pays" else charge
+        squares = []
+        for name, value in training.weights.items():
+            scale = training.state[name]
+            if self.flaw == "detaches its state":
+                scale = scale.detach()
+            squares.append((value * scale).square().sum())
+        charge = torch.stack(squares).sum()
+        return -charge if self.flaw == "is negative" else charge
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
-        return {
-            name: value
-            for name, value in weights.items()
-            if self.flaw != "drops a bias" or name != "bias"
-        }
+        if self.flaw == "drops a bias":
+            return {name: value for name, value in weights.items() if name != "bias"}
+        return weights
 
 
 @pytest.mark.parametrize(
-    ("flaw", "notices"),
+    ("flaw", "test"),
     [
-        ("pays", test_the_charge_is_a_finite_number_of_nats_not_below_zero),
-        (
-            "forgets its state",
-            test_a_gradient_of_charge_or_error_reaches_all_of_the_priors_own_state,
-        ),
-        ("drops a bias", test_what_is_used_and_what_is_finished_has_the_shapes_of_the_head),
+        ("is negative", test_the_charge_is_a_finite_number_of_nats_not_below_zero),
+        ("detaches its state", test_a_gradient_of_charge_or_error_reaches_all_of_the_state),
+        ("drops a bias", test_used_and_finished_weights_have_the_shapes_of_the_head),
         ("draws its own noise", test_the_same_noise_gives_the_same_weights_and_changes_no_argument),
-        ("writes", test_the_same_noise_gives_the_same_weights_and_changes_no_argument),
-        ("starts by chance", test_a_stacks_state_and_charges_are_those_of_each_head_alone),
+        ("changes an argument", test_the_same_noise_gives_the_same_weights_and_changes_no_argument),
+        ("starts at random", test_states_and_charges_of_stacked_heads_are_those_of_each_head_alone),
     ],
 )
-def test_a_broken_promise_is_noticed(flaw: str, notices: Callable[[Prior, Reporter], None]):
-    notices(Broken("none"), made("linear"))
+def test_a_broken_contract_is_detected(flaw: str, test: Callable[[Prior, Reporter], None]):
+    test(Broken("none"), made("linear"))
     with pytest.raises((AssertionError, RuntimeError)):
-        notices(Broken(flaw), made("linear"))
+        test(Broken(flaw), made("linear"))

@@ -1,24 +1,25 @@
-"""The prior on gates: its price by hand, what it lacks, and planted circuits found again."""
+"""The prior on gates: its price by hand, where it does not apply, and planted circuits that it
+finds in training.
+"""
 
 import math
 
 import pytest
 import torch
-from torch.func import functional_call
 
 from configs.build import build, maker
 from priors.circuit_depth import CircuitDepth
 from priors.gates import Gates
-from priors.none import NoPrior
-from priors.prior import Aid, Prior, Training
+from priors.prior import Prior
 from reporters.circuits.circuit import Circuit
 from reporters.linear import Linear
 from reporters.logic import SURE, Logic
 from reporters.reporter import Reporter
+from reporters.stack import Weights
 from tests.conftest import node
+from tests.priors.made import build_finished
 from tests.training.made import population
 from training.examples import Examples
-from training.heads import Heads
 
 AND, WIRE = 8, 12
 WIDTH, THRESHOLDS, EXAMPLES = 8, 3, 100
@@ -27,24 +28,15 @@ GATE = 2 * math.log(PLACES) + math.log(10)
 THRESHOLD = math.log(WIDTH) + math.log(EXAMPLES) / 2
 
 
-def planted_head(
-    *gates: tuple[int, int, int], output: int
-) -> tuple[Logic, dict[str, torch.Tensor]]:
-    """Returns a head of 3 thresholds and two layers of two gates whose choices are made: (function,
-    a, b) of each gate, and the output.
+def plant_head(*gates: tuple[int, int, int], output: int) -> tuple[Logic, Weights]:
+    """Returns a head of 3 thresholds and two layers of two gates whose choices are made.
+
+    Args:
+        gates: (function, a, b) of each gate.
+        output: the place of the output.
     """
-    reporter = Logic(
-        1,
-        WIDTH,
-        THRESHOLDS,
-        layers=2,
-        nodes=2,
-        pace=10.0,
-        spread=1.0,
-        wire=0.0,
-        steepness=5.0,
-        says=3.0,
-    )
+    values = {"pace": 10.0, "spread": 1.0, "wire": 0.0, "steepness": 5.0, "says": 3.0}
+    reporter = Logic(1, WIDTH, THRESHOLDS, layers=2, nodes=2, **values)
     weights = {
         name: torch.full_like(value, -SURE) if "_choice" in name else value.detach()
         for name, value in reporter.named_parameters()
@@ -53,33 +45,17 @@ def planted_head(
         weights["input_choice_BD"][threshold, threshold] = SURE
     for i, (function, a, b) in enumerate(gates):
         weights["function_choice_GF"][i, function] = SURE
-        weights["operand_choice_2GP"][0, i, a] = weights["operand_choice_2GP"][1, i, b] = SURE
+        weights["operand_choice_2GP"][0, i, a] = SURE
+        weights["operand_choice_2GP"][1, i, b] = SURE
     weights["output_choice_P"][output] = SURE
     return reporter, weights
 
 
-def charge(prior: Prior, reporter: Reporter, weights: dict[str, torch.Tensor]) -> float:
+def compute_charge(prior: Prior, reporter: Reporter, weights: Weights) -> float:
     """Returns nats for the whole training set."""
     z_NLD = torch.randn(4, 1, WIDTH)
-    reading = functional_call(reporter, weights, (z_NLD,))
-    return (
-        EXAMPLES
-        * prior.charge(
-            Training(
-                reporter,
-                weights,
-                {},
-                {},
-                weights,
-                z_NLD,
-                reading,
-                torch.zeros(1),
-                1.0,
-                EXAMPLES,
-                Aid(),
-            )
-        ).item()
-    )
+    training = build_finished(reporter, weights, z_NLD, n_examples=EXAMPLES)
+    return EXAMPLES * prior.charge(training).item()
 
 
 CHAIN = ((AND, 0, 1), (WIRE, 0, 0), (AND, 3, 2), (AND, 3, 4))
@@ -90,18 +66,19 @@ CHAIN = ((AND, 0, 1), (WIRE, 0, 0), (AND, 3, 2), (AND, 3, 4))
     ("output", "gates", "depth", "thresholds"),
     [(5, 2, 2, 3), (6, 2, 2, 2), (4, 0, 0, 1), (3, 1, 1, 2), (2, 0, 0, 1)],
 )
-def test_the_price_of_a_planted_circuit_is_that_counted_by_hand(output, gates, depth, thresholds):
-    head = planted_head(*CHAIN, output=output)
-    assert charge(Gates(), *head) == pytest.approx(GATE * gates + THRESHOLD * thresholds, rel=1e-5)
-    assert charge(CircuitDepth(), *head) == pytest.approx(GATE * depth, rel=1e-5)
+def test_a_planted_circuit_has_the_price_counted_by_hand(output, gates, depth, thresholds):
+    head = plant_head(*CHAIN, output=output)
+    by_hand = GATE * gates + THRESHOLD * thresholds
+    assert compute_charge(Gates(), *head) == pytest.approx(by_hand, rel=1e-5)
+    assert compute_charge(CircuitDepth(), *head) == pytest.approx(GATE * depth, rel=1e-5)
 
 
 @pytest.mark.parametrize("prior", [Gates(), CircuitDepth()])
-def test_what_has_no_gates_is_charged_nothing_and_it_says_so(prior):
+def test_the_priors_do_not_apply_to_a_head_without_gates(prior):
     linear = Linear(1, WIDTH)
-    assert charge(prior, linear, dict(linear.named_parameters())) == 0
+    assert compute_charge(prior, linear, dict(linear.named_parameters())) == 0
     assert prior.lacks(linear) == "logic gates, as reporter=logic has"
-    assert prior.lacks(planted_head(*CHAIN, output=3)[0]) is None
+    assert prior.lacks(plant_head(*CHAIN, output=3)[0]) is None
 
 
 def test_their_yamls_build_them():
@@ -109,42 +86,49 @@ def test_their_yamls_build_them():
     assert isinstance(build(node("prior/circuit_depth.yaml"), "prior"), CircuitDepth)
 
 
-def bits_of(x_N: torch.Tensor, human_N: torch.Tensor) -> Examples:
-    return Examples((x_N[:, None] >> torch.arange(4) & 1).float()[:, None] * 2 - 1, human_N.float())
+def build_examples(x_N: torch.Tensor, human_N: torch.Tensor) -> Examples:
+    """Returns episodes whose activations are the four bits of x, as ±1."""
+    bits_N4 = (x_N[:, None] >> torch.arange(4) & 1).float()
+    return Examples(bits_N4[:, None] * 2 - 1, human_N.float())
 
 
-def circuits(heads: Heads) -> list[Circuit]:
-    seeds, strengths = heads.weights["output_choice_P"].shape[1:3]
+def find_circuits(
+    trainer, checkpoint, human_N: torch.Tensor, strengths: tuple[float, ...], **size: int
+) -> list[list[Circuit]]:
+    """Returns, for each strength, the simplified circuits of three heads that were trained on the
+    answers for x = 0 to 15.
+
+    Args:
+        size: of the head, where it differs from that of its YAML.
+    """
+    table = build_examples(X, human_N)
+    examples = build_examples(X.repeat(64), human_N.repeat(64))
+    make = maker(node("reporter/logic.yaml", **size), "reporter", "n_levels", "width")
+    values = {"seeds": range(3), "strengths": strengths, "batch_size": 128}
+    heads = population(trainer, checkpoint, make, Gates(), examples, table, **values)
     assert isinstance(heads.reporter, Logic)
-    places = [(0, s, m) for s in range(seeds) for m in range(strengths)]
-    return [
-        heads.reporter.circuit(
-            {name: value[place] for name, value in heads.weights.items()}
-        ).simplified()
-        for place in places
-    ]
+    circuits = []
+    for m in range(len(strengths)):
+        circuits.append([])
+        for s in range(3):
+            weights = {name: value[0, s, m] for name, value in heads.weights.items()}
+            circuits[m].append(heads.reporter.circuit(weights).simplified())
+    return circuits
 
 
-def found(trainer, checkpoint, prior: Prior, rule: str) -> list[Circuit]:
-    x_N = torch.arange(16)
-    human_N = eval(rule, {"x": x_N})
-    table, examples = bits_of(x_N, human_N), bits_of(x_N.repeat(64), human_N.repeat(64))
-    make = maker(node("reporter/logic.yaml"), "reporter", "n_levels", "width")
-    return circuits(
-        population(
-            trainer, checkpoint, make, prior, examples, table, seeds=range(3), batch_size=128
-        )
-    )
+X = torch.arange(16)
 
 
-@pytest.mark.parametrize(("rule", "gates"), [("x & 1", 0), ("x & (x >> 1) & 1", 1)])
-def test_training_finds_the_rule_and_no_gate_more(trainer, tmp_path, rule, gates):
-    for one in found(trainer, tmp_path / "fit", Gates(), rule):
-        assert (one.gates, one.depth, one.thresholds) == (gates, gates, gates + 1)
+def test_training_finds_a_rule_without_gates(trainer, tmp_path):
+    size = {"thresholds": 8, "layers": 2, "nodes": 8}
+    (circuits,) = find_circuits(trainer, tmp_path / "fit", X & 1, (1.0,), **size)
+    for circuit in circuits:
+        assert (circuit.gates, circuit.depth, circuit.thresholds) == (0, 0, 1)
 
 
-def test_without_a_price_more_gates_stay(trainer, tmp_path):
-    assert (
-        sum(one.gates for one in found(trainer, tmp_path / "fit", NoPrior(), "x & (x >> 1) & 1"))
-        > 3
-    )
+def test_training_finds_a_rule_of_one_gate_and_without_a_price_more_gates_stay(trainer, tmp_path):
+    two_bits_N = X & (X >> 1) & 1
+    free, charged = find_circuits(trainer, tmp_path / "fit", two_bits_N, (0.0, 1.0))
+    assert sum(circuit.gates for circuit in free) > 3
+    for circuit in charged:
+        assert (circuit.gates, circuit.depth, circuit.thresholds) == (1, 1, 2)

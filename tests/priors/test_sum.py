@@ -1,4 +1,4 @@
-"""A sum of priors: it charges what its parts charge, and keeps them apart."""
+"""A sum of priors: it charges the sum of its parts, and keeps their states apart."""
 
 import pytest
 import torch
@@ -11,104 +11,102 @@ from priors.simplicity import Simplicity
 from priors.speed import Speed
 from priors.sum import Sum
 from reporters.stack import Weights
-from tests.priors.made import NO_AID, noise_for, said, training
+from tests.priors.made import NO_AID, build_reading, build_training, draw_noise
 
 WEIGHTS = {"w": torch.tensor([1.0, -2.0, 0.5]), "bias": torch.tensor(0.3)}
-READING = said([[0.5, 0.5]], [1, 3])
+READING = build_reading([[0.5, 0.5]], [1, 3])
 
 
-def of(noise: Weights, part: str) -> Weights:
-    """Returns what one part is given of the joint noise."""
+def select_part(noise: Weights, part: str) -> Weights:
+    """Returns the part's entries of the joint noise."""
+    prefix = f"{part}."
     return {
-        name.removeprefix(f"{part}."): value
-        for name, value in noise.items()
-        if name.startswith(f"{part}.")
+        name.removeprefix(prefix): value for name, value in noise.items() if name.startswith(prefix)
     }
 
 
-def alone(prior: Prior, weights: Weights = WEIGHTS) -> float:
-    return prior.charge(training(weights, prior.state(weights, NO_AID), READING)).item()
+def compute_charge(prior: Prior) -> float:
+    state = prior.state(WEIGHTS, NO_AID)
+    return prior.charge(build_training(WEIGHTS, state, READING)).item()
+
+
+def transform(prior: Prior, weights: Weights, noise: Weights) -> Weights:
+    return prior.transform(weights, prior.state(weights, NO_AID), noise)
+
+
+def assert_equal(actual: Weights, expected: Weights) -> None:
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
 def test_it_charges_the_sum_of_its_parts():
     parts = {"bits": Simplicity(0.05), "flops": Speed(2.0), "edges": CircuitSize(2.0, prune=False)}
-    assert alone(Sum(parts, dict.fromkeys(parts, 1.0))) == pytest.approx(
-        sum(alone(part) for part in parts.values())
-    )
+    both = Sum(parts, dict.fromkeys(parts, 1.0))
+    expected = sum(compute_charge(part) for part in parts.values())
+    assert compute_charge(both) == pytest.approx(expected)
 
 
-def test_every_part_has_its_own_share():
+@pytest.mark.parametrize(("bits", "flops"), [(0.25, 3.0), (0.0, 1.0)])
+def test_every_part_has_its_own_share(bits, flops):
     parts = {"bits": Simplicity(0.05), "flops": Speed(2.0)}
-    assert alone(Sum(parts, {"bits": 0.25, "flops": 3.0})) == pytest.approx(
-        0.25 * alone(parts["bits"]) + 3 * alone(parts["flops"])
-    )
-    assert alone(Sum(parts, {"bits": 0.0, "flops": 1.0})) == pytest.approx(alone(parts["flops"]))
+    expected = bits * compute_charge(parts["bits"]) + flops * compute_charge(parts["flops"])
+    assert compute_charge(Sum(parts, {"bits": bits, "flops": flops})) == pytest.approx(expected)
 
 
 def test_a_prior_that_charges_nothing_adds_nothing():
-    assert alone(
-        Sum({"flops": Speed(2.0), "nothing": NoPrior()}, {"flops": 1.0, "nothing": 1.0})
-    ) == pytest.approx(alone(Speed(2.0)))
+    parts = {"flops": Speed(2.0), "nothing": NoPrior()}
+    expected = compute_charge(Speed(2.0))
+    assert compute_charge(Sum(parts, {"flops": 1.0, "nothing": 1.0})) == pytest.approx(expected)
 
 
-def test_transforms_compose_in_order_each_with_its_own_noise_and_state():
+def test_transforms_apply_in_order_each_with_its_own_noise_and_state():
     bits, edges = Simplicity(0.5), CircuitSize(0.0, prune=False)
     both = Sum({"bits": bits, "edges": edges}, {"bits": 1.0, "edges": 1.0})
-    noise = noise_for(both, WEIGHTS)
-    used = both.transform(WEIGHTS, both.state(WEIGHTS, NO_AID), noise)
-    told = bits.transform(WEIGHTS, bits.state(WEIGHTS, NO_AID), of(noise, "bits"))
-    expected = edges.transform(told, edges.state(WEIGHTS, NO_AID), of(noise, "edges"))
-    assert all(torch.equal(used[name], expected[name]) for name in WEIGHTS)
+    noise = draw_noise(both, WEIGHTS)
+    used = transform(both, WEIGHTS, noise)
+    after_bits = transform(bits, WEIGHTS, select_part(noise, "bits"))
+    assert_equal(used, transform(edges, after_bits, select_part(noise, "edges")))
     swapped = noise | {"bits.w": noise["edges.w"], "edges.w": noise["bits.w"]}
-    assert not torch.equal(
-        used["w"], both.transform(WEIGHTS, both.state(WEIGHTS, NO_AID), swapped)["w"]
-    )
+    assert not torch.equal(used["w"], transform(both, WEIGHTS, swapped)["w"])
 
 
-def test_finishing_composes():
-    both = Sum(
-        {"edges": CircuitSize(2.0, prune=False), "bits": Simplicity(0.5)},
-        {"edges": 1.0, "bits": 1.0},
-    )
+def test_every_part_finishes_the_head():
+    parts = {"edges": CircuitSize(2.0, prune=False), "bits": Simplicity(0.5)}
+    both = Sum(parts, {"edges": 1.0, "bits": 1.0})
     state = both.state(WEIGHTS, NO_AID) | {"edges.w": torch.tensor([-9.0, 9.0, 9.0])}
     assert both.finish(WEIGHTS, state)["w"].tolist() == [0.0, -2.0, 0.5]
 
 
-def test_two_of_a_kind_keep_their_states_apart():
+def test_two_priors_of_one_kind_keep_their_states_apart():
     parts = {"fine": Simplicity(0.01), "coarse": Simplicity(1.0)}
     twice = Sum(parts, {"fine": 1.0, "coarse": 1.0})
     state = twice.state(WEIGHTS, NO_AID)
     assert len(state) == 2 * len(WEIGHTS)
-    assert alone(twice) == pytest.approx(sum(alone(part) for part in parts.values()))
-    assert {
-        round(value.exp().mean().item(), 3) for name, value in state.items() if name.endswith("w")
-    } == {0.01, 1.0}
+    expected = sum(compute_charge(part) for part in parts.values())
+    assert compute_charge(twice) == pytest.approx(expected)
+    assert state["fine.w"].exp().mean().item() == pytest.approx(0.01)
+    assert state["coarse.w"].exp().mean().item() == pytest.approx(1.0)
 
 
 def test_a_sum_of_sums_is_a_sum():
     inner = Sum({"bits": Simplicity(0.05), "flops": Speed(2.0)}, {"bits": 2.0, "flops": 1.0})
-    outer = Sum({"inner": inner, "bits": Simplicity(0.5)}, {"inner": 0.5, "bits": 1.0})
-    assert alone(outer) == pytest.approx(
-        alone(Simplicity(0.05)) + 0.5 * alone(Speed(2.0)) + alone(Simplicity(0.5))
-    )
-    noise = noise_for(outer, WEIGHTS)
-    state = outer.state(WEIGHTS, NO_AID)
-    inner_first = inner.transform(WEIGHTS, inner.state(WEIGHTS, NO_AID), of(noise, "inner"))
-    expected = Simplicity(0.5).transform(
-        inner_first, Simplicity(0.5).state(WEIGHTS, NO_AID), of(noise, "bits")
-    )
-    assert all(
-        torch.equal(value, expected[name])
-        for name, value in outer.transform(WEIGHTS, state, noise).items()
-    )
+    bits = Simplicity(0.5)
+    outer = Sum({"inner": inner, "bits": bits}, {"inner": 0.5, "bits": 1.0})
+    expected = compute_charge(bits) + 0.5 * compute_charge(inner)
+    assert compute_charge(outer) == pytest.approx(expected)
+    by_hand = 2 * compute_charge(Simplicity(0.05)) + compute_charge(Speed(2.0))
+    assert compute_charge(inner) == pytest.approx(by_hand)
+    noise = draw_noise(outer, WEIGHTS)
+    after_inner = transform(inner, WEIGHTS, select_part(noise, "inner"))
+    after_bits = transform(bits, after_inner, select_part(noise, "bits"))
+    assert_equal(transform(outer, WEIGHTS, noise), after_bits)
 
 
 @pytest.mark.parametrize(
     "shares",
     [{"flops": 1.0}, {"bits": 1.0, "flops": 1.0, "edges": 1.0}, {"bit": 1.0, "flops": 1.0}, {}],
 )
-def test_shares_that_do_not_fit_the_parts_are_refused(shares):
-    with pytest.raises(
-        UserError, match=r"prior\.shares: it names .* but the parts are \['bits', 'flops'\]\."
-    ):
+def test_shares_that_do_not_match_the_parts_are_refused(shares):
+    message = r"prior\.shares: it names .* but the parts are \['bits', 'flops'\]\."
+    with pytest.raises(UserError, match=message):
         Sum({"bits": Simplicity(0.05), "flops": Speed(2.0)}, shares)

@@ -1,5 +1,5 @@
-"""Every reporter that has a YAML, small, in float64, and with parameters drawn at random.   Not a
-test: what tests are made of.
+"""Every reporter that has a YAML, small, in float64, and with random parameters.   Helpers of the
+tests.
 
 N: episodes, L: levels, D: width.
 """
@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from configs.build import maker
 from reporters.reporter import Reporter
@@ -29,35 +31,60 @@ def choice(group: str, name: str) -> dict[str, Any]:
 
 
 def recipe(name: str, most: int = 8) -> partial[Reporter]:
-    """Returns what makes a reporter from `n_levels` and `width`; of whatever its YAML counts there
-    are so many at most.
+    """Returns a function that builds a reporter from `n_levels` and `width`.
+
+    Args:
+        most: the largest value of every whole number in its YAML.
     """
-    small = {
-        key: min(value, most) if isinstance(value, int) else value
-        for key, value in choice("reporter", name).items()
-    }
+    values = choice("reporter", name)
+    small = {k: min(v, most) if isinstance(v, int) else v for k, v in values.items()}
     return maker(small, "reporter", "n_levels", "width")
 
 
 def made(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
-    """Returns a reporter in float64 whose every parameter is drawn anew, so that no zero of its
-    start hides anything.
+    """Returns a reporter in float64 with random values for all parameters, so that no initial zero
+    hides an error.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         make = recipe(name)
         reporter = make(n_levels=1, width=width)
-        reporter = (
-            make(n_levels=LEVELS, width=width) if reporter.reads == "all_levels" else reporter
-        ).double()
+        if reporter.reads == "all_levels":
+            reporter = make(n_levels=LEVELS, width=width)
+        reporter = reporter.double()
         for parameter in reporter.parameters():
             parameter.data.normal_(std=0.5)
     return reporter
 
 
 def activations(reporter: Reporter, n: int = 20, seed: int = 0, width: int = WIDTH) -> Tensor:
-    """Returns z_NLD, as many levels as the reporter is given."""
+    """Returns z_NLD with as many levels as the reporter is given."""
+    rng = torch.Generator().manual_seed(seed)
     levels = LEVELS if reporter.reads == "all_levels" else 1
-    return torch.randn(
-        n, levels, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    return torch.randn(n, levels, width, generator=rng, dtype=torch.float64)
+
+
+def draw_stacked_weights(
+    reporter: Reporter, grid: tuple[int, int, int], seed: int = 0
+) -> dict[str, Tensor]:
+    """Returns random weights of a stack of heads with leading axes of these lengths."""
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(*grid, *value.shape, generator=rng, dtype=torch.float64)
+        for name, value in reporter.named_parameters()
+    }
+
+
+def count_flops(module: nn.Module, z_NLD: Tensor) -> int:
+    """Returns the FLOPs of the matrix products in one forward pass as torch counts them; a
+    multiply-add is 2.
+
+    torch counts 0 for fused attention on a CPU, so attention runs as plain products.
+    """
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
+        module(z_NLD)
+    return counter.get_total_flops()

@@ -1,62 +1,76 @@
-"""Rates, rankings and intervals against known answers, and against simulations of the truth."""
+"""Rates, rankings and intervals, compared with known answers and with simulations of the truth."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from verdict.statistics import auroc, difference, share
+from verdict.statistics import Estimate, auroc, difference, share
 
-ALONE = np.arange
+
+def list_single_clusters(n: int) -> np.ndarray:
+    """Returns clusters of one episode each."""
+    return np.arange(n)
+
+
+def compute_coverage(estimate: Estimate, truth: float) -> float:
+    """Returns the share of intervals that contain the truth."""
+    return ((estimate.low <= truth) & (truth <= estimate.high)).mean()
 
 
 def test_auroc_agrees_with_scikit_learn_on_scores_with_ties():
-    chance = np.random.default_rng(0)
-    scores, positive = chance.normal(size=(5, 300)).round(1), chance.random(300) < 0.3
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(5, 300)).round(1)
+    positive = rng.random(300) < 0.3
     expected = [roc_auc_score(positive, score) for score in scores]
-    assert auroc(scores, positive, ALONE(300), 0.95).value == pytest.approx(expected)
+    actual = auroc(scores, positive, list_single_clusters(300), 0.95)
+    assert actual.value == pytest.approx(expected)
 
 
 def test_auroc_of_a_constant_is_a_half_and_of_a_perfect_score_one():
     positive = np.arange(100) < 20
-    assert auroc(np.zeros((1, 100)), positive, ALONE(100), 0.95).value[0] == 0.5
-    assert auroc(positive[None].astype(float), positive, ALONE(100), 0.95).value[0] == 1.0
-    assert auroc(-positive[None].astype(float), positive, ALONE(100), 0.95).value[0] == 0.0
+    scores = np.stack([np.zeros(100), positive, -1.0 * positive])
+    values = auroc(scores, positive, list_single_clusters(100), 0.95).value
+    assert values.tolist() == [0.5, 1.0, 0.0]
 
 
 def test_a_perfect_score_still_has_an_interval_with_a_width():
     positive = np.arange(100) < 50
-    perfect = auroc(positive[None].astype(float), positive, ALONE(100), 0.95)
+    perfect = auroc(positive[None].astype(float), positive, list_single_clusters(100), 0.95)
     assert perfect.low[0] < 0.99
     assert perfect.high[0] == 1.0
-    assert share(np.ones((1, 100), bool), ALONE(100), 0.95).low[0] == pytest.approx(
-        0.025 ** (1 / 100)
-    )
+    all_hits = share(np.ones((1, 100), bool), list_single_clusters(100), 0.95)
+    assert all_hits.low[0] == pytest.approx(0.025 ** (1 / 100))
 
 
-def test_share_is_the_exact_interval_of_clopper_and_pearson():
-    hits = np.arange(100) < 30
-    found = share(hits[None], ALONE(100), 0.95)
+def test_share_has_the_exact_interval_of_clopper_and_pearson():
+    actual = share((np.arange(100) < 30)[None], list_single_clusters(100), 0.95)
     expected = stats.binomtest(30, 100).proportion_ci(0.95, method="exact")
-    assert (found.value[0], found.low[0], found.high[0]) == pytest.approx(
-        (0.3, expected.low, expected.high)
-    )
+    assert actual.value[0] == pytest.approx(0.3)
+    assert actual.low[0] == pytest.approx(expected.low)
+    assert actual.high[0] == pytest.approx(expected.high)
 
 
 def test_copies_of_an_episode_do_not_narrow_an_interval():
     hits = np.random.default_rng(0).random((1, 200)) < 0.7
-    once = share(hits, ALONE(200), 0.95)
-    copied = share(np.repeat(hits, 5, axis=1), np.repeat(ALONE(200), 5), 0.95)
-    careless = share(np.repeat(hits, 5, axis=1), ALONE(1000), 0.95)
-    assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.02)
-    assert careless.high - careless.low < 0.6 * (once.high - once.low)
+    copies = np.repeat(hits, 5, axis=1)
+
+    def compute_width(hits: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+        estimate = share(hits, clusters, 0.95)
+        return estimate.high - estimate.low
+
+    once = compute_width(hits, list_single_clusters(200))
+    clustered = compute_width(copies, np.repeat(list_single_clusters(200), 5))
+    careless = compute_width(copies, list_single_clusters(1000))
+    assert clustered == pytest.approx(once, rel=0.02)
+    assert careless < 0.6 * once
 
 
 @pytest.mark.parametrize("truth", [0.5, 0.9, 0.99])
 def test_intervals_of_shares_cover_the_truth(truth):
     hits = np.random.default_rng(1).random((2000, 200)) < truth
-    found = share(hits, ALONE(200), 0.95)
-    assert ((found.low <= truth) & (truth <= found.high)).mean() >= 0.94
+    estimate = share(hits, list_single_clusters(200), 0.95)
+    assert compute_coverage(estimate, truth) >= 0.94
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
@@ -64,65 +78,59 @@ def test_intervals_of_auroc_cover_the_truth(shift):
     positive = np.arange(200) < 80
     scores = np.random.default_rng(2).normal(size=(2000, 200)) + shift * positive
     truth = stats.norm.cdf(shift / np.sqrt(2))
-    found = auroc(scores, positive, ALONE(200), 0.95)
-    assert ((found.low <= truth) & (truth <= found.high)).mean() >= 0.94
+    estimate = auroc(scores, positive, list_single_clusters(200), 0.95)
+    assert compute_coverage(estimate, truth) >= 0.94
 
 
 def test_clustered_intervals_of_auroc_cover_the_truth_where_careless_ones_do_not():
-    chance = np.random.default_rng(3)
-    positive = np.repeat(np.arange(60) < 30, 6)
-    scores = (
-        np.repeat(chance.normal(size=(2000, 60)), 6, axis=1)
-        + 0.2 * chance.normal(size=(2000, 360))
-        + positive
-    )
+    rng = np.random.default_rng(3)
+    clusters = np.repeat(np.arange(60), 6)
+    positive = clusters < 30
+    shared = np.repeat(rng.normal(size=(2000, 60)), 6, axis=1)
+    scores = shared + 0.2 * rng.normal(size=(2000, 360)) + positive
     truth = stats.norm.cdf(1 / np.sqrt(2 * 1.04))
-    kept, careless = (
-        auroc(scores, positive, cluster, 0.95)
-        for cluster in (np.repeat(np.arange(60), 6), np.arange(360))
-    )
-    assert ((kept.low <= truth) & (truth <= kept.high)).mean() >= 0.92
-    assert ((careless.low <= truth) & (truth <= careless.high)).mean() < 0.7
+    clustered = auroc(scores, positive, clusters, 0.95)
+    careless = auroc(scores, positive, list_single_clusters(360), 0.95)
+    assert compute_coverage(clustered, truth) >= 0.92
+    assert compute_coverage(careless, truth) < 0.7
 
 
 def test_difference_is_exact_for_heads_that_always_never_or_half_the_time_change():
-    change = np.stack([np.ones(100), np.zeros(100), np.arange(100) % 2, -np.ones(100)]).astype(
-        np.int64
-    )
-    found = difference(change, ALONE(100), 0.95)
-    assert found.value == pytest.approx([1.0, 0.0, 0.5, -1.0])
-    assert (found.low <= found.value).all()
-    assert (found.value <= found.high).all()
+    changes = np.stack([np.ones(100), np.zeros(100), np.arange(100) % 2, -np.ones(100)])
+    estimate = difference(changes.astype(np.int64), list_single_clusters(100), 0.95)
+    assert estimate.value == pytest.approx([1.0, 0.0, 0.5, -1.0])
+    assert (estimate.low <= estimate.value).all()
+    assert (estimate.value <= estimate.high).all()
 
 
-def test_a_perfect_head_on_rare_positives_has_a_share_of_one():
+def test_on_rare_positives_a_perfect_head_is_always_right_and_a_constant_no_is_often_right():
     positive = np.arange(100) < 20
-    assert share(
-        (np.where(positive, 2.0, -1.0)[None] > 0) == positive, ALONE(100), 0.95
-    ).value.tolist() == [1.0]
-    assert share((np.full((1, 100), -1.0) > 0) == positive, ALONE(100), 0.95).value.tolist() == [
-        0.8
-    ], "always no is right on the other 80%"
+    perfect = (np.where(positive, 2.0, -1.0) > 0) == positive
+    constant = (np.full(100, -1.0) > 0) == positive
+    estimate = share(np.stack([perfect, constant]), list_single_clusters(100), 0.95)
+    assert estimate.value.tolist() == [1.0, 0.8]
 
 
 @pytest.mark.parametrize(("rise", "fall"), [(0.9, 0.0), (0.3, 0.25), (0.02, 0.02)])
 def test_intervals_of_differences_cover_the_truth(rise, fall):
-    chance = np.random.default_rng(4).random((2000, 200))
-    change = (chance < rise).astype(int) - (chance > 1 - fall)
-    found = difference(change, ALONE(200), 0.95)
-    assert ((found.low <= rise - fall) & (rise - fall <= found.high)).mean() >= 0.95
+    uniform = np.random.default_rng(4).random((2000, 200))
+    changes = (uniform < rise).astype(int) - (uniform > 1 - fall)
+    estimate = difference(changes, list_single_clusters(200), 0.95)
+    assert compute_coverage(estimate, rise - fall) >= 0.95
 
 
-def test_one_error_never_narrows_a_clustered_interval():
-    cluster = np.repeat(np.arange(50), 4)
-    none, one = np.zeros((1, 200), bool), np.arange(200)[None] == 7
-    assert share(one, cluster, 0.995).high[0] > share(none, cluster, 0.995).high[0]
-    assert share(~one, cluster, 0.995).low[0] < share(~none, cluster, 0.995).low[0]
-    score, positive = (
-        np.repeat(np.arange(50) < 25, 4)[None].astype(float),
-        np.repeat(np.arange(50) < 25, 4),
-    )
-    assert (
-        auroc(score, positive, cluster, 0.95).low[0]
-        < auroc(score, positive, ALONE(200), 0.95).low[0]
-    )
+def test_one_error_never_narrows_a_clustered_interval_of_a_share():
+    clusters = np.repeat(np.arange(50), 4)
+    no_hit = np.zeros((1, 200), bool)
+    one_hit = np.arange(200)[None] == 7
+    assert share(one_hit, clusters, 0.995).high[0] > share(no_hit, clusters, 0.995).high[0]
+    assert share(~one_hit, clusters, 0.995).low[0] < share(~no_hit, clusters, 0.995).low[0]
+
+
+def test_clusters_widen_the_interval_of_a_perfect_auroc():
+    clusters = np.repeat(np.arange(50), 4)
+    positive = clusters < 25
+    scores = positive[None].astype(float)
+    clustered = auroc(scores, positive, clusters, 0.95)
+    careless = auroc(scores, positive, list_single_clusters(200), 0.95)
+    assert clustered.low[0] < careless.low[0]

@@ -1,4 +1,4 @@
-"""A bag of words: blind where words are balanced, and not where a cue is planted."""
+"""A bag of words finds nothing in balanced words, and finds a planted cue."""
 
 import pytest
 from datasets import Dataset
@@ -10,7 +10,7 @@ from verdict.surface import bag_of_words
 from worlds.cities import Cities
 
 
-def episodes(text: list[str], answers: list[bool]) -> Dataset:
+def build_episodes(text: list[str], answers: list[bool]) -> Dataset:
     return Dataset.from_dict({"text": text, "human": answers, "concept": answers})
 
 
@@ -21,45 +21,44 @@ def cities():
 
 
 def test_it_finds_a_planted_cue():
-    cued = episodes(
-        [f"{word} number {row}" for row in range(20) for word in ("yes", "no")], [True, False] * 20
-    )
+    text = [f"{word} number {row}" for row in range(20) for word in ("yes", "no")]
+    cued = build_episodes(text, [True, False] * 20)
     assert bag_of_words(cued.select(range(20)), cued.select(range(20, 40)), "text") == 1.0
 
 
-def test_a_cue_that_turns_round_scores_zero():
-    cued = episodes(["yes", "no"] * 10, [True, False] * 10)
-    turned = episodes(["yes", "no"] * 10, [False, True] * 10)
-    assert bag_of_words(cued, turned, "text") == 0.0
+def test_a_reversed_cue_scores_zero():
+    cued = build_episodes(["yes", "no"] * 10, [True, False] * 10)
+    reversed_cue = build_episodes(["yes", "no"] * 10, [False, True] * 10)
+    assert bag_of_words(cued, reversed_cue, "text") == 0.0
 
 
-def test_constant_scores_are_worth_a_half():
-    unknown = episodes(["alpha", "beta", "gamma"], [True, False, False])
-    assert bag_of_words(episodes(["yes", "no"] * 10, [True, False] * 10), unknown, "text") == 0.5
-    assert bag_of_words(episodes(["yes", "no"] * 10, [True] * 20), unknown, "text") == 0.5
+@pytest.mark.parametrize("answers", [[True, False] * 10, [True] * 20])
+def test_constant_scores_give_a_half(answers):
+    train = build_episodes(["yes", "no"] * 10, answers)
+    unknown_words = build_episodes(["alpha", "beta", "gamma"], [True, False, False])
+    assert bag_of_words(train, unknown_words, "text") == 0.5
 
 
-def test_it_refuses_to_judge_where_the_concept_never_changes():
+def test_it_refuses_to_judge_if_the_concept_never_changes():
+    train = build_episodes(["yes", "no"], [True, False])
     with pytest.raises(UserError, match="X is the same"):
-        bag_of_words(episodes(["yes", "no"], [True, False]), episodes(["yes"], [True]), "text")
+        bag_of_words(train, build_episodes(["yes"], [True]), "text")
 
 
-def test_statements_on_cities_give_nothing_away(cities):
-    easy, disputed = (
-        cities.episodes("easy", 2000, seed=0),
-        cities.episodes("disputed", 1000, seed=0),
-    )
+def test_the_words_of_statements_on_cities_carry_no_information(cities):
+    easy = cities.episodes("easy", 2000, seed=0)
+    disputed = cities.episodes("disputed", 1000, seed=0)
     clusters = sorted(set(easy["cluster"]))
-    fitted = set(clusters[: len(clusters) // 2])
-    train, held_out = (
-        easy.filter(lambda row: row["cluster"] in fitted),
-        easy.filter(lambda row: row["cluster"] not in fitted),
-    )
+    first_half = set(clusters[: len(clusters) // 2])
+    train = easy.filter(lambda row: row["cluster"] in first_half)
+    held_out = easy.filter(lambda row: row["cluster"] not in first_half)
     assert bag_of_words(train, held_out, "text") == pytest.approx(0.5, abs=0.02)
     assert bag_of_words(train, disputed, "text") == pytest.approx(0.5, abs=0.02)
 
 
-def test_statements_on_cities_with_a_planted_cue_do(cities):
-    easy = cities.episodes("easy", 400, seed=0)
-    cued = easy.map(lambda row: {"text": row["text"] + (" Indeed." if row["concept"] else "")})
+def test_a_planted_cue_in_statements_on_cities_is_found(cities):
+    def add_cue(row: dict) -> dict[str, str]:
+        return {"text": row["text"] + (" Indeed." if row["concept"] else "")}
+
+    cued = cities.episodes("easy", 400, seed=0).map(add_cue)
     assert bag_of_words(cued.select(range(200)), cued.select(range(200, 400)), "text") > 0.99
