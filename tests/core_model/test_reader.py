@@ -76,9 +76,9 @@ before = measure()
 read([0, 1, 2])
 before_load = measure()
 z_ND = read([1])
-mapped = measure() - before_load
-both = read([0, 1])
-print(Watched.peak - before, mapped, measure() - before_load)
+before_stack = measure()
+z_NLD = read([0, 1])
+print(Watched.peak - before, before_stack - before_load, measure() - before_stack)
 """
 
 
