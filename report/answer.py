@@ -40,10 +40,12 @@ def compose_answer(heads: pd.DataFrame) -> Answer:
     """Returns the answer from heads at matched accuracy. It claims a difference only where the
     corrected interval excludes 0.
     """
-    pairs, stopped = compare_priors(heads), find_stopped_priors(heads)
+    pairs = compare_priors(heads)
+    stopped = find_stopped_priors(heads)
     details = [_describe_following(pairs), _describe_costs(heads, pairs)]
     details += [*_describe_modes(heads), *_describe_stopped_priors(stopped)]
-    headline, scope = _write_headline(heads, pairs, stopped), _describe_scope(heads, pairs)
+    headline = _write_headline(heads, pairs, stopped)
+    scope = _describe_scope(heads, pairs)
     return Answer(headline, tuple(filter(None, details)), scope, tuple(pairs))
 
 

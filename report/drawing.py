@@ -1,5 +1,5 @@
-"""Drawings with thousands of dots: as a PNG, or as an SVG with one short path for all dots of a
-verdict.
+"""Drawings with thousands of dots: as a PNG, or as an SVG in which all dots of a verdict are one
+short path.
 
 K: heads.
 """

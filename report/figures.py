@@ -6,6 +6,7 @@ K: heads.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +89,8 @@ def draw_panels(heads: pd.DataFrame, table: pd.DataFrame, key: str) -> list[Pane
     panels = []
     for reporter, prior in _choose_panels(table, key):
         drawing, axes = create_drawing(2.6, 2.0, 1.05)
-        _fill_panel(drawing, axes[0, 0], heads, table, (reporter, prior), key)
+        own_heads, own_table = _select(heads, reporter), _select(table, reporter)
+        _fill_panel(drawing, axes[0, 0], own_heads, own_table, prior, key)
         panels.append(Panel(reporter, prior, drawing))
     return panels
 
@@ -100,14 +102,15 @@ def draw_panel_grid(heads: pd.DataFrame, table: pd.DataFrame, key: str) -> Drawi
     if not panels:
         return None
     columns = min(4, len(panels))
-    rows = -(-len(panels) // columns)
-    size = 3.1 * columns, 2.5 * rows + 0.4
-    drawing, grid = create_drawing(*size, 1.2, nrows=rows, ncols=columns)
+    rows = math.ceil(len(panels) / columns)
+    width, height = 3.1 * columns, 2.5 * rows + 0.4
+    drawing, grid = create_drawing(width, height, 1.2, nrows=rows, ncols=columns)
     for axis in grid.ravel()[len(panels) :]:
         axis.set_visible(False)
     several = table["reporter"].nunique() > 1
     for (reporter, prior), axis in zip(panels, grid.ravel(), strict=False):
-        _fill_panel(drawing, axis, heads, table, (reporter, prior), key)
+        own_heads, own_table = _select(heads, reporter), _select(table, reporter)
+        _fill_panel(drawing, axis, own_heads, own_table, prior, key)
         with rc_context(STYLE):
             axis.set_title(format_prior(reporter, prior, several))
     _add_legend(drawing, heads)
@@ -124,6 +127,10 @@ def _choose_panels(table: pd.DataFrame, key: str) -> list[tuple[str, str]]:
         for (reporter, prior), group in groups
         if key == "level" or prior != "none" or len(group) > 1
     ]
+
+
+def _select(frame: pd.DataFrame, reporter: str) -> pd.DataFrame:
+    return frame[frame["reporter"] == reporter]
 
 
 def _fill_strip(drawing: Drawing, axis: Axes, heads: pd.DataFrame, n_strips: int) -> Mean:
@@ -162,14 +169,16 @@ def _fill_panel(
     axis: Axes,
     heads: pd.DataFrame,
     table: pd.DataFrame,
-    reporter_and_prior: tuple[str, str],
+    prior: str,
     key: str,
 ) -> None:
     """Draws a panel into an axis: the other priors, the heads without a prior, the heads as dots,
     and their mean.
+
+    Args:
+        heads: of one reporter.
+        table: the lines of these heads.
     """
-    reporter, prior = reporter_and_prior
-    heads, table = heads[heads["reporter"] == reporter], table[table["reporter"] == reporter]
     lines = table if key == "level" else table[table["prior"] != "none"]
     values = sorted(float(value) for value in lines[key].dropna().unique())
     with rc_context(STYLE):
@@ -225,7 +234,8 @@ def _add_dots(
     x_K: NDArray[np.float64],
     y_K: NDArray[np.float64],
 ) -> None:
-    kind_K, head_K = heads["verdict"].to_numpy(object), heads["index"].to_numpy()
+    kind_K = heads["verdict"].to_numpy(object)
+    head_K = heads["index"].to_numpy()
     drawing.dots.append((axis, Dots(x_K, y_K, kind_K, head_K)))
 
 

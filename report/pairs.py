@@ -43,8 +43,8 @@ class Pair:
 
 
 def compare_priors(heads: pd.DataFrame) -> list[Pair]:
-    """Returns all pairs of priors whose heads passed the gates, with the largest difference first.
-    Their intervals hold for all pairs together.
+    """Returns all pairs of priors under one reporter whose heads passed the gates, with the largest
+    difference first. The intervals hold for all pairs together.
 
     Args:
         heads: of one setting, at matched accuracy.

@@ -115,7 +115,10 @@ def find(folders: list[Path]) -> FoundRuns:
     Raises:
         UserError: a folder does not exist, or no folder holds a finished run that can be read.
     """
-    names = {path.resolve(): name for folder in folders for path, name in _walk(folder)}
+    names = {}
+    for folder in folders:
+        for path, name in _walk(folder):
+            names[path.resolve()] = name
     runs: dict[str, Run] = {}
     unfinished, failed, refused = [], [], []
     for folder, name in sorted(names.items()):

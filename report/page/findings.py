@@ -104,7 +104,8 @@ def _describe_modes(table: pd.DataFrame, key: str) -> str:
 
 def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
     several = heads["reporter"].nunique() > 1
-    shares, groups = compute_translator_shares(heads), sort_groups(heads)
+    shares = compute_translator_shares(heads)
+    groups = sort_groups(heads)
     strips = ""
     for i, (key, group) in enumerate(groups):
         name = f"{anchor}-strip-{i}"

@@ -1,4 +1,4 @@
-"""Runs that are unfinished, damaged or different are named in one line each; the others are used."""
+"""Runs that are unfinished, damaged or different are named in one line each."""
 
 import json
 import shutil
