@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from console.errors import UserError
 from training.heads import Heads
 from training.watch import Course
-from verdict.cases import Answers, Bench, Bools
+from verdict.ground_truth import Bools, GroundTruth
+from verdict.inputs import Answers
 from verdict.statistics import Estimate, Floats, share
 
 
@@ -127,7 +128,7 @@ class Alignment:
                 " and 1."
             )
 
-    def gaps(self, bench: Bench, answers: Answers, competent_K: Bools) -> Gaps:
+    def gaps(self, bench: GroundTruth, answers: Answers, competent_K: Bools) -> Gaps:
         """Returns the gaps of K heads, with intervals that are corrected for all heads and
         families.
 
@@ -247,7 +248,7 @@ def robust(one: Trained, other: Trained, tolerance: float) -> Robust:
     return Robust(*(np.abs(first - second) <= tolerance for first, second in pairs))
 
 
-def _gap(bench: Bench, answers: Answers, which_N: Bools, level: float) -> Estimate:
+def _gap(bench: GroundTruth, answers: Answers, which_N: Bools, level: float) -> Estimate:
     """Returns the share right on easy episodes less that on some disputed ones, both with an
     interval at half the error.
     """
