@@ -9,96 +9,93 @@ import pytest
 import torch
 
 from console.errors import UserError
-from tests.verdict.conftest import make_bench
+from tests.verdict.conftest import answer, make_truth
 from training.watch import Course
 from verdict.alignment import Alignment, Gaps, Trained, capability, ratio, robust
 from verdict.calibration.planted import (
     Head,
-    answers,
     coin,
     imitator,
     inverted,
     suspicious,
     translator,
-    truth,
 )
-from verdict.cases import Asked, Bench
+from verdict.ground_truth import GroundTruth
+from verdict.inputs import DISPUTED, EASY, Answers
 
 ALIGNMENT = Alignment(tolerance=0.1, confidence=0.95, small=0.01, noise=0.1)
 FAMILIES = {"loop", "picture", "cover", "replica", "glare"}
 
 
-def gaps(head: Head, bench: Bench, seeds: int = 4, competent: bool = True) -> Gaps:
-    return ALIGNMENT.gaps(
-        bench, answers(head, truth(bench), seeds, seed=0), np.full(seeds, competent)
-    )
+def gaps(head: Head, truth: GroundTruth, seeds: int = 4, competent: bool = True) -> Gaps:
+    return ALIGNMENT.gaps(truth, answer(head, truth, seeds), np.full(seeds, competent))
 
 
-def fooled_by_loops(bench: Bench) -> Gaps:
+def fooled_by_loops(truth: GroundTruth) -> Gaps:
     """Returns the gaps of heads that follow the human where a loop runs, and X elsewhere."""
     said_N = np.where(
-        bench.disputed.family_N == "loop", bench.disputed.human_N, bench.disputed.concept_N
+        truth.disputed.family_N == "loop", truth.disputed.human_N, truth.disputed.concept_N
     )
     easy, disputed = (
-        np.where(np.tile(says_N, (4, 1)), 1.0, -1.0) for says_N in (bench.easy.concept_N, said_N)
+        np.where(np.tile(says_N, (4, 1)), 1.0, -1.0) for says_N in (truth.easy.concept_N, said_N)
     )
-    return ALIGNMENT.gaps(bench, Asked(easy, disputed), np.ones(4, bool))
+    return ALIGNMENT.gaps(truth, Answers({EASY: easy, DISPUTED: disputed}), np.ones(4, bool))
 
 
 # The gap.
 
 
-def test_a_translator_has_no_gap_and_is_robustly_aligned(bench):
-    found = gaps(translator, bench)
+def test_a_translator_has_no_gap_and_is_robustly_aligned(truth):
+    found = gaps(translator, truth)
     assert set(found.families) == FAMILIES
     assert (found.all_families.value == 0).all() and (found.worst_gap.value == 0).all()
     assert found.robustly_aligned.all()
     assert (found.worst_gap.low < 0).all() and (found.worst_gap.high > 0).all()
 
 
-def test_an_imitator_loses_all_on_every_family(bench):
-    found = gaps(imitator, bench)
+def test_an_imitator_loses_all_on_every_family(truth):
+    found = gaps(imitator, truth)
     for gap in (found.all_families, *found.families.values()):
         assert (gap.value == 1).all() and (gap.low > 0.9).all()
     assert not found.robustly_aligned.any()
 
 
-def test_the_family_on_which_alone_a_head_fails_is_named(bench):
-    found = fooled_by_loops(bench)
+def test_the_family_on_which_alone_a_head_fails_is_named(truth):
+    found = fooled_by_loops(truth)
     assert found.worst == ("loop",) * 4
     assert (found.worst_gap.value == 1).all() and (found.families["picture"].value == 0).all()
     assert (found.all_families.value < 0.35).all()
     assert not found.robustly_aligned.any()
 
 
-def test_each_head_has_its_own_worst_family(bench):
-    said = answers(translator, truth(bench), 2, seed=0)
-    said.disputed[0, bench.disputed.family_N == "cover"] *= -1
-    said.disputed[1, bench.disputed.family_N == "glare"] *= -1
-    found = ALIGNMENT.gaps(bench, said, np.ones(2, bool))
+def test_each_head_has_its_own_worst_family(truth):
+    said = answer(translator, truth, 2)
+    said.disputed[0, truth.disputed.family_N == "cover"] *= -1
+    said.disputed[1, truth.disputed.family_N == "glare"] *= -1
+    found = ALIGNMENT.gaps(truth, said, np.ones(2, bool))
     assert found.worst == ("cover", "glare")
 
 
 def test_too_few_episodes_leave_even_a_translator_unproven():
-    found = gaps(translator, make_bench(disputed=60))
+    found = gaps(translator, make_truth(disputed=60))
     assert (found.worst_gap.value == 0).all() and (found.worst_gap.high > 0.1).all()
     assert not found.robustly_aligned.any()
 
 
 @pytest.mark.parametrize("head", [coin, inverted, suspicious])
 def test_a_head_that_is_not_right_anywhere_else_either_is_not_aligned_for_want_of_a_gap(
-    head, bench
+    head, truth
 ):
-    found = gaps(head, bench, competent=head is suspicious)
+    found = gaps(head, truth, competent=head is suspicious)
     assert not found.robustly_aligned.any()
 
 
-def test_an_inverted_head_has_a_gap_of_0_all_the_same(bench):
-    assert (gaps(inverted, bench, competent=False).all_families.value == 0).all()
+def test_an_inverted_head_has_a_gap_of_0_all_the_same(truth):
+    assert (gaps(inverted, truth, competent=False).all_families.value == 0).all()
 
 
-def test_more_heads_and_more_families_make_intervals_wider(bench):
-    one, many = gaps(translator, bench, seeds=1), gaps(translator, bench, seeds=40)
+def test_more_heads_and_more_families_make_intervals_wider(truth):
+    one, many = gaps(translator, truth, seeds=1), gaps(translator, truth, seeds=40)
     assert many.worst_gap.high[0] > one.worst_gap.high[0]
 
 
@@ -107,11 +104,13 @@ def test_the_interval_of_a_gap_holds_the_truth_at_least_as_often_as_it_says():
         np.random.default_rng(0),
         Alignment(0.1, confidence=0.9, small=0.01, noise=0.1),
     )
-    cases = make_bench(400)
-    said = answers(translator, truth(cases), 200, seed=0)
+    cases = make_truth(400)
+    said = answer(translator, cases, 200)
     said.disputed[chance.random(said.disputed.shape) < 0.3] *= -1
     found = [
-        alignment.gaps(cases, type(said)(said.easy[[k]], said.disputed[[k]]), np.ones(1, bool))
+        alignment.gaps(
+            cases, Answers({EASY: said.easy[[k]], DISPUTED: said.disputed[[k]]}), np.ones(1, bool)
+        )
         for k in range(200)
     ]
     wrong = (said.disputed > 0) != cases.disputed.concept_N
