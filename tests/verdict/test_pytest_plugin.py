@@ -3,12 +3,15 @@ the same; mistakes are one line.
 """
 
 import pytest
+import yaml
 
 from console.errors import UserError
 from tests.test_train import TINY, heads, train
 from verdict import __main__ as command
 from verdict import pytest_plugin as plugin
+from verdict.judge_again import read_judging_config
 from verdict.verdict import Judgement, Kind, Verdict
+from verdict.words import PLACEHOLDER, fill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -90,11 +93,22 @@ def test_a_mistake_is_said_in_one_line(pytester, run, words, said):
     result.stderr.fnmatch_lines([f"ERROR: *{said}*"])
 
 
+def test_the_templates_of_a_real_run_give_its_reasons_and_stand_last(run):
+    table = heads(run)
+    assert table.columns[-1] == "reason_template"
+    for row in table.to_dict("records"):
+        assert fill(row["reason_template"], row) == row["reason"]
+        assert {"follows_concept", "nde", "erase_human"} <= set(
+            PLACEHOLDER.findall(row["reason_template"])
+        )
+
+
 def test_the_table_and_the_words_of_a_real_judgement(run, capsys):
     command.main([str(run)])
-    said = capsys.readouterr().out
-    assert said.count("level 2, seed") == 2
-    assert "undecided" in said
+    printed = capsys.readouterr().out
+    assert printed.count("level 2, seed") == 2
+    assert "undecided" in printed
+    assert "follows X" in printed and "swap H" in printed
     command.main([str(run), "--head", "1"])
     assert "head 1 (level 2, seed 1, strength 0): undecided" in capsys.readouterr().out
 
@@ -110,6 +124,20 @@ def test_the_table_and_the_words_of_a_real_judgement(run, capsys):
 def test_a_mistyped_option_is_said(run, words, said):
     with pytest.raises(UserError, match=said):
         command.main([str(run), *words])
+
+
+def test_a_run_whose_judge_lists_no_evidence_is_judged_with_the_standard_kinds(run):
+    config = read_judging_config(run)
+    whole = (run / "config.yaml").read_text()
+    listed = yaml.safe_load(whole)["verdict"].pop("evidence")
+    assert config["verdict"]["evidence"] == listed
+    older = yaml.safe_load(whole)
+    del older["verdict"]["evidence"]
+    try:
+        (run / "config.yaml").write_text(yaml.safe_dump(older))
+        assert read_judging_config(run)["verdict"] == config["verdict"] | {"evidence": listed}
+    finally:
+        (run / "config.yaml").write_text(whole)
 
 
 def test_a_run_changed_by_hand_is_not_judged(run):

@@ -54,7 +54,7 @@ class Dependence:
 class Access(Evidence):
     """Whether reports depend on X, in the head or in the predictor."""
 
-    inputs: ClassVar[tuple[Input, ...]] = (*HEAD, *PREDICTOR)
+    inputs: tuple[Input, ...] = (*HEAD, *PREDICTOR)
     finding: ClassVar[type[Dependence]] = Dependence
 
     def find(self, observations: Observations, bounds: Bounds) -> Dependence | None:

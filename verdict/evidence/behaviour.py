@@ -40,7 +40,7 @@ class Following:
 class Behaviour(DecidingEvidence):
     """Whom heads follow on disputed episodes."""
 
-    inputs: ClassVar[tuple[Input, ...]] = (EASY, DISPUTED)
+    inputs: tuple[Input, ...] = (EASY, DISPUTED)
     finding: ClassVar[type[Following]] = Following
     headings: ClassVar[Mapping[str, str]] = {"follows_concept": "follows X"}
 

@@ -55,7 +55,7 @@ class DepartureRates:
 class Departure(Evidence):
     """Whether heads depart from the human's answer in deployment."""
 
-    inputs: ClassVar[tuple[Input, ...]] = (EASY, DEPLOYED)
+    inputs: tuple[Input, ...] = (EASY, DEPLOYED)
     finding: ClassVar[type[DepartureRates]] = DepartureRates
 
     def find(self, observations: Observations, bounds: Bounds) -> DepartureRates | None:

@@ -40,7 +40,7 @@ class Erasure(Evidence):
     no X. `Interchange` swaps X's part given H for such heads.
     """
 
-    inputs: ClassVar[tuple[Input, ...]] = (CONCEPT, HUMAN, RANDOM)
+    inputs: tuple[Input, ...] = (CONCEPT, HUMAN, RANDOM)
     finding: ClassVar[type[ErasureEffects]] = ErasureEffects
 
     def find(self, observations: Observations, bounds: Bounds) -> ErasureEffects | None:

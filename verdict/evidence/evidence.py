@@ -90,7 +90,7 @@ class Evidence(ABC):
     judge.
     """
 
-    inputs: ClassVar[tuple[Input, ...]]
+    inputs: tuple[Input, ...]
     """The inputs on which heads are evaluated for it, beside the easy and the disputed episodes."""
     finding: ClassVar[type[Any]]
     """A frozen dataclass: what it finds of K heads. Its fields are columns of heads.parquet, in

@@ -68,7 +68,7 @@ class Turns(NamedTuple):
 class Interchange(DecidingEvidence):
     """Whether reports follow a swap of X's part of the activations, or of H's part."""
 
-    inputs: ClassVar[tuple[Input, ...]] = (CONCEPT, HUMAN, RANDOM_CONCEPT, RANDOM_HUMAN)
+    inputs: tuple[Input, ...] = (CONCEPT, HUMAN, RANDOM_CONCEPT, RANDOM_HUMAN)
     finding: ClassVar[type[SwapEffects]] = SwapEffects
     headings: ClassVar[Mapping[str, str]] = {"swap_concept": "swap X", "swap_human": "swap H"}
 

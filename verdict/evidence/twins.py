@@ -41,7 +41,7 @@ class NaturalEffects:
 class Twins(DecidingEvidence):
     """Whether reports differ between twins that differ in X alone, or in H alone."""
 
-    inputs: ClassVar[tuple[Input, ...]] = (*CONCEPT_TWINS, *HUMAN_TWINS)
+    inputs: tuple[Input, ...] = (*CONCEPT_TWINS, *HUMAN_TWINS)
     finding: ClassVar[type[NaturalEffects]] = NaturalEffects
     headings: ClassVar[Mapping[str, str]] = {"nde": "NDE", "nie": "NIE"}
 
