@@ -56,9 +56,9 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from training.loggers import open_until_done
         from training.requests import fulfil
         from training.watch import build_history_table
-        from verdict.inputs import prepare_once
         from verdict.judge_heads import judge_heads
         from verdict.results import build_results
+        from verdict.run_inputs import prepare_once
         from verdict.watching import build_watch, summarise_outcome
 
         clock = Clock()
@@ -84,7 +84,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         with line("Billing and judging"):
             judgement = judge_heads(parts.verdict, heads, evaluation)
             clock.lap("judging")
-            said = evaluation.hear(heads, material.examples, parts.verdict.turn)
+            said = evaluation.collect_reports(heads, material.examples, parts.verdict.turn)
             finished = describe_finished(heads, said, material, reader, inputs.costs)
             bill = parts.bill(finished, parts.trainer.room_afterwards)
             clock.lap("billing")

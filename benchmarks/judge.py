@@ -1,5 +1,5 @@
-"""What judging takes once activations are read: 64 heads with all evidence, in one batch and head
-by head.   python -m benchmarks.judge
+"""The time that judging takes once activations are read: 64 heads with all evidence, in one batch
+and head by head.   python -m benchmarks.judge
 """
 
 from __future__ import annotations
@@ -16,75 +16,64 @@ from configs.plan import read_plan
 from console.command_line import name_runs, plain
 from reporters.layered import Layered
 from training.heads import Heads, standardiser
-from verdict.exam import Exam
-from verdict.inputs import prepare
+from verdict.evaluation import Evaluation
+from verdict.inputs import evaluate
 from verdict.judge_heads import judge_heads
+from verdict.run_inputs import prepare
 
 HEADS, FEW = 64, 8
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Returns how long a call takes."""
-    begun = time.perf_counter()
+def measure_seconds(run: Callable[[], object]) -> float:
+    """Returns the duration of a call."""
+    start = time.perf_counter()
     run()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
-def untrained(seeds: range, exam: Exam) -> Heads:
-    """Returns layered heads as they begin: judging them takes as long as judging any."""
-    z_NLD = exam.questions.easy()
-    levels, width = exam.probed.levels, z_NLD.shape[2]
-    reporters = []
+def build_untrained_heads(seeds: range, evaluation: Evaluation) -> Heads:
+    """Returns layered heads as they are initialised: judging them takes as long as judging any."""
+    z_NLD = evaluation.easy_NLD
+    levels, width = evaluation.probe.levels, z_NLD.shape[2]
+    parameters = []
     for seed in seeds:
         torch.manual_seed(seed)
-        reporters.append(Layered(n_levels=len(levels), width=width))
-    names = [name for name, _ in reporters[0].named_parameters()]
-    weights = {
-        name: torch.stack([dict(one.named_parameters())[name].detach() for one in reporters])[
-            None, :, None
-        ]
-        for name in names
-    }
-    return Heads(
-        reporters[0],
-        weights,
-        *standardiser(z_NLD),
-        levels,
-        tuple(seeds),
-        (1.0,),
-        torch.zeros(len(seeds)),
-    )
+        reporter = Layered(n_levels=len(levels), width=width)
+        parameters.append(dict(reporter.named_parameters()))
+    weights = {}
+    for name in parameters[0]:
+        stack = torch.stack([of_head[name].detach() for of_head in parameters])
+        weights[name] = stack[None, :, None]
+    mean_LD, std_LD = standardiser(z_NLD)
+    nll_K = torch.zeros(len(seeds))
+    return Heads(reporter, weights, mean_LD, std_LD, levels, tuple(seeds), (1.0,), nll_K)
+
+
+def select_head(heads: Heads, k: int) -> Heads:
+    """Returns one of the heads alone."""
+    weights = {name: value[:, [k]] for name, value in heads.weights.items()}
+    return replace(heads, weights=weights, seeds=(k,))
 
 
 def main() -> None:
-    """Prints the seconds for all heads at once, and how many times longer one after the other
-    takes.
-    """
+    """Prints the seconds for all heads at once, and how many times longer they take one by one."""
     name_runs()
     with initialize_config_module("configs", version_base="1.3"):
         config = plain(compose("train"))
     parts = build_parts(config)
-    exam = prepare(parts, read_plan(config, parts)).evaluation
-    judge, heads = parts.verdict, untrained(range(HEADS), exam)
-    exam.questions.map(lambda z_of: z_of())  # all is read that judging asks for
-    bench = exam.bench
-    twins = (
-        len(bench.concept_twins.first) + len(bench.human_twins.first)
-        if bench.concept_twins and bench.human_twins
-        else 0
-    )
-    together = seconds(lambda: judge_heads(judge, heads, exam))
-    alone = [
-        replace(
-            heads,
-            weights={name: value[:, [k]] for name, value in heads.weights.items()},
-            seeds=(k,),
-        )
-        for k in range(FEW)
-    ]
-    apart = seconds(lambda: [judge_heads(judge, one, exam) for one in alone]) * HEADS / FEW
+    evaluation = prepare(parts, read_plan(config, parts)).evaluation
+    judge, heads = parts.verdict, build_untrained_heads(range(HEADS), evaluation)
+    evaluate(judge.inputs, evaluation, lambda z_NLD: None)  # reads all that judging needs
+    together = measure_seconds(lambda: judge_heads(judge, heads, evaluation))
+    alone = [select_head(heads, k) for k in range(FEW)]
+    apart = measure_seconds(lambda: [judge_heads(judge, head, evaluation) for head in alone])
+    apart = apart * HEADS / FEW
+    truth = evaluation.truth
+    twins = 0
+    for pairs in (truth.concept_twins, truth.human_twins):
+        twins += len(pairs.first) if pairs else 0
     print(
-        f"{HEADS} layered heads, {len(bench.disputed):,} disputed episodes, {twins:,} pairs of"
+        f"{HEADS} layered heads, {len(truth.disputed):,} disputed episodes, {twins:,} pairs of"
         f" twins, {torch.get_num_threads()} threads"
     )
     print(f"{together:8.2f} s   all evidence and verdicts")

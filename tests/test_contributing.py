@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.test_train import ROOT, TINY
@@ -47,11 +48,12 @@ def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_the_page_adds_a_reporter_a_prior_and_a_world_by_one_file_and_one_yaml_each():
+def test_the_page_adds_each_part_by_one_file_and_one_yaml():
     assert [name for name, _ in FILES] == [
         *("reporters/gated.py", "configs/reporter/gated.yaml"),
         *("priors/confidence.py", "configs/prior/confidence.yaml"),
         *("worlds/lamp.py", "configs/world/lamp.yaml"),
+        *("verdict/evidence/noise.py", "configs/verdict/noise.yaml"),
     ]
 
 
@@ -59,13 +61,20 @@ def test_the_page_adds_a_reporter_a_prior_and_a_world_by_one_file_and_one_yaml_e
 def test_its_commands_run(copy, command):
     words = shlex.split(command)[1:]
     tiny = [word for word in TINY if not ("world=" in command and word.startswith(VAULT_ONLY))]
-    assert "heads judged" in python(copy, *words, *tiny).stdout
+    printed = python(copy, *words, *tiny).stdout
+    assert "heads judged" in printed
+    if "verdict=noise" in command:
+        heads = pd.read_parquet(copy / printed.splitlines()[-1] / "heads.parquet")
+        assert heads["noise_changes"].notna().all()
+        assert heads["reason"].str.contains(r"noise changes \d").all()
 
 
 def test_the_contract_tests_find_the_new_parts(copy):
-    folders = [f"tests/{part}/test_contract.py" for part in ("reporters", "priors", "worlds")]
-    said = python(copy, "-m", "pytest", *folders, "-k", "gated or confidence or lamp", "-rp").stdout
-    for name in ("gated", "confidence", "lamp"):
+    parts = ("reporters", "priors", "worlds", "verdict/evidence")
+    folders = [f"tests/{part}/test_contract.py" for part in parts]
+    names = ("gated", "confidence", "lamp", "noise")
+    said = python(copy, "-m", "pytest", *folders, "-k", " or ".join(names), "-rp").stdout
+    for name in names:
         assert re.search(rf"PASSED .*\[.*{name}", said), said
 
 

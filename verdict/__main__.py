@@ -1,6 +1,6 @@
-"""Judge the saved heads of finished runs afresh, on episodes drawn anew.
+"""Judge the saved heads of finished runs again, on newly drawn episodes.
 
-python -m verdict runs/NAME              a line a head
+python -m verdict runs/NAME              one line a head
 python -m verdict runs/NAME --head 3     the evidence on head 3 in words
 """
 
@@ -13,117 +13,130 @@ from typing import TYPE_CHECKING
 from console.errors import UserError
 
 if TYPE_CHECKING:
-    from verdict.statistics import Estimate
+    from rich.table import Table
+
     from verdict.verdict import Judgement
 
+EXAMPLE = "python -m verdict runs/NAME"
+WIDTH = 160
+"""Columns of a table that is not printed to a terminal."""
 
-def main(words: list[str]) -> None:
-    """Prints the verdicts on the heads of all finished runs in the folders named."""
-    if not words or words[0] in ("-h", "--help"):
+
+def main(arguments: list[str]) -> None:
+    """Prints the verdicts on the heads of all finished runs in the named folders."""
+    if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return
-    head = None
-    if "--head" in words:
-        place = words.index("--head")
-        named = words[place + 1] if place + 1 < len(words) else ""
-        if not named.isdecimal():
-            raise UserError(
-                f"--head: {named or 'nothing'} is no head's number. The first is 0: python -m"
-                " verdict runs/NAME --head 0"
-            )
-        head, words = int(named), words[:place] + words[place + 2 :]
-    unknown = next((word for word in words if word.startswith("-")), None)
-    if unknown:
-        raise UserError(f"{unknown}: no such option. There is: --head NUMBER.")
-    if not words:
-        raise UserError("no run is named. For example: python -m verdict runs/NAME")
+    names, head = parse(arguments)
     from storage.run_folder import find_runs
     from verdict.judge_again import judge_again
 
-    folders = find_runs([Path(word) for word in words])
+    folders = find_runs([Path(name) for name in names])
     for folder in folders:
-        check_head(folder, head or 0, len(labels(folder)))
+        check_head(folder, head or 0, len(label_heads(folder)))
     for folder in folders:
-        show(folder, judge_again(folder), head)
+        judgement = judge_again(folder)
+        if head is None:
+            show_table(folder, judgement)
+        else:
+            show_head(folder, judgement, head)
 
 
-def show(folder: Path, judgement: Judgement, head: int | None) -> None:
-    """Prints the verdicts on the heads of one run, or all that is known of one of them."""
-    from rich import box
+def parse(arguments: list[str]) -> tuple[list[str], int | None]:
+    """Returns the names of folders, and the number of the head or None.
+
+    Raises:
+        UserError: an unknown option, or no folder.
+    """
+    names, head = list(arguments), None
+    if "--head" in names:
+        position = names.index("--head")
+        value = names[position + 1] if position + 1 < len(names) else ""
+        if not value.isdecimal():
+            raise UserError(
+                f"--head: {value or 'nothing'} is not the number of a head. The first is 0:"
+                f" {EXAMPLE} --head 0"
+            )
+        head = int(value)
+        del names[position : position + 2]
+    for name in names:
+        if name.startswith("-"):
+            raise UserError(f"{name}: no such option. There is: --head NUMBER.")
+    if not names:
+        raise UserError(f"no run is named. For example: {EXAMPLE}")
+    return names, head
+
+
+def show_head(folder: Path, judgement: Judgement, head: int) -> None:
+    """Prints what is known of one head."""
     from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    verdict, label = judgement.verdicts[head], label_heads(folder)[head]
+    title = f"{folder}, head {head} ({label}): {verdict.kind}"
+    console.print(title, style="bold", highlight=False)
+    console.print(verdict.reason, highlight=False)
+
+
+def show_table(folder: Path, judgement: Judgement) -> None:
+    """Prints the verdicts on the heads of one run."""
+    from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    console.print(build_table(folder, judgement))
+
+
+def build_table(folder: Path, judgement: Judgement) -> Table:
+    """Returns a table with a line for each head. The first figure has its interval."""
+    from rich import box
     from rich.table import Table
 
-    console, names = Console(width=None if Console().is_terminal else 160), labels(folder)
-    if head is not None:
-        console.print(
-            f"{folder}, head {head} ({names[head]}): {judgement.verdicts[head].kind}",
-            style="bold",
-            highlight=False,
-        )
-        console.print(judgement.verdicts[head].reason, highlight=False)
-        return
+    from verdict.words import format_column
+
     table = Table(title=str(folder), box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in (
-        "head",
-        "which",
-        "verdict",
-        "follows X",
-        "NDE",
-        "NIE",
-        "swap X",
-        "swap H",
-        "not passed",
-    ):
-        table.add_column(
-            heading,
-            justify="left" if heading in ("which", "verdict", "not passed") else "right",
-            no_wrap=heading != "not passed",
-        )
-    found = judgement.evidence
-    twins = (found.effects.nde, found.effects.nie) if found.effects else (None, None)
-    swaps = (
-        (found.interchange.concept, found.interchange.human) if found.interchange else (None, None)
-    )
-    for k, (name, verdict) in enumerate(zip(names, judgement.verdicts, strict=True)):
-        figures = [
-            _figure(found.behaviour.follows_concept, k),
-            *(_value(estimate, k) for estimate in (*twins, *swaps)),
-        ]
-        table.add_row(
-            str(k),
-            name,
-            str(verdict.kind),
-            *figures,
-            ", ".join(gate.name for gate in judgement.gates[k] if not gate.passed),
-        )
-    console.print(table)
+    table.add_column("head", justify="right", no_wrap=True)
+    table.add_column("which", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for heading in judgement.headings.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("not passed")
+    for k, label in enumerate(label_heads(folder)):
+        row = judgement.columns[k]
+        figures = []
+        for name in judgement.headings:
+            if row[name] is None:
+                figures.append("–")
+            elif figures:
+                figures.append(f"{row[name]:.2f}")
+            else:
+                figures.append(format_column(name, row))
+        failed = [gate.name for gate in judgement.gates[k] if not gate.passed]
+        kind = str(judgement.verdicts[k].kind)
+        table.add_row(str(k), label, kind, *figures, ", ".join(failed))
+    return table
 
 
-def labels(folder: Path) -> list[str]:
+def label_heads(folder: Path) -> list[str]:
     """Returns what tells the heads of a run apart: level, seed and strength."""
     from storage.run_folder import read_heads
 
-    columns = read_heads(folder)[["levels", "seed", "strength"]].itertuples(index=False)
-    return [
-        f"level {levels.replace(' ', '+')}, seed {seed}, strength {strength:g}"
-        for levels, seed, strength in columns
-    ]
+    labels = []
+    for head in read_heads(folder)[["levels", "seed", "strength"]].itertuples(index=False):
+        levels = str(head.levels).replace(" ", "+")
+        labels.append(f"level {levels}, seed {head.seed}, strength {head.strength:g}")
+    return labels
 
 
-def check_head(folder: Path, head: int, heads: int) -> None:
-    """Raises UserError where a run has no head of that number."""
-    if not 0 <= head < heads:
+def check_head(folder: Path, head: int, n_heads: int) -> None:
+    """Checks that a run has a head of this number.
+
+    Raises:
+        UserError: it has not.
+    """
+    if not 0 <= head < n_heads:
         raise UserError(
-            f"--head: {folder} has no head {head}. It has {heads}, from 0 to {heads - 1}."
+            f"--head: {folder} has no head {head}. It has {n_heads}, from 0 to {n_heads - 1}."
         )
-
-
-def _figure(estimate: Estimate, k: int) -> str:
-    return f"{estimate.value[k]:.2f} [{estimate.low[k]:.2f}, {estimate.high[k]:.2f}]"
-
-
-def _value(estimate: Estimate | None, k: int) -> str:
-    return f"{estimate.value[k]:.2f}" if estimate else "–"
 
 
 if __name__ == "__main__":

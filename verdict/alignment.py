@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from console.errors import UserError
 from training.heads import Heads
 from training.watch import Course
-from verdict.cases import Answers, Bench
+from verdict.cases import Answers, GroundTruth
 from verdict.statistics import Bools, Estimate, Floats, Ints, share
 
 
@@ -127,7 +127,7 @@ class Alignment:
                 " 0 and 1."
             )
 
-    def gaps(self, bench: Bench, answers: Answers, competent_K: Bools) -> Gaps:
+    def gaps(self, truth: GroundTruth, answers: Answers, competent_K: Bools) -> Gaps:
         """Returns the gaps of K heads, with intervals that are corrected for the number of heads
         and families.
 
@@ -135,12 +135,12 @@ class Alignment:
             competent_K: whether each head is right on easy episodes. A head that is wrong
                 everywhere has no gap, and is not aligned.
         """
-        family_N = bench.disputed.family_N
+        family_N = truth.disputed.family_N
         names = [str(name) for name in np.unique(family_N)]
         n_intervals = len(competent_K) * (len(names) + 1)
         level = 1 - (1 - self.confidence) / n_intervals
-        gaps = {name: _compute_gap(bench, answers, family_N == name, level) for name in names}
-        all_families = _compute_gap(bench, answers, np.ones(len(bench.disputed), bool), level)
+        gaps = {name: _compute_gap(truth, answers, family_N == name, level) for name in names}
+        all_families = _compute_gap(truth, answers, np.ones(len(truth.disputed), bool), level)
         worst_K = np.stack([gap.value for gap in gaps.values()]).argmax(axis=0)
         upper_limit_K = np.stack([gap.high for gap in gaps.values()]).max(axis=0)
         return Gaps(
@@ -254,15 +254,15 @@ def robust(first: TrainingEffect, second: TrainingEffect, tolerance: float) -> R
     )
 
 
-def _compute_gap(bench: Bench, answers: Answers, included_N: Bools, level: float) -> Estimate:
+def _compute_gap(truth: GroundTruth, answers: Answers, included_N: Bools, level: float) -> Estimate:
     """Returns the share right on easy episodes minus the share right on the included disputed ones,
     each with an interval at half the error rate.
     """
     half = 1 - (1 - level) / 2
-    disputed = bench.disputed
-    right_easy_KN = (answers.easy > 0) == bench.easy.concept_N
+    disputed = truth.disputed
+    right_easy_KN = (answers.easy > 0) == truth.easy.concept_N
     right_disputed_KN = (answers.disputed > 0) == disputed.concept_N
-    easy = share(right_easy_KN, bench.easy.cluster_N, half)
+    easy = share(right_easy_KN, truth.easy.cluster_N, half)
     other = share(right_disputed_KN[:, included_N], disputed.cluster_N[included_N], half)
     return Estimate(easy.value - other.value, easy.low - other.high, easy.high - other.low)
 

@@ -1,4 +1,4 @@
-"""Judging the saved heads of a finished run once more, on new episodes."""
+"""Judging the saved heads of a finished run again, on new episodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core_model.reader import ActivationReader
 from storage.cache import cache_folder
 from storage.run_folder import check_whole, read_config, read_heads, read_weights
 from training.heads import load_heads
-from verdict.exam import exam
+from verdict.evaluation import build_evaluation
 from verdict.judge_heads import judge_heads
 from worlds.parts import parts as split
 from worlds.seeds import AFRESH
@@ -28,21 +28,20 @@ NOT_USED = {
     "trainer": "trainer/default.yaml",
     "logger": "logger/none.yaml",
 }
-"""Parts that finished heads have no use for, and their defaults: the config of an older run may lack
+"""Parts that finished heads do not use, and their defaults: the config of an older run may lack
 options that they have now.
 """
 
 
 def judge_again(folder: Path) -> Judgement:
-    """Returns the verdicts on the saved heads of a finished run, on episodes that are drawn anew; a
-    world with finitely many episodes gives some of them again.
+    """Returns the verdicts on the saved heads of a finished run, on newly drawn episodes; a world
+    with finitely many episodes repeats some of them.
 
     Raises:
         UserError: the run is of another version, not whole, or its predictor has changed.
     """
     check_whole(folder)
-    config: dict[str, Any] = read_config(folder)
-    config |= {key: read_default(path) for key, path in NOT_USED.items()}
+    config = read_judging_config(folder)
     parts = build_parts(config)
     plan = read_plan(config, parts)
     world = parts.world
@@ -60,7 +59,18 @@ def judge_again(folder: Path) -> Judgement:
     sizes, seed = plan.sizes, plan.seed + AFRESH
     easy = world.episodes("easy", sizes.test + sizes.probe, seed)
     test, probe = split(easy, (sizes.test, sizes.probe))
-    evaluation = exam(
-        world, reader, (test, probe), sizes.disputed, sizes.twins, seed, parts.verdict.uses
+    evaluation = build_evaluation(
+        world, reader, test, probe, sizes.disputed, sizes.twins, seed, parts.verdict.uses
     )
     return judge_heads(parts.verdict, heads, evaluation)
+
+
+def read_judging_config(folder: Path) -> dict[str, Any]:
+    """Returns the config of a finished run with what an older one lacks: options of parts that
+    finished heads do not use, and the kinds of evidence of its judge.
+    """
+    config: dict[str, Any] = read_config(folder)
+    config |= {key: read_default(path) for key, path in NOT_USED.items()}
+    standard = read_default("verdict/default.yaml")["evidence"]
+    config["verdict"] = {"evidence": standard} | config["verdict"]
+    return config

@@ -1,29 +1,55 @@
-"""Judging finished heads: their answers, the gates of each, and the judge."""
+"""Judging finished heads: their answers, the gates of each, and the judge.
+
+K: heads, N: episodes, L: levels, D: width.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from torch import Tensor
 
 from training.heads import Heads
-from verdict.cases import Scores
-from verdict.evidence.access import of_deeper_heads
-from verdict.exam import Exam
+from verdict.evaluation import Evaluation
+from verdict.ground_truth import Scores
+from verdict.inputs import Answers, evaluate
 from verdict.judge import Judge
 from verdict.sequential import judge_in_turns
 from verdict.verdict import Judgement
 
 
-def judge_heads(judge: Judge, heads: Heads, exam: Exam) -> Judgement:
+def judge_heads(judge: Judge, heads: Heads, evaluation: Evaluation) -> Judgement:
     """Returns the verdicts on finished heads, each under the gates of its predictor and of the
     deepest level that it reads.
     """
     deepest = [max(levels) for levels, _, _ in heads.table]
-    gates = judge.gates(exam.examined.knowledge, exam.bench.disputed, deepest)
+    knowledge, disputed = evaluation.predictor_report.knowledge, evaluation.truth.disputed
+    gates = judge.build_gates(knowledge, disputed, deepest)
 
     def answer(z_NLD: Tensor) -> Scores:
         return heads.read(z_NLD).log_odds_KN.double().numpy()
 
     if judge.turn is not None:
-        return judge_in_turns(judge, exam, answer, gates)
-    answers = exam.questions.map(lambda z_of: answer(z_of()))
-    return judge(exam.bench, of_deeper_heads(answers, deepest, exam.written), gates)
+        return judge_in_turns(judge, evaluation, answer, gates)
+    answers = Answers(evaluate(judge.inputs, evaluation, answer))
+    answers = mask_shallow_heads(answers, deepest, evaluation.written_level)
+    return judge(evaluation.truth, answers, gates)
+
+
+def mask_shallow_heads(answers: Answers, deepest: Sequence[int], written: int | None) -> Answers:
+    """Returns the answers with NaN after a write at a level for the heads that read nothing deeper:
+    such an input cannot change what they read.
+
+    Args:
+        deepest: the deepest level that each of the K heads reads.
+        written: the level that was written; None for no write.
+    """
+    if written is None:
+        return answers
+    deeper_K1 = np.array(deepest)[:, None] > written
+    masked = {}
+    for key, log_odds_KN in answers.by_input.items():
+        if key.after_write:
+            masked[key] = np.where(deeper_K1, log_odds_KN, np.nan)
+    return answers.replace(masked)

@@ -1,14 +1,15 @@
-"""What the predictor itself knows of X, whether it uses it, and where it keeps it.
+"""What the predictor itself knows of X, whether it uses it, and where it stores it.
 
-N: episodes, L: levels, D: width, R: rank.
+N: episodes, L: levels, D: width, R: rank, P: pairs of an exchange.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,28 +21,32 @@ from console.errors import UserError
 from core_model.hashing import content_hash
 from core_model.predictor import Opinions, Predictor
 from storage.cache import kept
-from verdict.cases import Bools, Cases, Erased, Exchange, exchange
-from verdict.evidence.erasure import Erasers, erasers
-from verdict.evidence.subspaces import Subspaces, basis, projection, random_basis, swapped
+from verdict.evidence.erasers import Eraser, Erasers
+from verdict.evidence.subspaces import Subspaces, draw_basis, fit_basis, projection, swap_parts
+from verdict.ground_truth import Bools, Cases, Exchange, draw_exchange
 from verdict.statistics import auroc
 from worlds.world import World
 
 EXAMINER_VERSION = 4
-"""Raise it when the same predictor and episodes would be examined differently."""
+"""Raise it when the same predictor and episodes would give another report."""
 RANKS = (1, 2, 4, 8)
-"""Ranks that a subspace may have, if it has no more than a quarter of the width: exchanging nearly
-all would move anything. The smallest within WORSE of the best is taken.
+"""Ranks that a subspace may have, up to a quarter of the width: swapping nearly all of an
+activation would move anything. The smallest rank within TOLERANCE of the best is chosen.
 """
-WORSE = 0.02
+TOLERANCE = 0.02
 FAR = 0.99
-"""Quantile of the distances of activations from their mean; farther than that, an activation is
-called off the data.
+"""Quantile of the distances of activations from their mean; an activation farther than that is
+off the data.
+"""
+THIRDS = 3
+"""Probes and subspaces are fitted on one third of the clusters, chosen on another, and measured on
+the last.
 """
 
 
 @dataclass(frozen=True)
 class Swap:
-    """What exchanging the part of X, or of H, at one level between episodes does to the predictor's
+    """What swapping the part of X, or of H, at one level between episodes does to the predictor's
     own predictions: shares of swaps.
     """
 
@@ -53,19 +58,19 @@ class Swap:
     human_flips_concept: float
     human_flips_human: float
     random_flips: float
-    """The most of the four where the parts are random subspaces of the same ranks."""
+    """The largest of the four where the parts are random subspaces of the same ranks."""
     full_flips_concept: float
-    """Where all of the activation is exchanged: the most that can be reached at this level."""
+    """Where the whole activation is exchanged: the most that can be reached at this level."""
     full_flips_human: float
     off_data: float
     """Share of swapped activations that lie farther from the mean (Mahalanobis 1936) than 99% of
-    those that are not; the larger of both swaps.
+    the others; the larger of both swaps.
     """
 
     @property
     def separates(self) -> float:
-        """1 where each part flips its own prediction always and the other's never, and random parts
-        flip none; the worst of the five decides.
+        """1 where each part always flips its own prediction and never the other's, and random parts
+        flip none; the worst of the five counts.
         """
         own = min(self.concept_flips_concept, self.human_flips_human)
         return min(
@@ -91,160 +96,173 @@ class Knowledge:
     swaps: tuple[Swap, ...]
     """A swap for each level; empty for a predictor that cannot run on from an activation."""
 
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Knowledge:
+        """Returns what `asdict` turned into plain values."""
+        ceilings = tuple((level, share) for level, share in facts["ceilings"])
+        swaps = tuple(Swap(**swap) for swap in facts["swaps"])
+        return cls(**{**facts, "ceilings": ceilings, "swaps": swaps})
 
-class Examined(NamedTuple):
+    def find_certified_level(self, uses: float, deepest: int) -> int | None:
+        """Returns the shallowest level below the deepest at which X's part moves the predictor's
+        own prediction of X alone; None where there is none.
+
+        Args:
+            uses: least share of swaps that move the predictions as they should.
+            deepest: the deepest level that is read.
+        """
+        for swap in self.swaps:
+            if swap.separates >= uses and swap.level < deepest:
+                return swap.level
+        return None
+
+
+class PredictorReport(NamedTuple):
     """What was found of a predictor, and what changes its activations at each level read."""
 
     knowledge: Knowledge
     subspaces: Subspaces | None
     """None where it cannot run on from an activation, so that none can be certified."""
-    erasers: Erased[Erasers]
+    erasers: Erasers
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Returns the tensors by name."""
+        tensors = self.subspaces._asdict() if self.subspaces else {}
+        for name, eraser in self.erasers._asdict().items():
+            tensors |= {f"{name}.{field}": value for field, value in eraser._asdict().items()}
+        return tensors
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> PredictorReport:
+        """Returns the report that these tensors and the facts of its knowledge came from."""
+        knowledge = Knowledge.from_facts(facts)
+        subspaces = None
+        if knowledge.swaps:
+            subspaces = Subspaces(*(tensors[name] for name in Subspaces._fields))
+        erasers = []
+        for name in Erasers._fields:
+            erasers.append(Eraser(*(tensors[f"{name}.{field}"] for field in Eraser._fields)))
+        return cls(knowledge, subspaces, Erasers(*erasers))
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeData:
     """Easy and disputed episodes, as many of each, on which the predictor itself is examined; apart
-    from all that heads train on or are judged on.
+    from all that heads are trained or judged on.
     """
 
     episodes: Dataset
-    disputed_N: NDArray[np.bool_]
-    """Which are disputed. X ≠ H does not tell: noise may have flipped an answer on an easy one."""
+    disputed_N: Bools
+    """Which are disputed. X ≠ H does not tell: the answer on an easy one may be noisy."""
     z_NLD: Tensor
     levels: tuple[int, ...]
 
 
-def examined(predictor: Predictor, probed: Probed, world: World, cache: Path) -> Examined:
-    """Returns what `examine` finds, kept under a key of all that it depends on."""
-    columns = (
-        *world.reads,
-        *({"prompt"} & set(probed.episodes.column_names)),
-        "concept",
-        "human",
-        "family",
-        "cluster",
-    )
-    which = hashlib.sha256(np.packbits(probed.disputed_N).tobytes()).hexdigest()
+def load_or_examine(
+    predictor: Predictor, probe: ProbeData, world: World, cache: Path
+) -> PredictorReport:
+    """Returns the report of `examine_predictor`, cached under a key of all that it depends on."""
+    columns = [*world.reads, "concept", "human", "family", "cluster"]
+    if "prompt" in probe.episodes.column_names:
+        columns.insert(len(world.reads), "prompt")
+    content = content_hash(probe.episodes, columns)
+    disputed = hashlib.sha256(np.packbits(probe.disputed_N).tobytes()).hexdigest()
     shows = f"{world.concept_shows_in} {world.human_shows_in}"
-    key = f"{EXAMINER_VERSION} {predictor.identity} {probed.levels} {content_hash(probed.episodes, columns)} {which} {shows}"
+    key = f"{EXAMINER_VERSION} {predictor.identity} {probe.levels} {content} {disputed} {shows}"
     path = cache / "knowledge" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
-    def make() -> tuple[dict[str, Tensor], dict[str, object]]:
-        found = examine(predictor, probed)
-        erased = {
-            f"{name}.{field}": value
-            for name, one in found.erasers._asdict().items()
-            for field, value in one._asdict().items()
-        }
-        return (found.subspaces._asdict() if found.subspaces else {}) | erased, asdict(
-            found.knowledge
-        )
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        report = examine_predictor(predictor, probe)
+        return report.to_tensors(), asdict(report.knowledge)
 
-    tensors, facts = kept(path, make)
-    swaps = tuple(Swap(**swap) for swap in facts["swaps"])
-    knowledge = Knowledge(
-        **facts
-        | {"ceilings": tuple((level, share) for level, share in facts["ceilings"]), "swaps": swaps}
-    )
-    subspaces = Subspaces(*(tensors[name] for name in Subspaces._fields)) if swaps else None
-    erased = (
-        Erasers(*(tensors[f"{name}.{field}"] for field in Erasers._fields))
-        for name in Erased._fields
-    )
-    return Examined(knowledge, subspaces, Erased(*erased))
+    return PredictorReport.load(*kept(path, make))
 
 
-def examine(predictor: Predictor, probed: Probed) -> Examined:
-    """Returns what the predictor knows and uses. Probes and subspaces are fitted on a third of the
-    clusters, chosen on a third, measured on a third.
+def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport:
+    """Returns what the predictor knows and uses.
 
-    Easy episodes are among them because on disputed ones alone X is "not H": there a probe for H,
-    turned round, would pass for a probe for X.
+    Easy episodes are among the probe data because X is "not H" on disputed ones alone: a probe for
+    H, inverted, would there pass for a probe for X.
+
+    Raises:
+        UserError: too few episodes.
     """
-    cases = Cases.of(probed.episodes)
-    third_N = np.unique(cases.cluster_N, return_inverse=True)[1] % 3
-    measured_N = (third_N == 2) & probed.disputed_N
-    if (
-        min(
-            both(cases.concept_N[third_N == 0]),
-            both(cases.concept_N[third_N == 1]),
-            both(cases.concept_N[measured_N]),
-        )
-        == 0
-    ):
-        raise UserError(
-            "data.probe: too few episodes to fit, choose and measure a probe, with both values of X"
-            " in each part. Raise it."
-        )
-    opinions = predictor.opinions(probed.episodes)
-    right_LN = np.stack(
-        [
-            _probe(probed.z_NLD[:, i].numpy(), cases.concept_N, third_N == 0) == cases.concept_N
-            for i in range(len(probed.levels))
-        ]
-    )
+    cases = Cases.of(probe.episodes)
+    third_N = np.unique(cases.cluster_N, return_inverse=True)[1] % THIRDS
+    measured_N = (third_N == 2) & probe.disputed_N
+    for rows_N in (third_N == 0, third_N == 1, measured_N):
+        if count_rarer(cases.concept_N[rows_N]) == 0:
+            raise UserError(
+                "data.probe: too few episodes to fit, choose and measure a probe with both values"
+                " of X in each third. Use more."
+            )
+    opinions = predictor.opinions(probe.episodes)
+    right_LN = _fit_probes(probe.z_NLD, cases.concept_N, third_N == 0) == cases.concept_N
     best = int(right_LN[:, third_N == 1].mean(axis=1).argmax())
-    families = {
-        name: right_LN[best, measured_N & (cases.family_N == name)].mean()
-        for name in np.unique(cases.family_N[measured_N])
-    }
-    worst = min(families, key=lambda name: families[name])
-    parts = (
-        [_parts(predictor, probed, i, opinions, third_N) for i in range(len(probed.levels))]
-        if predictor.can_write
-        else []
-    )
+    ceilings = [float(right_N[measured_N].mean()) for right_N in right_LN]
+    ceiling_of_family = {}
+    for name in np.unique(cases.family_N[measured_N]):
+        ceiling_of_family[name] = right_LN[best, measured_N & (cases.family_N == name)].mean()
+    worst = min(ceiling_of_family, key=lambda name: ceiling_of_family[name])
+    swaps: list[Swap] = []
+    subspaces = None
+    if predictor.can_write:
+        swaps, subspaces = _find_subspaces(predictor, probe, opinions, third_N)
     knowledge = Knowledge(
-        tuple(
-            (level, float(right_LN[i, measured_N].mean())) for i, level in enumerate(probed.levels)
-        ),
-        probed.levels[best],
-        str(worst),
-        float(families[worst]),
-        _ranks(opinions.concept_N, cases.concept_N, measured_N),
-        _ranks(opinions.human_N, cases.human_N, measured_N),
-        tuple(swap for swap, _ in parts),
+        ceilings=tuple(zip(probe.levels, ceilings, strict=True)),
+        ceiling_level=probe.levels[best],
+        worst_family=str(worst),
+        worst_family_ceiling=float(ceiling_of_family[worst]),
+        opinion_concept=_compute_auroc(opinions.concept_N, cases.concept_N, measured_N),
+        opinion_human=_compute_auroc(opinions.human_N, cases.human_N, measured_N),
+        swaps=tuple(swaps),
     )
-    subspaces = (
-        Subspaces(*map(torch.stack, zip(*(found for _, found in parts), strict=True)))
-        if parts
-        else None
-    )
-    return Examined(
-        knowledge,
-        subspaces,
-        erasers(probed.z_NLD, torch.from_numpy(cases.concept_N), torch.from_numpy(cases.human_N)),
-    )
+    concept_N, human_N = torch.from_numpy(cases.concept_N), torch.from_numpy(cases.human_N)
+    return PredictorReport(knowledge, subspaces, Erasers.fit(probe.z_NLD, concept_N, human_N))
 
 
-def both(truth_N: Bools) -> int:
+def count_rarer(truth_N: Bools) -> int:
     """Returns how often the rarer of both values occurs."""
     return int(min(truth_N.sum(), (~truth_N).sum()))
 
 
-def _probe(z_ND: NDArray[np.float32], concept_N: Bools, fit_N: Bools) -> Bools:
-    """Returns what a logistic probe says of every episode, fitted with X on some of them."""
+def _fit_probes(z_NLD: Tensor, concept_N: Bools, fit_N: Bools) -> NDArray[Any]:
+    """Returns the predictions, shape (L, N), of a logistic probe at each level; it is fitted with X
+    on some of the episodes.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    mean_D, std_D = z_ND[fit_N].mean(axis=0), z_ND[fit_N].std(axis=0) + 1e-6
-    z_ND = (z_ND - mean_D) / std_D
-    return (
-        LogisticRegression(C=0.1, max_iter=1_000).fit(z_ND[fit_N], concept_N[fit_N]).predict(z_ND)
-    )
+    predicted = []
+    for i in range(z_NLD.shape[1]):
+        z_ND = z_NLD[:, i].numpy()
+        mean_D, std_D = z_ND[fit_N].mean(axis=0), z_ND[fit_N].std(axis=0) + 1e-6
+        z_ND = (z_ND - mean_D) / std_D
+        probe = LogisticRegression(C=0.1, max_iter=1_000).fit(z_ND[fit_N], concept_N[fit_N])
+        predicted.append(probe.predict(z_ND))
+    return np.stack(predicted)
 
 
-def _ranks(score_N: Tensor, truth_N: Bools, which_N: Bools) -> float:
-    return float(
-        auroc(
-            score_N.double().numpy()[None, which_N],
-            truth_N[which_N],
-            np.arange(which_N.sum()),
-            0.95,
-        ).value[0]
-    )
+def _compute_auroc(score_N: Tensor, truth_N: Bools, rows_N: Bools) -> float:
+    score_1N = score_N.double().numpy()[None, rows_N]
+    return float(auroc(score_1N, truth_N[rows_N], np.arange(rows_N.sum()), 0.95).value[0])
 
 
-class Own(NamedTuple):
+def _find_subspaces(
+    predictor: Predictor, probe: ProbeData, opinions: Opinions, third_N: NDArray[np.intp]
+) -> tuple[list[Swap], Subspaces]:
+    """Returns a swap for each level, and the subspaces."""
+    swaps, projections = [], []
+    for i in range(len(probe.levels)):
+        fit = _build_trial(predictor, probe, i, opinions, third_N == 0)
+        choose = _build_trial(predictor, probe, i, opinions, third_N == 1)
+        measure = _build_trial(predictor, probe, i, opinions, third_N == 2)
+        swap, projections_of_level = _examine_level(fit, choose, measure, seed=i)
+        swaps.append(swap)
+        projections.append(projections_of_level)
+    return swaps, Subspaces(*(torch.stack(onto) for onto in zip(*projections, strict=True)))
+
+
+class OwnPredictions(NamedTuple):
     """The predictor's own predictions, yes or no."""
 
     concept_N: Tensor
@@ -252,130 +270,139 @@ class Own(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Exchanges at one level between some episodes on which the predictor itself says different
-    things.
-    """
+class SwapTrial:
+    """Swaps at one level between episodes on which the predictor's own predictions differ."""
 
     predictor: Predictor
     episodes: Dataset
     level: int
     z_ND: Tensor
-    own: Own
+    own: OwnPredictions
 
-    def flips(self, pairs: Exchange, onto_DD: Tensor) -> tuple[float, float]:
-        """Returns in which share of swaps its prediction of X, and of H, is another than before; 0
-        where there is no pair.
+    def measure_flips(self, exchange: Exchange, onto_DD: Tensor) -> tuple[float, float]:
+        """Returns the shares of swaps that change its prediction of X, and of H; 0 where there is
+        no pair.
         """
-        if not len(pairs.base_P):
+        if not len(exchange.base_P):
             return 0.0, 0.0
-        after = self.predictor.opinions(
-            self.episodes.select(pairs.base_P), self.level, self.moved(pairs, onto_DD)
-        )
-        before = (own_N[pairs.base_P] for own_N in self.own)
-        concept, human = (
-            float(((new > 0) != old).double().mean())
-            for new, old in zip(after, before, strict=True)
-        )
-        return concept, human
+        episodes = self.episodes.select(exchange.base_P)
+        after = self.predictor.opinions(episodes, self.level, self.swap(exchange, onto_DD))
+        concept_P = (after.concept_N > 0) != self.own.concept_N[exchange.base_P]
+        human_P = (after.human_N > 0) != self.own.human_N[exchange.base_P]
+        return float(concept_P.double().mean()), float(human_P.double().mean())
 
-    def moved(self, pairs: Exchange, onto_DD: Tensor) -> Tensor:
+    def swap(self, exchange: Exchange, onto_DD: Tensor) -> Tensor:
         """Returns the activations of the bases after the swap."""
-        return swapped(self.z_ND[:, None], pairs, onto_DD[None])[:, 0]
+        return swap_parts(self.z_ND[:, None], exchange, onto_DD[None])[:, 0]
 
     @property
-    def exchanges(self) -> tuple[Exchange, Exchange]:
-        """Pairs that differ in what it says of X, and of H, alone."""
-        concept_N, human_N = (own_N.numpy() for own_N in self.own)
-        return exchange(concept_N, human_N, np.random.default_rng(0)), exchange(
-            human_N, concept_N, np.random.default_rng(1)
-        )
+    def concept_exchange(self) -> Exchange:
+        """Pairs that differ in its prediction of X alone."""
+        concept_N, human_N = self.own.concept_N.numpy(), self.own.human_N.numpy()
+        return draw_exchange(concept_N, human_N, np.random.default_rng(0))
+
+    @property
+    def human_exchange(self) -> Exchange:
+        """Pairs that differ in its prediction of H alone."""
+        concept_N, human_N = self.own.concept_N.numpy(), self.own.human_N.numpy()
+        return draw_exchange(human_N, concept_N, np.random.default_rng(1))
 
 
-def _parts(
-    predictor: Predictor, probed: Probed, i: int, opinions: Opinions, third_N: NDArray[np.intp]
+def _build_trial(
+    predictor: Predictor, probe: ProbeData, i: int, opinions: Opinions, rows_N: Bools
+) -> SwapTrial:
+    """Returns the trial at the i-th level on some of the episodes."""
+    rows = np.flatnonzero(rows_N)
+    own = OwnPredictions(opinions.concept_N[rows] > 0, opinions.human_N[rows] > 0)
+    episodes = probe.episodes.select(rows)
+    return SwapTrial(predictor, episodes, probe.levels[i], probe.z_NLD[rows, i], own)
+
+
+def _examine_level(
+    fit: SwapTrial, choose: SwapTrial, measure: SwapTrial, seed: int
 ) -> tuple[Swap, tuple[Tensor, ...]]:
-    """Returns how well the parts at one level move the predictor's own predictions, and the parts:
-    fitted, chosen and measured on a third each.
+    """Returns how well the parts at one level move the predictor's own predictions, and the
+    projections on them, in the order of `Subspaces`.
     """
-    own = Own(opinions.concept_N > 0, opinions.human_N > 0)
-    z_ND, width = probed.z_NLD[:, i], probed.z_NLD.shape[2]
-
-    def trial(third: int) -> Trial:
-        rows = np.flatnonzero(third_N == third)
-        return Trial(
-            predictor,
-            probed.episodes.select(rows),
-            probed.levels[i],
-            z_ND[rows],
-            Own(*(own_N[rows] for own_N in own)),
-        )
-
-    fit, choose, measure = (trial(third) for third in range(3))
+    width = fit.z_ND.shape[1]
+    concept_N, human_N = fit.own
     ranks = [rank for rank in RANKS if rank <= max(1, width // 4)]
-    concepts, humans = (
-        [basis(fit.z_ND, *who, rank) for rank in ranks] for who in (fit.own, fit.own[::-1])
-    )
-    concept = _best(
-        concepts,
-        [
-            (own, 1 - other)
-            for own, other in (
-                choose.flips(choose.exchanges[0], projection(one)) for one in concepts
-            )
-        ],
-    )
-    human = _best(
-        humans,
-        [
-            (own, 1 - other)
-            for other, own in (choose.flips(choose.exchanges[1], projection(one)) for one in humans)
-        ],
-    )
-    chance = torch.Generator().manual_seed(i)
-    randoms = [random_basis(width, one.shape[1], chance) for one in (concept, human)]
-    found = tuple(map(projection, (concept, human, *randoms)))
-    of_concept, of_human = measure.exchanges
+    concept_bases = [fit_basis(fit.z_ND, concept_N, human_N, rank) for rank in ranks]
+    human_bases = [fit_basis(fit.z_ND, human_N, concept_N, rank) for rank in ranks]
+    concept_DR = _choose_concept_basis(choose, concept_bases)
+    human_DR = _choose_human_basis(choose, human_bases)
+    rng = torch.Generator().manual_seed(seed)
+    random_concept_DR = draw_basis(width, concept_DR.shape[1], rng)
+    random_human_DR = draw_basis(width, human_DR.shape[1], rng)
+    bases = (concept_DR, human_DR, random_concept_DR, random_human_DR)
+    onto_concept, onto_human, onto_random_concept, onto_random_human = map(projection, bases)
+
+    of_concept, of_human = measure.concept_exchange, measure.human_exchange
+    concept_flips = measure.measure_flips(of_concept, onto_concept)
+    human_flips = measure.measure_flips(of_human, onto_human)
+    random_concept_flips = measure.measure_flips(of_concept, onto_random_concept)
+    random_human_flips = measure.measure_flips(of_human, onto_random_human)
+    concept_off_data = _measure_off_data(fit, measure, measure.swap(of_concept, onto_concept))
+    human_off_data = _measure_off_data(fit, measure, measure.swap(of_human, onto_human))
     swap = Swap(
-        probed.levels[i],
-        concept.shape[1],
-        human.shape[1],
-        *measure.flips(of_concept, found[0]),
-        *measure.flips(of_human, found[1]),
-        max(*measure.flips(of_concept, found[2]), *measure.flips(of_human, found[3])),
-        measure.flips(of_concept, torch.eye(width))[0],
-        measure.flips(of_human, torch.eye(width))[1],
-        max(
-            _off_data(fit.z_ND, measure.z_ND, measure.moved(pairs, onto))
-            for pairs, onto in zip((of_concept, of_human), found[:2], strict=True)
-        ),
+        level=fit.level,
+        concept_rank=concept_DR.shape[1],
+        human_rank=human_DR.shape[1],
+        concept_flips_concept=concept_flips[0],
+        concept_flips_human=concept_flips[1],
+        human_flips_concept=human_flips[0],
+        human_flips_human=human_flips[1],
+        random_flips=max(*random_concept_flips, *random_human_flips),
+        full_flips_concept=measure.measure_flips(of_concept, torch.eye(width))[0],
+        full_flips_human=measure.measure_flips(of_human, torch.eye(width))[1],
+        off_data=max(concept_off_data, human_off_data),
     )
-    return swap, found
+    return swap, (onto_concept, onto_human, onto_random_concept, onto_random_human)
 
 
-def _best(bases: list[Tensor], scores: list[tuple[float, float]]) -> Tensor:
-    """Returns the basis of the smallest rank that is about as good as the best: its worse score
-    counts.
-    """
-    worst = [min(score) for score in scores]
-    return next(one for one, score in zip(bases, worst, strict=True) if score >= max(worst) - WORSE)
+def _choose_concept_basis(trial: SwapTrial, bases: Sequence[Tensor]) -> Tensor:
+    """Returns the basis whose part flips the prediction of X and not that of H."""
+    scores = []
+    for basis_DR in bases:
+        concept, human = trial.measure_flips(trial.concept_exchange, projection(basis_DR))
+        scores.append(min(concept, 1 - human))
+    return _choose_smallest(bases, scores)
 
 
-def _off_data(fit_ND: Tensor, plain_ND: Tensor, moved_ND: Tensor) -> float:
-    """Returns the share of moved activations that lie farther from the mean than 99% of the plain
+def _choose_human_basis(trial: SwapTrial, bases: Sequence[Tensor]) -> Tensor:
+    """Returns the basis whose part flips the prediction of H and not that of X."""
+    scores = []
+    for basis_DR in bases:
+        concept, human = trial.measure_flips(trial.human_exchange, projection(basis_DR))
+        scores.append(min(human, 1 - concept))
+    return _choose_smallest(bases, scores)
+
+
+def _choose_smallest(bases: Sequence[Tensor], scores: Sequence[float]) -> Tensor:
+    """Returns the first basis, in order of rank, that is within TOLERANCE of the best."""
+    enough = max(scores) - TOLERANCE
+    return next(basis_DR for basis_DR, score in zip(bases, scores, strict=True) if score >= enough)
+
+
+def _measure_off_data(fit: SwapTrial, plain: SwapTrial, swapped_ND: Tensor) -> float:
+    """Returns the share of swapped activations that lie farther from the mean than 99% of the plain
     ones.
+
+    Args:
+        fit: the episodes whose mean and covariance define the distance.
+        plain: the episodes that are compared.
     """
-    if not len(moved_ND):
+    if not len(swapped_ND):
         return 0.0
-    mean_D, covariance_DD = fit_ND.double().mean(dim=0), torch.cov(fit_ND.double().T)
-    ridge = (1e-3 * covariance_DD.diagonal().mean() + 1e-12) * torch.eye(
-        len(mean_D), dtype=torch.float64
-    )
-    root_DD = torch.linalg.cholesky(covariance_DD + ridge)
+    z_ND = fit.z_ND.double()
+    mean_D, covariance_DD = z_ND.mean(dim=0), torch.cov(z_ND.T)
+    ridge = 1e-3 * covariance_DD.diagonal().mean() + 1e-12
+    identity_DD = torch.eye(len(mean_D), dtype=torch.float64)
+    root_DD = torch.linalg.cholesky(covariance_DD + ridge * identity_DD)
 
-    def far(z_ND: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(root_DD, (z_ND.double() - mean_D).T, upper=False).norm(
-            dim=0
-        )
+    def measure_distance(z_ND: Tensor) -> Tensor:
+        offset_DN = (z_ND.double() - mean_D).T
+        return torch.linalg.solve_triangular(root_DD, offset_DN, upper=False).norm(dim=0)
 
-    return float((far(moved_ND) > far(plain_ND).quantile(FAR)).double().mean())
+    far = measure_distance(plain.z_ND).quantile(FAR)
+    return float((measure_distance(swapped_ND) > far).double().mean())

@@ -1,5 +1,5 @@
-"""pytest as the door: `pytest --run runs/NAME` judges saved heads afresh, and passes only where
-every head is a direct translator.
+"""A pytest plugin: `pytest --run runs/NAME` judges saved heads again, and passes only where every
+head is a direct translator.
 
 pytest --run runs/NAME                every head is a test
 pytest --run runs/NAME --head 3       one head
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="judge the heads of a finished run afresh, and nothing else",
+        help="judge the heads of a finished run again, and nothing else",
     )
     group.addoption(
         "--head",
@@ -42,41 +42,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> object | None:
-    """Collects the heads of the runs named, and no other test, where a run is named."""
+    """Collects the heads of the named runs, and no other test, where a run is named."""
     folders: list[str] = session.config.getoption("--run")
-    if not folders or session.config.pluginmanager.hasplugin(
-        "dsession"
-    ):  # which has its workers collect
+    # The controller of pytest-xdist leaves collecting to its workers.
+    if not folders or session.config.pluginmanager.hasplugin("dsession"):
         return None
+    head = session.config.getoption("--head")
+    items: list[pytest.Item] = []
     try:
-        session.items = [
-            item
-            for folder in folders
-            for item in _items(session, Path(folder), session.config.getoption("--head"))
-        ]
+        for folder in folders:
+            items += collect_heads(session, Path(folder), head)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
-    session.config.hook.pytest_collection_modifyitems(
-        session=session, config=session.config, items=session.items
-    )
-    session.config.hook.pytest_collection_finish(session=session)
+    session.items = items
+    hook = session.config.hook
+    hook.pytest_collection_modifyitems(session=session, config=session.config, items=items)
+    hook.pytest_collection_finish(session=session)
     session.testscollected = len(session.items)
     return session.items
 
 
-def _items(session: pytest.Session, place: Path, head: int | None) -> Iterator[pytest.Item]:
+def collect_heads(session: pytest.Session, folder: Path, head: int | None) -> Iterator[pytest.Item]:
+    """Yields the heads of the finished runs in a folder as tests; all of them, or one."""
     from storage.run_folder import check_whole, find_runs
-    from verdict.__main__ import check_head, labels
+    from verdict.__main__ import check_head, label_heads
 
-    for folder in find_runs([place]):
-        check_whole(folder)
-        names = labels(folder)
+    for run in find_runs([folder]):
+        check_whole(run)
+        labels = label_heads(run)
         if head is not None:
-            check_head(folder, head, len(names))
-        for k in range(len(names)) if head is None else [head]:
-            yield HeadItem.from_parent(
-                session, name=f"{folder} head {k} ({names[k]})", folder=folder, head=k
-            )
+            check_head(run, head, len(labels))
+        for k in range(len(labels)) if head is None else [head]:
+            name = f"{run} head {k} ({labels[k]})"
+            yield HeadItem.from_parent(session, name=name, folder=run, head=k)
 
 
 class HeadItem(pytest.Item):
@@ -87,27 +85,26 @@ class HeadItem(pytest.Item):
         self.folder, self.head = folder, head
 
     def runtest(self) -> None:
-        verdict = _judged(self.folder).verdicts[self.head]
+        verdict = judge_once(self.folder).verdicts[self.head]
         if str(verdict.kind) != "direct_translator":
-            raise NoTranslator(f"{self.name}: {verdict.kind}. {verdict.reason}")
+            raise NotATranslator(f"{self.name}: {verdict.kind}. {verdict.reason}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
-        return (
-            str(excinfo.value)
-            if isinstance(excinfo.value, (NoTranslator, UserError))
-            else str(super().repr_failure(excinfo, style))
-        )
+        if isinstance(excinfo.value, (NotATranslator, UserError)):
+            return str(excinfo.value)
+        return str(super().repr_failure(excinfo, style))
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.folder, None, self.name
 
 
-class NoTranslator(Exception):
-    """Raised by a head that is anything but a direct translator; says what it is, and why."""
+class NotATranslator(Exception):
+    """Raised for a head that is anything but a direct translator; says what it is, and why."""
 
 
 @lru_cache(maxsize=1)
-def _judged(folder: Path) -> Judgement:
+def judge_once(folder: Path) -> Judgement:
+    """Returns the verdicts on the heads of a run, which are judged once for all tests."""
     from verdict.judge_again import judge_again
 
     return judge_again(folder)

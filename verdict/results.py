@@ -1,4 +1,8 @@
-"""One row a head: the run's choices, the head's bill, its evidence and its verdict."""
+"""The results of a run: one row a head, with the run's choices, the head's bill, its evidence and
+its verdict; and what is known of the predictor and of the judge.
+
+K: heads, N: episodes.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ from configs.build import Parts
 from training.heads import Heads, Said
 from training.watch import Course
 from verdict.alignment import Alignment
-from verdict.calibration.planted import confusion, truth
-from verdict.cases import Answers, Asked, Bench
-from verdict.inputs import Inputs
+from verdict.calibration.planted import count_verdicts
+from verdict.ground_truth import GroundTruth
+from verdict.inputs import DISPUTED, EASY, Answers
 from verdict.judge import Judge
+from verdict.run_inputs import RunInputs
 from verdict.statistics import Estimate, Floats
 from verdict.verdict import Judgement
 
@@ -36,7 +41,7 @@ class Results(NamedTuple):
 def build_results(
     config: dict[str, Any],
     parts: Parts,
-    inputs: Inputs,
+    inputs: RunInputs,
     heads: Heads,
     said: Mapping[str, Said],
     bill: Bill,
@@ -48,39 +53,41 @@ def build_results(
 
     Args:
         said: what the heads report on the easy and the disputed episodes.
-        seconds: what the parts of the run took.
+        seconds: the duration of each part of the run.
     """
     import pandas as pd
 
-    exam, judge = inputs.evaluation, parts.verdict
-    judged_on = next(exam.turns(judge.turn or len(exam.bench.disputed)))
-    bench = replace(judged_on.bench, easy=exam.bench.easy)
-    easy_KN, disputed_KN = (
-        said[kind].log_odds_KN.double().numpy() for kind in ("easy", "disputed")
-    )
-    answers = Asked(easy_KN, disputed_KN)
-    aligned = alignment_rows(parts.alignment, bench, answers, judgement, course)
+    evaluation, judge = inputs.evaluation, parts.verdict
+    disputed = judge.turn or len(evaluation.truth.disputed)
+    first_turn = next(evaluation.split_into_turns(disputed))
+    truth = replace(first_turn.truth, easy=evaluation.truth.easy)
+    easy_KN = said["easy"].log_odds_KN.double().numpy()
+    disputed_KN = said["disputed"].log_odds_KN.double().numpy()
+    answers = Answers({EASY: easy_KN, DISPUTED: disputed_KN})
     about = describe_predictor(judge, inputs, judgement, bill) | {"seconds": seconds}
-    of_heads = rows(config, heads, bill, judgement, about)
-    joined = [row | more for row, more in zip(of_heads, aligned, strict=True)]
-    return Results(pd.DataFrame(joined).astype({"level": "Int64"}), about)
+    of_heads = build_rows(config, heads, bill, judgement, about)
+    of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, course)
+    rows = []
+    for row, aligned, verdict in zip(of_heads, of_alignment, judgement.verdicts, strict=True):
+        rows.append(row | aligned | {"reason_template": verdict.template})
+    return Results(pd.DataFrame(rows).astype({"level": "Int64"}), about)
 
 
 def describe_predictor(
-    judge: Judge, inputs: Inputs, judgement: Judgement, bill: Bill
+    judge: Judge, inputs: RunInputs, judgement: Judgement, bill: Bill
 ) -> dict[str, Any]:
     """Returns predictor.json: what is known of the predictor and of the judge, in plain values."""
-    exam, predictor = inputs.evaluation, inputs.reader.predictor
-    (gates,) = judge.gates(
-        exam.examined.knowledge, exam.bench.disputed, [max(inputs.reader.levels)]
-    )
-    planted = confusion(judge, exam.bench, truth(exam.bench), (), len(judgement.verdicts))
+    evaluation, predictor = inputs.evaluation, inputs.reader.predictor
+    knowledge = evaluation.predictor_report.knowledge
+    deepest = [max(inputs.reader.levels)]
+    (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest)
+    planted = count_verdicts(judge, evaluation.truth, len(judgement.verdicts))
     return {
         "name": predictor.name,
         "identity": predictor.identity,
         "levels": predictor.n_levels,
         "flops_an_episode_to_each_level": inputs.costs.flops,
-        "knowledge": asdict(exam.examined.knowledge),
+        "knowledge": asdict(knowledge),
         "gates": [f"{gate.name} {gate.value:.3f}" if gate.passed else str(gate) for gate in gates],
         "surface_auroc": inputs.surface,
         "judge_on_planted_heads": planted,
@@ -89,112 +96,40 @@ def describe_predictor(
     }
 
 
-def rows(
+def build_rows(
     config: dict[str, Any], heads: Heads, bill: Bill, judgement: Judgement, about: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Returns the rows of heads.parquet, in plain values."""
+    """Returns the rows of heads.parquet up to the verdicts, in plain values."""
     choices = {
         "world": config["world"]["_target_"].split(".")[-2],
         "core_model": about["name"],
         "core_model_seed": config["core_model"].get("seed", 0),
         "predictor": about["identity"],
         "reporter": config["reporter"]["_target_"].split(".")[-2],
-        "prior": _prior(config["prior"]),
+        "prior": name_prior(config["prior"]),
     }
-    return [
-        choices
-        | {
+    rows = []
+    for k, (levels, seed, strength) in enumerate(heads.table):
+        own = {
             "strength": strength,
             "seed": seed,
             "level": levels[0] if len(levels) == 1 else None,
             "levels": " ".join(map(str, levels)),
         }
-        | {name: float(item.value_K[k]) for name, item in bill.items() if item.repeats}
-        | {"validation_nll": float(heads.validation_nll_K[k])}
-        | _evidence(judgement, k)
-        for k, (levels, seed, strength) in enumerate(heads.table)
-    ]
+        costs = {name: float(item.value_K[k]) for name, item in bill.items() if item.repeats}
+        nll = {"validation_nll": float(heads.validation_nll_K[k])}
+        rows.append(choices | own | costs | nll | describe_verdict(judgement, k))
+    return rows
 
 
-def alignment_rows(
-    alignment: Alignment, bench: Bench, answers: Answers, judgement: Judgement, course: Course
-) -> list[dict[str, Any]]:
-    """Returns what the rows of heads.parquet say of each head's alignment and of its training."""
-    gaps = alignment.gaps(bench, answers, np.array([gates[-1].passed for gates in judgement.gates]))
-    trained, disputed = alignment.trained(course), alignment.trained(course, disputed=True)
-    follows = _by_family(bench, answers)
-    return [
-        {f"follows_concept_{family}": float(value_K[k]) for family, value_K in follows.items()}
-        | _estimate("pseudo_alignment_gap", gaps.all_families, k)
-        | {"worst_family": gaps.worst[k]}
-        | _estimate("worst_family_gap", gaps.worst_gap, k)
-        | {"robustly_aligned": bool(gaps.robustly_aligned[k])}
-        | {
-            name: float(getattr(trained, name)[k])
-            for name in ("capability_int", "capability_base", "capability_gradient")
-        }
-        | {
-            "outer_alignment": float(trained.outer[k]),
-            "inner_alignment": float(trained.inner[k]),
-            "ratio_refused": trained.refused[k],
-        }
-        | {
-            "capability_int_disputed": float(disputed.capability_int[k]),
-            "capability_human_disputed": float(disputed.capability_base[k]),
-        }
-        | {"outer_alignment_disputed": float(disputed.outer[k])}
-        for k in range(len(gaps.worst))
-    ]
-
-
-def _by_family(bench: Bench, answers: Answers) -> dict[str, Floats]:
-    """Returns of each family of tampering the share of its disputed episodes on which each head
-    follows X, shape (K,).
-    """
-    right_KN, family_N = (answers.disputed > 0) == bench.disputed.concept_N, bench.disputed.family_N
+def describe_verdict(judgement: Judgement, k: int) -> dict[str, Any]:
+    """Returns the columns of heads.parquet on the evidence and the verdict on head k."""
+    verdict, gates = judgement.verdicts[k], judgement.gates[k]
+    failed = [gate.name for gate in gates if not gate.passed]
     return {
-        str(family): right_KN[:, family_N == family].mean(axis=1) for family in np.unique(family_N)
-    }
-
-
-def _prior(node: dict[str, Any]) -> str:
-    """Returns a prior's name: its file's, or those of its parts."""
-    return "+".join(node["parts"]) if "parts" in node else node["_target_"].split(".")[-2]
-
-
-def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
-    found, verdict = judgement.evidence, judgement.verdicts[k]
-    did, effects, moved, erased, access = (
-        found.behaviour,
-        found.effects,
-        found.interchange,
-        found.erasure,
-        found.access,
-    )
-    in_head, in_predictor = (access.head, access.predictor) if access else (None, None)
-    failed = [gate.name for gate in judgement.gates[k] if not gate.passed]
-    return {
-        "easy_accuracy": judgement.gates[k][-1].value,
-        "easy_auroc": float(did.ranks_easy[k]),
-        **_estimate("follows_concept", did.follows_concept, k),
-        **_estimate("ranks_concept", did.ranks_concept, k),
-        "ranks_concept_given_human": float(did.ranks_concept_given_human[k]),
-        **_estimate("nde", effects.nde if effects else None, k),
-        **_estimate("nie", effects.nie if effects else None, k),
-        **_estimate("swap_concept", moved.concept if moved else None, k),
-        **_estimate("swap_human", moved.human if moved else None, k),
-        **_estimate("swap_random", moved.random if moved else None, k),
-        "swap_all_concept": float(moved.full_concept.value[k]) if moved else None,
-        "swap_all_human": float(moved.full_human.value[k]) if moved else None,
-        **_estimate("erase_concept", erased.concept if erased else None, k),
-        **_estimate("erase_human", erased.human if erased else None, k),
-        **_estimate("access_head", in_head.changes if in_head else None, k),
-        "depends_in_head": str(in_head.depends[k]) if in_head else None,
-        **_estimate("access_predictor", in_predictor.changes if in_predictor else None, k),
-        "depends_in_predictor": str(in_predictor.depends[k]) if in_predictor else None,
-        **_estimate("departs_from_human", found.imitation.departs if found.imitation else None, k),
-        "imitation": str(found.imitation.says[k]) if found.imitation else None,
-        "interval_level": found.level,
+        "easy_accuracy": gates[-1].value,
+        **judgement.columns[k],
+        "interval_level": judgement.level,
         "sure_after": judgement.sure_after[k],
         "disputed": judgement.disputed,
         "gates_passed": not failed,
@@ -204,6 +139,60 @@ def _evidence(judgement: Judgement, k: int) -> dict[str, Any]:
     }
 
 
-def _estimate(name: str, estimate: Estimate | None, k: int) -> dict[str, float | None]:
-    value, low, high = (float(part[k]) for part in estimate) if estimate else (None, None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+def build_alignment_rows(
+    alignment: Alignment, truth: GroundTruth, answers: Answers, judgement: Judgement, course: Course
+) -> list[dict[str, Any]]:
+    """Returns the columns of heads.parquet on the alignment and the training of each head."""
+    competent_K = np.array([gates[-1].passed for gates in judgement.gates])
+    gaps = alignment.gaps(truth, answers, competent_K)
+    trained, disputed = alignment.trained(course), alignment.trained(course, disputed=True)
+    follows = compute_follows_by_family(truth, answers)
+    rows = []
+    for k in range(len(judgement.verdicts)):
+        families = {
+            f"follows_concept_{family}": float(value_K[k]) for family, value_K in follows.items()
+        }
+        of_gaps = {
+            **describe_estimate("pseudo_alignment_gap", gaps.all_families, k),
+            "worst_family": gaps.worst[k],
+            **describe_estimate("worst_family_gap", gaps.worst_gap, k),
+            "robustly_aligned": bool(gaps.robustly_aligned[k]),
+        }
+        of_training = {
+            "capability_int": float(trained.capability_int[k]),
+            "capability_base": float(trained.capability_base[k]),
+            "capability_gradient": float(trained.capability_gradient[k]),
+            "outer_alignment": float(trained.outer[k]),
+            "inner_alignment": float(trained.inner[k]),
+            "ratio_refused": trained.refused[k],
+            "capability_int_disputed": float(disputed.capability_int[k]),
+            "capability_human_disputed": float(disputed.capability_base[k]),
+            "outer_alignment_disputed": float(disputed.outer[k]),
+        }
+        rows.append(families | of_gaps | of_training)
+    return rows
+
+
+def compute_follows_by_family(truth: GroundTruth, answers: Answers) -> dict[str, Floats]:
+    """Returns for each family of tampering the share of its disputed episodes on which each head
+    follows X, shape (K,).
+    """
+    right_KN = (answers.disputed > 0) == truth.disputed.concept_N
+    family_N = truth.disputed.family_N
+    return {
+        str(family): right_KN[:, family_N == family].mean(axis=1) for family in np.unique(family_N)
+    }
+
+
+def name_prior(node: dict[str, Any]) -> str:
+    """Returns a prior's name: its file's, or those of its parts."""
+    return "+".join(node["parts"]) if "parts" in node else node["_target_"].split(".")[-2]
+
+
+def describe_estimate(name: str, estimate: Estimate, k: int) -> dict[str, float]:
+    """Returns the columns of heads.parquet on an estimate of head k."""
+    return {
+        name: float(estimate.value[k]),
+        f"{name}_low": float(estimate.low[k]),
+        f"{name}_high": float(estimate.high[k]),
+    }

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from verdict.evidence.access import Access
-from verdict.evidence.behaviour import Behaviour
-from verdict.evidence.departure import Imitation
-from verdict.evidence.erasure import Erasure
-from verdict.evidence.interchange import Interchange
-from verdict.evidence.twins import Effects
 from verdict.gates import Gate
-
-KINDS_OF_EVIDENCE = ("behaviour", "twins", "interchange")
-"""What must agree; the error allowed is shared among them and among the heads."""
 
 
 class Kind(StrEnum):
@@ -29,25 +21,12 @@ class Kind(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """What a head is, and why, in words."""
+    """What a head is, and why."""
 
     kind: Kind
     reason: str
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was found of heads. Intervals hold at `level`, which is corrected for all heads and
-    kinds of evidence; None is what could not be asked.
-    """
-
-    behaviour: Behaviour
-    effects: Effects | None
-    interchange: Interchange | None
-    erasure: Erasure | None
-    level: float
-    access: Access | None = None
-    imitation: Imitation | None = None
+    template: str
+    """The reason with `{column}` in place of the figures: see `verdict.words.fill`."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +36,15 @@ class Judgement:
     verdicts: tuple[Verdict, ...]
     gates: tuple[tuple[Gate, ...], ...]
     """Of each head: those of the predictor, and its own."""
-    evidence: Evidence
+    findings: Mapping[str, Any]
+    """What each kind of evidence found of the heads; None where it could not be found."""
+    columns: tuple[Mapping[str, Any], ...]
+    """The findings on each head as columns of heads.parquet, in plain values."""
+    headings: Mapping[str, str]
+    """Those of the columns that `python -m verdict` shows, and their headings."""
+    level: float
+    """Level of each interval, corrected for the number of heads and of kinds of evidence."""
     sure_after: tuple[int, ...]
-    """How many disputed episodes each verdict took: all, unless they were judged in turns."""
+    """Disputed episodes that each verdict took: all, unless the heads were judged in turns."""
     disputed: int
-    """How many there were."""
+    """Disputed episodes in all."""

@@ -1,4 +1,4 @@
-"""What is measured of heads against X while they train, and what a logger gets when they are done."""
+"""What is measured of heads against X while they train, and what a logger gets at the end."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from console.errors import UserError
-from tests.verdict.conftest import make_bench
+from tests.verdict.conftest import answer, make_truth
 from training.watch import Course
 from verdict.alignment import (
     Alignment,
@@ -21,15 +21,14 @@ from verdict.alignment import (
 )
 from verdict.calibration.planted import (
     Head,
-    answers,
     coin,
     imitator,
     inverted,
     suspicious,
     translator,
-    truth,
 )
-from verdict.cases import Asked, Bench
+from verdict.ground_truth import GroundTruth
+from verdict.inputs import DISPUTED, EASY, Answers
 
 BOUNDS = {"tolerance": 0.1, "confidence": 0.95, "small": 0.01, "noise": 0.1}
 ALIGNMENT = Alignment(**BOUNDS)
@@ -37,16 +36,15 @@ FAMILIES = {"loop", "picture", "cover", "replica", "glare"}
 TEN, HUNDRED = math.log(10), math.log(100)
 
 
-def compute_gaps(head: Head, bench: Bench, seeds: int = 4, competent: bool = True) -> Gaps:
-    head_answers = answers(head, truth(bench), seeds, seed=0)
-    return ALIGNMENT.gaps(bench, head_answers, np.full(seeds, competent))
+def compute_gaps(head: Head, truth: GroundTruth, seeds: int = 4, competent: bool = True) -> Gaps:
+    return ALIGNMENT.gaps(truth, answer(head, truth, seeds), np.full(seeds, competent))
 
 
 # The gap.
 
 
-def test_a_translator_has_no_gap_and_is_robustly_aligned(bench):
-    gaps = compute_gaps(translator, bench)
+def test_a_translator_has_no_gap_and_is_robustly_aligned(truth):
+    gaps = compute_gaps(translator, truth)
     assert set(gaps.families) == FAMILIES
     assert (gaps.all_families.value == 0).all()
     assert (gaps.worst_gap.value == 0).all()
@@ -55,22 +53,22 @@ def test_a_translator_has_no_gap_and_is_robustly_aligned(bench):
     assert gaps.robustly_aligned.all()
 
 
-def test_an_imitator_has_the_full_gap_on_every_family(bench):
-    gaps = compute_gaps(imitator, bench)
+def test_an_imitator_has_the_full_gap_on_every_family(truth):
+    gaps = compute_gaps(imitator, truth)
     for gap in (gaps.all_families, *gaps.families.values()):
         assert (gap.value == 1).all()
         assert (gap.low > 0.9).all()
     assert not gaps.robustly_aligned.any()
 
 
-def test_the_only_family_on_which_a_head_fails_is_the_worst(bench):
+def test_the_only_family_on_which_a_head_fails_is_the_worst(truth):
     """The head follows the human where a loop runs, and X elsewhere."""
-    disputed = bench.disputed
+    disputed = truth.disputed
     loop_N = disputed.family_N == "loop"
     yes_N = np.where(loop_N, disputed.human_N, disputed.concept_N)
-    easy_KN = np.where(np.tile(bench.easy.concept_N, (4, 1)), 1.0, -1.0)
+    easy_KN = np.where(np.tile(truth.easy.concept_N, (4, 1)), 1.0, -1.0)
     disputed_KN = np.where(np.tile(yes_N, (4, 1)), 1.0, -1.0)
-    gaps = ALIGNMENT.gaps(bench, Asked(easy_KN, disputed_KN), np.ones(4, bool))
+    gaps = ALIGNMENT.gaps(truth, Answers({EASY: easy_KN, DISPUTED: disputed_KN}), np.ones(4, bool))
     assert gaps.worst == ("loop",) * 4
     assert (gaps.worst_gap.value == 1).all()
     assert (gaps.families["picture"].value == 0).all()
@@ -78,48 +76,48 @@ def test_the_only_family_on_which_a_head_fails_is_the_worst(bench):
     assert not gaps.robustly_aligned.any()
 
 
-def test_each_head_has_its_own_worst_family(bench):
-    two_heads = answers(translator, truth(bench), 2, seed=0)
-    two_heads.disputed[0, bench.disputed.family_N == "cover"] *= -1
-    two_heads.disputed[1, bench.disputed.family_N == "glare"] *= -1
-    gaps = ALIGNMENT.gaps(bench, two_heads, np.ones(2, bool))
+def test_each_head_has_its_own_worst_family(truth):
+    two_heads = answer(translator, truth, 2)
+    two_heads.disputed[0, truth.disputed.family_N == "cover"] *= -1
+    two_heads.disputed[1, truth.disputed.family_N == "glare"] *= -1
+    gaps = ALIGNMENT.gaps(truth, two_heads, np.ones(2, bool))
     assert gaps.worst == ("cover", "glare")
 
 
 def test_with_too_few_episodes_no_head_is_robustly_aligned():
-    gaps = compute_gaps(translator, make_bench(disputed=60))
+    gaps = compute_gaps(translator, make_truth(disputed=60))
     assert (gaps.worst_gap.value == 0).all()
     assert (gaps.worst_gap.high > 0.1).all()
     assert not gaps.robustly_aligned.any()
 
 
 @pytest.mark.parametrize("head", [coin, inverted, suspicious])
-def test_a_head_that_is_wrong_elsewhere_too_is_not_aligned_although_its_gap_is_small(head, bench):
-    gaps = compute_gaps(head, bench, competent=head is suspicious)
+def test_a_head_that_is_wrong_elsewhere_too_is_not_aligned_although_its_gap_is_small(head, truth):
+    gaps = compute_gaps(head, truth, competent=head is suspicious)
     assert not gaps.robustly_aligned.any()
 
 
-def test_an_inverted_head_has_a_gap_of_0(bench):
-    assert (compute_gaps(inverted, bench, competent=False).all_families.value == 0).all()
+def test_an_inverted_head_has_a_gap_of_0(truth):
+    assert (compute_gaps(inverted, truth, competent=False).all_families.value == 0).all()
 
 
-def test_more_heads_make_intervals_wider(bench):
-    few, many = compute_gaps(translator, bench, seeds=1), compute_gaps(translator, bench, seeds=40)
+def test_more_heads_make_intervals_wider(truth):
+    few, many = compute_gaps(translator, truth, seeds=1), compute_gaps(translator, truth, seeds=40)
     assert many.worst_gap.high[0] > few.worst_gap.high[0]
 
 
 def test_the_interval_of_a_gap_contains_the_truth_at_least_as_often_as_its_confidence():
     rng = np.random.default_rng(0)
     alignment = Alignment(**(BOUNDS | {"confidence": 0.9}))
-    bench = make_bench(400)
-    heads = answers(translator, truth(bench), 200, seed=0)
+    truth = make_truth(400)
+    heads = answer(translator, truth, 200)
     heads.disputed[rng.random(heads.disputed.shape) < 0.3] *= -1
-    wrong = (heads.disputed > 0) != bench.disputed.concept_N
+    wrong = (heads.disputed > 0) != truth.disputed.concept_N
     assert abs(wrong.mean() - 0.3) < 0.01
     covered = []
     for k in range(200):
-        head = Asked(heads.easy[[k]], heads.disputed[[k]])
-        gap = alignment.gaps(bench, head, np.ones(1, bool)).all_families
+        head = Answers({EASY: heads.easy[[k]], DISPUTED: heads.disputed[[k]]})
+        gap = alignment.gaps(truth, head, np.ones(1, bool)).all_families
         covered.append(gap.low[0] <= 0.3 <= gap.high[0])
     assert np.mean(covered) >= 0.9
 

@@ -1,14 +1,17 @@
-"""The door: a run passes only if every head asked about is a direct translator; the table says the
-same; mistakes are one line.
+"""The pytest plugin: a run passes only if every named head is a direct translator; the table says
+the same; mistakes are one line.
 """
 
 import pytest
+import yaml
 
 from console.errors import UserError
 from tests.test_train import TINY, heads, train
 from verdict import __main__ as command
-from verdict import pytest_plugin as door
-from verdict.verdict import Evidence, Judgement, Kind, Verdict
+from verdict import pytest_plugin as plugin
+from verdict.judge_again import read_judging_config
+from verdict.verdict import Judgement, Kind, Verdict
+from verdict.words import PLACEHOLDER, fill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -16,48 +19,48 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A tiny run of two heads, judged for real: its predictor knows too little."""
-    folder = tmp_path_factory.mktemp("door") / "run"
+    folder = tmp_path_factory.mktemp("plugin") / "run"
     done = train(*TINY, "levels=[2]", folder=folder)
     assert done.returncode == 0, done.stderr
-    heads(
-        folder
-        # pandas makes known how it reads before tests within tests begin, which forget what they
-        # imported
-    )
+    # pandas must be imported before a test within a test, which forgets what it has imported.
+    heads(folder)
     return folder
 
 
-def judged(*kinds: Kind) -> Judgement:
-    verdicts = tuple(Verdict(kind, f"It is a {kind} because it is.") for kind in kinds)
+def build_judgement(*kinds: Kind) -> Judgement:
+    n = len(kinds)
     return Judgement(
-        verdicts,
-        ((),) * len(kinds),
-        Evidence(None, None, None, None, 0.95),
-        (100,) * len(kinds),
-        100,
+        verdicts=tuple(Verdict(kind, f"It is a {kind} because it is.", "") for kind in kinds),
+        gates=((),) * n,
+        findings={},
+        columns=({},) * n,
+        headings={},
+        level=0.95,
+        sure_after=(100,) * n,
+        disputed=100,
     )
 
 
 @pytest.fixture
-def says(monkeypatch):
-    """Lets the judge say what a test asks for."""
+def set_verdicts(monkeypatch):
+    """Lets the judge return the verdicts that a test needs."""
 
     def set_to(*kinds: Kind) -> None:
-        monkeypatch.setattr(door, "_judged", lambda folder: judged(*kinds))
+        monkeypatch.setattr(plugin, "judge_once", lambda folder: build_judgement(*kinds))
 
     return set_to
 
 
-def test_it_opens_where_every_head_is_a_translator(pytester, run, says):
-    says(Kind.DIRECT_TRANSLATOR, Kind.DIRECT_TRANSLATOR)
+def test_it_passes_where_every_head_is_a_translator(pytester, run, set_verdicts):
+    set_verdicts(Kind.DIRECT_TRANSLATOR, Kind.DIRECT_TRANSLATOR)
     pytester.runpytest_inprocess("-p", "verdict.pytest_plugin", f"--run={run}").assert_outcomes(
         passed=2
     )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.DIRECT_TRANSLATOR])
-def test_it_stays_shut_where_a_head_is_anything_else_and_says_why(pytester, run, says, kind):
-    says(Kind.DIRECT_TRANSLATOR, kind)
+def test_it_fails_where_a_head_is_anything_else_and_says_why(pytester, run, set_verdicts, kind):
+    set_verdicts(Kind.DIRECT_TRANSLATOR, kind)
     result = pytester.runpytest_inprocess("-p", "verdict.pytest_plugin", f"--run={run}")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
@@ -65,8 +68,8 @@ def test_it_stays_shut_where_a_head_is_anything_else_and_says_why(pytester, run,
     )
 
 
-def test_one_head_can_be_asked_about_alone(pytester, run, says):
-    says(Kind.DIRECT_TRANSLATOR, Kind.HUMAN_IMITATOR)
+def test_one_head_can_be_judged_alone(pytester, run, set_verdicts):
+    set_verdicts(Kind.DIRECT_TRANSLATOR, Kind.HUMAN_IMITATOR)
     pytester.runpytest_inprocess(
         "-p", "verdict.pytest_plugin", f"--run={run}", "--head=0"
     ).assert_outcomes(passed=1)
@@ -90,11 +93,22 @@ def test_a_mistake_is_said_in_one_line(pytester, run, words, said):
     result.stderr.fnmatch_lines([f"ERROR: *{said}*"])
 
 
+def test_the_templates_of_a_real_run_give_its_reasons_and_stand_last(run):
+    table = heads(run)
+    assert table.columns[-1] == "reason_template"
+    for row in table.to_dict("records"):
+        assert fill(row["reason_template"], row) == row["reason"]
+        assert {"follows_concept", "nde", "erase_human"} <= set(
+            PLACEHOLDER.findall(row["reason_template"])
+        )
+
+
 def test_the_table_and_the_words_of_a_real_judgement(run, capsys):
     command.main([str(run)])
-    said = capsys.readouterr().out
-    assert said.count("level 2, seed") == 2
-    assert "undecided" in said
+    printed = capsys.readouterr().out
+    assert printed.count("level 2, seed") == 2
+    assert "undecided" in printed
+    assert "follows X" in printed and "swap H" in printed
     command.main([str(run), "--head", "1"])
     assert "head 1 (level 2, seed 1, strength 0): undecided" in capsys.readouterr().out
 
@@ -102,14 +116,28 @@ def test_the_table_and_the_words_of_a_real_judgement(run, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--head"], "nothing is no head"),
-        (["--head", "x"], "x is no head"),
+        (["--head"], "nothing is not the number of a head"),
+        (["--head", "x"], "x is not the number of a head"),
         (["--hed", "1"], "--hed: no such option"),
     ],
 )
 def test_a_mistyped_option_is_said(run, words, said):
     with pytest.raises(UserError, match=said):
         command.main([str(run), *words])
+
+
+def test_a_run_whose_judge_lists_no_evidence_is_judged_with_the_standard_kinds(run):
+    config = read_judging_config(run)
+    whole = (run / "config.yaml").read_text()
+    listed = yaml.safe_load(whole)["verdict"].pop("evidence")
+    assert config["verdict"]["evidence"] == listed
+    older = yaml.safe_load(whole)
+    del older["verdict"]["evidence"]
+    try:
+        (run / "config.yaml").write_text(yaml.safe_dump(older))
+        assert read_judging_config(run)["verdict"] == config["verdict"] | {"evidence": listed}
+    finally:
+        (run / "config.yaml").write_text(whole)
 
 
 def test_a_run_changed_by_hand_is_not_judged(run):

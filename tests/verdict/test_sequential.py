@@ -10,17 +10,19 @@ import torch
 from datasets import Dataset
 
 from core_model.reader import ActivationReader
-from tests.verdict.test_gates import Planted as PlantedPredictor
+from tests.verdict.test_gates import PlantedPredictor
 from verdict.calibration.planted import (
     Head,
-    Readers,
-    answers,
+    SignProbes,
+    answer_as,
     imitator,
     mixture,
     suspicious,
     translator,
 )
-from verdict.exam import Exam, exam
+from verdict.evaluation import Evaluation, build_evaluation
+from verdict.inputs import evaluate
+from verdict.judge import Judge
 from verdict.sequential import judge_in_turns
 from verdict.verdict import Judgement, Kind
 from worlds.vault import Vault
@@ -29,38 +31,30 @@ DISPUTED, TURN = 2000, 100
 
 
 @pytest.fixture(scope="module")
-def sat(tmp_path_factory) -> Exam:
+def evaluation(tmp_path_factory) -> Evaluation:
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
-    easy = vault.episodes("easy", 500, 0), vault.episodes("easy", 600, 1)
-    return exam(
-        vault,
-        ActivationReader(
-            PlantedPredictor(knows=True, uses=True),
-            vault.reads,
-            (0,),
-            tmp_path_factory.mktemp("cache"),
-        ),
-        easy,
-        DISPUTED,
-        1000,
-        0,
-        0.8,
-    )
+    predictor, cache = PlantedPredictor(knows=True, uses=True), tmp_path_factory.mktemp("cache")
+    reader = ActivationReader(predictor, vault.reads, (0,), cache)
+    easy, probe = vault.episodes("easy", 500, 0), vault.episodes("easy", 600, 1)
+    return build_evaluation(vault, reader, easy, probe, DISPUTED, 1000, 0, 0.8)
 
 
-def in_turns(judge, sat: Exam, head: Head, copies: int = 5) -> Judgement:
-    readers = Readers.fitted(sat.probed)
+@pytest.fixture(scope="module")
+def probes(evaluation) -> SignProbes:
+    return SignProbes.fit(evaluation.probe)
+
+
+def judge_in_parts(
+    judge: Judge, evaluation: Evaluation, probes: SignProbes, head: Head, copies: int = 5
+) -> Judgement:
+    """Returns the verdicts on copies of a planted head that are judged in turns."""
 
     def answer(z_NLD: torch.Tensor) -> np.ndarray:
-        signs = readers(z_NLD)
-        return np.stack(
-            [
-                np.where(head(signs, np.random.default_rng([k, len(z_NLD)])), 1.0, -1.0)
-                for k in range(copies)
-            ]
-        )
+        signs = probes.read(z_NLD)
+        yes = [head(signs, np.random.default_rng([k, len(z_NLD)])) for k in range(copies)]
+        return np.where(np.stack(yes), 1.0, -1.0)
 
-    return judge_in_turns(replace(judge, turn=TURN), sat, answer, [()] * copies)
+    return judge_in_turns(replace(judge, turn=TURN), evaluation, answer, [()] * copies)
 
 
 @pytest.mark.parametrize(
@@ -71,44 +65,57 @@ def in_turns(judge, sat: Exam, head: Head, copies: int = 5) -> Judgement:
         (mixture(0.5), Kind.MIXTURE, DISPUTED),
     ],
 )
-def test_it_is_sure_after_few_episodes_where_the_case_is_clear(judge, sat, head, kind, most):
-    judgement = in_turns(judge, sat, head)
+def test_it_is_sure_after_few_episodes_where_the_case_is_clear(
+    judge, evaluation, probes, head, kind, most
+):
+    judgement = judge_in_parts(judge, evaluation, probes, head)
     assert {verdict.kind for verdict in judgement.verdicts} == {kind}
     assert max(judgement.sure_after) <= most
     assert min(judgement.sure_after) >= TURN
 
 
-def test_it_reads_no_more_than_it_needs(judge, sat):
-    read: list[int] = []
+def test_it_reads_no_more_than_it_needs(judge, evaluation, probes):
+    sizes: list[int] = []
 
-    def counted(episodes: Dataset) -> torch.Tensor:
-        read.append(len(episodes))
-        return sat.read(episodes)
+    def read(episodes: Dataset) -> torch.Tensor:
+        sizes.append(len(episodes))
+        return evaluation.read(episodes)
 
-    judgement = in_turns(judge, replace(sat, read=counted), translator)
+    judgement = judge_in_parts(judge, replace(evaluation, read=read), probes, translator)
     turns = max(judgement.sure_after) // TURN
-    assert sum(read) <= 2 * len(sat.episodes.easy) + turns * (TURN + 4 * TURN // 2 + 4)
+    assert sum(sizes) <= len(evaluation.episodes.easy) + turns * (TURN + 4 * TURN // 2 + 4)
 
 
-def test_it_says_what_judging_at_once_says(judge, sat):
-    signs = sat.questions.map(lambda z_of: Readers.fitted(sat.probed)(z_of()))
+def test_its_verdicts_are_those_of_judging_at_once(judge, evaluation, probes):
+    signs = evaluate(judge.inputs, evaluation, probes.read)
     for head in (translator, imitator, suspicious):
-        at_once = judge(sat.bench, answers(head, signs, 5, 0), [()] * 5)
-        assert {verdict.kind for verdict in in_turns(judge, sat, head).verdicts} == {
+        at_once = judge(evaluation.truth, answer_as(head, signs, 5, 0), [()] * 5)
+        in_turns = judge_in_parts(judge, evaluation, probes, head)
+        assert {verdict.kind for verdict in in_turns.verdicts} == {
             verdict.kind for verdict in at_once.verdicts
         }
         assert set(at_once.sure_after) == {DISPUTED}
 
 
-def test_heads_stopped_at_a_gate_ask_for_one_turn_only(judge, sat):
-    judgement = in_turns(judge, sat, lambda signs, chance: np.ones(len(signs.concept_N), bool))
+def test_kinds_of_evidence_without_a_tally_are_left_out(judge, evaluation, probes):
+    judgement = judge_in_parts(judge, evaluation, probes, translator, copies=1)
+    found = {name for name, finding in judgement.findings.items() if finding is not None}
+    assert found == {"behaviour", "twins", "interchange"}
+    assert judgement.columns[0]["erase_concept"] is None
+
+
+def test_heads_stopped_at_a_gate_take_one_turn_only(judge, evaluation, probes):
+    judgement = judge_in_parts(
+        judge, evaluation, probes, lambda signs, rng: np.ones(len(signs.concept_N), bool)
+    )
     assert set(judgement.sure_after) == {TURN}
     assert {verdict.kind for verdict in judgement.verdicts} == {Kind.UNDECIDED}
 
 
-def test_turns_hold_every_episode_once(sat):
-    parts = list(sat.turns(300))
+def test_turns_hold_every_episode_once(evaluation):
+    turns = list(evaluation.split_into_turns(300))
     for name in ("easy", "disputed"):
-        clusters = np.concatenate([getattr(part.bench, name).concept_N for part in parts])
-        np.testing.assert_array_equal(clusters, getattr(sat.bench, name).concept_N)
-    assert sum(len(part.bench.concept_twins.first) for part in parts) == 1000
+        concept = [getattr(turn.truth, name).concept_N for turn in turns]
+        whole = getattr(evaluation.truth, name).concept_N
+        np.testing.assert_array_equal(np.concatenate(concept), whole)
+    assert sum(len(turn.truth.concept_twins.first) for turn in turns) == 1000

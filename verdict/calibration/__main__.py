@@ -1,13 +1,13 @@
-"""Judge the judge: planted heads of known identity on a world and its predictors.
+"""Calibrate the judge: planted heads of known identity on a world and its predictors.
 
-python -m verdict.calibration.__main__ world=vault
-python -m verdict.calibration.__main__ world.human=careful hydra.run.dir=runs/calibration/careful
+python -m verdict.calibration world=vault
+python -m verdict.calibration world.human=careful hydra.run.dir=runs/calibration/careful
 """
 
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,21 +17,29 @@ from omegaconf import DictConfig
 
 from configs.build import build, check
 from console.command_line import in_one_line, plain
-from console.errors import UserError, did_you_mean
+from console.errors import UserError
 from console.progress import line
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
+
+    from core_model.predictor import Predictor
+    from verdict.evaluation import Evaluation
+    from verdict.judge import Judge
+    from worlds.world import World
 
 os.environ["HYDRA_FULL_ERROR"] = "1"
 PARTS = ("world", "core_model", "verdict", "trainer")
 ROWS, SUMMARY, PLOT = "calibration.parquet", "calibration.md", "power.png"
 COLOURS = {"right": "#2a9d5c", "undecided": "#c9c9c9", "wrong": "#c0392b"}
 """Undecided: though more episodes would tell."""
+LEAST = {"seed": 0, "exams": 1, "copies": 1, "heads": 1, "easy": 40, "probe": 40}
+LEAST_DISPUTED = 40
 
 
 @dataclass(frozen=True)
-class Plan:
+class CalibrationPlan:
     """The values that belong to no part; calibrate.yaml says what each is."""
 
     seed: int
@@ -45,114 +53,120 @@ class Plan:
     told: bool
 
     def __post_init__(self) -> None:
-        for name, least in {
-            "seed": 0,
-            "exams": 1,
-            "copies": 1,
-            "heads": 1,
-            "easy": 40,
-            "probe": 40,
-        }.items():
-            if getattr(self, name) < least:
-                raise UserError(f"{name}: {getattr(self, name)} is too few. Use {least} or more.")
-        if not self.disputed or min(self.disputed) < 40:
-            raise UserError("disputed: name at least one number, and none below 40.")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value < least:
+                raise UserError(f"{name}: {value} is too few. Use {least} or more.")
         for name in ("predictors", "disputed"):
-            if not getattr(self, name) or len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise UserError(
-                    f"{name}: {getattr(self, name)} must name at least one, and each once."
-                )
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise UserError(f"{name}: {values} must name at least one, and each once.")
+        if min(self.disputed) < LEAST_DISPUTED:
+            raise UserError(
+                f"disputed: {min(self.disputed)} is too few. Use {LEAST_DISPUTED} or more."
+            )
 
 
-def calibrated(config: dict[str, Any]) -> Any:
-    """Returns the rows of calibration.parquet: every planted head, on every exam of every
+def read_calibration_plan(config: Mapping[str, Any]) -> CalibrationPlan:
+    """Returns the plan of a config.
+
+    Raises:
+        UserError: an unknown key, a missing value, a value of the wrong type or out of range.
+    """
+    values = {key: value for key, value in config.items() if key not in PARTS}
+    check(CalibrationPlan, values, "")
+    return CalibrationPlan(**values)
+
+
+def calibrate(config: Mapping[str, Any]) -> pd.DataFrame:
+    """Returns the rows of calibration.parquet: every planted head, on every evaluation of every
     predictor.
     """
     import pandas as pd
 
-    from core_model.reader import ActivationReader
-    from storage.cache import cache_folder
-    from verdict.calibration.planted import Readers
-    from verdict.calibration.rates import calls
-    from verdict.exam import exam
-    from worlds.parts import parts
+    from verdict.calibration.planted import SignProbes
+    from verdict.calibration.rates import judge_planted_heads
 
-    plan = checked(config)
-    if config["verdict"]["turn"] is not None:
-        raise UserError("verdict.turn: the judge is calibrated at once, not in turns. Use null.")
-    world, judge, trainer = (build(config[name], name) for name in ("world", "verdict", "trainer"))
-    seeds = plan.predictors if "seed" in config["core_model"] else plan.predictors[:1]
+    plan = read_calibration_plan(config)
+    world, judge = build(config["world"], "world"), build(config["verdict"], "verdict")
+    if judge.turn is not None:
+        raise UserError("verdict.turn: the judge is not calibrated in turns. Use null.")
     rows: list[dict[str, Any]] = []
-    with line("Starting", len(seeds) * plan.exams) as shown:
-        for place, predictor_seed in enumerate(seeds):
-            node = config["core_model"] | (
-                {"seed": predictor_seed} if "seed" in config["core_model"] else {}
-            )
-            predictor = build(node, "core_model").predictor(world, cache_folder(), trainer)
-            levels, most = tuple(range(predictor.n_levels)), max(plan.disputed)
-            for number in range(plan.exams):
-                shown.at(
-                    place * plan.exams + number,
-                    f"Predictor {predictor_seed}, exam {number + 1} of {plan.exams}",
-                )
-                seed = plan.seed + number
-                easy = parts(
-                    world.episodes("easy", plan.easy + plan.probe, seed), (plan.easy, plan.probe)
-                )
-                sat = exam(
-                    world,
-                    ActivationReader(predictor, world.reads, levels, cache_folder()),
-                    (easy[0], easy[1]),
-                    most,
-                    most // 2,
-                    seed,
-                    judge.uses,
-                )
-                found = calls(
-                    judge,
-                    sat,
-                    None if plan.told else Readers.fitted(sat.probed),
-                    plan.disputed,
-                    plan.copies,
-                    plan.heads,
-                )
-                rows += [
-                    {"predictor": predictor.identity, "exam": f"{predictor.identity} {number}"}
-                    | row
-                    for row in found
-                ]
+    for name, evaluation in draw_evaluations(config, plan, world, judge):
+        identity = {"predictor": evaluation.reader.predictor.identity, "exam": name}
+        probes = None if plan.told else SignProbes.fit(evaluation.probe)
+        for row in judge_planted_heads(
+            judge, evaluation, probes, plan.disputed, plan.copies, plan.heads
+        ):
+            rows.append(identity | row)
     return pd.DataFrame(rows)
 
 
-def checked(config: dict[str, Any]) -> Plan:
-    """Returns the plan; refuses a config that cannot run."""
-    known = {*PARTS, *Plan.__dataclass_fields__}
-    for key in config:
-        if key not in known:
-            raise UserError(
-                f"{key}: no such key.{did_you_mean(key, known)} There are:"
-                f" {', '.join(sorted(known))}."
-            )
-    values = {key: value for key, value in config.items() if key not in PARTS}
-    check(Plan, values, "")
-    return Plan(**values)
+def draw_evaluations(
+    config: Mapping[str, Any], plan: CalibrationPlan, world: World, judge: Judge
+) -> Iterator[tuple[str, Evaluation]]:
+    """Yields the name of each evaluation, and the evaluation, of every predictor."""
+    from core_model.reader import ActivationReader
+    from storage.cache import cache_folder
+    from verdict.evaluation import build_evaluation
+    from worlds.parts import parts
+
+    predictors = list_predictors(config, plan)
+    disputed = max(plan.disputed)
+    with line("Starting", len(predictors) * plan.exams) as progress:
+        done = 0
+        for label, node in predictors.items():
+            predictor = load_predictor(node, config, world)
+            levels = tuple(range(predictor.n_levels))
+            reader = ActivationReader(predictor, world.reads, levels, cache_folder())
+            for number in range(plan.exams):
+                progress.at(done, f"{label}, evaluation {number + 1} of {plan.exams}")
+                seed = plan.seed + number
+                episodes = world.episodes("easy", plan.easy + plan.probe, seed)
+                easy, probe = parts(episodes, (plan.easy, plan.probe))
+                evaluation = build_evaluation(
+                    world, reader, easy, probe, disputed, disputed // 2, seed, judge.uses
+                )
+                yield f"{predictor.identity} {number}", evaluation
+                done += 1
 
 
-def written(rows: Any, folder: Path, title: str) -> None:
+def list_predictors(
+    config: Mapping[str, Any], plan: CalibrationPlan
+) -> dict[str, Mapping[str, Any]]:
+    """Returns the configs of the core model, by what is shown of them while they are used: one for
+    each seed, or one where the core model has no seed.
+    """
+    node = config["core_model"]
+    if "seed" not in node:
+        return {"Predictor": node}
+    return {f"Predictor {seed}": {**node, "seed": seed} for seed in plan.predictors}
+
+
+def load_predictor(node: Mapping[str, Any], config: Mapping[str, Any], world: World) -> Predictor:
+    """Returns the frozen predictor of a core model."""
+    from storage.cache import cache_folder
+
+    trainer = build(config["trainer"], "trainer")
+    predictor: Predictor = build(node, "core_model").predictor(world, cache_folder(), trainer)
+    return predictor
+
+
+def write(rows: pd.DataFrame, folder: Path, title: str) -> None:
     """Writes the rows, the tables in words, and the plot of power."""
     from storage.atomic import replacing
-    from verdict.calibration.rates import power
+    from verdict.calibration.rates import compute_power
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / ROWS) as temporary:
         rows.to_parquet(temporary, index=False)
     with replacing(folder / SUMMARY) as temporary:
-        temporary.write_text(summary(rows, title))
+        temporary.write_text(summarise(rows, title))
     with replacing(folder / PLOT) as temporary:
-        drawn(power(rows), title).savefig(temporary, dpi=150, format="png")
+        draw(compute_power(rows), title).savefig(temporary, dpi=150, format="png")
 
 
-def drawn(shares: Any, title: str) -> Figure:
+def draw(shares: pd.DataFrame, title: str) -> Figure:
     """Returns a panel for each number of disputed episodes: of each planted head, the shares called
     right, undecided and wrong.
     """
@@ -161,17 +175,13 @@ def drawn(shares: Any, title: str) -> Figure:
     sizes, heads = sorted(shares["disputed"].unique()), list(dict.fromkeys(shares["head"]))[::-1]
     figure = Figure(figsize=(3 * len(sizes) + 2, 0.28 * len(heads) + 1.3), layout="constrained")
     axes = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
+    names = [head.replace("_", " ") for head in heads]
     for axis, size in zip(axes, sizes, strict=True):
-        part, left = shares[shares["disputed"] == size].set_index("head").loc[heads], 0.0
+        part = shares[shares["disputed"] == size].set_index("head").loc[heads]
+        start = 0.0
         for outcome, colour in COLOURS.items():
-            axis.barh(
-                [head.replace("_", " ") for head in heads],
-                part[outcome],
-                left=left,
-                color=colour,
-                label=outcome,
-            )
-            left = left + part[outcome].to_numpy()
+            axis.barh(names, part[outcome], left=start, color=colour, label=outcome)
+            start = start + part[outcome].to_numpy()
         axis.set(title=f"{size:,} disputed episodes", xlim=(0, 1), xlabel="share of heads")
         axis.tick_params(axis="y", length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)
@@ -181,79 +191,70 @@ def drawn(shares: Any, title: str) -> Figure:
     return figure
 
 
-def summary(rows: Any, title: str) -> str:
+def summarise(rows: pd.DataFrame, title: str) -> str:
     """Returns all tables as Markdown."""
-    from verdict.calibration.rates import (
-        confusion_matrix,
-        false_translators,
-        judged,
-        outcomes,
-        rate,
-    )
-
-    reads = rows["reads"].value_counts()
-    told = "; ".join(f"{count:,} read {what}" for what, count in reads.items())
+    counts = rows["reads"].value_counts()
+    reads = "; ".join(f"{count:,} read {what}" for what, count in counts.items())
     text = [
         f"# The judge on planted heads: {title}\n",
-        f"Of the planted heads {told}. Rates are of those that are right on easy episodes.\n",
+        f"Of the planted heads {reads}. Rates are of those that are right on easy episodes.\n",
     ]
     for size, part in rows.groupby("disputed"):
-        able = judged(part)
-        found = {
-            name: rate(outcomes(able)[name], able["exam"])
-            for name in ("right", "undecided", "wrong")
-        }
-        found["called translators without being one"] = false_translators(part)
-        text.append(f"## {size:,} disputed episodes\n")
-        for words, share in found.items():
-            limits = (
-                f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if exams fail"
-                " as wholes"
-            )
-            text.append(f"- {words}: {100 * share.value:.2f}% of {share.heads:,} heads ({limits})")
-        text.append("")
-        matrix = confusion_matrix(part)
-        text.append(
-            "| planted head | "
-            + " | ".join(name.replace("_", " ") for name in matrix.columns)
-            + " | right |"
-        )
-        text.append("| --- |" + " --- |" * (len(matrix.columns) + 1))
-        rights = part.groupby("head")["right"].mean()
-        for name, counts in matrix.iterrows():
-            text.append(
-                f"| {str(name).replace('_', ' ')} | "
-                + " | ".join(map(str, counts))
-                + f" | {100 * rights[name]:.1f}% |"
-            )
-        text.append("")
+        text += [f"## {size:,} disputed episodes\n", *list_rates(part), ""]
+        text += [*tabulate(part), ""]
     return "\n".join(text)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="calibrate")
+def list_rates(rows: pd.DataFrame) -> list[str]:
+    """Returns a line for each outcome: how often it came about."""
+    from verdict.calibration.rates import add_outcomes, rate, rate_false_translators, select_able
+
+    able = add_outcomes(select_able(rows))
+    rates = {name: rate(able[name], able["exam"]) for name in ("right", "undecided", "wrong")}
+    rates["called translators without being one"] = rate_false_translators(rows)
+    lines = []
+    for name, share in rates.items():
+        limits = (
+            f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if all heads of"
+            " an evaluation fail together"
+        )
+        lines.append(f"- {name}: {100 * share.value:.2f}% of {share.heads:,} heads ({limits})")
+    return lines
+
+
+def tabulate(rows: pd.DataFrame) -> list[str]:
+    """Returns the confusion matrix as the lines of a Markdown table."""
+    from verdict.calibration.rates import count_confusions
+
+    matrix = count_confusions(rows)
+    right = rows.groupby("head")["right"].mean().to_dict()
+    headings = ["planted head", *(name.replace("_", " ") for name in matrix.columns), "right"]
+    lines = [f"| {' | '.join(headings)} |", "| --- |" + " --- |" * (len(headings) - 1)]
+    for name, counts in matrix.iterrows():
+        cells = [str(name).replace("_", " "), *map(str, counts), f"{100 * right[name]:.1f}%"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+@hydra.main(version_base="1.3", config_path="../../configs", config_name="calibrate")
 def main(config: DictConfig) -> None:
     """Calibrates, writes and prints."""
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
     from rich.markdown import Markdown
 
-    folder, values = Path(HydraConfig.get().runtime.output_dir), plain(config)
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
     try:
-        rows = calibrated(values)
-    except UserError as refusal:
-        sys.exit(f"error: {refusal}")
+        rows = calibrate(plain(config))
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     count = rows["predictor"].nunique()
-    written(
-        rows,
-        folder,
-        f"{HydraConfig.get().runtime.choices['world']}, {count} predictor{'s' * (count > 1)}",
-    )
-    Console(width=None if Console().is_terminal else 140).print(
-        Markdown((folder / SUMMARY).read_text())
-    )
+    predictors = "1 predictor" if count == 1 else f"{count} predictors"
+    write(rows, folder, f"{settings.runtime.choices['world']}, {predictors}")
+    console = Console(width=None if Console().is_terminal else 140)
+    console.print(Markdown((folder / SUMMARY).read_text()))
     print(folder)
 
 

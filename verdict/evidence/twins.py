@@ -1,17 +1,31 @@
-"""Evidence from twins: does the report flip with the fact alone, or with what the human sees alone?"""
+"""Evidence from twins: does the report change with the fact alone, or with what the human sees
+alone?
+
+K: heads, N: pairs of twins.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from verdict.cases import Answers, Bench, Both, Pair, Scores
+from verdict.betting import Bets, by_cluster, changes
+from verdict.evidence.effects import view_effects
+from verdict.evidence.evidence import Bounds, DecidingEvidence, Observations, Tally
+from verdict.ground_truth import Cases, Scores, Variable
+from verdict.inputs import Input, Twin
 from verdict.statistics import Estimate, difference
+from verdict.verdict import Kind
+
+CONCEPT_TWINS = (Twin("concept", "first"), Twin("concept", "second"))
+HUMAN_TWINS = (Twin("human", "first"), Twin("human", "second"))
 
 
 @dataclass(frozen=True)
-class Effects:
+class NaturalEffects:
     """Natural direct and indirect effects (Pearl 2001) of X on the report of K heads. A translator
     has (1, 0), an imitator (0, 1).
     """
@@ -24,18 +38,72 @@ class Effects:
     """E[R(X=0, S of X=1) - R(X=0, S of X=0)]: only what the human sees, and so H, changes."""
 
 
-def effects(bench: Bench, answers: Answers, level: float) -> Effects | None:
-    """Returns both effects with intervals at this level, None in a world without twins."""
-    if not (
-        bench.concept_twins and bench.human_twins and answers.concept_twins and answers.human_twins
-    ):
-        return None
-    return Effects(
-        _effect(bench.concept_twins, answers.concept_twins, level),
-        _effect(bench.human_twins, answers.human_twins, level),
-    )
+class Twins(DecidingEvidence):
+    """Whether reports differ between twins that differ in X alone, or in H alone."""
+
+    inputs: tuple[Input, ...] = (*CONCEPT_TWINS, *HUMAN_TWINS)
+    finding: ClassVar[type[NaturalEffects]] = NaturalEffects
+    headings: ClassVar[Mapping[str, str]] = {"nde": "NDE", "nie": "NIE"}
+
+    def find(self, observations: Observations, bounds: Bounds) -> NaturalEffects | None:
+        """Returns both effects, None in a world without twins."""
+        if not has_twins(observations):
+            return None
+        return NaturalEffects(
+            estimate_effect(observations, "concept"), estimate_effect(observations, "human")
+        )
+
+    def view(self, finding: NaturalEffects, bounds: Bounds) -> Kind | None:
+        return view_effects(finding.nde, finding.nie, bounds)
+
+    def write_clause(self, finding: NaturalEffects) -> str:
+        return (
+            "changing only X moves the report by {nde}, changing only what the human sees moves it"
+            " by {nie}"
+        )
+
+    def begin_tally(self, easy: Cases, easy_KN: Scores, level: float) -> Tally:
+        return TwinsTally(len(easy_KN), level)
 
 
-def _effect(pair: Pair, said: Both[Scores], level: float) -> Estimate:
-    change_KN = (said.second > 0).astype(np.int64) - (said.first > 0)
-    return difference(change_KN, pair.first.cluster_N, level)
+class TwinsTally(Tally):
+    """Bets on both effects."""
+
+    def __init__(self, n_heads: int, level: float) -> None:
+        self.nde = Bets(n_heads, level, low=-1.0)
+        self.nie = Bets(n_heads, level, low=-1.0)
+        self.has_twins = False
+
+    def take(self, turn: Observations) -> None:
+        self.has_twins = has_twins(turn)
+        if self.has_twins:
+            self._bet(self.nde, turn, "concept")
+            self._bet(self.nie, turn, "human")
+
+    def _bet(self, bets: Bets, turn: Observations, differs: Variable) -> None:
+        twins = turn.truth.get_twins(differs)
+        assert twins is not None
+        first_KN = turn.answers[Twin(differs, "first")]
+        second_KN = turn.answers[Twin(differs, "second")]
+        bets.take(by_cluster(changes(first_KN, second_KN), twins.first.cluster_N))
+
+    @property
+    def finding(self) -> NaturalEffects | None:
+        if not self.has_twins:
+            return None
+        return NaturalEffects(self.nde.estimate, self.nie.estimate)
+
+
+def has_twins(observations: Observations) -> bool:
+    """Whether heads were evaluated on both kinds of twins."""
+    return observations.answers.has(*CONCEPT_TWINS, *HUMAN_TWINS)
+
+
+def estimate_effect(observations: Observations, differs: Variable) -> Estimate:
+    """Returns the effect of what differs between twins."""
+    twins = observations.truth.get_twins(differs)
+    assert twins is not None
+    first_KN = observations.answers[Twin(differs, "first")]
+    second_KN = observations.answers[Twin(differs, "second")]
+    change_KN = (second_KN > 0).astype(np.int64) - (first_KN > 0)
+    return difference(change_KN, twins.first.cluster_N, observations.level)

@@ -1,0 +1,76 @@
+"""The calibration of the judge: its command, its plan, and what it writes."""
+
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from console.command_line import plain
+from console.errors import UserError
+from tests.conftest import CONFIGS
+from verdict.calibration.__main__ import (
+    PLOT,
+    ROWS,
+    SUMMARY,
+    calibrate,
+    read_calibration_plan,
+    write,
+)
+from verdict.calibration.planted import PLANTED
+
+TINY = (
+    *("world.steps=6", "core_model.blocks=1", "core_model.width=16", "core_model.heads=2"),
+    *("core_model.episodes=256", "core_model.epochs=1", "trainer.bar=false"),
+    *("exams=1", "predictors=[0]", "copies=2", "disputed=[40,60]", "easy=40", "probe=80"),
+)
+
+
+def read_config(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return plain(compose("calibrate", list(overrides)))
+
+
+def test_the_command_shows_how_it_is_used():
+    words = [sys.executable, "-m", "verdict.calibration", "--help"]
+    done = subprocess.run(words, cwd=CONFIGS.parent, capture_output=True, text=True, check=True)
+    assert "python -m verdict.calibration world.human=careful" in done.stdout
+    assert "core_model: huggingface" in done.stdout
+    assert "copies: 10" in done.stdout
+
+
+@pytest.mark.usefixtures("cached")
+@pytest.mark.parametrize("told", [True, False])
+def test_it_judges_every_planted_head_and_writes_the_tables(tmp_path, told):
+    rows = calibrate(read_config(*TINY, f"told={told}"))
+    assert len(rows) == 2 * 2 * len(PLANTED)
+    assert rows["exam"].nunique() == 1 and set(rows["disputed"]) == {40, 60}
+    assert set(rows["reads"]) == {"the truth" if told else "activations"}
+    write(rows, tmp_path, "tiny vault")
+    assert {path.name for path in tmp_path.iterdir()} == {ROWS, SUMMARY, PLOT}
+    summary = (tmp_path / SUMMARY).read_text()
+    assert summary.count("| translator |") == 2
+    assert "of 18 heads" in summary, (
+        "nine planted heads are right on easy episodes, two copies of each"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("copies=0", "copies: 0 is too few"),
+        ("disputed=[20]", "disputed: 20 is too few"),
+        ("disputed=[]", "disputed: .* at least one"),
+        ("predictors=[1,1]", "predictors: .* each once"),
+        ("easy=many", "easy: 'many' is not a whole number"),
+        ("+unknown=1", "unknown: CalibrationPlan has no such option"),
+    ],
+)
+def test_a_plan_that_cannot_run_is_refused(override, message):
+    with pytest.raises(UserError, match=message):
+        read_calibration_plan(read_config(override))
+
+
+def test_the_judge_is_not_calibrated_in_turns():
+    with pytest.raises(UserError, match=r"verdict\.turn"):
+        calibrate(read_config("verdict.turn=50"))

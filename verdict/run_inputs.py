@@ -1,0 +1,63 @@
+"""The inputs of a run: what heads are trained and judged on, whatever their reporter and prior."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from configs.build import Parts
+from configs.plan import Plan
+from core_model.reader import ActivationReader
+from core_model.timing import ReadingCosts, measure_reading_costs
+from storage.cache import cache_folder
+from training.material import Material, draw_material
+from verdict.evaluation import Evaluation, draw_evaluation
+from verdict.surface import bag_of_words
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """The inputs of a run."""
+
+    reader: ActivationReader
+    material: Material
+    evaluation: Evaluation
+    costs: ReadingCosts
+    surface: float | None
+    """AUROC for X on disputed episodes of a bag of words, in a world of text: near 0.5 where no
+    surface cue gives X away.
+    """
+
+
+MOST_PREPARED = 4
+PREPARED: dict[str, RunInputs] = {}
+"""The inputs of the last runs of this process."""
+DECIDING = ("world", "core_model", "trainer", "data", "seed", "levels")
+"""The keys of a config that decide a run's inputs, beside verdict.uses."""
+
+
+def prepare_once(config: Mapping[str, Any], parts: Parts, plan: Plan) -> RunInputs:
+    """Returns the inputs of a run; runs of a sweep that share their inputs prepare them once."""
+    key = json.dumps([*(config[name] for name in DECIDING), config["verdict"]["uses"]])
+    if key not in PREPARED:
+        if len(PREPARED) == MOST_PREPARED:
+            PREPARED.pop(next(iter(PREPARED)))
+        PREPARED[key] = prepare(parts, plan)
+    return PREPARED[key]
+
+
+def prepare(parts: Parts, plan: Plan) -> RunInputs:
+    """Returns the inputs of a run: its predictor is frozen, its episodes are drawn and read."""
+    world, cache = parts.world, cache_folder()
+    predictor = parts.core_model.predictor(world, cache, parts.trainer)
+    levels = plan.choose_levels(predictor.n_levels)
+    reader = ActivationReader(predictor, world.reads, levels, cache, parts.trainer.reading_devices)
+    material = draw_material(world, reader, plan)
+    evaluation = draw_evaluation(world, reader, material, plan, parts.verdict.uses)
+    costs = measure_reading_costs(predictor, material.train)
+    surface = None
+    if world.surface:
+        surface = bag_of_words(material.train, evaluation.episodes.disputed, world.surface)
+    return RunInputs(reader, material, evaluation, costs, surface)

@@ -1,0 +1,35 @@
+"""What planted heads read in an episode.
+
+N: episodes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from verdict.ground_truth import Bools, Cases
+
+
+class Signs(NamedTuple):
+    """What planted heads read in N episodes: the truth, or what probes find in the activations."""
+
+    concept_N: Bools
+    human_N: Bools
+    """The human's answer as the deepest level stores it."""
+    seen_N: Bools
+    """The human's answer as the shallowest level shows it from which a probe can read it: computed
+    from what the human sees, not looked up.
+    """
+    amiss_N: Bools
+    """Whether somebody interfered, or the camera alone misled."""
+    shuffled_N: Bools
+    """What a probe reports that was fitted with shuffled labels."""
+
+    @classmethod
+    def of(cls, cases: Cases) -> Signs:
+        """Returns the truth; what shuffled labels lead to is random."""
+        amiss_N = (cases.family_N != "none") | cases.tampered_N
+        shuffled_N = np.random.default_rng(0).permutation(cases.concept_N)
+        return cls(cases.concept_N, cases.human_N, cases.human_N, amiss_N, shuffled_N)
