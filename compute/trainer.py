@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from compute.devices import Devices
+from compute.lightning import pl
 from compute.memory import AFTERWARDS, GIB, SHARE, free
 from console.errors import UserError
 from console.progress import line
@@ -191,7 +190,7 @@ def _whole(checkpoint: Path) -> Path | None:
     return checkpoint
 
 
-class _Save(Checkpoint):
+class _Save(pl.callbacks.Checkpoint):
     """Writes a checkpoint at the end of an epoch, so many seconds after the last, under its name
     only when whole.
 
