@@ -93,14 +93,17 @@ class JudgeError(Exception):
 
 
 def list_heads(folders: list[str], head: int | None) -> list[dict[str, Any]]:
-    """Returns the name, folder and number of the heads of finished runs: of all, or of one a run."""
-    return call("list", *folders, *([] if head is None else ["--head", str(head)]))  # type: ignore[no-any-return]
+    """Returns the name, folder and number of each head, or of the one of that number in each run."""
+    number = [] if head is None else ["--head", str(head)]
+    heads: list[dict[str, Any]] = call("list", *folders, *number)
+    return heads
 
 
 @cache
 def judge(folder: str) -> list[dict[str, str]]:
     """Returns the verdict on each head of a run: its kind, and the reason."""
-    return call("judge", folder)  # type: ignore[no-any-return]
+    verdicts: list[dict[str, str]] = call("judge", folder)
+    return verdicts
 
 
 def call(*words: str) -> Any:

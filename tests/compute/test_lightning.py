@@ -44,14 +44,6 @@ def test_lightning_recognises_compiled_modules():
     assert not isinstance(layer, OptimizedModule)
 
 
-def test_help_needs_no_torch():
-    words = [sys.executable, "-X", "importtime", "train.py", "--help"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "prior: circuit_depth, circuit_size" in done.stdout
-    assert re.search(r"\| +hydra$", done.stderr, flags=re.MULTILINE)
-    assert not re.search(r"\| +(torch|numpy|pandas|datasets)$", done.stderr, flags=re.MULTILINE)
-
-
 def test_only_one_module_imports_lightning_at_its_top():
     imports = re.compile(r"^(import|from) (pytorch_lightning|lightning_fabric)", re.MULTILINE)
     modules = find_modules(ROOT)
