@@ -1,10 +1,12 @@
-# make train   trains reporters under each prior, to their verdicts        make test    runs every test
-# make lm      the same question on a real language model                   make check   lint, formatting, types
-# make bench   what is fast, measured here side by side
+# make train   trains and judges reporters under each prior   make test       runs the fast tests
+# make lm      the same question on a real language model     make test-all   runs every test
+# make bench   measures what is fast, side by side            make check      lint, formatting, types
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = .venv/bin
+PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
+BENCHMARKS = population activations bill judge intervals imports "report runs/first 10000"
 
-.PHONY: train lm test check bench clean
+.PHONY: train lm test test-all check bench clean
 
 train: .venv/base
 	@$(BIN)/python train.py +sweep=first
@@ -13,11 +15,14 @@ lm: .venv/lm
 	@$(BIN)/python train.py experiment=cities
 
 test: .venv/lm .venv/test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(PYTEST) -m "not slow"
+
+test-all: .venv/lm .venv/test
+	@$(PYTEST)
 
 bench: .venv/base
 	@$(BIN)/python train.py +sweep=first > /dev/null
-	@for part in population activations bill judge intervals "report runs/first 10000"; do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$part || exit 1; done
+	@for part in $(BENCHMARKS); do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 check: .venv/base
 	@$(BIN)/ruff check .

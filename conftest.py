@@ -1,3 +1,3 @@
-"""Makes `pytest --run runs/NAME` known (see verdict/pytest_plugin.py), and what its own tests need."""
+"""Adds `pytest --run runs/NAME` (see elk_pytest.py), and what the tests of that plugin need."""
 
-pytest_plugins = ["verdict.pytest_plugin", "pytester"]
+pytest_plugins = ["elk_pytest", "pytester"]

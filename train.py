@@ -28,6 +28,7 @@ if find_spec("hydra") is None:
 import hydra
 from omegaconf import DictConfig
 
+from compute.imports import pause_collection
 from configs.build import build, build_parts
 from configs.plan import check_config, read_plan
 from console.command_line import in_one_line, name_runs, name_sweep, one_line, plain
@@ -48,7 +49,7 @@ def run(config: dict[str, Any], folder: Path) -> None:
 
 def run_heads(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
-    with line("Starting"):
+    with line("Starting"), pause_collection():
         from bill.finished import describe_finished
         from compute.clock import Clock
         from report.summary import write_summary

@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
@@ -34,6 +33,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from compute.allocation import keep_freed
+from compute.lightning import pl
 from compute.trainer import Trainer
 from configs.build import build
 from priors.circuit_size import CircuitSize

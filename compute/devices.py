@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pytorch_lightning as pl
-from lightning_fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from compute.lightning import pl
 from console.errors import UserError
 
 for _name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric"):
@@ -40,6 +38,8 @@ class Devices:
         Raises:
             UserError: Lightning cannot start the processes, or one of them was killed.
         """
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
+
         with _hide_lightning():
             try:
                 self._trainer().predict(module, return_predictions=False)
@@ -60,11 +60,16 @@ class Devices:
                 ) from error
 
     def _trainer(self) -> pl.Trainer:
+        from lightning_fabric.plugins.environments import (  # type: ignore[attr-defined]
+            LightningEnvironment,
+        )
+
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=self.count,
             strategy=self.strategy,
-            plugins=LightningEnvironment(),  # processes of this machine, also within a Slurm job
+            # Processes of this machine, also within a Slurm job.
+            plugins=LightningEnvironment(),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

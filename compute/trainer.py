@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import ZipFile
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from compute.devices import Devices, hide_advice
+from compute.lightning import pl
 from compute.memory import FINISHING_GIB, FREE_SHARE, GIB, measure_free_memory
 from console.errors import UserError
 from console.progress import line
@@ -198,7 +197,7 @@ def _find_whole_checkpoint(checkpoint: Path) -> Path | None:
     return checkpoint
 
 
-class _Save(Checkpoint):
+class _Save(pl.callbacks.Checkpoint):
     """Writes a checkpoint at the end of an epoch, if `every` seconds have passed since the last
     one; the file is whole or absent.
 

@@ -5,11 +5,11 @@ N: episodes, L: levels, D: width.
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from compute.devices import Devices, hide_advice
+from compute.lightning import pl
 from console.progress import line
 from core_model.predictor import Predictor
 from storage.level_file import LevelFile

@@ -9,14 +9,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from datasets import Dataset
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
 from compute.batches import Rows, loader
+from compute.lightning import pl
 from compute.trainer import Trainer
 from console.errors import UserError
 from core_model.hashing import content_hash
@@ -131,7 +130,7 @@ class Training(pl.LightningModule):
             losses.append(F.cross_entropy(logits.flatten(0, 1), classes, ignore_index=-1))
         return torch.stack(losses).sum()
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.learning_rate, weight_decay=0.01, fused=True
         )

@@ -1,5 +1,5 @@
-"""What a sweep does beside its runs, whichever launcher runs them: it checks every config first,
-shows how far it is, and ends with a table.
+"""What a sweep does beside its runs, with any launcher: it checks every config first, shows how many
+runs are over, and ends with a table.
 """
 
 from __future__ import annotations
@@ -18,36 +18,41 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from console.errors import UserError
-from console.progress import QUIET, line
+from console.progress import QUIET, Line, line
 from storage.run_folder import FAILED, SUMMARY, find_failures, is_finished
 
 EVERY = 1.0
-"""Seconds between two looks at how far the runs are."""
+"""Seconds between two looks at the folders of the runs."""
+
+Words = Sequence[str]
+"""What one run sets on its command line."""
 
 
 class Sweep(Callback):
-    """Hydra calls it before the first run of a sweep and after the last, in the process that
-    launches them.
+    """Hydra calls it before the first run of a sweep and after the last, in the process that starts
+    them.
     """
 
     def __init__(self) -> None:
-        self._close, self._runs = ExitStack(), dict[Path, dict[str, Any]]()
+        self._close = ExitStack()
+        self._runs: dict[Path, dict[str, Any]] = {}
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
-        return Sweep, ()  # launchers send it along with each run, and its thread stays here
+        # Launchers send this object along with each run; its thread cannot be sent.
+        return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         try:
-            self._runs = checked_runs(config)
-        except UserError as refusal:
-            sys.exit(f"error: {refusal}")
+            self._runs = check_runs(config)
+        except UserError as error:
+            sys.exit(f"error: {error}")
         atexit.register(self._close.close)
         finished = {folder for folder, values in self._runs.items() if is_finished(folder, values)}
         self._close.enter_context(Shown(list(self._runs), finished))
-        warnings.filterwarnings(
-            "ignore", "A worker stopped while some jobs"
-        )  # joblib starts those anew that keep much memory; no run is lost
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network that nobody asked for
+        # joblib replaces workers that keep much memory; no run is lost.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")
+        # Ray would send usage data over the network.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if "basic_launcher" not in str(config.hydra.launcher._target_):
             os.environ[QUIET] = "1"
 
@@ -56,76 +61,81 @@ class Sweep(Callback):
 
         self._close.close()
         folder = Path(config.hydra.sweep.dir).absolute()
-        failed = find_failures(self._runs)
         try:
             summarise([folder], folder)
             print(folder)
-        except UserError as refusal:
-            print(f"error: {refusal}", file=sys.stderr)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+        failed = find_failures(self._runs)
         if failed:
-            sys.exit(
-                "\n".join(
-                    [
-                        f"error: {len(failed)} of the sweep's runs failed:",
-                        *(f"  {name}: {why}" for name, why in failed.items()),
-                    ]
-                )
-            )
+            reasons = [f"  {name}: {reason}" for name, reason in failed.items()]
+            sys.exit("\n".join([f"error: {len(failed)} of the sweep's runs failed:", *reasons]))
 
 
-def checked_runs(config: DictConfig) -> dict[Path, dict[str, Any]]:
-    """Returns the folder and config of each run of a sweep; refuses one that cannot run, before the
-    first run starts.
+def check_runs(config: DictConfig) -> dict[Path, dict[str, Any]]:
+    """Checks the config of each run before the first one starts.
 
     Args:
         config: the sweep's, before its own values are chosen.
 
+    Returns:
+        The folder of each run, and its config as plain values.
+
     Raises:
-        UserError: which run, and what is wrong with it.
+        UserError: which run cannot be made, and what is wrong with it.
     """
+    from console.command_line import one_line
+
+    all_words = split_runs(config)
+    runs = {}
+    with line("Checking every config", len(all_words)) as shown:
+        for number, words in enumerate(all_words):
+            shown.at(number)
+            try:
+                folder, values = check_run(config, words)
+            except Exception as error:
+                reason = one_line(error)
+                if reason is None:
+                    raise
+                if len(all_words) > 1:
+                    reason = f"{reason} (the run {' '.join(words)}; nothing was run)"
+                raise UserError(reason) from None
+            runs[folder] = values
+    return runs
+
+
+def check_run(config: DictConfig, words: Words) -> tuple[Path, dict[str, Any]]:
+    """Returns the folder and the config of one run of a sweep, or raises what is wrong with it."""
     from hydra.core.global_hydra import GlobalHydra
 
     from configs.plan import check_config
-    from console.command_line import one_line, plain
+    from console.command_line import plain
 
-    loader, runs, found = GlobalHydra.instance().config_loader(), overrides(config), {}
-    with line("Checking every config", len(runs)) as shown:
-        for number, words in enumerate(runs):
-            shown.at(number)
-            try:
-                composed = loader.load_sweep_config(config, list(words))
-                values = plain(composed)
-                check_config(values)
-                found[
-                    Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir)).absolute()
-                ] = values
-            except Exception as error:
-                why = one_line(error)
-                if why is None:
-                    raise
-                raise UserError(
-                    f"{why} (the run {' '.join(words)}; nothing was run)" if len(runs) > 1 else why
-                ) from None
-    return found
+    loader = GlobalHydra.instance().config_loader()
+    composed = loader.load_sweep_config(config, list(words))
+    values = plain(composed)
+    check_config(values)
+    folder = Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir))
+    return folder.absolute(), values
 
 
-def overrides(config: DictConfig) -> Sequence[Sequence[str]]:
+def split_runs(config: DictConfig) -> list[Words]:
     """Returns what each run of a sweep sets on its command line."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     params: Any = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
-    words = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
-    parsed = OverridesParser.create(
-        config_loader=GlobalHydra.instance().config_loader()
-    ).parse_overrides(words)
-    return [run for batch in BasicSweeper.split_arguments(parsed, None) for run in batch]
+    words = [f"{key}={value}" for key, value in params.items()]
+    words += config.hydra.overrides.task
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+    return [run for batch in batches for run in batch]
 
 
 class Shown:
-    """Shows how many runs of a sweep are over, by looking at their folders: whoever runs them, and
-    wherever, leaves its results there.
+    """Shows how many runs of a sweep are over. It looks at their folders, because any process on
+    any machine may make them, and leaves the results there.
 
     Where stderr is no terminal, it prints a line for each.
 
@@ -134,13 +144,11 @@ class Shown:
     """
 
     def __init__(self, folders: Sequence[Path], finished: set[Path]) -> None:
-        self.running, self.total = (
-            [folder for folder in folders if folder not in finished],
-            len(folders),
-        )
-        self.before = {mark: _written(mark) for folder in self.running for mark in _marks(folder)}
+        self.total = len(folders)
+        self.running = [folder for folder in folders if folder not in finished]
+        self.before = {mark: _read_time(mark) for folder in self.running for mark in _marks(folder)}
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._look_on, daemon=True)
+        self.thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Shown:
         self.thread.start()
@@ -150,30 +158,31 @@ class Shown:
         self.over.set()
         self.thread.join()
 
-    def _look_on(self) -> None:
+    def _watch(self) -> None:
         with line("Sweep", self.total, self.total - len(self.running)) as shown:
-            last = False
-            while not last:
-                last = self.over.wait(EVERY)
-                for folder in [folder for folder in self.running if self._is_over(folder)]:
-                    self.running.remove(folder)
-                    if not sys.stderr.isatty():
-                        print(
-                            f"{self.total - len(self.running)} of {self.total}: {folder.name}",
-                            file=sys.stderr,
-                        )
-                ended = self.total - len(self.running)
-                shown.at(ended, f"Sweep: {ended} of {self.total} runs")
+            while not self.over.wait(EVERY):
+                self._update(shown)
+            self._update(shown)
+
+    def _update(self, shown: Line) -> None:
+        ended = [folder for folder in self.running if self._is_over(folder)]
+        for folder in ended:
+            self.running.remove(folder)
+            if not sys.stderr.isatty():
+                count = self.total - len(self.running)
+                print(f"{count} of {self.total}: {folder.name}", file=sys.stderr)
+        count = self.total - len(self.running)
+        shown.at(count, f"Sweep: {count} of {self.total} runs")
 
     def _is_over(self, folder: Path) -> bool:
-        return any(_written(mark) not in (None, self.before[mark]) for mark in _marks(folder))
+        return any(_read_time(mark) not in (None, self.before[mark]) for mark in _marks(folder))
 
 
 def _marks(folder: Path) -> tuple[Path, Path]:
-    """Returns the files one of which a run leaves at its end."""
+    """Returns the two files of which a run writes one at its end."""
     return folder / FAILED, folder / SUMMARY
 
 
-def _written(path: Path) -> int | None:
-    """Returns when a file was written, in nanoseconds; None where it is not there."""
+def _read_time(path: Path) -> int | None:
+    """Returns when a file was written, in nanoseconds; None where it does not exist."""
     return path.stat().st_mtime_ns if path.exists() else None

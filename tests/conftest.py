@@ -1,19 +1,21 @@
-"""What many tests share: a short vault and a tiny frozen predictor that has read it, in a cache of
-their own.
+"""What many tests share: a short vault, a tiny frozen predictor of it, a tiny finished run, and the
+cache that they lie in.
 """
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from compute.trainer import Trainer
 from configs.build import build
 from core_model.transformer import Transformer
 from core_model.transformer_predictor import TransformerPredictor
+from tests.running import TINY, train
 from worlds.vault import Vault
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -30,13 +32,49 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory, pytestconfig) -> Path:
+    """One folder for all processes of a test session."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if hasattr(pytestconfig, "workerinput") else folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory) -> Path:
-    """Where predictors and activations are kept while the tests run: never the user's own cache."""
-    folder = tmp_path_factory.mktemp("cache")
+def cache(session_folder) -> Path:
+    """Where predictors and activations are kept while the tests run: never the user's own cache.
+
+    The locks of the package let the first process make what the others wait for.
+    """
+    folder = session_folder / "elk-cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELK_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def make_once(session_folder) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Returns a function that fills a folder of the session, in the process that needs it first."""
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, mark = session_folder / name, session_folder / f"{name}.made"
+        with FileLock(session_folder / f"{name}.lock"):
+            if not mark.exists():
+                fill(folder)
+                mark.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_run(cache, make_once) -> Path:
+    """The folder of a finished run of two heads; a test that changes it takes a copy."""
+
+    def fill(folder: Path) -> None:
+        done = train(*TINY, "levels=[2]", folder=folder)
+        assert done.returncode == 0, done.stderr
+
+    return make_once("tiny-run", fill)
 
 
 @pytest.fixture(scope="session")
@@ -66,17 +104,3 @@ def tiny_predictor(vault, trainer, cache) -> TransformerPredictor:
         seed=0,
     )
     return recipe.predictor(vault, cache, trainer)
-
-
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    """One cache for the runs of a file, so that the tiny predictor is trained once."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("ELK_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield Path(os.environ["ELK_CACHE"])
-    patch.undo()
-
-
-@pytest.fixture
-def cached(shared_cache, monkeypatch):
-    monkeypatch.setenv("ELK_CACHE", str(shared_cache))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.test_train import ROOT, TINY
+from tests.running import ROOT, TINY
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
@@ -57,6 +57,7 @@ def test_the_page_adds_each_part_by_one_file_and_one_yaml():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_its_commands_run(copy, command):
     words = shlex.split(command)[1:]
@@ -82,4 +83,9 @@ def test_the_new_files_pass_the_checks(copy):
     written = [name for name, _ in FILES if name.endswith(".py")]
     python(copy, "-m", "ruff", "check", *written)
     python(copy, "-m", "ruff", "format", "--check", *written)
+
+
+@pytest.mark.slow
+def test_the_new_files_pass_the_type_check(copy):
+    written = [name for name, _ in FILES if name.endswith(".py")]
     python(copy, "-m", "mypy", *written)

@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from compute.lightning import pl
 from compute.trainer import Trainer
 from console.errors import UserError
 from core_model.predictor import Ablation
@@ -387,7 +386,7 @@ class Population(pl.LightningModule):
             value[better_GSM] = finished[name][better_GSM]
         self.trainer.should_stop = not bool(self._going_GSM().any())
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
         rate = max(self.rates)
         groups: list[dict[str, Any]] = [
             {"params": list(self.weights.values())},

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from compute.lightning import pl
 from training.heads import Heads
 
 if TYPE_CHECKING:

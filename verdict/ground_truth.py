@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from worlds.world import JUDGING_COLUMNS
+from worlds.columns import JUDGING_COLUMNS
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

@@ -8,10 +8,10 @@ from io import BytesIO
 from zipfile import ZipFile
 
 import pytest
-import pytorch_lightning as pl
 import torch
 
 from compute.batches import Batches, Rows, loader
+from compute.lightning import pl
 from compute.trainer import Trainer, note_ctrl_c
 from console.errors import UserError
 
