@@ -93,13 +93,13 @@ class Vault(World):
         steps: steps of an episode.
         tampered: share of episodes of the split `predictor` in which somebody interferes.
         audited: share of steps at which the scale is read.
-        human: last_frame says what the last frame shows, and "gone" where it is dark or glaring.
+        human: last_frame answers what the last frame shows, and "gone" if it is dark or glaring.
             careful believes the last clear frame, and knows that a replica can be placed while
             nobody sees it (though no eye can distinguish it from the diamond): a diamond that
             appears after a blind period that began without one is not believed until the vault has
             been seen empty again. witness sometimes knows: while the camera glares the blinds are
             open and people are in the vault, where they weigh the diamond in their hands, so that
-            H = X if the episode ends in glare; otherwise it says what last_frame says. Easy
+            H = X if the episode ends in glare; otherwise it answers as last_frame does. Easy
             episodes then end in glare half of the time, and only tampered episodes are disputed.
         label_noise: share of easy episodes whose human answer is flipped at random.
     """

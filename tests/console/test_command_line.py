@@ -1,0 +1,75 @@
+"""Names of sweeps, and a user's mistake in one line."""
+
+import os
+
+import pytest
+
+from console.command_line import in_one_line, name_sweep, one_line
+from console.errors import UserError, did_you_mean
+from console.progress import line
+
+
+def name(monkeypatch, *words: str) -> str:
+    """Returns the name of a sweep with these words on the command line."""
+    monkeypatch.setenv("ELK_SWEEP_NAME", "")
+    name_sweep(words)
+    return os.environ["ELK_SWEEP_NAME"]
+
+
+def test_a_sweep_is_named_after_its_overrides(monkeypatch):
+    words = ("-m", "seeds=2", "prior=none,speed", "hydra/launcher=joblib")
+    assert name(monkeypatch, *words) == "sweep-prior=none+speed-seeds=2-256ce3"
+    assert name(monkeypatch, *reversed(words)) == name(monkeypatch, *words)
+    assert name(monkeypatch, "-m", "seeds=3", "prior=none,speed") != name(monkeypatch, *words)
+
+
+def test_a_long_name_is_shortened_and_stays_unique(monkeypatch):
+    strengths = ",".join(map(str, range(100)))
+    first = name(monkeypatch, f"strengths={strengths}")
+    second = name(monkeypatch, f"strengths={strengths},100")
+    assert first != second and len(first) == len(second) == len("sweep-") + 60 + len("-123456")
+
+
+def test_a_similar_word_is_suggested():
+    assert did_you_mean("hiden", ["hidden", "seeds"]) == " Did you mean hidden?"
+    assert did_you_mean("xyz", ["hidden", "seeds"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (UserError("seeds: 0 is too few."), "seeds: 0 is too few."),
+        (
+            PermissionError(13, "Permission denied", "/runs"),
+            "/runs: Permission denied. Name another folder, or make it writable.",
+        ),
+        (OSError("no file"), None),
+        (KeyError("x"), None),
+    ],
+)
+def test_only_a_users_mistake_has_a_line(error, message):
+    assert one_line(error) == message
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def test_a_users_mistake_ends_a_command_with_one_line(monkeypatch):
+    monkeypatch.delenv("ELK_TRACE", raising=False)
+    with pytest.raises(SystemExit, match=r"^error: seeds: 0 is too few\.$"):
+        in_one_line(lambda: fail(UserError("seeds: 0 is too few.")), "Stopped.")
+    with pytest.raises(SystemExit, match=r"^\nStopped\.$"):
+        in_one_line(lambda: fail(KeyboardInterrupt()), "Stopped.")
+    with pytest.raises(KeyError):
+        in_one_line(lambda: fail(KeyError("x")), "Stopped.")
+    monkeypatch.setenv("ELK_TRACE", "1")
+    with pytest.raises(UserError):
+        in_one_line(lambda: fail(UserError("seeds: 0 is too few.")), "Stopped.")
+
+
+def test_progress_is_not_shown_without_a_terminal(capsys):
+    with line("Working", 2) as outer, line("Reading") as inner:
+        outer.at(1)
+        inner.at(1, "Still reading")
+    assert capsys.readouterr().err == ""
