@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from report.bimodality import heaps
+from report.columns import UNITS
 from report.intervals import Mean, by_prior, mean
-from report.matched import UNITS
 from report.pairs import Pair, pairs, stopped
 
 COSTS = ("prequential_bits", "flops", "edges")

@@ -7,9 +7,9 @@ from html import escape
 import pandas as pd
 
 from report.answer import name
+from report.columns import UNITS
 from report.intervals import by_prior
 from report.lines import written
-from report.matched import UNITS
 from report.page.html import figure, section
 from report.pareto import front
 
