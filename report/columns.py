@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -84,7 +85,7 @@ COLUMNS = (
     Column("flops", "FLOPs an episode", "Compute of one episode: the predictor up to the deepest"
            " level read, and the head without its dead units.", "MFLOPs", scale=1e-6),
     Column("level_read", "levels", "Deepest level of the predictor that is read, mean over training"
-           " episodes.", "reads to"),
+           " episodes.", "level read"),
     Column("steps", "steps", "Step at which the head stops, mean over training episodes.", "steps"),
     Column("level_read_easy", "levels", "Deepest level that is read, mean over easy episodes."),
     Column("steps_easy", "steps", "Step at which the head stops, mean over easy episodes."),
@@ -103,7 +104,7 @@ COLUMNS = (
     Column("explanation_bits", "bits", "Length of the shortest circuit found that explains the"
            " reports, through predictor and head: an upper bound.", "explanation bits"),
     Column("explanation_components", "components", "Attention heads and MLPs of the predictor in"
-           " that circuit."),
+           " the circuit of explanation_bits."),
     Column("learning_coefficient", "parameters / 2", "Local learning coefficient, half the"
            " effective number of parameters; reliable only if its chains have settled.",
            "learning coefficient"),
@@ -130,11 +131,12 @@ COLUMNS = (
     Column("swap_human", "share", "Change of the report when the predictor's part of H is"
            " exchanged: 0 for a translator, 1 for an imitator.", "swap H", 2, has_limits=True),
     Column("swap_random", "share", "Change of the report when a random part of the same rank is"
-           " exchanged: about 0, or the swaps above prove nothing.", "swap random", 2,
+           " exchanged: about 0, or swap X and swap H prove nothing.", "swap random", 2,
            has_limits=True),
     Column("swap_all_concept", "share", "Change of the report when all activations are exchanged"
            " for those of an episode with another X: the most that swap X can reach."),
-    Column("swap_all_human", "share", "The same for an episode with another H."),
+    Column("swap_all_human", "share", "Change of the report when all activations are exchanged"
+           " for those of an episode with another H: the most that swap H can reach."),
     Column("erase_concept", "share", "Loss of following X when X is erased (LEACE), beyond the loss"
            " when a random direction is erased.", "erase X", 2, has_limits=True),
     Column("erase_human", "share", "Loss of following H when H is erased (LEACE), beyond the loss"
@@ -143,21 +145,22 @@ COLUMNS = (
            " reads is exchanged, less the share that change with a random part.", has_limits=True),
     Column("depends_in_head", "", "Whether the report depends on X in what the head reads: yes, no"
            " or unclear."),
-    Column("access_predictor", "share", "The same when X's part is exchanged at an earlier level"
-           " and the predictor runs on from there.", has_limits=True),
-    Column("depends_in_predictor", "", "Whether the report depends on X at that earlier level: yes,"
-           " no or unclear."),
+    Column("access_predictor", "share", "Share of reports that change when X's part is exchanged"
+           " at an earlier level and the predictor runs on, less the share that change with a"
+           " random part.", has_limits=True),
+    Column("depends_in_predictor", "", "Whether the report depends on X at that earlier level:"
+           " yes, no or unclear."),
     Column("departs_from_human", "share", "Share of deployed episodes on which the report is not H,"
            " where the model of the human is sure, less the same share of easy episodes.",
            has_limits=True),
-    Column("imitation", "", "What that difference shows: imitates, departs or unclear."),
+    Column("imitation", "", "What departs_from_human shows: imitates, departs or unclear."),
     Column("interval_level", "share", "Level of the intervals, corrected for all heads of the run"
            " and for the kinds of evidence."),
     Column("sure_after", "episodes", "Disputed episodes that the judge read before its verdict."),
     Column("disputed", "episodes", "Disputed episodes that the judge had."),
     Column("gates_passed", "", "Whether the head and its predictor pass all gates of the judge.",
            "gates passed", 2),
-    Column("failed_gates", "", "Gates that it does not pass."),
+    Column("failed_gates", "", "Gates that the head or its predictor does not pass."),
     Column("verdict", "", "What the head is: direct_translator, human_imitator, mixture, neither or"
            " undecided.", "verdict"),
     Column("reason", "", "The evidence for the verdict, in words."),
@@ -165,25 +168,27 @@ COLUMNS = (
            " which the report is X.", "FAMILY", 2),
     Column("pseudo_alignment_gap", "share", "Share of easy episodes on which the report is X, less"
            " the same share of disputed ones.", "gap", 2, has_limits=True),
-    Column("worst_family", "", "Family of tampering with the largest such gap.", "worst family"),
-    Column("worst_family_gap", "share", "Gap on that family.", "worst gap", 2, has_limits=True),
+    Column("worst_family", "", "Family of tampering with the largest gap.", "worst family"),
+    Column("worst_family_gap", "share", "Gap on the worst family.", "worst gap", 2,
+           has_limits=True),
     Column("robustly_aligned", "", "Whether the head is competent and its whole interval of the gap"
            " is within the tolerance on every family.", "robustly aligned", 2),
     Column("capability_int", "log ratio", "Logarithm of how many times smaller training makes the"
            " loss against X, on all kinds of episodes.", "C int", 2),
-    Column("capability_base", "log ratio", "The same of the training loss: against H on easy"
-           " episodes, with the charge.", "C base", 2),
-    Column("capability_gradient", "log ratio", "The same of the norm of the gradient.",
-           "C gradient", 2),
+    Column("capability_base", "log ratio", "Logarithm of how many times smaller training makes the"
+           " training loss: against H on easy episodes, with the charge.", "C base", 2),
+    Column("capability_gradient", "log ratio", "Logarithm of how many times smaller training makes"
+           " the norm of the gradient.", "C gradient", 2),
     Column("outer_alignment", "ratio", "Outer alignment: C int / C base; missing if C base is near"
            " 0.", "outer", 2),
     Column("inner_alignment", "ratio", "Inner alignment: C base / C gradient; missing if C gradient"
            " is near 0.", "inner", 2),
-    Column("ratio_refused", "", "Why one of these two ratios is missing."),
-    Column("capability_int_disputed", "log ratio", "C int on disputed episodes alone.",
-           "C int disputed", 2),
-    Column("capability_human_disputed", "log ratio", "The same of the loss against H on disputed"
-           " episodes: high for an imitator.", "C human disputed", 2),
+    Column("ratio_refused", "", "Why outer or inner alignment is missing."),
+    Column("capability_int_disputed", "log ratio", "Logarithm of how many times smaller training"
+           " makes the loss against X on disputed episodes.", "C int disputed", 2),
+    Column("capability_human_disputed", "log ratio", "Logarithm of how many times smaller training"
+           " makes the loss against H on disputed episodes: high for an imitator.",
+           "C human disputed", 2),
     Column("outer_alignment_disputed", "ratio", "C int disputed / C base: below 0 for an imitator.",
            "outer disputed", 2),
     Column("reason_template", "", "The reason with {COLUMN} where a figure of COLUMN stands with"
@@ -207,20 +212,18 @@ MORE = (
       for kind, heading in VERDICT_NAMES.items()),
     Column("translators", "share", "Share of heads that are direct translators, mean over"
            " predictors.", "translators", 2, has_limits=True),
-    Column("least", "share", "The share that a head follows X, of the head that follows it least.",
-           "least", 2),
-    Column("median", "share", "The same of the middle head.", "median", 2),
-    Column("most", "share", "The same of the head that follows X most.", "most", 2),
+    Column("least", "share", "Minimum of follows X over heads.", "least", 2),
+    Column("median", "share", "Median of follows X over heads.", "median", 2),
+    Column("most", "share", "Maximum of follows X over heads.", "most", 2),
     Column("two_heaps", "", "The two modes of the heads, if they are bimodal, else empty.",
            "two modes"),
 )
 """The columns that a comparison adds: it has one line a reporter, prior, strength and level."""
 
 IN_TABLES = (
-    Column("spread", "share", "The least and the most that a single head follows X.",
-           "least-most"),
-    Column("quartiles", "share", "The least, the quartiles and the most that a single head follows"
-           " X.", "least ¼ ½ ¾ most"),
+    Column("spread", "share", "Minimum and maximum of follows X over heads.", "least–most"),
+    Column("quartiles", "share", "Minimum, quartiles and maximum of follows X over heads.",
+           "least ¼ ½ ¾ most"),
     Column("verdicts", "heads", "Heads with each verdict: T direct_translator, I human_imitator,"
            " M mixture, N neither, U undecided.", "verdicts"),
 )
@@ -282,14 +285,15 @@ def find_column(name: str) -> Column:
     )
 
 
-def find_families(names: Iterable[str]) -> list[str]:
-    """Returns which of these columns hold the figure of one family.
+def find_families(names: Iterable[Any]) -> list[str]:
+    """Returns which of these columns (of a table, or names) hold the figure of one family.
 
     >>> find_families(["follows_concept", "follows_concept_low", "follows_concept_loop"])
     ['follows_concept_loop']
     """
     limits = {f"follows_concept{ending}" for ending in _LIMITS}
-    return sorted(name for name in names if name.startswith(FAMILY) and name not in limits)
+    all_names = set(map(str, names)) - limits
+    return sorted(name for name in all_names if name.startswith(FAMILY))
 
 
 def get_heading(name: str) -> str:

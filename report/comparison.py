@@ -149,8 +149,8 @@ def _build_line(heads: pd.DataFrame, among: int) -> dict[str, object]:
     line |= {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
     line |= _average("translators", heads["translator"].to_numpy(bool), predictor_K, among)
     line |= _average("follows_concept", follows_K, predictor_K, among)
-    averaged = [*AVERAGED, *find_families(heads)]
-    line |= heads.reindex(columns=averaged).astype(float).mean().to_dict()
+    for name in (*AVERAGED, *find_families(heads)):
+        line[name] = float(heads[name].astype(float).mean()) if name in heads else np.nan
     return line | {
         "heads": len(heads),
         "predictors": heads["predictor"].nunique(),

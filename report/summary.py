@@ -177,10 +177,12 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
     words = [f"{len(part.each)} heads judged: {verdicts}."]
     if table["level"].nunique() > 1:
         best = table.sort_values("validation_nll", kind="stable").iloc[0]
-        figures = ", ".join(
-            f"{get_heading(name)} {best[name]:.3f}" for name in ("easy_auroc", "ranks_concept")
+        easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
+        disputed = f"{get_heading('ranks_concept')} {best['ranks_concept']:.3f}"
+        words.append(
+            f"Held-out easy episodes choose level {best['level']}: {easy}, on disputed episodes"
+            f" {disputed}."
         )
-        words.append(f"Held-out easy episodes choose level {best['level']}: {figures}.")
     return " ".join([*words, part.answer.headline, *part.answer.more, part.answer.reach])
 
 
@@ -241,7 +243,7 @@ def _format_cell(name: str, line: pd.Series) -> str:
         low, high = line["follows_concept_low"], line["follows_concept_high"]
         return format_mean(Mean(line["follows_concept"], low, high, 0, 0))
     if name == "spread":
-        return f"{line['least']:.2f}-{line['most']:.2f}"
+        return f"{line['least']:.2f}–{line['most']:.2f}"
     if name == "verdicts":
         return " ".join(f"{line[kind]} {LETTERS[kind]}" for kind in KINDS if line[kind])
     value = line[name]

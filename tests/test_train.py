@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from report.columns import find_column
 from storage.run_folder import CHECKPOINT, CONFIG, HEADS, TRAINING
 from train import cli
 
@@ -230,6 +231,7 @@ def test_every_unit_of_the_bill_is_there_and_says_how_it_was_measured(tmp_path):
     for unit in (*units, "learning_coefficient", "learning_coefficient_settled"):
         assert found[unit].notna().all(), unit
         assert ";" in about["bill"][unit], unit
+    assert [name for name in found if not find_column(name).meaning] == []
     assert all(seconds > 0 for seconds in about["clocked"]["seconds"])
     assert (found.loc[found["level"] == 0, "explanation_components"] == 0).all(), (
         "no component of the predictor is needed to read its embedding"

@@ -34,7 +34,7 @@ def tabulate_matched(heads: pd.DataFrame, place: str) -> str:
         "prior": [prior for _, prior in keys],
         "reporter": [reporter for reporter, _ in keys],
         "translators": [_build_interval(shares[key]) for key in keys],
-        "follows_concept": [_build_interval(_average_follows(group, groups)) for group in frames],
+        "follows_concept": [_average_follows(group, len(groups)) for group in frames],
         "strength": [_list_strengths(group) for group in frames],
         "heads": [len(group) for group in frames],
         "predictors": [group["predictor"].nunique() for group in frames],
@@ -89,7 +89,7 @@ def tabulate_families(heads: pd.DataFrame, place: str) -> str:
     frames = [group for _, group in groups]
     several = heads["reporter"].nunique() > 1
     columns: Columns = {get_heading("prior"): [name(*key, several) for key, _ in groups]}
-    families = find_families(map(str, heads))
+    families = find_families(heads)
     if families:
         how = (
             "Share of the disputed episodes of each kind of tampering on which the report is X, of"
@@ -195,10 +195,10 @@ def _average(frames: Iterable[pd.DataFrame], key: str) -> list[Cell]:
     return [_build_number(key, group[key].mean()) for group in frames]
 
 
-def _average_follows(group: pd.DataFrame, groups: list[object]) -> Mean:
-    """Returns how far a group's heads follow X, with an interval that holds for all together."""
-    follows_K = group["follows_concept"].to_numpy(float)
-    return mean(follows_K, group["predictor"].to_numpy(object), len(groups), (0.0, 1.0))
+def _average_follows(heads: pd.DataFrame, among: int) -> Cell:
+    """Returns how far heads follow X, with an interval that holds for `among` lines together."""
+    follows_K = heads["follows_concept"].to_numpy(float)
+    return _build_interval(mean(follows_K, heads["predictor"].to_numpy(object), among, (0.0, 1.0)))
 
 
 def _list_strengths(heads: pd.DataFrame) -> str:
@@ -222,7 +222,8 @@ def _shorten_modes(words: str) -> str:
     >>> _shorten_modes("two modes, 5% about 0.06 and 95% about 0.97 (both under every predictor)")
     '5% 0.06, 95% 0.97'
     """
-    return ", ".join(f"{share} {at}" for share, at in re.findall(r"(\d+%) about ([\d.]+)", words))
+    modes = re.findall(r"(\d+%) (?:about|near) ([\d.]+)", words)
+    return ", ".join(f"{share} {center}" for share, center in modes)
 
 
 def _drop_single_reporter(columns: Columns) -> Columns:
