@@ -33,11 +33,11 @@ COLUMNS = (
 )
 """The table's first columns; those of the bill follow."""
 LEGEND = (
-    f"Of each prior, the heads of its largest strength whose mean error on held-out easy episodes"
-    f" is at most {NEAR} nats above the least that any prior reaches on the same predictor with the"
-    " same reporter. All figures are means over heads, but follows X: mean over predictors, with its"
+    "Of each prior, the heads of its largest strength whose mean error on held-out easy episodes is"
+    f" at most {NEAR} nats above the least that any prior reaches on the same predictor with the"
+    " same reporter. Figures are means over heads; follows X is a mean over predictors, with its"
     " interval over predictors and their heads, 95% for all lines together. Verdicts are shares of"
-    " heads. The mean learning coefficient is of the heads whose chains have settled; their share"
+    " heads. The learning coefficient is that of the heads whose chains have settled; their share"
     f" stands in brackets where it is below {SETTLED}."
 )
 

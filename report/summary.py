@@ -98,7 +98,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         tables.append(lines(part.setting.name, part.each) if each_level else part.lines)
     names = [_choose_columns(table, out) for table in tables]
     for i, part in enumerate(parts):
-        out.print(_build_table(tables[i], _title(part.each), names[i]))
+        out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
         if i == 0:
             out.print(_build_legend({name for shown in names for name in shown}))
         abouts = [run.about for run in part.setting.runs]
@@ -148,7 +148,7 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     rows = [[_format_cell(name, line) for name in names] for _, line in table.iterrows()]
     gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]
     judge = [_count_right([about]), _tabulate_planted(about), *_count_saved(part.each)]
-    return f"""# {_title(heads)}
+    return f"""# {_compose_title(heads)}
 
 {find_answer(table, part)}
 
@@ -186,7 +186,7 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
     return " ".join([*words, part.answer.headline, *part.answer.more, part.answer.reach])
 
 
-def _title(heads: pd.DataFrame) -> str:
+def _compose_title(heads: pd.DataFrame) -> str:
     names: list[str] = []
     for key in ("world", "core_model", "reporter"):
         names += map(str, heads[key].unique())

@@ -52,7 +52,7 @@ def write(runs: Found, folder: Path) -> tuple[list[Compared], list[Path]]:
             mark = f"-{i + 1}" if len(parts) > 1 else ""
             paths += _write_plots(part, folder / "plots", mark)
         with replacing(folder / PAGE) as temporary:
-            temporary.write_text(build_page(_title(parts), runs, parts), encoding="utf-8")
+            temporary.write_text(build_page(_compose_title(parts), runs, parts), encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"{folder}: it cannot be written ({error.strerror}). Name another with --to DIR."
@@ -117,7 +117,7 @@ def _draw(part: Compared) -> dict[str, Drawing]:
     return drawings
 
 
-def _title(parts: list[Compared]) -> str:
+def _compose_title(parts: list[Compared]) -> str:
     titles = []
     for part in parts:
         reporters = sorted(part.heads["reporter"].unique())
