@@ -48,7 +48,7 @@ def heads(
     return pd.DataFrame(rows).astype({"level": "Int64"}).assign(run=prior)
 
 
-def build_lines(frame: pd.DataFrame, each_level: bool = True) -> pd.DataFrame:
+def tabulate(frame: pd.DataFrame, each_level: bool = True) -> pd.DataFrame:
     return lines("vault", heads_of(frame, each_level))
 
 
@@ -58,7 +58,7 @@ def find_answer(frame: pd.DataFrame) -> str:
 
 
 def test_a_line_holds_means_ends_and_counts():
-    line = build_lines(heads(follows=(0.2, 0.4, 0.9))).iloc[0]
+    line = tabulate(heads(follows=(0.2, 0.4, 0.9))).iloc[0]
     assert (line["heads"], line["least"], line["most"], line["mixture"]) == (3, 0.2, 0.9, 3)
     assert line["follows_concept"] == pytest.approx(0.5)
     assert line["follows_concept_low"] < 0.5 < line["follows_concept_high"]
@@ -66,7 +66,7 @@ def test_a_line_holds_means_ends_and_counts():
 
 def test_without_a_prior_all_strengths_are_one_line():
     pairs = [("none", 1.0), ("none", 2.0), ("speed", 1.0), ("speed", 2.0)]
-    table = build_lines(pd.concat([heads(prior, strength) for prior, strength in pairs]))
+    table = tabulate(pd.concat([heads(prior, strength) for prior, strength in pairs]))
     assert [tuple(row) for row in table[["prior", "strength"]].to_numpy()] == [
         ("none", 0.0),
         ("speed", 1.0),
@@ -81,15 +81,15 @@ def test_the_level_is_chosen_by_errors_on_easy_episodes_and_not_by_what_judges()
             heads(level=2, follows=(0.1, 0.1), validation_nll=0.2),
         ]
     )
-    assert build_lines(both, each_level=False)["level"].tolist() == [2]
-    assert build_lines(both, each_level=True)["level"].tolist() == [1, 2]
+    assert tabulate(both, each_level=False)["level"].tolist() == [2]
+    assert tabulate(both, each_level=True)["level"].tolist() == [1, 2]
 
 
 def test_the_mean_is_over_predictors_however_many_heads_each_has():
     both = pd.concat(
         [heads(follows=(0.0, 0.0, 0.0), predictor="a"), heads(follows=(0.8,), predictor="b")]
     )
-    assert build_lines(both)["follows_concept"].tolist() == [pytest.approx(0.4)]
+    assert tabulate(both)["follows_concept"].tolist() == [pytest.approx(0.4)]
 
 
 def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_supports_it():
