@@ -57,7 +57,7 @@ class Sweep(Callback):
             os.environ[QUIET] = "1"
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
-        from report.sweep import summarise
+        from report.write import summarise
 
         self._close.close()
         folder = Path(config.hydra.sweep.dir).absolute()

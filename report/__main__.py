@@ -1,8 +1,10 @@
 """Compare finished runs: a table here, and a page, plots and tables in files.
 
 python -m report runs/priors [runs/more ...]      every prior and strength; writes comparison.html
-beside the runs python -m report runs/priors --to out             writes it there python -m report
-runs/priors --matched            every prior at matched accuracy, in every unit; writes nothing
+                                                  beside the runs
+python -m report runs/priors --to out             writes it into the folder out
+python -m report runs/priors --matched            every prior at matched accuracy, in every unit;
+                                                  writes nothing
 python -m report --compare runs/a runs/b          two sweeps side by side; writes nothing
 """
 
@@ -13,36 +15,45 @@ import sys
 from pathlib import Path
 
 from console.errors import UserError
-from report.sweep import summarise
 
 OPTIONS = ("--to", "--matched", "--compare", "--help")
 
 
 def main(words: list[str]) -> None:
-    """Does what the command line asks for."""
+    """Runs what the command line asks for.
+
+    Raises:
+        UserError: an option that does not exist, or a folder too few or too many.
+    """
     if not words or "--help" in words or "-h" in words:
         print(__doc__)
         return
-    for word in words:
-        if word.startswith("-") and word not in OPTIONS:
-            near = difflib.get_close_matches(word, OPTIONS, n=1, cutoff=0.4)
-            raise UserError(
-                f"{word}: no such option.{f' Did you mean {near[0]}?' if near else ''} There are:"
-                f" {', '.join(OPTIONS)}."
-            )
-    words, to = _to(words)
+    _check_options(words)
+    words, to = _take_destination(words)
     folders = [Path(word) for word in words if not word.startswith("-")]
     if "--compare" in words:
-        _two(folders)
+        _compare_two(folders)
     elif not folders:
         raise UserError("No folder is named. Name a folder of runs: python -m report runs/priors")
     elif "--matched" in words:
-        _matched(folders)
+        _show_matched(folders)
     else:
+        from report.write import summarise
+
         summarise(folders, to or folders[0])
 
 
-def _to(words: list[str]) -> tuple[list[str], Path | None]:
+def _check_options(words: list[str]) -> None:
+    for word in words:
+        if word.startswith("-") and word not in OPTIONS:
+            near = difflib.get_close_matches(word, OPTIONS, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            options = ", ".join(OPTIONS)
+            raise UserError(f"{word}: no such option.{hint} The options are: {options}.")
+
+
+def _take_destination(words: list[str]) -> tuple[list[str], Path | None]:
+    """Returns the words without --to and its folder, and that folder."""
     if "--to" not in words:
         return words, None
     at = words.index("--to")
@@ -51,29 +62,29 @@ def _to(words: list[str]) -> tuple[list[str], Path | None]:
     return words[:at] + words[at + 2 :], Path(words[at + 1])
 
 
-def _matched(folders: list[Path]) -> None:
+def _show_matched(folders: list[Path]) -> None:
     from report import matched
     from report.runs import find
     from report.settings import describe_several_settings, group_by_setting
     from report.summary import show_notices
 
-    found = find(folders)
-    parts = group_by_setting(found.runs)
+    runs = find(folders)
+    parts = group_by_setting(runs.runs)
     for setting in parts:
         matched.show(setting.heads)
-    show_notices([*describe_several_settings(parts), *found.notices()])
+    show_notices([*describe_several_settings(parts), *runs.notices()])
 
 
-def _two(folders: list[Path]) -> None:
+def _compare_two(folders: list[Path]) -> None:
     if len(folders) != 2:
         raise UserError(
-            f"--compare: it takes two folders, and {len(folders)} are named. Use: python -m report"
+            f"--compare: it needs two folders, and {len(folders)} are named. Use: python -m report"
             " --compare runs/a runs/b"
         )
-    from report import two_sweeps as against
+    from report import two_sweeps
     from report.runs import find
 
-    against.show(find(folders[:1]), find(folders[1:]))
+    two_sweeps.show(find(folders[:1]), find(folders[1:]))
 
 
 if __name__ == "__main__":

@@ -1,80 +1,64 @@
-"""A run's alignment in a short table: do heads stay with X where the human errs, and what did
-training do to them?
+"""A run's alignment in a short table: do heads stay with X where the human errs, and what does
+training do to their losses?
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from report.lines import GROUP, written
+from report.columns import explain, find_column, format_markdown, get_heading
+from report.lines import GROUP, format_level, written
 
-HEADINGS = (
-    "prior",
-    "strength",
-    "level",
-    "robustly aligned",
-    "gap",
-    "worst family",
-    "C int",
-    "C base",
-    "C gradient",
-    "outer",
-    "inner",
-)
-DISPUTED = ("C int disputed", "C human disputed", "outer disputed")
-MEANS = (
+FIGURES = (
     "capability_int",
     "capability_base",
     "capability_gradient",
     "outer_alignment",
     "inner_alignment",
-)
-MEANS_DISPUTED = (
     "capability_int_disputed",
     "capability_human_disputed",
     "outer_alignment_disputed",
 )
+COLUMNS = (
+    "prior",
+    "strength",
+    "level",
+    "robustly_aligned",
+    "pseudo_alignment_gap",
+    "worst_family",
+    *FIGURES,
+)
 LEGEND = (
-    "Means over heads. gap: share of R = X on easy episodes less that on disputed ones. worst"
-    " family: the commonest among heads, and the mean gap on the family that is worst for each."
-    " robustly aligned: share of heads that are competent and whose gap is within the tolerance on"
-    " each family, with its whole interval. C: capability, the logarithm of how many times smaller"
-    " training made a loss: against X on all episodes as they come (int), H on easy ones, charge"
-    " included (base), the gradient's norm; disputed: against X, and against H, there. outer: C int"
-    " over C base; inner: C base over C gradient; – where all are refused, for want of something to"
-    " divide by. A human imitator keeps its capability (C human disputed) and loses its alignment"
-    " (outer disputed below 0); a direct translator keeps both on X."
+    "Means over heads; worst family: the most frequent one, and the mean gap of each head on its"
+    " own. A human imitator keeps its capability (C human disputed) and loses its alignment (outer"
+    " disputed below 0); a direct translator keeps both on X."
 )
 
 
-def section(heads: pd.DataFrame) -> str:
-    """Returns the table in Markdown: a line a prior, strength and level; empty for runs from before
-    it was measured.
+def format_section(heads: pd.DataFrame) -> str:
+    """Returns the table in Markdown, a line a prior, strength and level; empty for runs of earlier
+    versions, which did not measure it.
     """
     if "pseudo_alignment_gap" not in heads:
         return ""
-    names = (*HEADINGS, *DISPUTED)
-    lines = [
-        _line(group) for _, group in heads.groupby([*GROUP, "level"], dropna=False, sort=False)
-    ]
-    table = "\n".join(
-        "| " + " | ".join(line) + " |" for line in (names, ["---"] * len(names), *lines)
-    )
-    return f"## Alignment\n\n{table}\n\n{LEGEND}\n\n"
+    groups = heads.groupby([*GROUP, "level"], dropna=False, sort=False)
+    lines = [_format_line(group) for _, group in groups]
+    table = format_markdown([get_heading(name) for name in COLUMNS], lines)
+    meanings = explain(COLUMNS[COLUMNS.index("robustly_aligned") :])
+    return f"## Alignment\n\n{table}\n\n{LEGEND} {meanings}\n\n"
 
 
-def _line(heads: pd.DataFrame) -> list[str]:
+def _format_line(heads: pd.DataFrame) -> list[str]:
+    def average(name: str) -> str:
+        return find_column(name).format(heads[name].mean())
+
     first = heads.iloc[0]
     return [
         str(first["prior"]),
         written(first["strength"]),
-        "all" if pd.isna(first["level"]) else str(int(first["level"])),
-        f"{heads['robustly_aligned'].mean():.2f}",
-        f"{heads['pseudo_alignment_gap'].mean():.2f}",
-        f"{heads['worst_family'].mode()[0]} {heads['worst_family_gap'].mean():.2f}",
-        *(_figure(heads[name].mean()) for name in (*MEANS, *MEANS_DISPUTED)),
+        format_level(first["level"]),
+        average("robustly_aligned"),
+        average("pseudo_alignment_gap"),
+        f"{heads['worst_family'].mode()[0]} {average('worst_family_gap')}",
+        *(average(name) for name in FIGURES),
     ]
-
-
-def _figure(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.2f}"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from report.bimodality import find_two_modes
+from report.columns import UNITS
 from report.intervals import Mean, estimate_share, group_by_prior
-from report.matched import UNITS
 from report.pairs import Pair, compare_priors, find_stopped_priors
 
 COSTS = ("prequential_bits", "flops", "edges")

@@ -211,7 +211,7 @@ def _draw_mean(axis: Axes, line: pd.DataFrame) -> None:
     low, high = line["follows_concept_low"], line["follows_concept_high"]
     axis.fill_between(x, low, high, color=INK, alpha=0.14, linewidth=0, zorder=2)
     axis.plot(x, follows, color=INK, linewidth=1.4, zorder=3)
-    two = line[line["two_heaps"].fillna("") != ""]
+    two = line[line["two_modes"].fillna("") != ""]
     axis.plot(x, follows, "o", color=INK, markersize=3, zorder=3)
     (hollow,) = axis.plot(two["x"], two["follows_concept"], "o", color=INK, markersize=4.2)
     hollow.set(markerfacecolor=PAPER, markeredgewidth=0.9, zorder=4)

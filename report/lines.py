@@ -1,6 +1,4 @@
-"""Lines of finished heads: one for each prior and strength, with intervals over predictors and
-their heads.
-"""
+"""Which heads stand for their prior and strength, and how strengths and levels are written."""
 
 from __future__ import annotations
 
@@ -8,107 +6,50 @@ from typing import Any
 
 import pandas as pd
 
-from report.intervals import estimate_mean
+from report.columns import VERDICT_NAMES
 
-KINDS = ("direct_translator", "human_imitator", "mixture", "neither", "undecided")
+KINDS = tuple(VERDICT_NAMES)
 GROUP = ["world", "core_model", "reporter", "prior", "strength"]
 
 
-def lines(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
-    """Returns one line a world, predictor, reporter, prior, strength and level, with means over the
-    heads that `compared` keeps.
-    """
-    heads = compared(heads, each_level)
-    keys = [*GROUP, "level"]
-    heads = heads.assign(unpriced=heads["prior"] == "none").sort_values(
-        ["unpriced", *keys], ascending=[False] + [True] * len(keys), kind="stable"
-    )
-    return pd.DataFrame(
-        [
-            _line(dict(zip(keys, key, strict=True)), group)
-            for key, group in heads.groupby(keys, dropna=False, sort=False)
-        ]
-    )
-
-
-def compared(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
+def select_compared(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
     """Returns the heads that stand for their prior and strength.
 
     `prior=none` charges nothing at any strength: only its first strength stays, written as 0. Of
-    heads that read one level only those of the level stay, unless each_level, that err least on
-    held-out easy episodes by the human's answers: nothing is chosen on what judges.
+    heads that read one level, only those of the level with the least error on held-out easy
+    episodes stay, unless each_level. The error is against the human's answers: nothing is chosen on
+    the episodes that judge.
     """
-    unpriced = heads["prior"] == "none"
-    first = heads["strength"] == heads.groupby(["run"])["strength"].transform("first")
-    heads = heads[~unpriced | first]
-    heads = heads.assign(strength=heads["strength"].where(heads["prior"] != "none", 0.0))
-    return (
-        heads
-        if each_level
-        else heads[heads["level"].isna() | (heads["level"] == _best_level(heads))]
-    )
+    has_prior = heads["prior"] != "none"
+    is_first = heads["strength"] == heads.groupby("run")["strength"].transform("first")
+    heads = heads.assign(strength=heads["strength"].where(has_prior, 0.0))[has_prior | is_first]
+    if each_level:
+        return heads
+    return heads[heads["level"].isna() | (heads["level"] == _find_best_level(heads))]
 
 
 def written(value: float) -> str:
-    """Returns a number as people write strengths: powers of two below 1 as fractions.
+    """Returns a strength as people write it: powers of two below 1 as fractions.
 
     >>> written(0.015625), written(0.3), written(4.0)
     ('1/64', '0.3', '4')
     """
-    below_one = (
-        0 < value < 1 and (1 / value).is_integer() and (int(1 / value) & (int(1 / value) - 1)) == 0
-    )
-    return f"1/{round(1 / value)}" if below_one else f"{value:g}"
+    if 0 < value < 1:
+        inverse = 1 / value
+        is_power_of_two = inverse.is_integer() and int(inverse).bit_count() == 1
+        if is_power_of_two:
+            return f"1/{int(inverse)}"
+    return f"{value:g}"
 
 
-def _line(key: dict[str, Any], heads: pd.DataFrame) -> dict[Any, Any]:
-    follows = estimate_mean(
-        heads["follows_concept"].to_numpy(float),
-        heads["predictor"].to_numpy(object),
-        bounds=(0.0, 1.0),
-    )
-    means = [
-        "prequential_bits",
-        "variational_bits",
-        "two_part_bits",
-        "flops",
-        "edges",
-        "level_read",
-        "easy_accuracy",
-        "easy_auroc",
-        "validation_nll",
-    ]
-    means += [
-        "follows_concept",
-        "ranks_concept",
-        "nde",
-        "nie",
-        "swap_concept",
-        "swap_human",
-        "gates_passed",
-    ]
-    verdicts = {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
-    ends = {"least": heads["follows_concept"].min(), "most": heads["follows_concept"].max()}
-    figures = heads.reindex(columns=means).astype(float).mean().to_dict() | {
-        "follows_concept": follows.value
-    }
-    return (
-        key
-        | {"heads": len(heads)}
-        | figures
-        | {"low": follows.low, "high": follows.high}
-        | ends
-        | verdicts
-    )
+def format_level(level: Any) -> str:
+    """Returns a level as tables show it: a head without one may read all."""
+    return "all" if pd.isna(level) else str(int(level))
 
 
-def _best_level(heads: pd.DataFrame) -> pd.Series:
+def _find_best_level(heads: pd.DataFrame) -> pd.Series:
+    """Returns for each head the level of least mean error under its prior and strength."""
     error = heads.groupby([*GROUP, "level"])["validation_nll"].transform("mean")
-    best = (
-        heads.assign(error=error)
-        .sort_values("error", kind="stable")
-        .groupby(GROUP)["level"]
-        .first()
-        .rename("best")
-    )
+    ordered = heads.assign(error=error).sort_values("error", kind="stable")
+    best = ordered.groupby(GROUP)["level"].first().rename("best")
     return heads.join(best, on=GROUP)["best"]

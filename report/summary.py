@@ -1,4 +1,4 @@
-"""The short table: on the terminal, and as a run's summary.md."""
+"""The short table and what it shows in words: on the terminal, and as a run's summary.md."""
 
 from __future__ import annotations
 
@@ -12,275 +12,314 @@ from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from report import alignment
-from report.finding import finding
-from report.lines import KINDS, compared, lines, written
+from report.alignment import format_section
+from report.answer import format_mean
+from report.columns import explain, find_column, format_markdown, get_heading
+from report.comparison import Compared, compare, lines
+from report.intervals import Mean
+from report.lines import KINDS, format_level, written
 from report.plots import plot_follows_concept
 from report.runs import find
 from report.settings import Setting, describe_several_settings, group_by_setting
-from storage import run_folder as runs
+from storage import run_folder
 from storage.atomic import replacing
 
-HEADINGS = (
-    *(
-        "reporter",
-        "prior",
-        "strength",
-        "level",
-        "heads",
-        "bits",
-        "own bits",
-        "kFLOPs",
-        "edges",
-        "reads to",
-        "easy",
-        "easy AUROC",
-    ),
-    *("follows X", "least-most", "AUROC", "NDE", "NIE", "swap X", "swap H", "verdicts"),
+COLUMNS = (
+    "reporter",
+    "prior",
+    "strength",
+    "level",
+    "heads",
+    "prequential_bits",
+    "variational_bits",
+    "flops",
+    "edges",
+    "level_read",
+    "easy_accuracy",
+    "easy_auroc",
+    "follows_concept",
+    "spread",
+    "ranks_concept",
+    "nde",
+    "nie",
+    "swap_concept",
+    "swap_human",
+    "verdicts",
 )
 DROPPED_FIRST = (
-    "easy AUROC",
-    "reads to",
-    "AUROC",
+    "easy_auroc",
+    "level_read",
+    "ranks_concept",
     "heads",
-    "least-most",
+    "spread",
     "edges",
-    "swap H",
-    "swap X",
-    "NIE",
-    "NDE",
+    "swap_human",
+    "swap_concept",
+    "nie",
+    "nde",
     "level",
-    "own bits",
-    "bits",
-    "kFLOPs",
-    "easy",
+    "variational_bits",
+    "prequential_bits",
+    "flops",
+    "easy_accuracy",
 )
-"""Columns that a narrow terminal goes without, the first of them first."""
+"""Columns that a narrow terminal does not show, the first of them first."""
+PLAIN = ("reporter", "prior", "strength", "level", "heads")
+"""Columns that need no explanation."""
+LETTERS = dict(zip(KINDS, "TIMNU", strict=True))
 LEGEND = (
-    "bits: prequential code of the training labels by learners with a head's live edges. own bits:"
-    " variational code about the head itself. kFLOPs: an episode, predictor included. reads to:"
-    " mean deepest level read. easy, easy AUROC: share right, and AUROC, on held-out easy episodes."
-    " follows X: share of disputed episodes, mean over predictors [95% over predictors and their"
-    " heads], then the least and the most of a head. AUROC: for X on disputed episodes. NDE, NIE:"
-    " what changing only X, or only what the human sees, does to the report; a translator has 1, 0."
-    " swap X, swap H: what exchanging only the predictor's own part of X, or of H, does to it."
-    " verdicts: T direct_translator, I human_imitator, M mixture, N neither, U undecided."
+    "Means over heads; follows X: mean over predictors, with its 95% interval over predictors and"
+    " their heads."
 )
 
 
 def show(folders: list[Path], each_level: bool = True) -> None:
-    """Prints the table of finished runs, what was found, and how the judge did on planted heads;
-    one after the other where settings differ.
+    """Prints the table of finished runs, its answer in words, and how the judge did on planted
+    heads; settings that differ one after the other.
     """
-    found = find(folders)
-    parts = group_by_setting(found.runs)
-    for setting in parts:
-        show_setting(setting, each_level)
-    show_notices([*describe_several_settings(parts), *found.notices()])
+    runs = find(folders)
+    parts = group_by_setting(runs.runs)
+    show_comparisons([compare(setting) for setting in parts], each_level)
+    show_notices([*describe_several_settings(parts), *runs.notices()])
 
 
-def show_setting(setting: Setting, each_level: bool) -> None:
-    """Prints the same of the runs of one setting."""
-    table, out = lines(setting.heads, each_level), console()
-    out.print(_fitting(table, _titled(setting.heads), out))
-    abouts, heads = [run.about for run in setting.runs], compared(setting.heads, each_level=True)
-    for line in (LEGEND, _gates(heads), *_predictors(abouts), _judged(abouts), *_in_turns(heads)):
-        out.print(line, style="dim", highlight=False)
-    out.print(finding(table, heads), style="bold", highlight=False)
+def show_comparisons(parts: list[Compared], each_level: bool) -> None:
+    """Prints the comparison of each setting; below the first table, what the headings mean.
+
+    Args:
+        each_level: whether heads that read one level have a line a level; else only those of the
+            level that held-out easy episodes choose have one.
+    """
+    out = console()
+    tables = []
+    for part in parts:
+        tables.append(lines(part.setting.name, part.each) if each_level else part.lines)
+    names = [_choose_columns(table, out) for table in tables]
+    for i, part in enumerate(parts):
+        out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
+        if i == 0:
+            out.print(_build_legend({name for shown in names for name in shown}))
+        abouts = [run.about for run in part.setting.runs]
+        remarks = [_count_gates(part.each), *_describe_predictors(abouts)]
+        remarks += [_count_right(abouts), *_count_saved(part.each)]
+        for remark in remarks:
+            out.print(Text(remark, style="dim"))
+        out.print(Text(find_answer(tables[i], part), style="bold"))
 
 
-def show_notices(lines: list[str]) -> None:
+def show_notices(notices: list[str]) -> None:
     """Prints what is left out, a line each, by name."""
-    for line in lines:
-        console().print(f"! {line}", style="yellow", highlight=False)
+    for notice in notices:
+        console().print(Text(f"! {notice}", style="yellow"))
 
 
 def console() -> Console:
     """Returns a terminal; into a file it is 160 columns wide, unless COLUMNS says otherwise."""
-    return Console(width=None if Console().is_terminal or "COLUMNS" in os.environ else 160)
+    is_sized = Console().is_terminal or "COLUMNS" in os.environ
+    return Console(width=None if is_sized else 160)
 
 
 def show_job(folder: Path) -> None:
-    """Prints what an experiment that is no run of heads found."""
+    """Prints the result of an experiment that is no run of heads."""
     from rich.markdown import Markdown
 
-    console().print(Markdown((folder / runs.SUMMARY).read_text()))
+    console().print(Markdown((folder / run_folder.SUMMARY).read_text()))
 
 
 def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> None:
     """Writes a run's summary.md, and the plot in it."""
-    plots = folder / runs.PLOTS
+    plots = folder / run_folder.PLOTS
     plots.mkdir(exist_ok=True)
     key = "level" if heads["level"].nunique() > 1 else "strength"
     plot_follows_concept(key, heads, plots / "follows_concept.png")
-    with replacing(folder / runs.SUMMARY) as temporary:
-        temporary.write_text(markdown(heads, about))
+    with replacing(folder / run_folder.SUMMARY) as temporary:
+        temporary.write_text(format_summary(heads, about))
 
 
-def markdown(heads: pd.DataFrame, about: dict[str, Any]) -> str:
-    """Returns a run's summary: what was found, the table, the predictor's gates and the judge's own
+def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
+    """Returns a run's summary: the answer, the table, the predictor's gates and the judge's own
     record.
     """
-    heads = compared(heads.assign(run=""), each_level=True)
-    table = lines(heads, each_level=True)
-    head = "| " + " | ".join(HEADINGS[1:]) + " |\n|" + " --- |" * len(HEADINGS[1:])
-    body = "\n".join("| " + " | ".join(_cells(line)[1:]) + " |" for _, line in table.iterrows())
-    gates = "\n".join(f"- {line}" for line in (*about["gates"], *_surface([about])))
-    judged = "\n\n".join([_judged([about]), _planted(about), *_in_turns(heads)])
-    return (
-        f"# {_titled(heads)}\n\n{finding(table, heads)}\n\n![Whom the heads"
-        f" follow](plots/follows_concept.png)\n\n{head}\n{body}\n\n{LEGEND}\n\n{alignment.section(heads)}##"
-        f" The predictor\n\n{gates}\n\n## The judge\n\n{judged}\n"
-    )
+    part = compare(Setting("", (), heads.assign(run="")))
+    table = lines("", part.each)
+    names = COLUMNS[1:]
+    rows = [[_format_cell(name, line) for name in names] for _, line in table.iterrows()]
+    gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]
+    judge = [_count_right([about]), _tabulate_planted(about), *_count_saved(part.each)]
+    return f"""# {_compose_title(heads)}
+
+{find_answer(table, part)}
+
+![Whom the heads follow](plots/follows_concept.png)
+
+{format_markdown([get_heading(name) for name in names], rows)}
+
+{LEGEND} {explain(name for name in names if name not in PLAIN)}
+
+{format_section(part.each)}## The predictor
+
+{_join(gates)}
+
+## The judge
+
+{_join(judge, 2)}
+"""
 
 
-def _titled(heads: pd.DataFrame) -> str:
-    return ", ".join(
-        f"{', '.join(map(str, heads[key].unique()))}" for key in ("world", "core_model", "reporter")
-    )
-
-
-def _fitting(table: pd.DataFrame, title: str, console: Console) -> Table:
-    """Returns the table with as many columns as the console has room for."""
-    always = set() if table["reporter"].nunique() > 1 else {"reporter"}
-    for dropped in range(len(DROPPED_FIRST) + 1):
-        shown = _rich(table, title, always | set(DROPPED_FIRST[:dropped]))
-        if (
-            Measurement.get(console, console.options.update(width=1_000), shown).maximum
-            <= console.width
-        ):
-            break
-    return shown
-
-
-def _rich(table: pd.DataFrame, title: str, dropped: set[str]) -> Table:
-    shown = Table(
-        title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True
-    )
-    kept = [i for i, heading in enumerate(HEADINGS) if heading not in dropped]
-    for i in kept:
-        shown.add_column(
-            HEADINGS[i],
-            justify="left" if HEADINGS[i] in ("reporter", "prior", "verdicts") else "right",
-            no_wrap=True,
-        )
-    for _, line in table.iterrows():
-        cells = _cells(line)
-        shown.add_row(*(cells[i] for i in kept))
-    return shown
-
-
-def _cells(line: pd.Series) -> list[str]:
-    return [
-        str(line["reporter"]),
-        str(line["prior"]),
-        written(line["strength"]),
-        "all" if pd.isna(line["level"]) else str(int(line["level"])),
-        str(line["heads"]),
-        _whole(line["prequential_bits"]),
-        _whole(line["variational_bits"]),
-        f"{line['flops'] / 1000:.0f}",
-        _whole(line["edges"]),
-        f"{line['level_read']:.1f}",
-        f"{line['easy_accuracy']:.3f}",
-        f"{line['easy_auroc']:.3f}",
-        f"{line['follows_concept']:.2f} [{line['low']:.2f}, {line['high']:.2f}]",
-        f"{line['least']:.2f}-{line['most']:.2f}",
-        f"{line['ranks_concept']:.2f}",
-        f"{line['nde']:.2f}",
-        f"{line['nie']:.2f}",
-        *(
-            "–" if pd.isna(line[name]) else f"{line[name]:.2f}"
-            for name in ("swap_concept", "swap_human")
-        ),
-        " ".join(
-            f"{line[kind]} {kind[0].upper() if kind != 'direct_translator' else 'T'}"
-            for kind in KINDS
-            if line[kind]
-        ).replace(" H", " I"),
-    ]
-
-
-def _whole(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.0f}"
-
-
-def _gates(heads: pd.DataFrame) -> str:
-    """Returns how many heads were stopped at which gate; one head may fail at several."""
-    stopped = heads.loc[heads["failed_gates"] != "", "failed_gates"]
-    counts = stopped.str.split(", ").explode().value_counts(sort=False)
-    return (
-        f"Stopped at a gate: {len(stopped)} of {len(heads)} heads"
-        + "".join(f"; {gate}: {n}" for gate, n in counts.items())
-        + "."
-    )
-
-
-def _predictors(abouts: list[dict[str, Any]]) -> list[str]:
-    """Returns the gates that predictors failed, and what a bag of words makes of the world."""
-    failed = {gate for about in abouts for gate in about["gates"] if "(asked" in gate}
-    return [f"The predictor: {gate}" for gate in sorted(failed)] + _surface(abouts)
-
-
-def _surface(abouts: list[dict[str, Any]]) -> list[str]:
-    values = [about["surface_auroc"] for about in abouts if about["surface_auroc"] is not None]
-    return (
-        [
-            f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to"
-            f" {max(values):.3f}; 0.5 is no surface cue."
-        ]
-        if values
-        else []
-    )
-
-
-def _in_turns(heads: pd.DataFrame) -> list[str]:
-    """Returns how many disputed episodes were not read, where the judge looked in turns and stopped
-    when it was sure.
+def find_answer(table: pd.DataFrame, part: Compared) -> str:
+    """Returns in words what the lines of a table show, and how far that reaches; nothing is claimed
+    that its corrected interval does not support.
     """
-    if (
-        "sure_after" not in heads
-        or "disputed" not in heads
-        or (heads["sure_after"] >= heads["disputed"]).all()
-    ):
+    counts = part.each["verdict"].value_counts()
+    verdicts = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in KINDS)
+    words = [f"{len(part.each)} heads judged: {verdicts}."]
+    if table["level"].nunique() > 1:
+        best = table.sort_values("validation_nll", kind="stable").iloc[0]
+        easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
+        disputed = f"{get_heading('ranks_concept')} {best['ranks_concept']:.3f}"
+        words.append(
+            f"Held-out easy episodes choose level {best['level']}: {easy}, on disputed episodes"
+            f" {disputed}."
+        )
+    return " ".join([*words, part.answer.headline, *part.answer.details, part.answer.scope])
+
+
+def _compose_title(heads: pd.DataFrame) -> str:
+    names: list[str] = []
+    for key in ("world", "core_model", "reporter"):
+        names += map(str, heads[key].unique())
+    return ", ".join(names)
+
+
+def _build_legend(names: set[str]) -> Table:
+    """Returns what the headings of these columns mean, a line each."""
+    legend = Table.grid(padding=(0, 2))
+    legend.title = Text(LEGEND)
+    legend.title_justify = "left"
+    for name in COLUMNS:
+        if name in names and name not in PLAIN:
+            column = find_column(name)
+            legend.add_row(Text(column.heading), Text(column.meaning), style="dim")
+    return legend
+
+
+def _choose_columns(table: pd.DataFrame, out: Console) -> list[str]:
+    """Returns as many of the columns as the terminal has room for."""
+    names = [name for name in COLUMNS if name != "reporter" or table["reporter"].nunique() > 1]
+    unlimited = out.options.update(width=1_000)
+    for dropped in DROPPED_FIRST:
+        shown = _build_table(table, "", names)
+        if Measurement.get(out, unlimited, shown).maximum <= out.width:
+            break
+        names.remove(dropped)
+    return names
+
+
+def _build_table(table: pd.DataFrame, title: str, names: list[str]) -> Table:
+    shown = Table(
+        title=Text(title),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        collapse_padding=True,
+    )
+    for name in names:
+        is_text = name in ("reporter", "prior", "verdicts")
+        shown.add_column(get_heading(name), justify="left" if is_text else "right", no_wrap=True)
+    for _, line in table.iterrows():
+        shown.add_row(*(Text(_format_cell(name, line)) for name in names))
+    return shown
+
+
+def _format_cell(name: str, line: pd.Series) -> str:
+    """Returns one column of a line of the comparison as text."""
+    if name == "strength":
+        return written(line["strength"])
+    if name == "level":
+        return format_level(line["level"])
+    if name == "follows_concept":
+        low, high = line["follows_concept_low"], line["follows_concept_high"]
+        return format_mean(Mean(line["follows_concept"], low, high, 0, 0))
+    if name == "spread":
+        return f"{line['least']:.2f}–{line['most']:.2f}"
+    if name == "verdicts":
+        return " ".join(f"{line[kind]} {LETTERS[kind]}" for kind in KINDS if line[kind])
+    value = line[name]
+    return value if isinstance(value, str) else find_column(name).format(value)
+
+
+def _count_gates(heads: pd.DataFrame) -> str:
+    """Returns how many heads fail which gate; one head may fail several."""
+    failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
+    counts = failed.str.split(", ").explode().value_counts(sort=False)
+    of_gates = "".join(f"; {gate}: {n}" for gate, n in counts.items())
+    return f"Heads that fail a gate: {len(failed)} of {len(heads)}{of_gates}."
+
+
+def _describe_predictors(abouts: list[dict[str, Any]]) -> list[str]:
+    """Returns the gates that predictors fail, and how well a bag of words ranks X."""
+    failed = set()
+    for about in abouts:
+        # A gate that is passed is written as its name and value, one that is not with a sentence.
+        failed |= {gate for gate in about["gates"] if not gate[-1].isdigit()}
+    return [f"The predictor: {gate}" for gate in sorted(failed)] + _describe_surface(abouts)
+
+
+def _describe_surface(abouts: list[dict[str, Any]]) -> list[str]:
+    values = [about["surface_auroc"] for about in abouts if about["surface_auroc"] is not None]
+    if not values:
         return []
-    of_run = heads.groupby("run")[["sure_after", "disputed"]].max().sum()
-    saved = 1 - of_run["sure_after"] / of_run["disputed"]
     return [
-        f"Judged in turns: {of_run['sure_after']:,} of {of_run['disputed']:,} disputed episodes"
-        f" were read, {100 * saved:.0f}% saved."
+        f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to"
+        f" {max(values):.3f}; 0.5 is no surface cue."
     ]
 
 
-def _planted(about: dict[str, Any]) -> str:
-    """Returns what the judge called each planted head on this run's episodes, as a table."""
-    called: dict[str, Counter[str]] = {}
+def _count_saved(heads: pd.DataFrame) -> list[str]:
+    """Returns how many disputed episodes were not read, where the judge reads in turns and stops
+    when it is certain.
+    """
+    if not {"sure_after", "disputed"} <= set(heads):
+        return []
+    if (heads["sure_after"] >= heads["disputed"]).all():
+        return []
+    read, available = heads.groupby("run")[["sure_after", "disputed"]].max().sum()
+    return [
+        f"Judged in turns: {read:,} of {available:,} disputed episodes were read,"
+        f" {1 - read / available:.0%} saved."
+    ]
+
+
+def _tabulate_planted(about: dict[str, Any]) -> str:
+    """Returns the verdicts on each planted head on this run's episodes, as a table."""
+    verdicts: dict[str, Counter[str]] = {}
     for head, _, verdict, count, _ in about["judge_on_planted_heads"]:
-        called.setdefault(head, Counter())[verdict] += count
-    names = " | ".join(_plain(kind) for kind in KINDS)
-    lines = [
-        f"| {_plain(head)} | " + " | ".join(str(counts[kind]) for kind in KINDS) + " |"
-        for head, counts in called.items()
-    ]
-    return "\n".join([f"| planted head | {names} |", "| --- |" + " --- |" * len(KINDS), *lines])
+        verdicts.setdefault(head, Counter())[verdict] += count
+    rows = []
+    for head, counts in verdicts.items():
+        rows.append([_space(head), *(str(counts[kind]) for kind in KINDS)])
+    return format_markdown(["planted head", *map(_space, KINDS)], rows)
 
 
-def _plain(name: str) -> str:
+def _count_right(abouts: list[dict[str, Any]]) -> str:
+    """Returns how many planted heads the judge called right in these runs, and what it called the
+    others.
+    """
+    n, n_right, wrong = 0, 0, Counter[str]()
+    for about in abouts:
+        for head, _, verdict, count, is_right in about["judge_on_planted_heads"]:
+            n += count
+            n_right += count * is_right
+            wrong[f"{head} called {verdict}"] += count * (not is_right)
+    others = "".join(f"; {count} {words}" for words, count in wrong.items() if count)
+    return f"The judge is right on {n_right} of {n} planted heads, whose truth is known{others}."
+
+
+def _space(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _judged(abouts: list[dict[str, Any]]) -> str:
-    """Returns how often the judge called planted heads right in these runs, and what it called the
-    others.
-    """
-    rows = [row for about in abouts for row in about["judge_on_planted_heads"]]
-    right = sum(count for *_, count, is_right in rows if is_right)
-    wrong = Counter[str]()
-    for head, _, verdict, count, is_right in rows:
-        wrong[f"{head} called {verdict}"] += count * (not is_right)
-    others = "".join(f"; {n} {words}" for words, n in wrong.items() if n)
-    return (
-        f"The judge's rule called {right} of {sum(row[3] for row in rows)} planted heads right that"
-        f" were told the truth{others}."
-    )
+def _join(lines: list[str], breaks: int = 1) -> str:
+    return ("\n" * breaks).join(lines)

@@ -1,6 +1,4 @@
-"""Writes the comparison of runs: table, plots and page.   python -m report FOLDER [FOLDER ...]
-[--to DIR]
-"""
+"""Writes the comparison of runs: table, plots and page.   python -m report FOLDER [--to DIR]"""
 
 from __future__ import annotations
 
@@ -9,40 +7,54 @@ from pathlib import Path
 import pandas as pd
 
 from console.errors import UserError
-from report import comparison, figures
+from report import figures, summary
 from report.answer import format_prior
-from report.page.document import Compared, compare, page
+from report.columns import find_column
+from report.comparison import Compared, compare, lines
+from report.drawing import Drawing
+from report.page.document import build_page
 from report.page.findings import sort_groups
-from report.runs import FoundRuns
-from report.settings import group_by_setting
+from report.runs import FoundRuns, find
+from report.settings import describe_several_settings, group_by_setting
 from storage.atomic import replacing
 
 PAGE = "comparison.html"
 
 
-def write(found: FoundRuns, folder: Path) -> tuple[list[Compared], list[Path]]:
-    """Writes everything into a folder, each file whole or not at all, and returns what was compared
-    and the files.
+def summarise(folders: list[Path], to: Path) -> None:
+    """Compares the runs in folders: writes tables, plots and page into the folder `to`, and prints
+    the table of each setting, the answer in words, what is left out, and where the page is.
+
+    Raises:
+        UserError: there is no finished run, or `to` cannot be written.
+    """
+    runs = find(folders)
+    parts, paths = write(runs, to)
+    summary.show_comparisons(parts, each_level=False)
+    summary.show_notices(
+        [*describe_several_settings([part.setting for part in parts]), *runs.notices()]
+    )
+    kinds = sorted({path.suffix[1:] for path in paths[:-1]})
+    print(f"{paths[-1]}  (and {len(paths) - 1} files beside it: {', '.join(kinds)})")
+
+
+def write(runs: FoundRuns, folder: Path) -> tuple[list[Compared], list[Path]]:
+    """Writes everything into a folder, each file whole or not at all, and returns the comparisons
+    and the files, the page last.
     """
     parts: list[Compared] = []
-    for setting in group_by_setting(found.runs):
-        parts.append(compare(setting, sum(len(part.each) for part in parts)))
+    n_heads = 0
+    for setting in group_by_setting(runs.runs):
+        parts.append(compare(setting, n_heads))
+        n_heads += len(parts[-1].each)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = comparison.write(
-            pd.concat(
-                [comparison.lines(part.setting.name, part.each) for part in parts],
-                ignore_index=True,
-            ),
-            folder,
-        )
-        paths += [
-            path
-            for i, part in enumerate(parts)
-            for path in _plots(part, folder / "plots", f"-{i + 1}" if len(parts) > 1 else "")
-        ]
+        paths = _write_tables(parts, folder)
+        for i, part in enumerate(parts):
+            mark = f"-{i + 1}" if len(parts) > 1 else ""
+            paths += _write_plots(part, folder / "plots", mark)
         with replacing(folder / PAGE) as temporary:
-            temporary.write_text(page(_title(parts), found, parts), encoding="utf-8")
+            temporary.write_text(build_page(_compose_title(parts), runs, parts), encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"{folder}: it cannot be written ({error.strerror}). Name another with --to DIR."
@@ -50,31 +62,67 @@ def write(found: FoundRuns, folder: Path) -> tuple[list[Compared], list[Path]]:
     return parts, [*paths, folder / PAGE]
 
 
-def _plots(part: Compared, folder: Path, mark: str) -> list[Path]:
+def _write_tables(parts: list[Compared], folder: Path) -> list[Path]:
+    """Writes comparison.parquet, with each column's unit and meaning in its metadata,
+    comparison.csv, and comparison_columns.csv, which has these units and meanings.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pd.concat([lines(part.setting.name, part.each) for part in parts], ignore_index=True)
+    columns = [find_column(str(key)) for key in table]
+    described = pd.DataFrame(
+        {
+            "column": [column.name for column in columns],
+            "unit": [column.unit for column in columns],
+            "meaning": [column.meaning for column in columns],
+        }
+    )
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    fields = []
+    for field, column in zip(arrow.schema, columns, strict=True):
+        fields.append(field.with_metadata({"unit": column.unit, "meaning": column.meaning}))
+    paths = [folder / f"comparison{ending}" for ending in (".parquet", ".csv", "_columns.csv")]
+    pq.write_table(arrow.cast(pa.schema(fields, metadata=arrow.schema.metadata)), paths[0])
+    table.to_csv(paths[1], index=False)
+    described.to_csv(paths[2], index=False)
+    return paths
+
+
+def _write_plots(part: Compared, folder: Path, mark: str) -> list[Path]:
+    """Writes each drawing as PNG and SVG.
+
+    Args:
+        mark: which setting they belong to; empty where there is one.
+    """
     folder.mkdir(exist_ok=True)
-    several = part.matched["reporter"].nunique() > 1
-    drawings = {
-        "matched": figures.draw_strips(
-            [(format_prior(*key, several), group) for key, group in sort_groups(part.matched)]
-        )
-    }
-    for key, heads in (("strength", part.heads), ("level", part.levels)):
-        if heads[key].nunique() > 1:
-            table = part.lines if key == "strength" else comparison.lines(part.setting.name, heads)
-            grid = figures.draw_panel_grid(heads, table, key)
-            if grid is not None:
-                drawings[f"by_{key}"] = grid
     paths = []
-    for what, drawing in drawings.items():
-        png, svg = folder / f"comparison_{what}{mark}.png", folder / f"comparison_{what}{mark}.svg"
+    for key, drawing in _draw(part).items():
+        png = folder / f"comparison_{key}{mark}.png"
         drawing.save_png(png)
+        svg = png.with_suffix(".svg")
         svg.write_text(drawing.render_svg(), encoding="utf-8")
         paths += [png, svg]
     return paths
 
 
-def _title(parts: list[Compared]) -> str:
-    return "; ".join(
-        f"{part.setting.name} ({', '.join(sorted(part.heads['reporter'].unique()))})"
-        for part in parts
-    )
+def _draw(part: Compared) -> dict[str, Drawing]:
+    """Returns the drawings of a setting by their names."""
+    several = part.matched["reporter"].nunique() > 1
+    groups = [(format_prior(*key, several), group) for key, group in sort_groups(part.matched)]
+    drawings = {"matched": figures.draw_strips(groups)}
+    for key, heads in (("strength", part.heads), ("level", part.levels)):
+        if heads[key].nunique() > 1:
+            table = lines(part.setting.name, heads)
+            grid = figures.draw_panel_grid(heads, table, key)
+            if grid is not None:
+                drawings[f"by_{key}"] = grid
+    return drawings
+
+
+def _compose_title(parts: list[Compared]) -> str:
+    titles = []
+    for part in parts:
+        reporters = sorted(part.heads["reporter"].unique())
+        titles.append(f"{part.setting.name} ({', '.join(reporters)})")
+    return "; ".join(titles)

@@ -19,6 +19,7 @@ import yaml
 
 from compute import trainer
 from report import __main__ as report
+from report.columns import find_column
 from storage.run_folder import CHECKPOINT, CONFIG, HEADS, TRAINING
 from tests.running import ROOT, TINY, start_training, train, train_apart
 
@@ -191,6 +192,7 @@ def test_every_unit_of_the_bill_is_measured_and_described(tmp_path, capsys):
     for unit in units:
         assert heads[unit].notna().all(), unit
         assert ";" in facts["bill"][unit], unit
+    assert [name for name in heads if not find_column(name).meaning] == []
     assert all(seconds > 0 for seconds in facts["clocked"]["seconds"])
     components = heads.loc[heads["level"] == 0, "explanation_components"]
     assert (components == 0).all(), "the embedding is read without any component of the predictor"

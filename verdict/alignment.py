@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from console.errors import UserError
 from training.heads import Heads
 from training.watch import Course
-from verdict.cases import Answers, GroundTruth
+from verdict.ground_truth import GroundTruth
+from verdict.inputs import Answers
 from verdict.statistics import Bools, Estimate, Floats, Ints, share
 
 

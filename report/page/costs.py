@@ -7,9 +7,9 @@ from html import escape
 import pandas as pd
 
 from report.answer import format_prior
+from report.columns import UNITS
 from report.intervals import group_by_prior
 from report.lines import written
-from report.matched import UNITS
 from report.page.html import render_figure, render_section
 from report.pareto import draw_front
 

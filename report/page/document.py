@@ -1,133 +1,94 @@
-"""The whole page, and what it weighs."""
+"""The whole page: its sections in order, and the data that its script reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import pandas as pd
 
-from report.answer import Answer, compose_answer
-from report.comparison import heads_of, lines
+from report.columns import COSTS, find_column
+from report.comparison import Compared, lines
+from report.drawing import Drawing
 from report.page import costs, findings, methods, tables
 from report.page.findings import Drawings
 from report.page.html import render_section
-from report.page.pack import RATES, columns, packed
+from report.page.pack import EVIDENCE, build_columns, describe_columns, pack
 from report.runs import FoundRuns
-from report.settings import Setting, describe_several_settings
+from report.settings import describe_several_settings
+from storage.run_folder import CONFIG
 
-HERE = Path(__file__).parent
-EVERYTHING = (
-    "Means over predictors; intervals at 95%, each by itself. comparison.csv has them too, and"
-    " those that hold for all lines together."
+FILES = Path(__file__).parent
+LINES = (
+    "Means over predictors; intervals at 95%, each by itself. comparison.csv has the same figures,"
+    " and the limits that hold for all lines together."
 )
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A setting with its heads as they are compared."""
-
-    setting: Setting
-    each: pd.DataFrame
-    """Heads of every level, numbered over the whole page in `index`."""
-    heads: pd.DataFrame
-    """Those that stand for their prior and strength."""
-    lines: pd.DataFrame
-    answer: Answer
-
-    @property
-    def matched(self) -> pd.DataFrame:
-        """The heads at matched accuracy."""
-        return self.heads[self.heads["matched"]]
-
-    @property
-    def levels(self) -> pd.DataFrame:
-        """The heads of every level at the strengths of those at matched accuracy, which count as
-        one strength: heads beside each other differ in what they read alone.
-        """
-        keys = ["predictor", "reporter", "prior", "strength"]
-        return self.each.merge(self.matched[keys].drop_duplicates(), on=keys).assign(strength=0.0)
-
-
-def compare(setting: Setting, start: int) -> Compared:
-    """Returns the comparison of a setting's heads.
+def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
+    """Returns the page.
 
     Args:
-        start: number of its first head on the page.
+        runs: everything that the folders hold.
+        parts: the comparison of each setting.
     """
-    each = heads_of(setting.heads, each_level=True)
-    each = each.assign(index=range(start, start + len(each)))
-    heads = heads_of(each) if each["level"].nunique() > 1 else each
-    each = each.assign(
-        matched=each["index"].isin(heads.loc[heads["matched"], "index"]),
-        chosen=each["index"].isin(heads["index"]),
-    )
-    return Compared(
-        setting, each, heads, lines(setting.name, heads), compose_answer(heads[heads["matched"]])
-    )
-
-
-def page(title: str, all_found: FoundRuns, parts: list[Compared]) -> str:
-    """Returns the page."""
     drawn: Drawings = {}
-    body = "".join(_setting(part, f"s{i}", drawn, len(parts) > 1) for i, part in enumerate(parts))
-    notices = [*describe_several_settings([part.setting for part in parts]), *all_found.notices()]
-    heads = pd.concat(
-        [part.each.assign(setting=i) for i, part in enumerate(parts)], ignore_index=True
-    )
+    articles = []
+    heads = []
+    configs = {}
+    for i, part in enumerate(parts):
+        articles.append(_build_article(part, f"s{i}", drawn, len(parts) > 1))
+        heads.append(part.each.assign(setting=i))
+        for run in part.setting.runs:
+            configs[run.name] = (run.folder / CONFIG).read_text()
+    all_heads = pd.concat(heads, ignore_index=True)
     data = {
-        "heads": columns(heads),
-        "words": RATES,
-        "dots": {mark: _places(drawing) for mark, drawing in drawn.items()},
-        "configs": {
-            run.name: (run.folder / "config.yaml").read_text()
-            for part in parts
-            for run in part.setting.runs
-        },
+        "heads": build_columns(all_heads),
+        "columns": describe_columns(),
+        "evidence": EVIDENCE,
+        "dots": {mark: _locate_dots(drawing) for mark, drawing in drawn.items()},
+        "configs": configs,
     }
-    values = {
-        "title": escape(title),
-        "description": escape(parts[0].answer.headline),
-        "css": (HERE / "page.css").read_text(),
-        "script": (HERE / "page.js").read_text(),
-        "notices": _notices(notices),
-        "body": body,
-        "data": packed(data),
-        "counts": escape(f"{len(all_found.runs)} runs, {len(heads):,} heads"),
-    }
-    return Template((HERE / "page.html").read_text()).substitute(values)
+    notices = [*describe_several_settings([part.setting for part in parts]), *runs.notices()]
+    page = Template((FILES / "page.html").read_text())
+    return page.substitute(
+        title=escape(title),
+        description=escape(parts[0].answer.headline),
+        css=(FILES / "page.css").read_text(),
+        script=(FILES / "page.js").read_text(),
+        notices=_build_notices(notices),
+        body="".join(articles),
+        glossary=_build_glossary([*EVIDENCE, "spread", "gates_passed", "validation_nll", *COSTS]),
+        data=pack(data),
+        counts=escape(f"{len(runs.runs)} runs, {len(all_heads):,} heads"),
+    )
 
 
-def _setting(part: Compared, place: str, drawn: Drawings, several: bool) -> str:
+def _build_article(part: Compared, place: str, drawn: Drawings, several: bool) -> str:
+    """Returns everything about one setting.
+
+    Args:
+        place: how the names of its sections begin.
+        drawn: the drawings of the page, to which those of this setting are added.
+        several: whether the page has other settings, so that this one needs a heading.
+    """
     matched, runs = part.matched, part.setting.runs
-    levelled = part.each["level"].nunique() > 1
-    by_level = lines(part.setting.name, part.each) if levelled else part.lines
-    levels = tables.everything(by_level[by_level["level"].notna()], "Levels") if levelled else ""
     pieces = [
         findings.render_answer(matched, part.answer, place, drawn),
         findings.render_panels(part.heads, part.lines, "strength", place, drawn),
-        (
-            findings.render_panels(
-                part.levels, lines(part.setting.name, part.levels), "level", place, drawn
-            )
-            if levelled
-            else ""
-        ),
-        tables.matched(matched, place),
-        tables.pairwise(part.answer, place),
+        _build_level_panels(part, place, drawn),
+        tables.tabulate_matched(matched, place),
+        tables.tabulate_pairs(part.answer, place),
         costs.render_fronts(part.lines, place),
-        render_section(
-            f"{place}-levels", "By level", "Heads that read one level only; every level.", levels
-        ),
-        tables.families(matched, place),
-        tables.reporters(matched, place),
+        _build_level_table(part, place),
+        tables.tabulate_families(matched, place),
+        tables.tabulate_reporters(matched, place),
         methods.render_judge(runs, place),
         methods.render_predictors(runs, place),
         render_section(
-            f"{place}-lines", "Every prior and strength", EVERYTHING, tables.everything(part.lines)
+            f"{place}-lines", "Every prior and strength", LINES, tables.tabulate_lines(part.lines)
         ),
         methods.render_runs(runs, place),
     ]
@@ -135,22 +96,47 @@ def _setting(part: Compared, place: str, drawn: Drawings, several: bool) -> str:
     return f'<article id="{place}">{heading}{"".join(pieces)}</article>'
 
 
-def _places(drawing: Any) -> dict[str, list[int]]:
-    """Returns the head of each dot, and where it lies in tenths of the figure's units."""
-    out: dict[str, list[int]] = {"head": [], "x": [], "y": []}
+def _build_level_panels(part: Compared, place: str, drawn: Drawings) -> str:
+    if part.each["level"].nunique() < 2:
+        return ""
+    by_level = part.levels
+    return findings.render_panels(
+        by_level, lines(part.setting.name, by_level), "level", place, drawn
+    )
+
+
+def _build_level_table(part: Compared, place: str) -> str:
+    if part.each["level"].nunique() < 2:
+        return ""
+    by_level = lines(part.setting.name, part.each)
+    shown = tables.tabulate_lines(by_level[by_level["level"].notna()], "Levels")
+    how = "Heads that read one level only; every level."
+    return render_section(f"{place}-levels", "By level", how, shown)
+
+
+def _locate_dots(drawing: Drawing) -> dict[str, list[int]]:
+    """Returns the head of each dot, and where the dot is in tenths of the figure's units."""
+    located: dict[str, list[int]] = {"head": [], "x": [], "y": []}
     for which, (_, dots) in enumerate(drawing.dots):
         places = (drawing.locate_dots(which) * 10).round().astype(int)
-        out["head"] += dots.head_K.tolist()
-        out["x"] += places[:, 0].tolist()
-        out["y"] += places[:, 1].tolist()
-    return out
+        located["head"] += dots.head_K.tolist()
+        located["x"] += places[:, 0].tolist()
+        located["y"] += places[:, 1].tolist()
+    return located
 
 
-def _notices(lines: list[str]) -> str:
-    if not lines:
+def _build_glossary(names: Iterable[str]) -> str:
+    """Returns the headings of columns and their meanings, as entries of a list."""
+    entries = []
+    for name in names:
+        column = find_column(name)
+        entries.append(f"<dt>{escape(column.heading)}</dt><dd>{escape(column.meaning)}</dd>")
+    return "".join(entries)
+
+
+def _build_notices(notices: list[str]) -> str:
+    if not notices:
         return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return (
-        '<aside class="notices" aria-label="What is left out"><b>Not all is here, or not all'
-        f" agrees.</b><ul>{items}</ul></aside>"
-    )
+    items = "".join(f"<li>{escape(notice)}</li>" for notice in notices)
+    title = "<b>Some runs are left out, or were made differently.</b>"
+    return f'<aside class="notices" aria-label="What is left out">{title}<ul>{items}</ul></aside>'

@@ -96,7 +96,7 @@ def render_legend() -> str:
 
 
 def _describe_modes(table: pd.DataFrame, key: str) -> str:
-    n = (table["two_heaps"] != "").sum()
+    n = (table["two_modes"] != "").sum()
     if n == 0:
         return ""
     return f" <span>{n} of its {key}s {'has' if n == 1 else 'have'} two modes.</span>"

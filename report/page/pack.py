@@ -5,109 +5,126 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-RATES = {
-    "follows_concept": "follows X on disputed episodes",
-    "ranks_concept": "AUROC for X on disputed episodes",
-    "nde": "moved by changing only X",
-    "nie": "moved by changing only what the human sees",
-    "swap_concept": "moved by the predictor's own part of X",
-    "swap_human": "moved by the predictor's own part of H",
-    "swap_random": "moved by random parts",
-    "erase_concept": "lost of following X when X is erased",
-    "erase_human": "lost of following H when H is erased",
-    "easy_accuracy": "right on easy episodes",
-}
-"""Columns of heads.parquet that a head's evidence shows, and their words."""
-SPOKEN = (
-    ("follows_concept", "It follows X on "),
-    ("follows_concept", "it is a mixture, "),
-    ("ranks_concept", "ranks it with AUROC "),
-    ("nde", "changing only X moves the report by "),
-    ("nie", "only what the human sees by "),
-    ("swap_concept", "moving only the predictor's concept moves it by "),
-    ("swap_human", "only its idea of the human's answer by "),
-    ("swap_random", "random parts by "),
-    ("erase_concept", "erasing X takes away "),
-    ("erase_human", "erasing H "),
-    ("access_head", "in the head ("),
-    ("access_predictor", "in the predictor ("),
+from report.columns import find_column
+
+EVIDENCE = (
+    "follows_concept",
+    "ranks_concept",
+    "nde",
+    "nie",
+    "swap_concept",
+    "swap_human",
+    "swap_random",
+    "erase_concept",
+    "erase_human",
+    "easy_accuracy",
 )
-"""Rates that a head's evidence says in words, and the words before them: the page keeps each figure
-once.
-"""
+"""Rates that the page lists as a head's evidence."""
+COSTS = ("prequential_bits", "flops", "edges")
 WORDS = ("run", "reporter", "prior", "predictor", "verdict", "failed_gates")
+NUMBERS = ("strength", "level", "seed", "interval_level")
+DESCRIBED = (
+    *EVIDENCE,
+    *COSTS,
+    "verdict",
+    "prior",
+    "strength",
+    "reporter",
+    "level",
+    "predictor",
+    "seed",
+    "matched",
+)
+"""Columns whose headings and meanings the page's script writes."""
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-def packed(value: Any) -> str:
-    """Returns a value as JSON, gzipped, in base64: a page stays small with ten thousand heads in
-    it.
-    """
-    return base64.b64encode(
-        gzip.compress(
-            json.dumps(value, separators=(",", ":"), allow_nan=False).encode(), 9, mtime=0
-        )
-    ).decode()
+def pack(value: Any) -> str:
+    """Returns a value as JSON, gzipped, in base64: a page with ten thousand heads stays small."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def columns(heads: pd.DataFrame) -> dict[str, Any]:
-    """Returns heads column by column: words as numbers of a list, rates in hundredths, none as
-    null; `{name}` in a reason stands for a rate.
-    """
-    out: dict[str, Any] = {"n": len(heads)}
-    for name in WORDS:
-        codes, words = pd.factorize(heads[name].astype(str))
-        out[name] = {"words": list(words), "codes": codes.tolist()}
-    out["setting"] = heads["setting"].tolist()
-    for name in ("strength", "level", "seed"):
-        out[name] = [float(value) if _known(value) else None for value in heads[name]]
-    out["matched"] = heads["matched"].astype(int).tolist()
-    spoken = [*RATES, *sorted({name for name, _ in SPOKEN} - set(RATES))]
-    out["rates"] = {
-        name: [
-            _hundredths(heads[column]) if column in heads else None
-            for column in (name, f"{name}_low", f"{name}_high")
-        ]
-        for name in spoken
-        if name in heads
+def describe_columns() -> dict[str, dict[str, str]]:
+    """Returns the heading and the meaning of the columns that the page's script shows."""
+    columns = [find_column(name) for name in DESCRIBED]
+    return {
+        column.name: {"heading": column.heading, "meaning": column.meaning} for column in columns
     }
-    codes, words = pd.factorize(
-        pd.Series(
-            [
-                _without_rates(reason, out["rates"], k)
-                for k, reason in enumerate(heads["reason"].astype(str))
-            ]
-        )
-    )
-    out["reason"] = {"words": list(words), "codes": codes.tolist()}
-    out["costs"] = {
-        name: [float(f"{value:.4g}") if _known(value) else None for value in heads[name]]
-        for name in ("prequential_bits", "flops", "edges")
-        if name in heads
+
+
+def build_columns(heads: pd.DataFrame) -> dict[str, Any]:
+    """Returns heads column by column: words as codes into a list, rates in hundredths, costs in the
+    unit of their heading, missing values as null.
+
+    The reason is its template: `{NAME}` stands for the figure of the rate NAME.
+    """
+    template = _get_template(heads)
+    rates = {*EVIDENCE, *_find_placeholders(template)} & set(heads)
+    columns: dict[str, Any] = {
+        "n": len(heads),
+        "setting": heads["setting"].tolist(),
+        "matched": heads["matched"].astype(int).tolist(),
+        "reason": _encode(template),
+        "rates": {name: _build_rate(heads, name) for name in sorted(rates)},
+        "costs": {name: _round_cost(heads, name) for name in COSTS if name in heads},
     }
-    return out
+    columns |= {name: _encode(heads[name]) for name in WORDS}
+    for name in NUMBERS:
+        if name in heads:
+            columns[name] = [float(value) if _is_number(value) else None for value in heads[name]]
+    return columns
 
 
-def _without_rates(reason: str, rates: dict[str, list[list[int | None] | None]], k: int) -> str:
-    """Returns the evidence of head k with its rates left out, where they are said as they are kept."""
-    for name, words in SPOKEN:
-        ends = [None if column is None else column[k] for column in rates.get(name, [None])]
-        if None not in ends:
-            at, low, high = (f"{value / 100:.2f}" for value in ends if value is not None)
-            reason = reason.replace(f"{words}{at} [{low}, {high}]", f"{words}{{{name}}}", 1)
-    return reason
+def _get_template(heads: pd.DataFrame) -> pd.Series:
+    """Returns the template of each head's reason. A run of an earlier version has none: its reason
+    holds no placeholder, and is its own template.
+    """
+    if "reason_template" not in heads:
+        return heads["reason"]
+    return heads["reason_template"].fillna(heads["reason"])
 
 
-def _hundredths(values: pd.Series) -> list[int | None]:
-    return [
-        round(100 * float(f"{float(value):.2f}")) if _known(value) else None for value in values
-    ]
+def _find_placeholders(template: pd.Series) -> set[str]:
+    names: set[str] = set()
+    for text in template.unique():
+        names.update(PLACEHOLDER.findall(str(text)))
+    return names
 
 
-def _known(value: Any) -> bool:
-    """Whether a value is a number that JSON can hold."""
+def _encode(words: pd.Series) -> dict[str, list[Any]]:
+    codes, unique = pd.factorize(words.astype(str))
+    return {"words": list(unique), "codes": codes.tolist()}
+
+
+def _build_rate(heads: pd.DataFrame, name: str) -> list[list[int | None] | None]:
+    """Returns a rate and the limits of its interval, None for limits that are no columns."""
+    names = (name, f"{name}_low", f"{name}_high")
+    return [_round_hundredths(heads[column]) if column in heads else None for column in names]
+
+
+def _round_hundredths(values: pd.Series) -> list[int | None]:
+    """Returns hundredths that are rounded as the judge rounds in words."""
+    rounded: list[int | None] = []
+    for value in values:
+        rounded.append(round(100 * float(f"{float(value):.2f}")) if _is_number(value) else None)
+    return rounded
+
+
+def _round_cost(heads: pd.DataFrame, name: str) -> list[float | None]:
+    scale = find_column(name).scale
+    rounded: list[float | None] = []
+    for value in heads[name]:
+        rounded.append(float(f"{value * scale:.4g}") if _is_number(value) else None)
+    return rounded
+
+
+def _is_number(value: Any) -> bool:
+    """Returns whether a value is a number that JSON can hold."""
     return not pd.isna(value) and bool(np.isfinite(float(value)))

@@ -1,160 +1,339 @@
 "use strict";
-// The page stands without this; it sorts, filters, and leads each dot to its head's evidence.
-const KINDS = { direct_translator: "direct translator", human_imitator: "human imitator" };
-const make = (tag, props = {}, ...inner) => { const node = Object.assign(document.createElement(tag), props); node.append(...inner); return node; };
-const $ = (query, root = document) => root.querySelector(query);
-const value = cell => cell.dataset.v !== undefined ? (cell.dataset.v === "" ? NaN : +cell.dataset.v) : cell.textContent.trim().toLowerCase();
-const order = (a, b) => typeof a === "number" && typeof b === "number"
-  ? (Number.isNaN(a) ? (Number.isNaN(b) ? 0 : 1) : Number.isNaN(b) ? -1 : a - b) : String(a).localeCompare(String(b), "en", { numeric: true });
+// Without this script the page shows its answer, figures and tables. The script sorts and filters
+// tables, opens the evidence on the head of each dot, and lists all heads.
 
-function sortable(table, onSort) {
+const query = selector => document.querySelector(selector);
+
+function make(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+// Tables
+
+function readCell(cell) {
+  if (cell.dataset.v === undefined) return cell.textContent.trim().toLowerCase();
+  return cell.dataset.v === "" ? NaN : +cell.dataset.v;
+}
+
+// Missing numbers come last, whichever way a column is sorted.
+function compareValues(a, b, sign) {
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
+  if (typeof a === "number" && typeof b === "number") return sign * (a - b);
+  return sign * String(a).localeCompare(String(b), "en", { numeric: true });
+}
+
+function makeSortable(table, onSort) {
   [...table.tHead.rows[0].cells].forEach((head, i) => {
-    if (table.tBodies[0].rows[0]?.cells[i]?.classList.contains("n")) head.classList.add("n");
+    const isNumeric = table.tBodies[0].rows[0]?.cells[i]?.classList.contains("n");
+    if (isNumeric) head.classList.add("n");
     const button = make("button", { type: "button", textContent: head.textContent });
     head.replaceChildren(button);
     button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      [...head.parentNode.cells].forEach(other => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      onSort(i, down ? -1 : 1);
+      const wasAscending = head.getAttribute("aria-sort") === "ascending";
+      [...head.parentNode.cells].forEach(cell => cell.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", wasAscending ? "descending" : "ascending");
+      onSort(i, wasAscending ? -1 : 1);
     });
   });
 }
 
-document.querySelectorAll("table.sortable").forEach(table => sortable(table, (i, sign) => {
-  const missing = row => Number.isNaN(value(row.cells[i]));
+function sortRows(table, i, sign) {
   const rows = [...table.tBodies[0].rows];
-  rows.sort((a, b) => missing(a) !== missing(b) ? missing(a) - missing(b) : sign * order(value(a.cells[i]), value(b.cells[i])));
+  rows.sort((a, b) => compareValues(readCell(a.cells[i]), readCell(b.cells[i]), sign));
   table.tBodies[0].append(...rows);
-}));
-
-const holds = (text, words) => words.toLowerCase().split(/\s+/).every(word => text.includes(word));
-document.querySelectorAll("input.filter").forEach(input => input.addEventListener("input", () => {
-  for (const row of input.nextElementSibling.querySelectorAll("tbody tr")) row.hidden = !holds(row.textContent.toLowerCase(), input.value);
-}));
-
-async function unpack() {
-  if (!("DecompressionStream" in window)) throw new Error("This browser cannot unpack the page's data, so dots and heads cannot be opened; all else is here.");
-  const bytes = Uint8Array.from(atob($("#data").textContent.trim()), letter => letter.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
-function app(data) {
-  const { heads, dots, words, configs } = data;
-  const word = (name, k) => heads[name].words[heads[name].codes[k]];
-  const kind = k => KINDS[word("verdict", k)] ?? word("verdict", k);
-  const rate = (name, k) => heads.rates[name].map(column => column?.[k] == null ? null : column[k] / 100);
-  const written = ([at, low, high]) => at.toFixed(2) + (low == null ? "" : ` [${low.toFixed(2)}, ${high.toFixed(2)}]`);
-  const reason = k => word("reason", k).replace(/\{(\w+)\}/g, (_, name) => written(rate(name, k)));
-  const strength = s => s > 0 && s < 1 && Number.isInteger(Math.log2(s)) ? `1/${1 / s}` : `${s}`;
-  const title = k => `${word("prior", k) === "none" ? "no prior" : `${word("prior", k)}, strength ${strength(heads.strength[k])}`} · seed ${heads.seed[k]}`;
-  const dialog = $("#evidence"), told = $("#told"), tip = $("#tip");
+function holdsWords(text, words) {
+  return words.toLowerCase().split(/\s+/).every(word => text.includes(word));
+}
 
-  function bar([at, low, high]) {
-    const span = make("span", { className: "bar" }), x = v => 72 * (Math.min(1, Math.max(-1, v)) + 1);
-    span.innerHTML = `<svg width="150" height="12" viewBox="-3 0 150 12" aria-hidden="true"><path d="M0 6H144M72 2V10" stroke="var(--rule)"/>`
-      + (low == null ? "" : `<path d="M${x(low)} 6H${x(high)}" stroke="var(--ink)" stroke-width="2.5"/>`) + `<circle cx="${x(at)}" cy="6" r="3" fill="var(--ink)"/></svg>`;
-    return span;
+function filterRows(input) {
+  for (const row of input.nextElementSibling.querySelectorAll("tbody tr")) {
+    row.hidden = !holdsWords(row.textContent.toLowerCase(), input.value);
+  }
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  makeSortable(table, (i, sign) => sortRows(table, i, sign));
+}
+for (const input of document.querySelectorAll("input.filter")) {
+  input.addEventListener("input", () => filterRows(input));
+}
+
+// Heads: what the page's data hold of head k, in words and numbers
+
+function formatStrength(strength) {
+  const isFraction = strength > 0 && strength < 1 && Number.isInteger(Math.log2(strength));
+  return isFraction ? `1/${1 / strength}` : `${strength}`;
+}
+
+function formatRate([value, low, high]) {
+  if (value === null) return "–";
+  const limits = low === null ? "" : ` [${low.toFixed(2)}, ${high.toFixed(2)}]`;
+  return value.toFixed(2) + limits;
+}
+
+// With as many digits as distinguish it from 100%.
+function formatConfidence(level) {
+  const digits = Math.max(0, Math.ceil(-Math.log10(1 - level)) - 1);
+  return `${+(100 * level).toFixed(digits)}%`;
+}
+
+function readHeads(heads) {
+  const word = (name, k) => heads[name].words[heads[name].codes[k]];
+  const rate = (name, k) => heads.rates[name].map(column => {
+    const hundredths = column?.[k] ?? null;
+    return hundredths === null ? null : hundredths / 100;
+  });
+  const verdict = k => word("verdict", k).replaceAll("_", " ");
+  const level = k => heads.level[k] ?? "all";
+  const predictor = k => word("predictor", k).slice(0, 8);
+  const isRate = name => name in heads.rates;
+  const fill = (placeholder, name, k) => isRate(name) ? formatRate(rate(name, k)) : placeholder;
+  const reason = k => word("reason", k).replace(/\{(\w+)\}/g, (all, name) => fill(all, name, k));
+  const title = k => {
+    const strength = `, strength ${formatStrength(heads.strength[k])}`;
+    const prior = word("prior", k) === "none" ? "no prior" : word("prior", k) + strength;
+    return `${prior} · seed ${heads.seed[k]}`;
+  };
+  return { heads, word, rate, verdict, level, predictor, isRate, reason, title };
+}
+
+// The evidence on one head, and the config of one run, in a dialog
+
+function drawInterval([value, low, high]) {
+  const x = rate => 72 * (Math.min(1, Math.max(-1, rate)) + 1);
+  const axis = `<path d="M0 6H144M72 2V10" stroke="var(--rule)"/>`;
+  const line = low === null ? ""
+    : `<path d="M${x(low)} 6H${x(high)}" stroke="var(--ink)" stroke-width="2.5"/>`;
+  const dot = `<circle cx="${x(value)}" cy="6" r="3" fill="var(--ink)"/>`;
+  const span = make("span", { className: "bar" });
+  span.innerHTML = `<svg width="150" height="12" viewBox="-3 0 150 12" aria-hidden="true">`
+    + `${axis}${line}${dot}</svg>`;
+  return span;
+}
+
+function makeDialog(data, reader) {
+  const { heads, word, rate } = reader;
+  const dialog = query("#evidence"), details = query("#details");
+
+  function open(...content) {
+    details.replaceChildren(...content.filter(Boolean));
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+  }
+
+  function showConfig(name) {
+    open(make("h4", { textContent: name }), make("pre", { textContent: data.configs[name] }));
+  }
+
+  function makeRates(k) {
+    const names = data.evidence.filter(name => reader.isRate(name) && rate(name, k)[0] !== null);
+    const rows = names.map(name => {
+      const { heading, meaning } = data.columns[name];
+      const explained = make("td", {}, heading, make("small", { textContent: meaning }));
+      const figure = make("td", { className: "n", textContent: formatRate(rate(name, k)) });
+      return make("tr", {}, explained, figure, make("td", {}, drawInterval(rate(name, k))));
+    });
+    return make("table", {}, make("tbody", {}, ...rows));
+  }
+
+  function makeCosts(k) {
+    const names = Object.keys(heads.costs).filter(name => heads.costs[name][k] !== null);
+    const costs = names.map(name => {
+      const value = heads.costs[name][k].toLocaleString("en", { maximumFractionDigits: 4 });
+      return `${value} ${data.columns[name].heading}`;
+    });
+    const run = word("run", k);
+    const config = make("button", { type: "button", className: "link", textContent: run });
+    config.addEventListener("click", () => showConfig(run));
+    return make("p", { className: "said" }, `Costs: ${costs.join(", ")}. Config: `, config);
   }
 
   function show(k) {
-    const parts = reason(k).match(/^(.*?)(?:\. (So it .*|[A-Z][^.]*\.?))?$/s);
-    const evidence = (parts?.[1] ?? reason(k)).replace(/ \(intervals at [^)]*\)/, "").split("; ");
-    const level = reason(k).match(/intervals at ([\d.]+%)/)?.[1];
-    const rows = Object.keys(words).filter(name => heads.rates[name] && rate(name, k)[0] !== null).map(name => {
-      const [at, low, high] = rate(name, k);
-      return make("tr", {}, make("td", { textContent: words[name] }), make("td", { className: "n", textContent: written([at, low, high]) }), make("td", {}, bar([at, low, high])));
-    });
+    const dot = make("i", { className: `dot ${word("verdict", k)}` });
+    const level = heads.level[k] === null ? "all levels" : `level ${heads.level[k]}`;
+    const predictor = `predictor ${reader.predictor(k)}`;
+    const where = [reader.title(k), word("reporter", k), level, predictor].join(" · ");
+    const reasons = reader.reason(k).split("; ");
     const gates = word("failed_gates", k);
-    const config = make("button", { type: "button", className: "link", textContent: word("run", k) });
-    config.addEventListener("click", () => showConfig(word("run", k)));
-    told.replaceChildren(make("h4", {}, make("i", { className: `dot ${word("verdict", k)}` }), `${kind(k)} `),
-      make("p", { className: "said", textContent: `${title(k)} · ${word("reporter", k)} · ${heads.level[k] == null ? "all levels" : `level ${heads.level[k]}`} · predictor ${word("predictor", k).slice(0, 8)}` }),
-      make("ul", {}, ...evidence.filter(Boolean).map(text => make("li", { textContent: text }))),
-      make("p", {}, make("b", { textContent: parts?.[2] ?? "" })),
-      gates && gates !== "None" && gates !== "nan" ? make("p", { textContent: `Stopped at a gate: ${gates}.` }) : "",
-      make("table", {}, make("tbody", {}, ...rows)),
-      make("p", { className: "said", textContent: `Scale from −1 to 1.${level ? ` Intervals at ${level}, corrected for all heads of the run.` : ""}` }),
-      make("p", { className: "said" }, "Costs: ", Object.entries(heads.costs).filter(([, column]) => column[k] !== null).map(([name, column]) => `${column[k].toLocaleString("en")} ${{ prequential_bits: "bits", flops: "FLOPs" }[name] ?? name}`).join(", "), ". Config: ", config));
-    if (!dialog.open) dialog.showModal();
-    dialog.scrollTop = 0;
+    const hasFailed = gates && gates !== "None" && gates !== "nan";
+    const confidence = heads.interval_level?.[k] ?? null;
+    const intervals = confidence === null ? ""
+      : ` Intervals at ${formatConfidence(confidence)}, corrected for all heads of the run.`;
+    open(
+      make("h4", {}, dot, reader.verdict(k)),
+      make("p", { className: "said", textContent: where }),
+      make("ul", {}, ...reasons.map(text => make("li", { textContent: text }))),
+      hasFailed && make("p", { textContent: `Failed gates: ${gates}.` }),
+      makeRates(k),
+      make("p", { className: "said", textContent: `Scale from −1 to 1.${intervals}` }),
+      makeCosts(k),
+    );
     history.replaceState(null, "", `#head-${k}`);
   }
-  function showConfig(name) {
-    told.replaceChildren(make("h4", { textContent: name }), make("pre", { textContent: configs[name] }));
-    if (!dialog.open) dialog.showModal();
-  }
-  dialog.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
-  dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
 
-  document.querySelectorAll("svg[data-dots]").forEach(svg => {
-    const place = dots[svg.dataset.dots];
-    if (!place) return;
-    const nearest = event => {
-      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-      let best = -1, least = (event.pointerType === "touch" ? 14 : 7) ** 2;
-      place.x.forEach((x, i) => { const far = (x / 10 - at.x) ** 2 + (place.y[i] / 10 - at.y) ** 2; if (far < least) { least = far; best = i; } });
-      return best < 0 ? null : place.head[best];
-    };
+  const forget = () => history.replaceState(null, "", location.pathname + location.search);
+  dialog.addEventListener("close", forget);
+  dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
+  return { show, showConfig };
+}
+
+// Dots
+
+function findNearest(svg, dots, event) {
+  const toDrawing = svg.getScreenCTM().inverse();
+  const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(toDrawing);
+  let nearest = null;
+  let least = (event.pointerType === "touch" ? 14 : 7) ** 2;
+  dots.x.forEach((x, i) => {
+    const distance = (x / 10 - pointer.x) ** 2 + (dots.y[i] / 10 - pointer.y) ** 2;
+    if (distance >= least) return;
+    least = distance;
+    nearest = dots.head[i];
+  });
+  return nearest;
+}
+
+function openDots(data, reader, dialog) {
+  const tip = query("#tip");
+  for (const svg of document.querySelectorAll("svg[data-dots]")) {
+    const dots = data.dots[svg.dataset.dots];
+    if (!dots) continue;
     svg.addEventListener("pointermove", event => {
-      const k = nearest(event);
+      const k = findNearest(svg, dots, event);
       tip.hidden = k === null || event.pointerType === "touch";
       if (k === null) return;
-      tip.textContent = `${kind(k)}: follows X on ${rate("follows_concept", k)[0].toFixed(2)} · ${title(k)}`;
+      const follows = reader.rate("follows_concept", k)[0].toFixed(2);
+      const { heading } = data.columns.follows_concept;
+      tip.textContent = `${reader.verdict(k)}: ${heading} ${follows} · ${reader.title(k)}`;
       tip.style.left = `${Math.min(event.pageX + 12, scrollX + innerWidth - 290)}px`;
       tip.style.top = `${event.pageY + 14}px`;
     });
     svg.addEventListener("pointerleave", () => { tip.hidden = true; });
-    svg.addEventListener("click", event => { const k = nearest(event); tip.hidden = true; if (k !== null) show(k); });
-  });
-
-  document.querySelectorAll('[id$="-runs"] tbody tr').forEach(row => {
-    const button = make("button", { type: "button", className: "link", textContent: row.cells[0].textContent });
-    button.addEventListener("click", () => showConfig(button.textContent));
-    row.cells[0].replaceChildren(button);
-  });
-  browser(heads, { word, kind, rate, strength, show });
-  document.body.classList.add("live");
-  const asked = location.hash.match(/^#head-(\d+)$/);
-  if (asked && +asked[1] < heads.n) show(+asked[1]);
+    svg.addEventListener("click", event => {
+      const k = findNearest(svg, dots, event);
+      tip.hidden = true;
+      if (k !== null) dialog.show(k);
+    });
+  }
 }
 
-function browser(heads, { word, kind, rate, strength, show }) {
-  const follows = k => rate("follows_concept", k)[0];
-  const fields = [["head", k => k], ["verdict", kind], ["prior", k => word("prior", k)], ["strength", k => heads.strength[k]], ["reporter", k => word("reporter", k)],
-    ["level", k => heads.level[k] ?? "all"], ["predictor", k => word("predictor", k).slice(0, 8)], ["seed", k => heads.seed[k]], ["follows X", follows],
-    ["matched", k => heads.matched[k] ? "matched" : ""], ["bits", k => heads.costs.prequential_bits?.[k] ?? NaN]];
+function openConfigs(dialog) {
+  for (const row of document.querySelectorAll('[id$="-runs"] tbody tr')) {
+    const name = row.cells[0].textContent;
+    const button = make("button", { type: "button", className: "link", textContent: name });
+    button.addEventListener("click", () => dialog.showConfig(name));
+    row.cells[0].replaceChildren(button);
+  }
+}
+
+// The list of all heads
+
+function listHeads(data, reader, dialog) {
+  const { heads, word } = reader;
+  const heading = name => data.columns[name].heading;
+  const fields = [
+    ["head", k => k],
+    [heading("verdict"), reader.verdict],
+    [heading("prior"), k => word("prior", k)],
+    [heading("strength"), k => heads.strength[k], formatStrength],
+    [heading("reporter"), k => word("reporter", k)],
+    [heading("level"), reader.level],
+    [heading("predictor"), reader.predictor],
+    [heading("seed"), k => heads.seed[k]],
+    [heading("follows_concept"), k => reader.rate("follows_concept", k)[0], x => x.toFixed(2)],
+    [heading("matched"), k => heads.matched[k] ? "matched" : ""],
+    [heading("prequential_bits"), k => heads.costs.prequential_bits?.[k] ?? NaN],
+  ].map(([name, read, format = String]) => ({ name, read, format }));
   const all = Array.from({ length: heads.n }, (_, k) => k);
-  const text = all.map(k => fields.map(([name, of]) => name === "strength" ? strength(of(k)) : of(k)).join(" ").toLowerCase());
+  const texts = all.map(k => {
+    return fields.map(({ read, format }) => format(read(k))).join(" ").toLowerCase();
+  });
   let shown = all, limit = 50;
-  const input = make("input", { type: "search", className: "filter", placeholder: "filter: any words" });
+
+  const input = make("input", {
+    type: "search", className: "filter", placeholder: "filter: any words",
+  });
   input.setAttribute("aria-label", "Show only heads that hold these words");
-  const count = make("span", { className: "said" }), more = make("button", { type: "button", textContent: "show 200 more" });
-  const table = make("table", {}, make("thead", {}, make("tr", {}, ...fields.map(([name]) => make("th", { scope: "col", textContent: name })))), make("tbody"));
-  const cell = (name, x) => typeof x === "number"
-    ? make("td", { className: "n", textContent: name === "strength" ? strength(x) : Number.isNaN(x) ? "–" : name === "follows X" ? x.toFixed(3) : name === "bits" ? x.toFixed(0) : `${x}` })
-    : make("td", { textContent: x });
+  const count = make("span", { className: "said" });
+  const more = make("button", { type: "button", textContent: "show 200 more" });
+  const headings = fields.map(({ name }) => make("th", { scope: "col", textContent: name }));
+  const table = make("table", {},
+    make("thead", {}, make("tr", {}, ...headings)), make("tbody"));
+
+  function makeCell(value, format) {
+    if (typeof value !== "number") return make("td", { textContent: value });
+    return make("td", { className: "n", textContent: Number.isNaN(value) ? "–" : format(value) });
+  }
+
+  function makeRow(k) {
+    const row = make("tr", {}, ...fields.map(({ read, format }) => makeCell(read(k), format)));
+    const button = make("button", { type: "button", textContent: `${k}` });
+    button.setAttribute("aria-label", `evidence on head ${k}`);
+    row.cells[0].replaceChildren(button);
+    row.cells[1].prepend(make("i", { className: `dot ${word("verdict", k)}` }));
+    row.addEventListener("click", () => dialog.show(k));
+    return row;
+  }
+
   function draw() {
-    count.textContent = `${shown.length.toLocaleString("en")} of ${heads.n.toLocaleString("en")} heads`;
-    table.tBodies[0].replaceChildren(...shown.slice(0, limit).map(k => {
-      const row = make("tr", {}, ...fields.map(([name, of]) => cell(name, of(k))));
-      const open = make("button", { type: "button", textContent: `${k}` });
-      open.setAttribute("aria-label", `evidence of head ${k}`);
-      row.cells[0].replaceChildren(open);
-      row.addEventListener("click", () => show(k));
-      row.cells[1].prepend(make("i", { className: `dot ${word("verdict", k)}` }));
-      return row;
-    }));
+    const n = shown.length.toLocaleString("en");
+    count.textContent = `${n} of ${heads.n.toLocaleString("en")} heads`;
+    table.tBodies[0].replaceChildren(...shown.slice(0, limit).map(makeRow));
     more.hidden = shown.length <= limit;
   }
-  input.addEventListener("input", () => { limit = 50; shown = all.filter(k => holds(text[k], input.value)); draw(); });
+
+  function filter() {
+    shown = all.filter(k => holdsWords(texts[k], input.value));
+    draw();
+  }
+
+  input.addEventListener("input", () => { limit = 50; filter(); });
   more.addEventListener("click", () => { limit += 200; draw(); });
   draw();
-  sortable(table, (i, sign) => { const of = fields[i][1]; all.sort((a, b) => sign * order(of(a), of(b)) || a - b); shown = all.filter(k => holds(text[k], input.value)); draw(); });
-  const scroll = make("div", { className: "scroll" }, table);
-  scroll.tabIndex = 0;
-  $("#browser").append(input, count, scroll, more);
+  makeSortable(table, (i, sign) => {
+    const { read } = fields[i];
+    all.sort((a, b) => compareValues(read(a), read(b), sign) || a - b);
+    filter();
+  });
+  const scroll = make("div", { className: "scroll", tabIndex: 0 }, table);
+  query("#browser").append(input, count, scroll, more);
 }
 
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(part => { part.open = true; }));
-unpack().then(app).catch(error => { $("#browser").append(make("p", { className: "said", textContent: error.message })); });
+// Start
+
+async function unpack() {
+  if (!("DecompressionStream" in window)) {
+    throw new Error("This browser cannot unpack the page's data, so the evidence on single heads"
+      + " cannot be opened. Everything else is on the page.");
+  }
+  const letters = atob(query("#data").textContent.trim());
+  const bytes = Uint8Array.from(letters, letter => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).json();
+}
+
+function start(data) {
+  const reader = readHeads(data.heads);
+  const dialog = makeDialog(data, reader);
+  openDots(data, reader, dialog);
+  openConfigs(dialog);
+  listHeads(data, reader, dialog);
+  document.body.classList.add("live");
+  const named = location.hash.match(/^#head-(\d+)$/);
+  if (named && +named[1] < data.heads.n) dialog.show(+named[1]);
+}
+
+function openAll() {
+  for (const part of document.querySelectorAll("details")) part.open = true;
+}
+
+function showError(error) {
+  query("#browser").append(make("p", { className: "said", textContent: error.message }));
+}
+
+addEventListener("beforeprint", openAll);
+unpack().then(start).catch(showError);

@@ -4,144 +4,108 @@ every line.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import pandas as pd
 
 from report.answer import Answer, compute_translator_shares, format_prior
-from report.comparison import family_columns
+from report.columns import COSTS, find_column, find_families, get_heading
 from report.intervals import Mean, estimate_mean
-from report.lines import KINDS, written
-from report.matched import UNITS
+from report.lines import KINDS, format_level, written
+from report.matched import NEAR
 from report.page.findings import sort_groups
-from report.page.html import (
-    Cell,
-    Columns,
-    format_cost,
-    format_interval,
-    format_number,
-    render_section,
-    render_table,
-)
+from report.page.html import Cell, Columns, format_interval, render_section, render_table
 from report.pairs import Pair
 
-SHORT = dict(
-    zip(KINDS, ("translators", "imitators", "mixtures", "neither", "undecided"), strict=True)
-)
+SEARCHABLE = 8
+"""Lines above which a table has a field that filters them."""
 
 
-def matched(heads: pd.DataFrame, place: str) -> str:
-    """Returns the table at matched accuracy: every prior, whom its heads follow, and what they cost
-    in every unit.
+def tabulate_matched(heads: pd.DataFrame, place: str) -> str:
+    """Returns the table at matched accuracy: every prior, what its heads follow, and their costs in
+    every unit.
     """
-    groups, shares = sort_groups(heads), compute_translator_shares(heads)
-    follows = [
-        estimate_mean(
-            group["follows_concept"].to_numpy(float),
-            group["predictor"].to_numpy(object),
-            len(groups),
-            (0.0, 1.0),
-        )
-        for _, group in groups
-    ]
-    strengths = [
-        " ".join(written(value) for value in sorted(group["strength"].unique()))
-        for _, group in groups
-    ]
+    groups = sort_groups(heads)
+    keys = [key for key, _ in groups]
+    frames = [group for _, group in groups]
+    shares = compute_translator_shares(heads)
     columns: Columns = {
-        "prior": [prior for (_, prior), _ in groups],
-        "reporter": [reporter for (reporter, _), _ in groups],
-        "translators": [_cell(shares[key]) for key, _ in groups],
-        "follows X": [_cell(value) for value in follows],
-        "strength": [
-            "–" if prior == "none" else said
-            for ((_, prior), _), said in zip(groups, strengths, strict=True)
-        ],
-        "heads": [len(group) for _, group in groups],
-        "predictors": [group["predictor"].nunique() for _, group in groups],
-        **{
-            SHORT[kind]: [format_number((group["verdict"] == kind).mean()) for _, group in groups]
-            for kind in KINDS[1:]
-        },
-        "past the gates": [format_number(group["gates_passed"].mean()) for _, group in groups],
-        "easy": [format_number(group["easy_accuracy"].mean(), 3) for _, group in groups],
-        **{
-            said: [format_cost(group[unit].mean() * scale) for _, group in groups]
-            for unit, (said, scale) in UNITS.items()
-            if _known(heads, unit)
-        },
+        "prior": [prior for _, prior in keys],
+        "reporter": [reporter for reporter, _ in keys],
+        "translators": [_build_interval(shares[key]) for key in keys],
+        "follows_concept": [_average_follows(group, len(groups)) for group in frames],
+        "strength": [_list_strengths(group) for group in frames],
+        "heads": [len(group) for group in frames],
+        "predictors": [group["predictor"].nunique() for group in frames],
     }
+    for kind in KINDS[1:]:
+        columns[kind] = [_build_share((group["verdict"] == kind).mean()) for group in frames]
+    for key in ("gates_passed", "easy_accuracy", *_find_known(heads, COSTS)):
+        columns[key] = _average(frames, key)
     how = (
-        "Of each prior the heads of its largest strength whose mean error on held-out easy episodes"
-        " is within 0.01 nats of the least that any prior reaches on the same predictor. Verdicts"
-        " and gates are shares of heads, easy the share right on easy episodes, costs means over"
-        " heads; intervals are over predictors and hold at 95% for all lines together."
+        "Of each prior, the heads of its largest strength whose mean error on held-out easy"
+        f" episodes is at most {NEAR} nats above the least that any prior reaches on the same"
+        " predictor. Verdicts and gates are shares of heads, the other figures means over heads;"
+        " intervals are over predictors and hold at 95% for all lines together."
     )
-    return render_section(
-        f"{place}-matched",
-        "At matched accuracy, in every unit",
-        how,
-        render_table(_one_reporter(columns), "Matched accuracy"),
-    )
+    title = "At matched accuracy, in every unit"
+    return render_section(f"{place}-matched", title, how, _build_table(columns, "Matched accuracy"))
 
 
-def pairwise(answer: Answer, place: str) -> str:
+def tabulate_pairs(answer: Answer, place: str) -> str:
     """Returns the table of differences of priors, two by two."""
     pairs = answer.pairs
+    if not pairs:
+        return ""
     columns: Columns = {
         "first prior": [pair.first for pair in pairs],
         "second prior": [pair.second for pair in pairs],
         "reporter": [pair.reporter for pair in pairs],
-        "translators, difference": [_cell(pair.translators) for pair in pairs],
-        "follows X, difference": [_cell(pair.follows) for pair in pairs],
-        "decided": [_decided(pair) for pair in pairs],
+        f"{get_heading('translators')}, difference": [
+            _build_interval(pair.translators) for pair in pairs
+        ],
+        f"{get_heading('follows_concept')}, difference": [
+            _build_interval(pair.follows) for pair in pairs
+        ],
+        "decided": [_describe_decision(pair) for pair in pairs],
         "paired heads": [pair.follows.heads for pair in pairs],
     }
     how = (
         "The first prior less the second, head by head: same predictor, same seed. Intervals hold"
         f" at 95% for all {len(pairs)} pairs together (Student's over predictors, never narrower"
-        " than what the heads give; Bonferroni). Only what excludes 0 is called decided."
+        " than what the heads give; Bonferroni). A difference is decided if its interval excludes"
+        " 0."
     )
-    return render_section(
-        f"{place}-pairs",
-        "Priors two by two",
-        how,
-        render_table(_one_reporter(columns), "Pairs", search=len(pairs) > 8) if pairs else "",
-    )
+    shown = render_table(_drop_single_reporter(columns), "Pairs", search=len(pairs) > SEARCHABLE)
+    return render_section(f"{place}-pairs", "Priors two by two", how, shown)
 
 
-def families(heads: pd.DataFrame, place: str) -> str:
-    """Returns whom heads at matched accuracy follow on each family of tampering; in older runs, on
-    the worst for each head.
+def tabulate_families(heads: pd.DataFrame, place: str) -> str:
+    """Returns what heads at matched accuracy follow on each family of tampering; of runs of earlier
+    versions, the worst family for each.
     """
-    found, groups = family_columns(heads), sort_groups(heads)
-    columns: Columns = {
-        "prior": [format_prior(*key, heads["reporter"].nunique() > 1) for key, _ in groups]
-    }
-    if found:
+    groups = sort_groups(heads)
+    frames = [group for _, group in groups]
+    several = heads["reporter"].nunique() > 1
+    columns: Columns = {get_heading("prior"): [format_prior(*key, several) for key, _ in groups]}
+    families = find_families(heads)
+    if families:
         how = (
-            "Share of the disputed episodes of each kind of tampering on which heads at matched"
-            " accuracy follow X, mean over heads."
+            "Share of the disputed episodes of each kind of tampering on which the report is X, of"
+            " heads at matched accuracy; mean over heads."
         )
-        columns |= {
-            column[16:].replace("_", " "): [
-                format_number(group[column].mean()) for _, group in groups
-            ]
-            for column in found
-        }
-    elif _known(heads, "worst_family"):
+        for family in families:
+            columns[get_heading(family)] = _average(frames, family)
+    elif _find_known(heads, ["worst_family"]):
         how = (
-            "How far heads at matched accuracy fall from easy episodes on the kind of tampering"
-            " that is worst for each, and which that is: shares."
+            "The kind of tampering on which a head follows X least, compared with easy episodes:"
+            " the mean gap there, and the share of heads for which each kind is the worst."
         )
-        columns["fall on the worst"] = [
-            format_number(group["worst_family_gap"].mean()) for _, group in groups
-        ]
-        kinds = sorted(heads["worst_family"].dropna().unique())
-        columns |= {
-            f"worst: {kind}": [
-                format_number((group["worst_family"] == kind).mean()) for _, group in groups
-            ]
-            for kind in kinds
-        }
+        columns[get_heading("worst_family_gap")] = _average(frames, "worst_family_gap")
+        for kind in sorted(heads["worst_family"].dropna().unique()):
+            shares = [(group["worst_family"] == kind).mean() for group in frames]
+            columns[f"worst: {kind}"] = [_build_share(share) for share in shares]
     else:
         return ""
     return render_section(
@@ -149,115 +113,132 @@ def families(heads: pd.DataFrame, place: str) -> str:
     )
 
 
-def reporters(heads: pd.DataFrame, place: str) -> str:
-    """Returns whom heads follow under each reporter, prior by prior side by side; nothing where
-    there is one.
+def tabulate_reporters(heads: pd.DataFrame, place: str) -> str:
+    """Returns what heads follow under each reporter, prior by prior side by side; nothing where
+    there is one reporter.
     """
-    groups, shares, names = (
-        dict(sort_groups(heads)),
-        compute_translator_shares(heads),
-        sorted(heads["reporter"].unique()),
-    )
-    if len(names) < 2:
+    reporters = sorted(heads["reporter"].unique())
+    if len(reporters) < 2:
         return ""
+    groups = dict(sort_groups(heads))
+    shares = compute_translator_shares(heads)
     priors = sorted(heads["prior"].unique(), key=lambda prior: (prior != "none", prior))
-    columns: Columns = {"prior": list(priors)}
-    for one in names:
-        columns[f"{one}: translators"] = [
-            _cell(shares[(one, prior)]) if (one, prior) in shares else None for prior in priors
-        ]
-        follows = [
-            groups[(one, prior)]["follows_concept"].mean() if (one, prior) in groups else None
-            for prior in priors
-        ]
-        columns[f"{one}: follows X"] = [format_number(value) for value in follows]
+    columns: Columns = {get_heading("prior"): list(priors)}
+    for reporter in reporters:
+        of_translators: list[Cell] = []
+        of_follows: list[Cell] = []
+        for prior in priors:
+            group = groups.get((reporter, prior))
+            is_there = group is not None
+            of_translators.append(_build_interval(shares[(reporter, prior)]) if is_there else None)
+            follows = None if group is None else group["follows_concept"].mean()
+            of_follows.append(_build_number("follows_concept", follows))
+        columns[f"{reporter}: {get_heading('translators')}"] = of_translators
+        columns[f"{reporter}: {get_heading('follows_concept')}"] = of_follows
     how = (
-        "Heads at matched accuracy: share that are translators [95% for all together], and that"
-        " follow X, mean over heads."
+        "Heads at matched accuracy: the share that are translators, with intervals at 95% for all"
+        " together, and the mean over heads of how far they follow X."
     )
     return render_section(
         f"{place}-reporters", "By reporter", how, render_table(columns, "Reporters")
     )
 
 
-def everything(lines: pd.DataFrame, title: str = "Every prior and strength") -> str:
+def tabulate_lines(lines: pd.DataFrame, title: str = "Every prior and strength") -> str:
     """Returns every line of the comparison as a table."""
     columns: Columns = {
         "prior": list(lines["prior"]),
         "reporter": list(lines["reporter"]),
         "strength": [(written(value), float(value)) for value in lines["strength"]],
-        **(
-            {"level": ["all" if pd.isna(value) else int(value) for value in lines["level"]]}
-            if lines["level"].notna().any()
-            else {}
-        ),
-        **{
-            said: _ends(lines, column)
-            for said, column in (("translators", "translators"), ("follows X", "follows_concept"))
-        },
-        "least–most": [
-            f"{least:.2f}–{most:.2f}"
-            for least, most in zip(lines["least"], lines["most"], strict=True)
-        ],
-        "heads": [int(value) for value in lines["heads"]],
-        "predictors": [int(value) for value in lines["predictors"]],
-        **{f"n {SHORT[kind]}": [int(value) for value in lines[kind]] for kind in KINDS},
-        "error, nats": [format_number(value, 4) for value in lines["validation_nll"]],
-        "easy": [format_number(value, 3) for value in lines["easy_accuracy"]],
-        **{
-            said: [format_cost(value * scale) for value in lines[unit]]
-            for unit, (said, scale) in UNITS.items()
-            if _known(lines, unit)
-        },
     }
-    if (lines["two_heaps"] != "").any():
-        columns["two modes"] = [_where(words) for words in lines["two_heaps"]]
-    return render_table(_one_reporter(columns), title, search=len(lines) > 8)
+    if lines["level"].notna().any():
+        levels = [format_level(value) for value in lines["level"]]
+        columns["level"] = [level if level == "all" else int(level) for level in levels]
+    for key in ("translators", "follows_concept"):
+        ends = lines[[key, f"{key}_low", f"{key}_high"]].itertuples(index=False)
+        columns[key] = [format_interval(*row) for row in ends]
+    both = zip(lines["least"], lines["most"], strict=True)
+    columns["spread"] = [f"{least:.2f}–{most:.2f}" for least, most in both]
+    for key in ("heads", "predictors", *KINDS):
+        columns[key] = [int(value) for value in lines[key]]
+    for key in ("validation_nll", "easy_accuracy", *_find_known(lines, COSTS)):
+        columns[key] = [_build_number(key, value) for value in lines[key]]
+    if (lines["two_modes"] != "").any():
+        columns["two_modes"] = [_shorten_modes(words) for words in lines["two_modes"]]
+    return _build_table(columns, title)
 
 
-def _where(modes: str) -> str:
+def _build_table(columns: Columns, title: str) -> str:
+    """Returns a table of columns that are given by their names."""
+    shown = {}
+    for key, cells in _drop_single_reporter(columns).items():
+        # Beside their share, the number of translators needs another heading.
+        mark = "n " if key in KINDS and KINDS[0] in columns else ""
+        shown[f"{mark}{get_heading(key)}"] = cells
+    n_lines = len(columns["prior"])
+    return render_table(shown, title, search=n_lines > SEARCHABLE)
+
+
+def _build_number(key: str, value: float | None) -> Cell:
+    """Returns a value of a column as a cell; a dash for a missing one."""
+    if value is None or pd.isna(value):
+        return "–", float("-inf")
+    column = find_column(key)
+    return column.format(value).replace("-", "−"), float(value * column.scale)
+
+
+def _build_share(value: float) -> Cell:
+    return _build_number("translators", value)
+
+
+def _build_interval(value: Mean) -> Cell:
+    return format_interval(value.value, value.low, value.high)
+
+
+def _average(frames: Iterable[pd.DataFrame], key: str) -> list[Cell]:
+    return [_build_number(key, group[key].mean()) for group in frames]
+
+
+def _average_follows(heads: pd.DataFrame, among: int) -> Cell:
+    """Returns how far heads follow X, with an interval that holds for `among` lines together."""
+    follows_K = heads["follows_concept"].to_numpy(float)
+    return _build_interval(
+        estimate_mean(follows_K, heads["predictor"].to_numpy(object), among, (0.0, 1.0))
+    )
+
+
+def _list_strengths(heads: pd.DataFrame) -> str:
+    if heads["prior"].iloc[0] == "none":
+        return "–"
+    return " ".join(written(value) for value in sorted(heads["strength"].unique()))
+
+
+def _describe_decision(pair: Pair) -> str:
+    """Returns in words which differences of a pair are decided."""
+    decided = []
+    for key, value in (("translators", pair.translators), ("follows_concept", pair.follows)):
+        if value.decided:
+            decided.append(f"{get_heading(key)} {'more' if value.value > 0 else 'less'}")
+    return ", ".join(decided) or "not decided"
+
+
+def _shorten_modes(words: str) -> str:
     """Returns where two modes are, in few words.
 
-    >>> _where("two modes, 5% near 0.06 and 95% near 0.97 (both under every predictor)")
+    >>> _shorten_modes("two modes, 5% about 0.06 and 95% about 0.97 (both under every predictor)")
     '5% 0.06, 95% 0.97'
     """
-    return (
-        modes.split(" (", maxsplit=1)[0]
-        .removeprefix("two modes, ")
-        .replace(" near", "")
-        .replace(" and", ",")
-    )
+    modes = re.findall(r"(\d+%) (?:about|near) ([\d.]+)", words)
+    return ", ".join(f"{share} {center}" for share, center in modes)
 
 
-def _one_reporter(columns: Columns) -> Columns:
+def _drop_single_reporter(columns: Columns) -> Columns:
     """Returns columns without that of reporters where all are the same."""
-    return {
-        key: cells for key, cells in columns.items() if key != "reporter" or len(set(cells)) > 1
-    }
+    if len(set(columns["reporter"])) > 1:
+        return columns
+    return {key: cells for key, cells in columns.items() if key != "reporter"}
 
 
-def _ends(lines: pd.DataFrame, column: str) -> list[Cell]:
-    return [
-        format_interval(*row)
-        for row in lines[[column, f"{column}_low", f"{column}_high"]].itertuples(index=False)
-    ]
-
-
-def _decided(pair: Pair) -> str:
-    both = (("translators", pair.translators), ("follows X", pair.follows))
-    return (
-        ", ".join(
-            f"{what} {'more' if value.value > 0 else 'less'}"
-            for what, value in both
-            if value.decided
-        )
-        or "not decided"
-    )
-
-
-def _known(frame: pd.DataFrame, column: str) -> bool:
-    return column in frame and bool(frame[column].notna().any())
-
-
-def _cell(value: Mean) -> tuple[str, float]:
-    return format_interval(value.value, value.low, value.high)
+def _find_known(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Returns which of these columns hold any value."""
+    return [key for key in names if key in frame and frame[key].notna().any()]

@@ -1,6 +1,7 @@
 """Planted sweeps: folders of runs as train.py leaves them, with heads whose figures are known."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,37 @@ PLANTED = [
 ]
 
 
+REASON = (
+    "It follows X on {follows_concept} of 2,000 disputed episodes; changing only X moves the report"
+    " by {nde}. So it is a VERDICT."
+)
+
+
+def fill(template: str, row: dict) -> str:
+    """Returns a reason as the judge writes it."""
+
+    def write_rate(name: re.Match) -> str:
+        value, low, high = (row[f"{name[1]}{ending}"] for ending in ("", "_low", "_high"))
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+    return re.sub(r"\{(\w+)\}", write_rate, template)
+
+
 def heads(
-    prior="speed", strengths=(1.0,), predictor=0, seeds=8, follows=0.5, reporter="linear", **figures
+    prior="speed",
+    strengths=(1.0,),
+    predictor=0,
+    seeds=8,
+    follows=0.5,
+    reporter="linear",
+    has_template=True,
+    **figures,
 ) -> pd.DataFrame:
     """Returns one row a strength and seed.
 
     Args:
         follows: the share that follows X of all heads, or of each seed.
+        has_template: whether there is a column `reason_template`, which earlier versions lack.
     """
     rows = []
     for strength in strengths:
@@ -76,13 +101,11 @@ def heads(
                 "worst_family": "loop",
                 "worst_family_gap": 0.4,
             }
-            row |= {
-                "reason": (
-                    f"It follows X on {value:.2f}; changing only X moves the report by {value:.2f}."
-                    f" So it is a {kind}."
-                )
-            }
-            rows.append(row | figures)
+            template = REASON.replace("VERDICT", kind)
+            row |= {"reason": fill(template, row)} | figures
+            if has_template:
+                row["reason_template"] = template
+            rows.append(row)
     return pd.DataFrame(rows).astype({"level": "Int64"})
 
 
@@ -128,7 +151,7 @@ def write(folder: Path, frame: pd.DataFrame, world=None, versions=None, **about)
 def sweep(
     folder: Path, follows: dict[str, float | tuple[float, ...]], predictors=4, seeds=12, spread=0.02
 ) -> Path:
-    """Writes a run a prior and predictor.
+    """Writes a run a prior and predictor; the second predictor's are those of an earlier version.
 
     Args:
         follows: of each prior the share that its heads follow X, or shares that alternate over
@@ -148,6 +171,14 @@ def sweep(
             strengths = (1.0,) if prior == "none" else (0.25, 1.0)
             write(
                 folder / f"{prior}-{predictor}",
-                heads(prior, strengths, predictor, seeds, shares, **costs),
+                heads(
+                    prior,
+                    strengths,
+                    predictor,
+                    seeds,
+                    shares,
+                    has_template=predictor != 1,
+                    **costs,
+                ),
             )
     return folder

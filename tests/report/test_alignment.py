@@ -2,7 +2,7 @@
 
 import math
 
-from report.alignment import section
+from report.alignment import format_section
 from tests.report.test_lines import heads
 
 FIGURES = {
@@ -28,7 +28,7 @@ FIGURES = {
 
 
 def test_a_line_holds_the_means_and_a_dash_where_ratios_were_refused():
-    said = section(heads(level=3, **FIGURES))
+    said = format_section(heads(level=3, **FIGURES))
     assert (
         "| speed | 1 | 3 | 0.00 | 0.50 | loop 0.75 | 1.00 | 2.00 | 3.00 | 0.50 | – | -1.00 | 1.50 |"
         " -0.25 |" in said
@@ -37,4 +37,4 @@ def test_a_line_holds_the_means_and_a_dash_where_ratios_were_refused():
 
 
 def test_runs_from_before_it_was_measured_have_no_such_table():
-    assert section(heads()) == ""
+    assert format_section(heads()) == ""

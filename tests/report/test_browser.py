@@ -164,7 +164,7 @@ def click_dot(driver, prior: str) -> None:
 
 def test_a_dot_leads_to_its_heads_evidence_in_words(opened):
     click_dot(opened, "good")
-    told = opened.find_element("css selector", "#evidence[open] #told").text
+    told = opened.find_element("css selector", "#evidence[open] #details").text
     assert (
         told.startswith("direct translator")
         and "good, strength 1" in told
@@ -177,13 +177,13 @@ def test_an_address_leads_to_a_heads_evidence_and_on_to_its_config(opened, addre
     opened.get("about:blank")
     opened.get(f"{address}#head-0")
     wait(opened, "return document.querySelector('#evidence').open")
-    opened.find_element("css selector", "#told .link").click()
-    assert "worlds.vault.Vault" in opened.find_element("css selector", "#told pre").text
+    opened.find_element("css selector", "#details .link").click()
+    assert "worlds.vault.Vault" in opened.find_element("css selector", "#details pre").text
 
 
 def test_a_run_leads_to_its_config_and_the_sheet_closes(opened):
     opened.execute_script("document.querySelector('#s0-runs tbody .link').click()")
-    assert "reporters.linear" in opened.find_element("css selector", "#told pre").text
+    assert "reporters.linear" in opened.find_element("css selector", "#details pre").text
     opened.find_element("css selector", "#evidence form button").click()
     assert not opened.execute_script("return document.querySelector('#evidence').open")
 

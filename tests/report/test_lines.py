@@ -1,11 +1,11 @@
-"""Lines, intervals and the sentence on heads whose figures are known."""
+"""Lines, intervals and the answer in words, on heads whose figures are known."""
 
 import pandas as pd
 import pytest
 
-from report.finding import finding
-from report.lines import lines
-from report.summary import DROPPED_FIRST, HEADINGS, markdown
+from report import summary
+from report.comparison import compare, heads_of, lines
+from report.settings import Setting
 
 
 def heads(
@@ -48,20 +48,25 @@ def heads(
     return pd.DataFrame(rows).astype({"level": "Int64"}).assign(run=prior)
 
 
+def tabulate(frame: pd.DataFrame, each_level: bool = True) -> pd.DataFrame:
+    return lines("vault", heads_of(frame, each_level))
+
+
+def find_answer(frame: pd.DataFrame) -> str:
+    part = compare(Setting("vault", (), frame))
+    return summary.find_answer(part.lines, part)
+
+
 def test_a_line_holds_means_ends_and_counts():
-    line = lines(heads(follows=(0.2, 0.4, 0.9)), each_level=True).iloc[0]
+    line = tabulate(heads(follows=(0.2, 0.4, 0.9))).iloc[0]
     assert (line["heads"], line["least"], line["most"], line["mixture"]) == (3, 0.2, 0.9, 3)
     assert line["follows_concept"] == pytest.approx(0.5)
-    assert line["low"] < 0.5 < line["high"]
+    assert line["follows_concept_low"] < 0.5 < line["follows_concept_high"]
 
 
 def test_without_a_prior_all_strengths_are_one_line():
-    table = lines(
-        pd.concat(
-            [heads("none", 1.0), heads("none", 2.0), heads("speed", 1.0), heads("speed", 2.0)]
-        ),
-        each_level=True,
-    )
+    pairs = [("none", 1.0), ("none", 2.0), ("speed", 1.0), ("speed", 2.0)]
+    table = tabulate(pd.concat([heads(prior, strength) for prior, strength in pairs]))
     assert [tuple(row) for row in table[["prior", "strength"]].to_numpy()] == [
         ("none", 0.0),
         ("speed", 1.0),
@@ -76,44 +81,38 @@ def test_the_level_is_chosen_by_errors_on_easy_episodes_and_not_by_what_judges()
             heads(level=2, follows=(0.1, 0.1), validation_nll=0.2),
         ]
     )
-    assert lines(both, each_level=False)["level"].tolist() == [2]
-    assert lines(both, each_level=True)["level"].tolist() == [1, 2]
+    assert tabulate(both, each_level=False)["level"].tolist() == [2]
+    assert tabulate(both, each_level=True)["level"].tolist() == [1, 2]
 
 
 def test_the_mean_is_over_predictors_however_many_heads_each_has():
     both = pd.concat(
         [heads(follows=(0.0, 0.0, 0.0), predictor="a"), heads(follows=(0.8,), predictor="b")]
     )
-    assert lines(both, each_level=True)["follows_concept"].tolist() == [pytest.approx(0.4)]
+    assert tabulate(both)["follows_concept"].tolist() == [pytest.approx(0.4)]
 
 
-def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_bears_it_out():
+def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_supports_it():
     apart = pd.concat(
         [heads("speed", follows=(0.1, 0.12, 0.11)), heads("simplicity", follows=(0.8, 0.82, 0.815))]
     )
     near = pd.concat(
         [heads("speed", follows=(0.1, 0.8, 0.4)), heads("simplicity", follows=(0.2, 0.3, 0.5))]
     )
-    assert (
-        "simplicity follow X on a larger share of disputed episodes than those of speed by 0.70"
-        in finding(lines(apart, True), apart)
-    )
-    assert "larger share" not in finding(lines(near, True), near)
-    assert "Heads do not follow X significantly more often under one prior" in finding(
-        lines(near, True), near
-    )
-    assert (
-        "one predictor: the intervals cover its head seeds and do not generalise to other predictors"
-        in finding(lines(near, True), near)
-    )
+    words = find_answer(apart)
+    assert "simplicity" in words and "larger share" in words and "speed by 0.70" in words
+    words = find_answer(near)
+    assert "larger share" not in words
+    assert "under one prior than under another" in words
+    assert "one predictor" in words
 
 
 def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
-    assert (
-        'no claim is made about whom they follow. Of 2 heads, 2 failed the gate "knows"'
-        in finding(lines(stopped, True), stopped)
-    )
+    words = find_answer(stopped)
+    assert words.startswith("2 heads judged: 0 direct_translator")
+    claim = 'no claim is made about whom they follow. Of 2 heads, 2 failed the gate "knows"'
+    assert claim in words
 
 
 def test_the_summary_names_gates_planted_heads_and_verdicts():
@@ -125,15 +124,17 @@ def test_the_summary_names_gates_planted_heads_and_verdicts():
             ["translator", "direct_translator", "undecided", 1, False],
         ],
     }
-    said = markdown(heads().drop(columns="run"), about)
+    text = summary.format_summary(heads().drop(columns="run"), about)
     for words in (
         "knows 0.500 (asked: 0.95)",
-        "19 of 20 planted heads right that were told the truth; 1 translator called undecided",
+        "right on 19 of 20 planted heads, whose truth is known; 1 translator called undecided",
         "2 M",
         "bag of words",
     ):
-        assert words in said
+        assert words in text
 
 
-def test_what_a_narrow_terminal_drops_are_columns_that_there_are():
-    assert set(DROPPED_FIRST) < set(HEADINGS)
+def test_only_gates_that_predictors_fail_are_named_on_the_terminal():
+    gates = ["knows 1.000", "uses (swap) 0.400 (asked: 0.8). Read a deeper level."]
+    lines_shown = summary._describe_predictors([{"gates": gates, "surface_auroc": None}])
+    assert lines_shown == [f"The predictor: {gates[1]}"]

@@ -7,7 +7,7 @@ import pytest
 
 from console.errors import UserError
 from report.__main__ import main
-from report.summary import DROPPED_FIRST, HEADINGS
+from report.summary import COLUMNS, DROPPED_FIRST
 from storage.run_folder import CONFIG, HEADS
 from tests.report.planted_sweeps import heads, sweep, write
 
@@ -23,12 +23,12 @@ def folder(tmp_path):
         (
             ["--mached", "runs"],
             (
-                "--mached: no such option. Did you mean --matched? There are: --to, --matched,"
-                " --compare, --help."
+                "--mached: no such option. Did you mean --matched? The options are: --to,"
+                " --matched, --compare, --help."
             ),
         ),
         (["runs", "--to"], "--to: no folder is named. Name the folder to write into: --to out"),
-        (["--compare", "runs"], "--compare: it takes two folders, and 1 are named."),
+        (["--compare", "runs"], "--compare: it needs two folders, and 1 are named."),
         (["--matched"], "No folder is named."),
         (["nowhere"], "nowhere: there is no such folder."),
     ],
@@ -69,7 +69,7 @@ def test_it_writes_where_it_is_told_to(folder, tmp_path):
 def test_the_table_fits_the_terminal(folder, columns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     main([str(folder)])
-    table = capsys.readouterr().out.split("bits: prequential")[0].splitlines()
+    table = capsys.readouterr().out.split("Means over heads")[0].splitlines()
     assert max(len(line.rstrip()) for line in table) <= columns
     assert any("follows X" in line and "verdicts" in line and "prior" in line for line in table)
     assert not any("…" in line for line in table)
@@ -83,6 +83,14 @@ def test_two_reporters_are_told_apart_on_the_terminal(tmp_path, capsys):
     assert [line.split()[0] for line in lines if " none " in line] == ["linear", "mlp"]
 
 
+def test_the_legend_explains_the_columns_that_are_shown_and_no_others(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main([str(folder)])
+    legend = capsys.readouterr().out.split("Means over heads")[1].splitlines()
+    assert any(line.startswith("follows X ") for line in legend)
+    assert not any(line.startswith("easy AUROC ") for line in legend)
+
+
 def test_matched_and_compare_write_nothing(folder, capsys):
     main([str(folder), "--matched"])
     main(["--compare", str(folder), str(folder)])
@@ -94,7 +102,7 @@ def test_matched_and_compare_write_nothing(folder, capsys):
 
 
 def test_what_a_narrow_terminal_drops_are_columns_that_there_are():
-    assert set(DROPPED_FIRST) < set(HEADINGS)
+    assert set(DROPPED_FIRST) < set(COLUMNS)
 
 
 def test_neither_help_nor_the_comparison_needs_torch(folder):

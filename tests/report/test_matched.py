@@ -5,12 +5,12 @@ itself.
 import pandas as pd
 import pytest
 
-from report.matched import matched, table
+from report.matched import format_table, select_matched
 from tests.report.test_lines import heads
 
 
 def chosen(frame: pd.DataFrame) -> list[tuple[str, float]]:
-    kept = matched(frame)
+    kept = select_matched(frame)
     return sorted(
         {
             (prior, float(strength))
@@ -52,14 +52,14 @@ def test_every_predictor_has_its_own_best():
             for p, s, n in (("a", 1, 0.1), ("a", 4, 0.2), ("b", 1, 0.3), ("b", 4, 0.3))
         ]
     )
-    kept = matched(frame)
+    kept = select_matched(frame)
     assert kept.groupby("predictor")["strength"].first().to_dict() == {"a": 1, "b": 4}
 
 
 def test_the_table_has_a_line_a_prior_and_shares_of_verdicts():
     both = heads("speed", follows=(0.0, 0.2, 0.9, 1.0), verdict="mixture")
     both.loc[3, "verdict"] = "direct_translator"
-    lines = table(pd.concat([both, heads("none", follows=(0.5, 0.5))])).splitlines()
+    lines = format_table(pd.concat([both, heads("none", follows=(0.5, 0.5))])).splitlines()
     assert [line.split("|")[2].strip() for line in lines[2:4]] == ["none", "speed"]
     cells = [cell.strip() for cell in lines[3].split("|")]
     assert cells[6:9] == ["0.25", "0.00", "0.75"]
@@ -69,7 +69,8 @@ def test_the_table_has_a_line_a_prior_and_shares_of_verdicts():
 def cells(frame: pd.DataFrame) -> dict[str, str]:
     """Returns the cells of the table's first line, by their headings."""
     headings, _, first, *_ = (
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in table(frame).splitlines()[:3]
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in format_table(frame).splitlines()[:3]
     )
     return dict(zip(headings, first, strict=True))
 
@@ -99,6 +100,9 @@ def test_what_was_not_measured_is_a_dash_or_no_column():
     )
     both = pd.concat([heads("simplicity"), priced])
     assert (cells(both)["learning coefficient"], cells(both)["ms for 1,000"]) == ("–", "–")
-    assert (cells(priced)["learning coefficient"], cells(priced)["ms for 1,000"]) == ("4.00", "20")
+    assert (cells(priced)["learning coefficient"], cells(priced)["ms for 1,000"]) == (
+        "4.00",
+        "20.5",
+    )
     assert cells(heads())["learning coefficient"] == "–"
     assert "ms for 1,000" not in cells(heads())

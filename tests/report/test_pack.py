@@ -1,72 +1,88 @@
-"""The page's data says of every head what heads.parquet says, each figure once."""
+"""The page's data give of every head what heads.parquet gives, each figure once."""
 
 import re
 
 import pandas as pd
+import pytest
 
-from report.page.pack import RATES, SPOKEN, WORDS, columns
+from report.page.pack import COSTS, EVIDENCE, build_columns, describe_columns
+from tests.report.planted_sweeps import fill, heads
 
-RATES_OF = {
+RATES = {
     "follows_concept": (0.625, 0.5849, 0.7151),
-    "nde": (0.301, -0.004, 0.6),
+    "nde": (0.301, -0.2, 0.6),
     "access_head": (0.4, 0.3, 0.5),
 }
-SAID = (
-    "It follows X on {} of 2,000 disputed episodes; changing only X moves the report by {}; yes in"
-    " the head ({}). So it is a mixture, {} of it X."
+TEMPLATE = (
+    "It follows X on {follows_concept} of 2,000 disputed episodes; changing only X moves the report"
+    " by {nde}; yes in the head ({access_head}). So it is a mixture, {follows_concept} of it X."
 )
 
 
-def written(rates: tuple[float, float, float]) -> str:
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*rates)
+def write(template: str, has_template: bool = True) -> pd.DataFrame:
+    """Returns one head with these rates and this reason."""
+    frame = heads(seeds=1, has_template=has_template).assign(run="a", setting=0, matched=True)
+    for name, limits in RATES.items():
+        for ending, value in zip(("", "_low", "_high"), limits, strict=True):
+            frame[f"{name}{ending}"] = value
+    frame["reason"] = fill(template, frame.iloc[0].to_dict())
+    if has_template:
+        frame["reason_template"] = template
+    return frame
 
 
-def head(reason: str) -> pd.DataFrame:
-    rates = {
-        f"{name}{end}": value
-        for name, three in RATES_OF.items()
-        for end, value in zip(("", "_low", "_high"), three, strict=True)
-    }
-    row = (
-        dict.fromkeys(WORDS, "word")
-        | {
-            "setting": 0,
-            "strength": 1.0,
-            "level": None,
-            "seed": 0,
-            "matched": True,
-            "reason": reason,
-        }
-        | rates
-    )
-    return pd.DataFrame([row])
+def read_reason(packed: dict, k: int) -> str:
+    """Returns a head's reason as the page's script fills it."""
+    template = packed["reason"]["words"][packed["reason"]["codes"][k]]
+
+    def write_rate(name: re.Match) -> str:
+        value, low, high = (column[k] / 100 for column in packed["rates"][name[1]])
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+    return re.sub(r"\{(\w+)\}", write_rate, template)
 
 
-def told(packed: dict, k: int) -> str:
-    """Returns a head's reason as the page puts it together."""
-    reason = packed["reason"]["words"][packed["reason"]["codes"][k]]
-    return re.sub(
-        r"\{(\w+)\}",
-        lambda name: written(tuple(column[k] / 100 for column in packed["rates"][name[1]])),
-        reason,
-    )
+def test_a_filled_template_is_the_reason_of_the_judge():
+    frame = write(TEMPLATE)
+    packed = build_columns(frame)
+    assert packed["reason"]["words"] == [TEMPLATE]
+    assert read_reason(packed, 0) == frame["reason"][0] != TEMPLATE
 
 
-def test_a_reason_is_put_together_as_it_was_and_holds_no_rate_twice():
-    reason = SAID.format(*map(written, (*RATES_OF.values(), RATES_OF["follows_concept"])))
-    packed = columns(head(reason))
-    kept = packed["reason"]["words"][0]
-    assert kept.count("{follows_concept}") == 2
-    assert "{access_head}" in kept
-    assert told(packed, 0) == reason
+def test_every_placeholder_has_its_rate_though_the_evidence_does_not_list_it():
+    assert "access_head" not in EVIDENCE
+    assert set(RATES) <= set(build_columns(write(TEMPLATE))["rates"])
+    assert "access_head" not in build_columns(write("It follows X on {follows_concept}."))["rates"]
 
 
-def test_what_a_reason_says_otherwise_than_the_columns_stays_as_it_is():
-    reason = SAID.format("0.99 [0.98, 1.00]", "0.30 [-0.00, 0.60]", "0.40", "0.62")
-    packed = columns(head(reason))
-    assert "{" not in packed["reason"]["words"][0]
-    assert told(packed, 0) == reason
+def test_a_run_without_templates_keeps_its_reasons_as_they_are():
+    frame = write(TEMPLATE, has_template=False)
+    packed = build_columns(frame)
+    assert packed["reason"]["words"] == [frame["reason"][0]]
+    assert read_reason(packed, 0) == frame["reason"][0]
 
 
-def test_every_rate_that_is_spoken_is_a_column_of_a_head():
-    assert {name for name, _ in SPOKEN} - set(RATES) == {"access_head", "access_predictor"}
+def test_runs_with_and_without_templates_stand_beside_each_other():
+    frames = [write(TEMPLATE), write(TEMPLATE, has_template=False)]
+    both = pd.concat(frames, ignore_index=True)
+    packed = build_columns(both)
+    assert [read_reason(packed, k) for k in (0, 1)] == list(both["reason"])
+
+
+def test_a_thousand_heads_take_as_many_reasons_as_there_are_templates():
+    follows = [k / 1000 for k in range(1000)]
+    frame = heads(seeds=1000, follows=follows).assign(run="a", setting=0, matched=True)
+    assert frame["reason"].nunique() > 100
+    assert len(build_columns(frame)["reason"]["words"]) == 3
+
+
+@pytest.mark.parametrize("name", [*EVIDENCE, *COSTS])
+def test_what_the_script_shows_has_a_heading_and_a_meaning(name):
+    column = describe_columns()[name]
+    assert column["heading"] and column["meaning"]
+
+
+def test_costs_are_in_the_unit_of_their_heading():
+    frame = write(TEMPLATE).assign(flops=2_345_600.0)
+    assert build_columns(frame)["costs"]["flops"] == [2.346]
+    assert describe_columns()["flops"]["heading"] == "MFLOPs"
