@@ -1,8 +1,8 @@
 """The page in a real browser: it opens without an error and asks for nothing, its tables sort and
 filter, and a dot leads to its evidence.
 
-They need chromium and its driver (Debian: apt-get install chromium chromium-driver), and are skipped
-without them.
+They need chromium and its driver (Debian: apt-get install chromium chromium-driver), and are
+skipped without them.
 """
 
 import shutil
