@@ -1,8 +1,8 @@
 """The page in a real browser: it opens without an error and asks for nothing, its tables sort and
 filter, and a dot leads to its evidence.
 
-It wants chromium and its driver (Debian: apt-get install chromium chromium-driver); without them
-these tests are skipped, and say so.
+They need chromium and its driver (Debian: apt-get install chromium chromium-driver), and are
+skipped without them.
 """
 
 import shutil
@@ -150,9 +150,12 @@ def click_dot(driver, prior: str) -> None:
     from selenium.webdriver import ActionChains
 
     script = """
-      const row = [...document.querySelectorAll('.strip')].find(r => r.querySelector('.who')?.textContent === arguments[0]);
+      const names = [...document.querySelectorAll('.strip .who')];
+      const row = names.find(name => name.textContent === arguments[0]).closest('.strip');
       row.scrollIntoView({block: 'center'});
-      const svg = row.querySelector('svg'), [, x, y] = svg.querySelector('.dots').getAttribute('d').match(/M([\\d.]+) ([\\d.]+)h0/);
+      const svg = row.querySelector('svg');
+      const path = svg.querySelector('.dots').getAttribute('d');
+      const [, x, y] = path.match(/M([\\d.]+) ([\\d.]+)h0/);
       const at = new DOMPoint(+x, +y).matrixTransform(svg.getScreenCTM());
       return [at.x, at.y];
     """

@@ -16,8 +16,9 @@ from report.columns import (
 from report.comparison import ORDER
 
 ROOT = Path(__file__).parents[2]
-WITH_LIMITS = """follows_concept ranks_concept nde nie swap_concept swap_human swap_random erase_concept
-erase_human access_head access_predictor departs_from_human pseudo_alignment_gap worst_family_gap"""
+WITH_LIMITS = """follows_concept ranks_concept nde nie swap_concept swap_human swap_random
+erase_concept erase_human access_head access_predictor departs_from_human pseudo_alignment_gap
+worst_family_gap"""
 WRITTEN = f"""world core_model core_model_seed predictor reporter prior strength seed level levels
 two_part_bits model_bits edges flops level_read steps level_read_easy steps_easy level_read_disputed
 steps_disputed gates depth thresholds prequential_bits variational_bits variational_model_bits
