@@ -7,7 +7,7 @@ from __future__ import annotations
 import pandas as pd
 
 from report.columns import explain, find_column, format_markdown, get_heading
-from report.lines import GROUP, format_level, written
+from report.lines import GROUP, format_level, format_strength
 
 FIGURES = (
     "capability_int",
@@ -55,7 +55,7 @@ def _format_line(heads: pd.DataFrame) -> list[str]:
     first = heads.iloc[0]
     return [
         str(first["prior"]),
-        written(first["strength"]),
+        format_strength(first["strength"]),
         format_level(first["level"]),
         average("robustly_aligned"),
         average("pseudo_alignment_gap"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from report.bimodality import find_two_modes
-from report.columns import UNITS
+from report.columns import find_column
 from report.intervals import Mean, estimate_share, group_by_prior
 from report.pairs import Pair, compare_priors, find_stopped_priors
 
@@ -212,10 +212,10 @@ def _describe_costs(heads: pd.DataFrame, pairs: list[Pair]) -> str:
         return ""
     costs = []
     for column in COSTS:
-        unit, scale = UNITS[column]
+        heading, scale = find_column(column).heading, find_column(column).scale
         cost, plain_cost = means[prior][column], means["none"][column]
         if pd.notna(cost):
-            costs.append(f"{cost * scale:.3g} {unit} (without a prior {plain_cost * scale:.3g})")
+            costs.append(f"{cost * scale:.3g} {heading} (without a prior {plain_cost * scale:.3g})")
     name = format_prior(reporter, prior, heads["reporter"].nunique() > 1)
     return f"A head of {name} costs {_join_words(costs)}." if costs else ""
 

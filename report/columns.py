@@ -350,9 +350,5 @@ def _tabulate(columns: Iterable[Column]) -> str:
     return format_markdown(("column", "unit", "in tables", "meaning"), rows)
 
 
-UNITS = {name: (find_column(name).heading, find_column(name).scale) for name in COSTS}
-"""Of each cost its heading and its scale."""
-
-
 if __name__ == "__main__":
     print(document(), end="")

@@ -96,18 +96,18 @@ def compare(setting: Setting, start: int = 0) -> Compared:
     Args:
         start: number of its first head on the page.
     """
-    each = heads_of(setting.heads, each_level=True)
+    each = choose_heads(setting.heads, each_level=True)
     each = each.assign(index=range(start, start + len(each)))
-    heads = heads_of(each) if each["level"].nunique() > 1 else each
+    heads = choose_heads(each) if each["level"].nunique() > 1 else each
     matched = heads[heads["matched"]]
     each = each.assign(
         matched=each["index"].isin(matched["index"]),
         chosen=each["index"].isin(heads["index"]),
     )
-    return Compared(setting, each, heads, lines(setting.name, heads), compose_answer(matched))
+    return Compared(setting, each, heads, build_lines(setting.name, heads), compose_answer(matched))
 
 
-def heads_of(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:
+def choose_heads(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:
     """Returns the heads that stand for their prior and strength, with three flags: `translator`,
     `matched` (at matched accuracy) and `chosen`.
     """
@@ -120,8 +120,8 @@ def heads_of(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:
     )
 
 
-def lines(setting: str, heads: pd.DataFrame) -> pd.DataFrame:
-    """Returns one line a reporter, prior, strength and level of heads that `heads_of` chose; of
+def build_lines(setting: str, heads: pd.DataFrame) -> pd.DataFrame:
+    """Returns one line a reporter, prior, strength and level of heads that `choose_heads` chose; of
     each reporter, those without a prior first.
     """
     groups = list(heads.groupby(KEYS, dropna=False, sort=True))

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from report.answer import format_mean, format_prior
 from report.bimodality import find_two_modes
+from report.columns import get_heading
 from report.drawing import FAINT, INK, PAPER, RULE, STYLE, Dots, Drawing, create_drawing
 from report.intervals import Mean, estimate_share, group_by_prior
-from report.lines import KINDS, written
+from report.lines import KINDS, format_strength
 from report.plots import COLOURS
 
 BINS = 90
@@ -60,8 +61,12 @@ def draw_strips(rows: list[tuple[str, pd.DataFrame]]) -> Drawing:
             follows = _fill_strip(drawing, axis, heads, n)
             translators = estimate_share(heads, "translator", n)
             axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
-            _write_beside(axis, 0.62, f"follows X {format_mean(follows)}", INK)
-            _write_beside(axis, 0.28, f"translators {format_mean(translators)}", FAINT)
+            _write_beside(
+                axis, 0.62, f"{get_heading('follows_concept')} {format_mean(follows)}", INK
+            )
+            _write_beside(
+                axis, 0.28, f"{get_heading('translators')} {format_mean(translators)}", FAINT
+            )
             axis.tick_params(length=0)
         ticks = {
             0.0: "0\nimitates the human",
@@ -81,7 +86,7 @@ def draw_panels(heads: pd.DataFrame, table: pd.DataFrame, key: str) -> list[Pane
     each reporter and prior.
 
     Args:
-        heads: those that `comparison.heads_of` selects; `index` is the number of each on the page.
+        heads: those that `comparison.choose_heads` selects; `index` is the number of each on the page.
         table: `comparison.lines` of these heads.
         key: strength or level.
     """
@@ -222,9 +227,9 @@ def _set_panel_axes(axis: Axes, key: str, values: list[float]) -> None:
     axis.set(xlim=(-0.6, n - 0.4), ylim=(-0.03, 1.03), yticks=[0, 0.25, 0.5, 0.75, 1])
     axis.set_yticklabels(["0", "", "0.5", "", "1"])
     every = 1 if n < 8 else 2
-    axis.set_xticks(range(0, n, every), [written(value) for value in values[::every]])
+    axis.set_xticks(range(0, n, every), [format_strength(value) for value in values[::every]])
     axis.set_xlabel("strength of the prior" if key == "strength" else "level that the head reads")
-    axis.set_ylabel("follows X")
+    axis.set_ylabel(get_heading("follows_concept"))
 
 
 def _add_dots(

@@ -28,10 +28,10 @@ def select_compared(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
     return heads[heads["level"].isna() | (heads["level"] == _find_best_level(heads))]
 
 
-def written(value: float) -> str:
+def format_strength(value: float) -> str:
     """Returns a strength as people write it: powers of two below 1 as fractions.
 
-    >>> written(0.015625), written(0.3), written(4.0)
+    >>> format_strength(0.015625), format_strength(0.3), format_strength(4.0)
     ('1/64', '0.3', '4')
     """
     if 0 < value < 1:

@@ -10,7 +10,7 @@ import pandas as pd
 from report.answer import format_mean
 from report.columns import COSTS, explain, find_column, format_markdown, get_heading
 from report.intervals import estimate_mean, group_by_prior
-from report.lines import KINDS, select_compared, written
+from report.lines import KINDS, format_strength, select_compared
 
 NEAR = 0.01
 """Nats an episode by which heads at matched accuracy may err more than the best."""
@@ -96,7 +96,7 @@ def _format_line(
     follows = heads["follows_concept"]
     predictor_K = heads["predictor"].to_numpy(object)
     interval = estimate_mean(follows.to_numpy(float), predictor_K, among, (0.0, 1.0))
-    strengths = [written(value) for value in sorted(heads["strength"].unique())]
+    strengths = [format_strength(value) for value in sorted(heads["strength"].unique())]
     quartiles = [f"{follows.quantile(at):.2f}" for at in (0, 0.25, 0.5, 0.75, 1)]
     return [
         reporter,

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
+from report.columns import get_heading
 from report.drawing import INK, PAPER, STYLE, Drawing, create_drawing
 
 WIDE_RANGE = 20
@@ -49,7 +50,7 @@ def draw_front(
             _use_log_scale(axis, "y")
         axis.margins(0.08, 0.1)
         axis.set_xlabel(unit_label)
-        axis.set_ylabel("held-out error, nats" if is_error else "follows X")
+        axis.set_ylabel(get_heading(against))
         groups = _group_overlapping(drawing, axis, np.stack([x[best], y[best]], axis=1))
         for i, group in enumerate(groups):
             middle = best[group[len(group) // 2]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from report.lines import written
+from report.lines import format_strength
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def _draw_panel(axis: Axes, heads: pd.DataFrame, key: str, values: list[float]) 
     axis.scatter(x, heads["follows_concept"], s=14, linewidth=0, alpha=0.85, c=colours)
     for y in (0, 1):
         axis.axhline(y, color="#DDDDDD", linewidth=0.8, zorder=0)
-    axis.set_xticks(range(len(values)), [written(value) for value in values], fontsize=8)
+    axis.set_xticks(range(len(values)), [format_strength(value) for value in values], fontsize=8)
     axis.set_xlim(-0.6, len(values) - 0.4)
     axis.set_ylim(-0.04, 1.04)
     axis.set_xlabel({"level": "level read", "strength": "strength"}[key])

@@ -17,9 +17,9 @@ from rich.text import Text
 from report.alignment import format_section
 from report.answer import format_mean
 from report.columns import explain, find_column, format_markdown, get_heading
-from report.comparison import Compared, compare, lines
+from report.comparison import Compared, build_lines, compare
 from report.intervals import Mean
-from report.lines import KINDS, format_level, written
+from report.lines import KINDS, format_level, format_strength
 from report.plots import plot_follows_concept
 from report.runs import find
 from report.settings import Setting, describe_several_settings, group_by_setting
@@ -92,10 +92,10 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         each_level: whether heads that read one level have a line a level; else only those of the
             level that held-out easy episodes choose have one.
     """
-    out = console()
+    out = open_console()
     tables = []
     for part in parts:
-        tables.append(lines(part.setting.name, part.each) if each_level else part.lines)
+        tables.append(build_lines(part.setting.name, part.each) if each_level else part.lines)
     names = [_choose_columns(table, out) for table in tables]
     for i, part in enumerate(parts):
         out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
@@ -112,10 +112,10 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
 def show_notices(notices: list[str]) -> None:
     """Prints what is left out, a line each, by name."""
     for notice in notices:
-        console().print(Text(f"! {notice}", style="yellow"))
+        open_console().print(Text(f"! {notice}", style="yellow"))
 
 
-def console() -> Console:
+def open_console() -> Console:
     """Returns a terminal; into a file it is 160 columns wide, unless COLUMNS says otherwise."""
     is_sized = Console().is_terminal or "COLUMNS" in os.environ
     return Console(width=None if is_sized else 160)
@@ -125,7 +125,7 @@ def show_job(folder: Path) -> None:
     """Prints the result of an experiment that is no run of heads."""
     from rich.markdown import Markdown
 
-    console().print(Markdown((folder / run_folder.SUMMARY).read_text()))
+    open_console().print(Markdown((folder / run_folder.SUMMARY).read_text()))
 
 
 def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     record.
     """
     part = compare(Setting("", (), heads.assign(run="")))
-    table = lines("", part.each)
+    table = build_lines("", part.each)
     names = COLUMNS[1:]
     rows = [[_format_cell(name, line) for name in names] for _, line in table.iterrows()]
     gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]
@@ -236,7 +236,7 @@ def _build_table(table: pd.DataFrame, title: str, names: list[str]) -> Table:
 def _format_cell(name: str, line: pd.Series) -> str:
     """Returns one column of a line of the comparison as text."""
     if name == "strength":
-        return written(line["strength"])
+        return format_strength(line["strength"])
     if name == "level":
         return format_level(line["level"])
     if name == "follows_concept":

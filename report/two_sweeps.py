@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from report.answer import format_mean
-from report.comparison import KEYS, heads_of
+from report.columns import get_heading
+from report.comparison import KEYS, choose_heads
 from report.intervals import LEVEL, Mean, estimate_paired_difference, estimate_share
-from report.lines import written
+from report.lines import format_strength
 from report.runs import FoundRuns, Run
 from report.settings import flatten, group_by_setting
 
@@ -53,9 +54,9 @@ def show(first: FoundRuns, second: FoundRuns) -> None:
     """Prints both sweeps side by side, and the differences between them."""
     from rich.table import Table
 
-    from report.summary import console
+    from report.summary import open_console
 
-    out = console()
+    out = open_console()
     for letter, sweep in (("A", first), ("B", second)):
         n_heads = sum(len(run.heads) for run in sweep.runs)
         out.print(f"{letter}: {len(sweep.runs)} runs, {n_heads:,} heads.", highlight=False)
@@ -65,8 +66,9 @@ def show(first: FoundRuns, second: FoundRuns) -> None:
         out.print(difference, highlight=False)
     lines = compare_lines(_select_heads(first), _select_heads(second))
     several = len({line.reporter for line in lines}) > 1
-    headings = ["prior", "strength", "level", "A follows X", "B follows X", "B - A"]
-    headings += ["translators, B - A", "decision"]
+    follows = get_heading("follows_concept")
+    headings = ["prior", "strength", "level", f"A {follows}", f"B {follows}", "B - A"]
+    headings += [f"{get_heading('translators')}, B - A", "decision"]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ["reporter", *headings] if several else headings:
         table.add_column(heading, no_wrap=True)
@@ -111,7 +113,7 @@ def describe_lines(lines: list[Line]) -> str:
     if all(line.is_paired for line in lines):
         unpaired = ""
     decided = [
-        f"{line.prior} {written(line.strength)} by {format_mean(follows)}"
+        f"{line.prior} {format_strength(line.strength)} by {format_mean(follows)}"
         for line, follows in tested
         if follows.decided
     ]
@@ -199,7 +201,7 @@ def _compute_means(heads: pd.DataFrame, column: str) -> Floats:
 
 
 def _select_heads(sweep: FoundRuns) -> pd.DataFrame:
-    frames = [heads_of(setting.heads) for setting in group_by_setting(sweep.runs)]
+    frames = [choose_heads(setting.heads) for setting in group_by_setting(sweep.runs)]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -213,7 +215,7 @@ def _format_line(line: Line) -> list[str]:
     level = "all" if line.level < 0 else f"{line.level:.0f}"
     means = (line.first, line.second, line.follows, line.translators)
     cells = ["–" if mean is None else format_mean(mean) for mean in means]
-    return [line.reporter, line.prior, written(line.strength), level, *cells, decision]
+    return [line.reporter, line.prior, format_strength(line.strength), level, *cells, decision]
 
 
 def _list_differences(kind: str, first: dict[str, str], second: dict[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from console.errors import UserError
 from report import figures, summary
 from report.answer import format_prior
 from report.columns import find_column
-from report.comparison import Compared, compare, lines
+from report.comparison import Compared, build_lines, compare
 from report.drawing import Drawing
 from report.page.document import build_page
 from report.page.findings import sort_groups
@@ -69,7 +69,9 @@ def _write_tables(parts: list[Compared], folder: Path) -> list[Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pd.concat([lines(part.setting.name, part.each) for part in parts], ignore_index=True)
+    table = pd.concat(
+        [build_lines(part.setting.name, part.each) for part in parts], ignore_index=True
+    )
     columns = [find_column(str(key)) for key in table]
     described = pd.DataFrame(
         {
@@ -113,7 +115,7 @@ def _draw(part: Compared) -> dict[str, Drawing]:
     drawings = {"matched": figures.draw_strips(groups)}
     for key, heads in (("strength", part.heads), ("level", part.levels)):
         if heads[key].nunique() > 1:
-            table = lines(part.setting.name, heads)
+            table = build_lines(part.setting.name, heads)
             grid = figures.draw_panel_grid(heads, table, key)
             if grid is not None:
                 drawings[f"by_{key}"] = grid

@@ -7,9 +7,9 @@ from html import escape
 import pandas as pd
 
 from report.answer import format_prior
-from report.columns import UNITS
+from report.columns import COSTS, find_column
 from report.intervals import group_by_prior
-from report.lines import written
+from report.lines import format_strength
 from report.page.html import render_figure, render_section
 from report.pareto import draw_front
 
@@ -20,10 +20,10 @@ FIRST = ("prequential_bits", "flops")
 def render_fronts(lines: pd.DataFrame, anchor: str) -> str:
     """Returns the Pareto fronts of each unit of the bill, against error and against following X."""
     fronts = {}
-    for unit in sorted(UNITS, key=lambda unit: unit not in FIRST):
+    for unit in sorted(COSTS, key=lambda unit: unit not in FIRST):
         if unit in lines and lines[unit].nunique() > 1:
-            unit_label, scale = UNITS[unit]
-            fronts[unit_label] = _render_unit(lines, unit, unit_label, scale)
+            column = find_column(unit)
+            fronts[column.heading] = _render_unit(lines, unit, column.heading, column.scale)
     explanation = (
         "Each point is one prior at one strength, averaged over its heads. Numbered points form the"
         " Pareto front: no other point is both cheaper and better (left: fewer nats of error on"
@@ -63,6 +63,6 @@ def _describe_points(group: pd.DataFrame, several: bool) -> str:
     """Returns the priors and strengths of the points that share one number."""
     points = []
     for key, lines in group_by_prior(group, by_name=False):
-        strengths = [written(strength) for strength in lines["strength"] if strength]
+        strengths = [format_strength(strength) for strength in lines["strength"] if strength]
         points.append(" ".join([format_prior(*key, several), *strengths]))
     return ", ".join(points)

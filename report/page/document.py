@@ -10,7 +10,7 @@ from string import Template
 import pandas as pd
 
 from report.columns import COSTS, find_column
-from report.comparison import Compared, lines
+from report.comparison import Compared, build_lines
 from report.drawing import Drawing
 from report.page import costs, findings, methods, tables
 from report.page.findings import Drawings
@@ -101,14 +101,14 @@ def _build_level_panels(part: Compared, place: str, drawn: Drawings) -> str:
         return ""
     by_level = part.levels
     return findings.render_panels(
-        by_level, lines(part.setting.name, by_level), "level", place, drawn
+        by_level, build_lines(part.setting.name, by_level), "level", place, drawn
     )
 
 
 def _build_level_table(part: Compared, place: str) -> str:
     if part.each["level"].nunique() < 2:
         return ""
-    by_level = lines(part.setting.name, part.each)
+    by_level = build_lines(part.setting.name, part.each)
     shown = tables.tabulate_lines(by_level[by_level["level"].notna()], "Levels")
     how = "Heads that read one level only; every level."
     return render_section(f"{place}-levels", "By level", how, shown)

@@ -11,6 +11,7 @@ import pandas as pd
 from report import figures
 from report.answer import Answer, compute_translator_shares, format_mean, format_prior
 from report.bimodality import find_two_modes
+from report.columns import get_heading
 from report.drawing import Drawing
 from report.intervals import Mean, estimate_share, group_by_prior
 from report.lines import KINDS
@@ -137,8 +138,8 @@ def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
 def _render_numbers(heads: pd.DataFrame, translators: Mean, follows: Mean) -> str:
     """Returns the numbers beside a strip, and its two modes where it has them."""
     numbers = (
-        f"<span>translators {format_mean(translators)}</span>"
-        f"<span>follows X {format_mean(follows)}</span>"
+        f"<span>{get_heading('translators')} {format_mean(translators)}</span>"
+        f"<span>{get_heading('follows_concept')} {format_mean(follows)}</span>"
     )
     follows_K = heads["follows_concept"].to_numpy(float)
     modes = find_two_modes(follows_K, heads["predictor"].to_numpy(object))

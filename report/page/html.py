@@ -83,17 +83,6 @@ def format_number(value: Any, digits: int = 2) -> tuple[str, float]:
     return f"{value:,.{digits}f}".replace("-", "−"), value
 
 
-def format_cost(value: Any) -> tuple[str, float]:
-    """Returns a cost as a cell, with three significant digits where it is small."""
-    digits = 1
-    if not pd.isna(value):
-        if abs(value) >= 100:
-            digits = 0
-        elif abs(value) < 10:
-            digits = 2
-    return format_number(value, digits)
-
-
 def format_interval(value: Any, low: Any, high: Any) -> tuple[str, float]:
     """Returns a number with its interval as a cell."""
     return format_mean(Mean(float(value), float(low), float(high), 0, 0)), float(value)

@@ -12,7 +12,7 @@ import pandas as pd
 from report.answer import Answer, compute_translator_shares, format_prior
 from report.columns import COSTS, find_column, find_families, get_heading
 from report.intervals import Mean, estimate_mean
-from report.lines import KINDS, format_level, written
+from report.lines import KINDS, format_level, format_strength
 from report.matched import NEAR
 from report.page.findings import sort_groups
 from report.page.html import Cell, Columns, format_interval, render_section, render_table
@@ -149,7 +149,7 @@ def tabulate_lines(lines: pd.DataFrame, title: str = "Every prior and strength")
     columns: Columns = {
         "prior": list(lines["prior"]),
         "reporter": list(lines["reporter"]),
-        "strength": [(written(value), float(value)) for value in lines["strength"]],
+        "strength": [(format_strength(value), float(value)) for value in lines["strength"]],
     }
     if lines["level"].notna().any():
         levels = [format_level(value) for value in lines["level"]]
@@ -210,7 +210,7 @@ def _average_follows(heads: pd.DataFrame, among: int) -> Cell:
 def _list_strengths(heads: pd.DataFrame) -> str:
     if heads["prior"].iloc[0] == "none":
         return "–"
-    return " ".join(written(value) for value in sorted(heads["strength"].unique()))
+    return " ".join(format_strength(value) for value in sorted(heads["strength"].unique()))
 
 
 def _describe_decision(pair: Pair) -> str:
@@ -225,10 +225,10 @@ def _describe_decision(pair: Pair) -> str:
 def _shorten_modes(words: str) -> str:
     """Returns where two modes are, in few words.
 
-    >>> _shorten_modes("two modes, 5% about 0.06 and 95% about 0.97 (both under every predictor)")
+    >>> _shorten_modes("two modes, 5% near 0.06 and 95% near 0.97 (both under every predictor)")
     '5% 0.06, 95% 0.97'
     """
-    modes = re.findall(r"(\d+%) (?:about|near) ([\d.]+)", words)
+    modes = re.findall(r"(\d+%) near ([\d.]+)", words)
     return ", ".join(f"{share} {center}" for share, center in modes)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from report.answer import compose_answer
-from report.comparison import heads_of
+from report.comparison import choose_heads
 from tests.report.planted_sweeps import heads
 
 
@@ -23,7 +23,7 @@ def plant(
             values = np.where(is_translator, follows[1], follows[0])
             frame = heads(prior, (1.0,), predictor, seeds, values, **figures)
             frames.append(frame.assign(run=f"{prior}{predictor}"))
-    return heads_of(pd.concat(frames, ignore_index=True))
+    return choose_heads(pd.concat(frames, ignore_index=True))
 
 
 GOOD_AND_BAD = {"good": [0.9, 0.95, 0.9, 0.85], "bad": [0.1, 0.05, 0.1, 0.15]}

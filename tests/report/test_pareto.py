@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from report import figures
-from report.comparison import heads_of, lines
+from report.comparison import build_lines, choose_heads
 from report.pareto import draw_front, find_front
 from tests.report.planted_sweeps import heads
 
@@ -25,7 +25,7 @@ def number_priors(table: pd.DataFrame, against: str) -> list[list[str]]:
 
 
 def number_heads(frame: pd.DataFrame) -> pd.DataFrame:
-    chosen = heads_of(frame.assign(run="a"))
+    chosen = choose_heads(frame.assign(run="a"))
     return chosen.assign(index=range(len(chosen)))
 
 
@@ -53,7 +53,7 @@ def test_only_the_first_of_equal_points_is_on_the_front():
 def test_every_head_is_a_dot_at_its_share():
     both = [heads("speed", (0.5, 1.0, 2.0), follows=0.2), heads("none", follows=0.6)]
     frame = number_heads(pd.concat(both, ignore_index=True))
-    (panel,) = figures.draw_panels(frame, lines("vault", frame), "strength")
+    (panel,) = figures.draw_panels(frame, build_lines("vault", frame), "strength")
     ((_, dots),) = panel.drawing.dots
     assert panel.prior == "speed" and len(dots.head_K) == 24 and set(dots.y_K) == {0.2}
     assert set(np.round(dots.x_K)) == {0.0, 1.0, 2.0}

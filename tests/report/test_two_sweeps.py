@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from report.comparison import heads_of
+from report.comparison import choose_heads
 from report.runs import find
 from report.two_sweeps import (
     compare_lines,
@@ -18,7 +18,7 @@ from tests.report.planted_sweeps import heads, sweep, write
 
 def read(folder) -> pd.DataFrame:
     frames = [run.heads for run in find([folder]).runs]
-    return heads_of(pd.concat(frames, ignore_index=True))
+    return choose_heads(pd.concat(frames, ignore_index=True))
 
 
 def test_a_planted_difference_is_found_under_its_own_prior_only(tmp_path):
