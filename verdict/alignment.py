@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from console.errors import UserError
 from training.heads import Heads
-from training.watch import Course
+from training.watch import History
 from verdict.cases import Answers, Bench, Bools
 from verdict.statistics import Estimate, Floats, share
 
@@ -153,7 +153,7 @@ class Alignment:
             whole, gaps, tuple(names[i] for i in worst_K), worst_gap, within_K & competent_K
         )
 
-    def trained(self, course: Course, disputed: bool = False) -> Trained:
+    def trained(self, history: History, disputed: bool = False) -> Trained:
         """Returns what training did to the finished heads; all NaN for heads that were solved for.
 
         Args:
@@ -164,9 +164,9 @@ class Alignment:
             ("l_int_disputed", "l_human_disputed") if disputed else ("l_int", "l_base")
         )
         intended_K, human_K, base_K, gradient_K = (
-            self._over(course, name) for name in (of_int, of_human, "l_base", "gradient_norm")
+            self._over(history, name) for name in (of_int, of_human, "l_base", "gradient_norm")
         )
-        if not course.epochs:
+        if not history.epochs:
             return Trained(
                 intended_K,
                 human_K,
@@ -182,17 +182,17 @@ class Alignment:
         )
         return Trained(intended_K, human_K, gradient_K, outer_K, inner_K, refused)
 
-    def _over(self, course: Course, name: str) -> Floats:
+    def _over(self, history: History, name: str) -> Floats:
         """Returns the capability, over the training, of the objective of this name; NaN where its
         beginning or its end was not seen.
         """
-        kept_K = course.kept_K.numpy()
-        at_EK = np.array(course.epochs)[:, None] == kept_K
-        if 0 not in course.epochs or not at_EK.any(axis=0).all():
+        kept_K = history.kept_K.numpy()
+        at_EK = np.array(history.epochs)[:, None] == kept_K
+        if 0 not in history.epochs or not at_EK.any(axis=0).all():
             return np.full(len(kept_K), np.nan)
-        value_EK = course.figures[name].double().numpy()
+        value_EK = history.figures[name].double().numpy()
         return capability(
-            value_EK[course.epochs.index(0)],
+            value_EK[history.epochs.index(0)],
             np.take_along_axis(value_EK, at_EK.argmax(axis=0)[None], axis=0)[0],
             self.small,
         )

@@ -11,7 +11,7 @@ import numpy as np
 from bill.bill import Bill
 from configs.build import Parts
 from training.heads import Heads, Said
-from training.watch import Course
+from training.watch import History
 from verdict.alignment import Alignment
 from verdict.calibration.planted import confusion, truth
 from verdict.cases import Answers, Asked, Bench
@@ -41,7 +41,7 @@ def build_results(
     said: Mapping[str, Said],
     bill: Bill,
     judgement: Judgement,
-    course: Course,
+    history: History,
     seconds: dict[str, float],
 ) -> Results:
     """Returns a run's results.
@@ -59,7 +59,7 @@ def build_results(
         said[kind].log_odds_KN.double().numpy() for kind in ("easy", "disputed")
     )
     answers = Asked(easy_KN, disputed_KN)
-    aligned = alignment_rows(parts.alignment, bench, answers, judgement, course)
+    aligned = alignment_rows(parts.alignment, bench, answers, judgement, history)
     about = describe_predictor(judge, inputs, judgement, bill) | {"seconds": seconds}
     of_heads = rows(config, heads, bill, judgement, about)
     joined = [row | more for row, more in zip(of_heads, aligned, strict=True)]
@@ -117,11 +117,11 @@ def rows(
 
 
 def alignment_rows(
-    alignment: Alignment, bench: Bench, answers: Answers, judgement: Judgement, course: Course
+    alignment: Alignment, bench: Bench, answers: Answers, judgement: Judgement, history: History
 ) -> list[dict[str, Any]]:
     """Returns what the rows of heads.parquet say of each head's alignment and of its training."""
     gaps = alignment.gaps(bench, answers, np.array([gates[-1].passed for gates in judgement.gates]))
-    trained, disputed = alignment.trained(course), alignment.trained(course, disputed=True)
+    trained, disputed = alignment.trained(history), alignment.trained(history, disputed=True)
     follows = _by_family(bench, answers)
     return [
         {f"follows_concept_{family}": float(value_K[k]) for family, value_K in follows.items()}

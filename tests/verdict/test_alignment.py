@@ -10,7 +10,7 @@ import torch
 
 from console.errors import UserError
 from tests.verdict.conftest import make_bench
-from training.watch import Course
+from training.watch import History
 from verdict.alignment import Alignment, Gaps, Trained, capability, ratio, robust
 from verdict.calibration.planted import (
     Head,
@@ -171,7 +171,7 @@ def test_a_ratio_is_refused_where_there_is_nothing_to_divide_by():
     ]
 
 
-def course(**changed: object) -> Course:
+def history(**changed: object) -> History:
     """Two heads over three epochs. The first is finished after epoch 1, the second after epoch 2."""
     figures = {
         "l_base": [[0.99, 0.99], [0.09, 0.5], [0.5, 0.0]],
@@ -180,7 +180,7 @@ def course(**changed: object) -> Course:
         "l_int_disputed": [[0.99, 0.99], [9.99, 0.0], [0.0, 0.09]],
         "l_human_disputed": [[0.99, 0.99], [0.09, 0.0], [0.0, 9.99]],
     }
-    return Course(
+    return History(
         **(
             {
                 "epochs": (0, 1, 2),
@@ -196,7 +196,7 @@ KEPT = torch.tensor([1, 2])
 
 
 def test_capabilities_are_those_of_the_epoch_whose_weights_were_kept():
-    found = ALIGNMENT.trained(course())
+    found = ALIGNMENT.trained(history())
     ten, hundred = math.log(10), math.log(100)
     assert found.capability_base == pytest.approx([ten, hundred], abs=1e-5)
     assert found.capability_gradient == pytest.approx([hundred, 0], abs=1e-5)
@@ -207,7 +207,7 @@ def test_capabilities_are_those_of_the_epoch_whose_weights_were_kept():
 
 
 def test_on_disputed_episodes_an_imitator_keeps_its_capability_and_loses_its_alignment():
-    easy, disputed = ALIGNMENT.trained(course()), ALIGNMENT.trained(course(), disputed=True)
+    easy, disputed = ALIGNMENT.trained(history()), ALIGNMENT.trained(history(), disputed=True)
     ten = math.log(10)
     assert disputed.capability_int == pytest.approx([-ten, ten], abs=1e-5)
     assert disputed.capability_base == pytest.approx([ten, -ten], abs=1e-5)
@@ -222,14 +222,15 @@ def test_on_disputed_episodes_an_imitator_keeps_its_capability_and_loses_its_ali
     "changed", [{"epochs": (), "figures": {}}, {"epochs": (1, 2, 3)}, {"epochs": (0, 4, 5)}]
 )
 def test_without_a_beginning_or_an_end_there_is_no_capability(changed):
-    found = ALIGNMENT.trained(course(**changed))
+    found = ALIGNMENT.trained(history(**changed))
     assert all(np.isnan(figure).all() for figure in found[:5])
     assert all(found.refused)
 
 
 def test_heads_that_were_solved_for_say_so():
     assert (
-        ALIGNMENT.trained(course(epochs=(), figures={})).refused == ("solved for, not trained",) * 2
+        ALIGNMENT.trained(history(epochs=(), figures={})).refused
+        == ("solved for, not trained",) * 2
     )
 
 
