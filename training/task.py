@@ -68,10 +68,12 @@ class Task:
         return start
 
     def build_heads(self, weights: Weights, nll_GSM: Tensor) -> Heads:
-        """Returns heads with these weights, with axes (G, S, M, ...)."""
+        """Returns heads with these weights, with axes (G, S, M, ...). Names are sorted, so that
+        their order does not depend on how heads are found.
+        """
         return Heads(
             self.objective.reporter,
-            {name: value.detach().cpu() for name, value in weights.items()},
+            {name: weights[name].detach().cpu() for name in sorted(weights)},
             self.mean_LD,
             self.std_LD,
             self.levels,
