@@ -344,7 +344,7 @@ def draw_growth(axis: Axes, constructed: pd.DataFrame, key: str) -> float:
     rows = np.geomspace(constructed["rows"].min(), constructed["rows"].max(), 50)
     axis.plot(rows, predict(rows), color=GREY, linestyle="--", linewidth=1, label=name)
     axis.fill_between(table.index, table["min"], table["max"], color=ORANGE, alpha=0.25, lw=0)
-    points = {"marker": "o", "markersize": 4}
+    points: dict[str, Any] = {"marker": "o", "markersize": 4}
     plain = "random table, plain construction"
     axis.plot(table.index, table["mean"], color=ORANGE, label=plain, **points)
     axis.plot(rule.index, rule["mean"], color=BLUE, label=f"rule: {RULE}", **points)

@@ -216,11 +216,11 @@ def _find_units(head: Weights) -> Tensor:
     for letter, size in sizes.items():
         number = []
         for name, value in head.items():
-            axis = unit_axes(name).get(letter)
+            own_axis = unit_axes(name).get(letter)
             number_of_edge = torch.tensor(-1)
-            if axis is not None:
+            if own_axis is not None:
                 shape = [1] * value.dim()
-                shape[axis] = -1
+                shape[own_axis] = -1
                 number_of_edge = torch.arange(size).view(shape)
             number.append(number_of_edge.expand(value.shape).flatten())
         unit_UE.append(torch.cat(number) == torch.arange(size)[:, None])

@@ -53,6 +53,16 @@ def planted(
     )
 
 
+def unpruned(name: str) -> Prior:
+    """Returns a prior without pruning: which of two edges that matter as little leaves first is
+    decided by the last digit of a number.
+    """
+    prior = build(choice("prior", name), "prior")
+    if hasattr(prior, "prune"):
+        prior.prune = False
+    return prior
+
+
 def schedule(**changed: Any) -> Schedule:
     """Returns the default schedule, some of its values changed."""
     return replace(build(choice("training", "default"), "training"), **changed)

@@ -67,9 +67,7 @@ def test_no_head_is_done_before_charge_and_bonus_have_settled(settled):
 
 
 def test_an_improvement_after_a_long_wait_counts_where_the_charge_had_not_settled():
-    best, _ = follow(
-        lambda epoch: (int(epoch != 1), -int(epoch == 10)), settled=10, patience=1
-    )
+    best, _ = follow(lambda epoch: (int(epoch != 1), -int(epoch == 10)), settled=10, patience=1)
     assert kept(best) == [1, 10]
 
 
