@@ -78,7 +78,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         heads = find_heads(
             parts, plan, reader.levels, material, requests, inputs.costs, checkpoint, watch
         )
-        history = build_history_table(heads, watch.course)
+        history = build_history_table(heads, watch.history)
         run_folder.save_table(folder, run_folder.TRAINING, history)
         clock.lap("training")
 
@@ -90,7 +90,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
             bill = parts.bill(finished, parts.trainer.room_afterwards)
             clock.lap("billing")
             results = build_results(
-                config, parts, inputs, heads, said, bill, judgement, watch.course, clock.laps
+                config, parts, inputs, heads, said, bill, judgement, watch.history, clock.laps
             )
             facts = heads.to_facts() | {"reporter": config["reporter"]}
             run_folder.save(folder, heads.to_tensors(), facts, *results)

@@ -96,12 +96,14 @@ def stacked(reporter: Reporter, weights: Weights, z_GNLD: Tensor) -> Reading:
     return over_heads(read, (0, 0), (0, None), (0, None))(weights, z_GNLD)
 
 
-def _spread(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
+def repeat_over_grid(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
     """Returns one value a seed, copied to every level and strength: shape (G, S, M, ...)."""
-    return value_S[None, :, None].expand(grid[0], -1, grid[2], *value_S.shape[1:]).detach().clone()
+    value_1S1 = value_S[None, :, None]
+    return value_1S1.expand(grid[0], -1, grid[2], *value_S.shape[1:]).detach().clone()
 
 
-def _parameters(tensors: Weights) -> nn.ParameterDict:
+def to_parameters(tensors: Weights) -> nn.ParameterDict:
+    """Returns trainable copies of tensors; a ParameterDict allows no dots in its names."""
     return nn.ParameterDict(
         {
             name.replace(".", "/"): nn.Parameter(value.detach().clone())
@@ -110,5 +112,6 @@ def _parameters(tensors: Weights) -> nn.ParameterDict:
     )
 
 
-def _tensors(parameters: nn.ParameterDict) -> Weights:
+def to_tensors(parameters: nn.ParameterDict) -> Weights:
+    """Returns the parameters of `to_parameters` under their own names."""
     return {name.replace("/", "."): value for name, value in parameters.items()}

@@ -1,3 +1,1 @@
-"""Training: K heads at once in one Lightning fit. `population.py` trains, `heads.py` is what comes
-out.
-"""
+"""Training: finds K heads at once. `find_heads.py` chooses how, `heads.py` is the result."""

@@ -14,12 +14,17 @@ class Examples(NamedTuple):
     human_N: Tensor
     """The human's answers, 0 or 1, float."""
     inputs_N: Tensor | None = None
-    """What the predictor read, where a prior wants to run it again."""
+    """What the predictor read, for a prior that runs it again."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The fields that are not None."""
+        return tuple(value for value in self if value is not None)
 
 
 class Observed(NamedTuple):
-    """Activations of any episodes, unlabelled, and what the predictor predicts there to be seen, in
-    nats of log-odds.
+    """Activations of any episodes, unlabelled, and the predictor's prediction of what will be seen
+    there, in nats of log-odds.
     """
 
     z_NLD: Tensor

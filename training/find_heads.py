@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from compute.trainer import Trainer
 from configs.build import Parts
 from configs.plan import Plan
 from core_model.timing import ReadingCosts
-from training import population
-from training.heads import Heads
+from priors.downstream import observation
+from priors.prior import Aid, Prior
+from reporters.reporter import ClosedForm, Reporter
+from training.closed_form import solve_closed_form
+from training.convex import Convex, solve_convex
+from training.examples import Examples
+from training.heads import Heads, standardiser
 from training.material import Material
+from training.objective import Objective
+from training.parts import fit_in_parts
 from training.requests import Requests
+from training.schedule import Schedule
+from training.standardised import Standardised
+from training.task import Solution, Task, draw_reporter
 from training.watch import Watch
 
 
@@ -31,28 +44,124 @@ def find_heads(
 
     Args:
         checkpoint: where an unfinished fit is kept.
-        watch: takes note of the heads at each epoch; they are the same heads without it.
+        watch: records figures of the heads at each epoch; they are the same heads without it.
     """
-    examples, held_out = material.examples, material.held_out
-    if requests.inputs:
-        examples = examples._replace(inputs_N=requests.inputs[0])
-        held_out = held_out._replace(inputs_N=requests.inputs[1])
-    trainer: Trainer = parts.trainer
-    return population.train(
+    return train(
         make=parts.reporter,
         prior=parts.prior,
-        examples=examples,
-        held_out=held_out,
+        examples=material.examples,
+        held_out=material.held_out,
         levels=levels,
         flops_L=torch.tensor([costs.flops[level] for level in levels], dtype=torch.float64),
         flops_step=costs.flops[1],
         seeds=plan.head_seeds,
         strengths=plan.strengths,
-        schedule=parts.training,
-        trainer=trainer,
+        method=parts.training,
+        trainer=parts.trainer,
         checkpoint=checkpoint,
-        observed=requests.observed,
-        pairs_2PLD=requests.pairs_2PLD,
-        ablation=requests.ablation,
+        requests=requests,
         watch=watch,
     )
+
+
+def train(
+    make: Callable[[int, int], Reporter],
+    prior: Prior,
+    examples: Examples,
+    held_out: Examples,
+    levels: Sequence[int],
+    flops_L: Tensor,
+    flops_step: float,
+    seeds: Sequence[int],
+    strengths: Sequence[float],
+    method: Schedule | Convex,
+    trainer: Trainer,
+    checkpoint: Path,
+    requests: Requests = Requests(),
+    watch: Watch | None = None,
+) -> Heads:
+    """Returns a finished head for every group of levels, seed and strength.
+
+    Args:
+        make: from a number of levels and a width to a reporter.
+        held_out: easy episodes apart from the training ones: they stop a head and choose its best
+            weights.
+        levels: the levels that the activations hold.
+        flops_L: the predictor's FLOPs an episode to reach each of them.
+        flops_step: FLOPs an episode of one of its blocks.
+        method: how heads are trained, or that they are solved.
+        checkpoint: where an unfinished fit is kept.
+        requests: what the prior needs beside the training episodes.
+        watch: records figures of the heads at each epoch; they are the same heads without it.
+    """
+    mean_LD, std_LD = standardiser(examples.z_NLD)
+
+    def standardise(z_NLD: Tensor) -> Tensor:
+        return (z_NLD - mean_LD) / std_LD
+
+    if requests.inputs:
+        examples = examples._replace(inputs_N=requests.inputs[0])
+        held_out = held_out._replace(inputs_N=requests.inputs[1])
+    examples = examples._replace(z_NLD=standardise(examples.z_NLD))
+    held_out = held_out._replace(z_NLD=standardise(held_out.z_NLD))
+    ablation = requests.ablation
+    objective = Objective(
+        draw_reporter(make, seeds[0], *mean_LD.shape),
+        prior,
+        held_out,
+        len(examples.human_N),
+        flops_L,
+        flops_step,
+        build_aid(requests, standardise),
+        Standardised(ablation, mean_LD, std_LD) if ablation else None,
+        rounds=method.precision == "bfloat16",
+    )
+    task = Task(
+        make,
+        objective,
+        examples,
+        mean_LD,
+        std_LD,
+        tuple(levels),
+        tuple(seeds),
+        tuple(strengths),
+    )
+    solution = solve(task, method, trainer, checkpoint, watch)
+    if watch:
+        watch.kept_K = solution.epoch_GSM.flatten()
+    return task.build_heads(solution.weights, solution.nll_GSM)
+
+
+def solve(
+    task: Task, method: Schedule | Convex, trainer: Trainer, checkpoint: Path, watch: Watch | None
+) -> Solution:
+    """Returns the finished heads of a task. Here alone it is chosen how heads are found."""
+    reporter, prior = task.objective.reporter, task.objective.prior
+    if isinstance(reporter, ClosedForm):
+        warn_of_idle(prior, reporter, "it is solved in closed form")
+        return solve_closed_form(reporter, task)
+    lack = prior.lacks(reporter)
+    if lack:
+        warn_of_idle(prior, reporter, f"it has no {lack}")
+    if isinstance(method, Convex):
+        return solve_convex(method, task)
+    return fit_in_parts(task, method, trainer, checkpoint, watch)
+
+
+def warn_of_idle(prior: Prior, reporter: Reporter, reason: str) -> None:
+    """Prints why a prior does not change such heads."""
+    if prior.charges:
+        names = f"{type(prior).__name__} does not apply to {type(reporter).__name__}"
+        print(f"prior: {names}: {reason}.", file=sys.stderr)
+
+
+def build_aid(requests: Requests, standardise: Callable[[Tensor], Tensor]) -> Aid:
+    """Returns what the prior needs on standardised activations."""
+    observation_2LD = pairs_2PLD = None
+    if requests.observed:
+        z_NLD = standardise(requests.observed.z_NLD)
+        observation_2LD = observation(z_NLD, requests.observed.opinion_N)
+    if requests.pairs_2PLD is not None:
+        pairs_2PLD = standardise(requests.pairs_2PLD)
+    components = requests.ablation.components if requests.ablation else 0
+    return Aid(observation_2LD, pairs_2PLD, components)

@@ -1,4 +1,4 @@
-"""Finished heads: K of one architecture as one stack of weights, and what they say.
+"""Finished heads: K of one architecture as one stack of weights, and what they predict.
 
 K = G · S · M heads. G: groups of levels, S: seeds, M: strengths; N: episodes, L: levels, D: width.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -18,17 +19,19 @@ from reporters.stack import Weights, grouped, over_heads, stacked
 
 CHUNK = 2**26
 """Most activations times heads that are read at once: keeps memory bounded."""
+PREFIX = "weights."
+"""Before the names of weights among saved tensors."""
 
 
 class Said(NamedTuple):
-    """What K finished heads said of N episodes, and where they stopped."""
+    """What K finished heads predict for N episodes, and where they stop."""
 
     log_odds_KN: Tensor
     """Log-odds that the concept holds, in nats."""
     level_KN: Tensor
-    """The deepest level of the predictor that was read."""
+    """The deepest level of the predictor that is read."""
     exit_KN: Tensor
-    """The exit at which the head stopped, from 0."""
+    """The exit at which the head stops, from 0."""
 
 
 @dataclass(frozen=True)
@@ -56,71 +59,59 @@ class Heads:
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """The levels that each group of heads reads."""
-        return (
-            tuple((level,) for level in self.levels)
-            if self.reporter.reads == "one_level"
-            else (self.levels,)
-        )
+        if self.reporter.reads == "one_level":
+            return tuple((level,) for level in self.levels)
+        return (self.levels,)
 
     @property
     def table(self) -> list[tuple[tuple[int, ...], int, float]]:
         """Of each head: the levels it is given, its seed, its strength."""
-        return [
-            (levels, seed, strength)
-            for levels in self.groups
-            for seed in self.seeds
-            for strength in self.strengths
-        ]
+        return list(product(self.groups, self.seeds, self.strengths))
 
     @torch.no_grad()
     def read(self, z_NLD: Tensor) -> Said:
-        """Returns what the heads say of activations as the predictor gives them."""
+        """Returns what the heads predict from activations as the predictor gives them."""
         size = max(1, CHUNK // (len(self.table) * z_NLD[0].numel()))
         parts = [self._read(chunk) for chunk in z_NLD.split(size)]
         return Said(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
 
     @torch.no_grad()
     def says(self, z_NLD: Tensor) -> Tensor:
-        """Returns the log-odds alone, of shape (K, N), in half the time; of few episodes, for they
-        are read at once.
+        """Returns the log-odds alone, of shape (K, N), in half the time that `read` takes. All
+        episodes are read at once, so there should be few.
         """
 
-        def says(one: Weights, z_NLD: Tensor) -> Tensor:
-            return functional_call(self.reporter, one, (z_NLD,)).log_odds_N  # type: ignore[no-any-return]
+        def read(weights: Weights, z_NRD: Tensor) -> Tensor:
+            return functional_call(self.reporter, weights, (z_NRD,)).log_odds_N
 
-        z_GNLD = grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter)
-        return over_heads(says, (0, 0), (0, None), (0, None))(self.weights, z_GNLD).reshape(
-            len(self.table), -1
-        )  # type: ignore[no-any-return]
+        read_all = over_heads(read, (0, 0), (0, None), (0, None))
+        return read_all(self.weights, self._standardise(z_NLD)).reshape(len(self.table), -1)
 
     def _read(self, z_NLD: Tensor) -> Said:
-        reading = stacked(
-            self.reporter,
-            self.weights,
-            grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter),
-        )
-        exit_GSMN1 = over_heads(lambda one: one.exit_N)(reading)[..., None]
-        heads = len(self.table)
+        reading = stacked(self.reporter, self.weights, self._standardise(z_NLD))
+        exit_GSMN1 = over_heads(lambda head: head.exit_N)(reading)[..., None]
+        n_heads = len(self.table)
 
-        def at_exit(per_exit_GSMNT: Tensor) -> Tensor:
-            return (
-                per_exit_GSMNT.expand(*reading.log_odds_NT.shape)
-                .gather(-1, exit_GSMN1)
-                .reshape(heads, -1)
-            )
+        def take_at_exit(value_GSMNT: Tensor) -> Tensor:
+            value_GSMNT = value_GSMNT.expand(*reading.log_odds_NT.shape)
+            return value_GSMNT.gather(-1, exit_GSMN1).reshape(n_heads, -1)
 
-        places_GR = torch.tensor(self.groups)
         read_GSMT = reading.levels_T.long() - 1
-        level_GSMT = places_GR[:, None, None].expand(*read_GSMT.shape[:3], -1).gather(-1, read_GSMT)
+        level_GSMR = torch.tensor(self.groups)[:, None, None].expand(*read_GSMT.shape[:3], -1)
+        level_GSMNT = level_GSMR.gather(-1, read_GSMT)[..., None, :]
         return Said(
-            at_exit(reading.log_odds_NT),
-            at_exit(level_GSMT[..., None, :]),
-            exit_GSMN1.reshape(heads, -1),
+            take_at_exit(reading.log_odds_NT),
+            take_at_exit(level_GSMNT),
+            exit_GSMN1.reshape(n_heads, -1),
         )
+
+    def _standardise(self, z_NLD: Tensor) -> Tensor:
+        """Returns standardised activations with axis G first."""
+        return grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter)
 
     def to_tensors(self) -> Weights:
         """Returns everything that `load_heads` needs beside the plain values, by name."""
-        weights = {f"weights.{name}": value for name, value in self.weights.items()}
+        weights = {f"{PREFIX}{name}": value for name, value in self.weights.items()}
         return {"mean_LD": self.mean_LD, "std_LD": self.std_LD} | weights
 
     def to_facts(self) -> dict[str, list[Any]]:
@@ -138,25 +129,23 @@ def load_heads(
     facts: Mapping[str, Any],
     validation_nll_K: Tensor,
 ) -> Heads:
-    """Returns finished heads from what `Heads.to_tensors` and `Heads.to_facts` gave.
+    """Returns finished heads from what `Heads.to_tensors` and `Heads.to_facts` returned.
 
     Args:
         make: from a number of levels and a width to a reporter.
     """
-    prefix = "weights."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+    weights = {}
+    for name, value in tensors.items():
+        if name.startswith(PREFIX):
+            weights[name.removeprefix(PREFIX)] = value
     mean_LD, std_LD = tensors["mean_LD"], tensors["std_LD"]
     levels, seeds, strengths = (tuple(facts[key]) for key in ("levels", "seeds", "strengths"))
-    reporter = shaped(make, *mean_LD.shape)
+    reporter = make_reporter(make, *mean_LD.shape)
     return Heads(reporter, weights, mean_LD, std_LD, levels, seeds, strengths, validation_nll_K)
 
 
-def shaped(make: Callable[[int, int], Reporter], n_levels: int, width: int) -> Reporter:
-    """Returns a reporter for one level or for all, as it wants.
+def make_reporter(make: Callable[[int, int], Reporter], n_levels: int, width: int) -> Reporter:
+    """Returns a reporter that is given one level, or all levels if it reads all.
 
     Args:
         make: from a number of levels and a width to a reporter.

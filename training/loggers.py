@@ -1,5 +1,5 @@
-"""Where the figures of a fit go while it runs: a CSV file, TensorBoard, MLflow or Weights & Biases,
-by Lightning's loggers.
+"""Where the figures of a fit are logged while it runs: a CSV file, TensorBoard, MLflow or Weights &
+Biases, by Lightning's loggers. A choice of `logger=` returns a logger for the folder of a run.
 
 K: heads, in the order of `Heads.table`; M: strengths.
 """
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from console.errors import UserError
 
@@ -22,24 +22,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Logging(Protocol):
-    """What a choice of `logger=` is."""
-
-    def __call__(self, folder: Path) -> Logger | None:
-        """Returns a logger for the run of a folder; None where nothing is logged."""
-
-
 @dataclass(frozen=True)
 class NoLogger:
-    """Nothing is logged; training.parquet has the same figures once the run is finished."""
+    """Logs nothing; training.parquet has the same figures once the run is finished."""
 
     def __call__(self, folder: Path) -> None:
-        """Returns nothing."""
+        """Returns None: no logger."""
 
 
 @dataclass(frozen=True)
 class CSV:
-    """FOLDER/log/metrics.csv."""
+    """Writes FOLDER/log/metrics.csv."""
 
     def __call__(self, folder: Path) -> Logger:
         from pytorch_lightning.loggers import CSVLogger
@@ -49,10 +42,10 @@ class CSV:
 
 @dataclass(frozen=True)
 class TensorBoard:
-    """FOLDER/tensorboard; `tensorboard --logdir SWEEP` shows all runs of a sweep."""
+    """Writes FOLDER/tensorboard; `tensorboard --logdir SWEEP` shows all runs of a sweep."""
 
     def __post_init__(self) -> None:
-        _wanted("tensorboard")
+        check_installed("tensorboard")
 
     def __call__(self, folder: Path) -> Logger:
         from pytorch_lightning.loggers import TensorBoardLogger
@@ -62,65 +55,62 @@ class TensorBoard:
 
 @dataclass(frozen=True)
 class MLflow:
-    """A run of an MLflow experiment, with the folder's name.
+    """Logs to a run of an MLflow experiment, with the folder's name.
 
     Args:
         experiment: its name.
-        uri: of the tracking server; null is MLFLOW_TRACKING_URI, or else mlflow.db beside the run's
-            folder, one for all runs of a sweep.
+        uri: of the tracking server; null is MLFLOW_TRACKING_URI, or, where that is not set,
+            mlflow.db beside the run's folder, one for all runs of a sweep.
     """
 
     experiment: str
     uri: str | None
 
     def __post_init__(self) -> None:
-        _wanted("mlflow")
+        check_installed("mlflow")
 
     def __call__(self, folder: Path) -> Logger:
         from pytorch_lightning.loggers import MLFlowLogger
 
-        uri = (
-            self.uri
-            or os.environ.get("MLFLOW_TRACKING_URI")
-            or f"sqlite:///{folder.parent / 'mlflow.db'}"
-        )
+        beside = f"sqlite:///{folder.parent / 'mlflow.db'}"
+        uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or beside
         return MLFlowLogger(self.experiment, run_name=folder.name, tracking_uri=uri)
 
 
 @dataclass(frozen=True)
 class WandB:
-    """A run of a project of Weights & Biases, with the folder's name; a run that is stopped goes on
-    as the same one.
+    """Logs to a run of a project of Weights & Biases, with the folder's name; a run that was
+    stopped resumes as the same one.
 
     Args:
         project: its name.
-        offline: whether it is kept in the folder until `wandb sync`, and nothing is sent.
+        offline: whether the log is kept in the folder until `wandb sync`, and nothing is sent.
     """
 
     project: str
     offline: bool
 
     def __post_init__(self) -> None:
-        _wanted("wandb")
+        check_installed("wandb")
 
     def __call__(self, folder: Path) -> Logger:
         from pytorch_lightning.loggers import WandbLogger
 
-        class Ended(WandbLogger):
-            """Ends its run: the next run of a sweep would else write into it."""
+        class EndingLogger(WandbLogger):
+            """Ends its run; otherwise the next run of a sweep would write into it."""
 
             def finalize(self, status: str) -> None:
                 super().finalize(status)
                 self.experiment.finish(exit_code=int(status != "success"))
 
-        return Ended(
+        return EndingLogger(
             folder.name, save_dir=folder, offline=self.offline, id=folder.name, project=self.project
         )
 
 
 @contextmanager
 def open_until_done(logger: Logger | None, config: dict[str, Any]) -> Iterator[None]:
-    """Tells a logger the run's config, and ends its log with the block, whole or not."""
+    """Logs the run's config, and closes the log at the end of the block, failed or not."""
     if not logger:
         yield
         return
@@ -134,31 +124,29 @@ def open_until_done(logger: Logger | None, config: dict[str, Any]) -> Iterator[N
 
 
 def log(logger: Logger, strengths: Sequence[float], figures: dict[str, Tensor], epoch: int) -> None:
-    """Logs the figures of an epoch, each of shape (K,), as means over the heads of each strength."""
+    """Logs the figures of an epoch, each of shape (K,), as means over the heads of a strength."""
     logger.log_metrics(by_strength(figures, strengths), step=epoch)
     logger.save()
 
 
 def by_strength(figures: dict[str, Tensor], strengths: Sequence[float]) -> dict[str, float]:
-    """Returns the mean over heads of each figure at each strength, one curve each; heads of which
-    it is not known are left out.
+    """Returns the mean of each figure over the heads of each strength, under a name for each curve.
+    A head whose figure is NaN is left out.
 
     >>> import torch
-    >>> by_strength({"l_base": torch.tensor([1.0, 5.0, 3.0, 7.0]), "l_int": torch.tensor([torch.nan] * 4)}, [0.5, 1.0])
-    {'l_base/strength_0.5': 2.0, 'l_base/strength_1': 6.0}
+    >>> by_strength({"l_base": torch.tensor([1.0, 5.0, 3.0, torch.nan])}, [0.5, 1.0])
+    {'l_base/strength_0.5': 2.0, 'l_base/strength_1': 5.0}
     """
-    means = {
-        name: value_K.double().reshape(-1, len(strengths)).nanmean(dim=0).tolist()
-        for name, value_K in figures.items()
-    }
-    curves = {
-        f"{name}/strength_{at:g}": mean
-        for name, mean_M in means.items()
-        for at, mean in zip(strengths, mean_M, strict=True)
-    }
-    return {name: value for name, value in curves.items() if not math.isnan(value)}
+    curves = {}
+    for name, value_K in figures.items():
+        mean_M = value_K.double().reshape(-1, len(strengths)).nanmean(dim=0)
+        for strength, mean in zip(strengths, mean_M.tolist(), strict=True):
+            if not math.isnan(mean):
+                curves[f"{name}/strength_{strength:g}"] = mean
+    return curves
 
 
-def _wanted(package: str) -> None:
+def check_installed(package: str) -> None:
+    """Raises UserError where a package is missing."""
     if find_spec(package) is None:
         raise UserError(f"logger: {package} is not installed. Run: pip install -e '.[{package}]'")

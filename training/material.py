@@ -1,4 +1,4 @@
-"""The easy episodes of a run: what heads learn from, what stops them, and what is held out."""
+"""The easy episodes of a run: for training, for stopping, and held out."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Material:
     train: Dataset
     """Heads learn from these."""
     validation: Dataset
-    """These stop a head and choose its weights."""
+    """They stop a head and choose its weights."""
     test: Dataset
     """Held out: they measure competence."""
     probe: Dataset
-    """Held out: the predictor itself is examined on them."""
+    """Held out: they measure what the predictor itself knows."""
     examples: Examples
     """The activations and answers of `train`."""
     held_out: Examples
@@ -42,7 +42,8 @@ def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Materia
     sizes = (plan.sizes.train, plan.sizes.validation, plan.sizes.test, plan.sizes.probe)
     easy = world.episodes("easy", sum(sizes), plan.seed)
     train, validation, test, probe = parts(easy, sizes)
-    examples, held_out = read_examples(reader, train), read_examples(reader, validation)
+    examples = read_examples(reader, train)
+    held_out = read_examples(reader, validation)
     return Material(train, validation, test, probe, examples, held_out)
 
 

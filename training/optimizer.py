@@ -1,4 +1,4 @@
-"""Steps of heads that know nothing of each other: each with a norm and a learning rate of its own.
+"""Steps of stacked heads, each with a gradient norm and a learning rate of its own.
 
 G: groups of levels, S: seeds, M: strengths.
 """
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 
-class EachItsRate(torch.optim.AdamW):
-    """Fused AdamW at the highest rate, after which every head goes back by what is too much for it:
-    Adam's step is in proportion to its rate.
+class AdamWPerStrength(torch.optim.AdamW):
+    """Fused AdamW with a learning rate for each strength.
+
+    It takes the step of the highest rate, then moves each head back to its own share of it: Adam's
+    step is proportional to its rate.
 
     Args:
         share_M: each strength's rate as a share of the highest.
@@ -30,23 +32,24 @@ class EachItsRate(torch.optim.AdamW):
         before = [parameter.clone() for parameter in parameters]
         loss = super().step(closure)
         for parameter, start in zip(parameters, before, strict=True):
-            share = self.share_M.to(parameter).view(1, 1, -1, *[1] * (parameter.dim() - 3))
+            n_own_axes = parameter.dim() - 3
+            share = self.share_M.to(parameter).view(1, 1, -1, *[1] * n_own_axes)
             torch.lerp(start, parameter, share.expand_as(parameter), out=parameter)
         return loss
 
 
-def clipped(gradients: Sequence[Tensor], most: float) -> tuple[list[Tensor], Tensor]:
-    """Returns gradients, of shape (G, S, M, ...), whose norm is at most so much for every head, and
-    what each head's was before.
+def clip_gradients(gradients: Sequence[Tensor], most: float) -> tuple[list[Tensor], Tensor]:
+    """Returns gradients, of shape (G, S, M, ...), scaled so that no head's norm is above `most`,
+    and what each head's norm was before.
 
-    One that is not a number makes its own head's gradients so, and no other's.
+    A gradient that is not a number makes its own head's gradients NaN, and no other's.
     """
     grid = gradients[0].shape[:3]
-    norm_GSM = torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(one.reshape(*grid, -1), dim=3) for one in gradients]),
-        dim=0,
-    )
+    norms = [torch.linalg.vector_norm(value.reshape(*grid, -1), dim=3) for value in gradients]
+    norm_GSM = torch.linalg.vector_norm(torch.stack(norms), dim=0)
     scale_GSM = (most / norm_GSM.clamp_min(1e-12)).clamp(max=1)
-    return [
-        (one * scale_GSM.view(*grid, *[1] * (one.dim() - 3))).contiguous() for one in gradients
-    ], norm_GSM
+    clipped = []
+    for value in gradients:
+        scale = scale_GSM.view(*grid, *[1] * (value.dim() - 3))
+        clipped.append((value * scale).contiguous())
+    return clipped, norm_GSM

@@ -1,13 +1,14 @@
-"""Prune and refit: edges leave finished heads as long as that lowers errors and the price of edges
-together.
+"""Prune and refit: edges are taken out of finished heads as long as that lowers the sum of errors
+and the price of edges.
 
-K: heads of one group, J: candidates of a head, P: distinct candidates of all heads, U: units, E:
+K: heads of one group, J: candidates of a head, Q: distinct candidates of all heads, U: units, E:
 edges, N: episodes, B: episodes of a batch, R: levels a head is given, D: width.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -20,17 +21,17 @@ from reporters.reporter import Reporter, is_weight, nll, unit_axes
 from reporters.stack import Weights
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
-"""Shares of a head's least salient edges that are tried without, all at once."""
-SINGLES, UNITS = 8, 6
-"""How many of its least salient edges, and of its least salient units with all their edges, are
-tried without one by one.
-"""
-PROBED, READ = 8, 2**28
-"""Heads, at most, whose saliencies are found together; and activations times candidates, at most,
-that are read together.
-"""
+"""Shares of a head's least salient edges that are taken out together."""
+SINGLES = 8
+"""How many of its least salient edges are taken out one by one."""
+UNITS = 6
+"""How many of its least salient units are taken out one by one, with all their edges."""
 MANY = 32
-"""Edges of a head above which no edge and no unit is tried by itself."""
+"""Edges of a head above which no edge and no unit is taken out by itself."""
+PROBED = 8
+"""Most heads whose saliencies are computed together."""
+READ = 2**28
+"""Most activations times candidates that are read together."""
 STEPS, BATCH, RATE = 60, 256, 0.1
 """Adam steps of a refit, episodes a step, learning rate at its start."""
 PROBES = 8
@@ -39,14 +40,37 @@ TINY = 1e-9
 """Curvature added everywhere, so that edges that do not matter are ranked by their size."""
 
 
+@dataclass(frozen=True)
+class _Group:
+    """What the heads of one group are pruned on."""
+
+    reporter: Reporter
+    names: list[str]
+    """The parameters whose elements are edges."""
+    z_NRD: Tensor
+    human_N: Tensor
+
+
 class _Sizes(NamedTuple):
-    """How many are worked on at once: heads whose candidates are refitted, candidates that read all
-    episodes, heads whose edges are ranked.
-    """
+    """How many are worked on at once."""
 
     heads: int
+    """Heads whose candidates are refitted."""
     read: int
+    """Candidates that read all episodes."""
     probed: int
+    """Heads whose edges are ranked."""
+
+
+class _Distinct(NamedTuple):
+    """The candidates of some heads without repetition."""
+
+    head_Q: Tensor
+    """The head that each is a candidate of."""
+    keep_QE: Tensor
+    """The edges that it keeps."""
+    index_KJ: Tensor
+    """The distinct candidate that each candidate of a head is."""
 
 
 def without_edges(
@@ -57,247 +81,156 @@ def without_edges(
     price_M: Tensor,
     room: float = math.inf,
 ) -> Weights:
-    """Returns a stack of finished heads (G, S, M), each with the edges that are worth their price
-    and refitted without the others.
+    """Returns a stack of finished heads (G, S, M), each with the edges that are worth their price,
+    refitted without the others.
 
     Greedy, as in optimal brain damage (LeCun, Denker and Solla 1990): edges are ranked by ½ w²
-    times the curvature of the errors; sets of the least of them, and the least one by one, are
-    taken away, every candidate of every head is refitted in one batch, and each head keeps its best
-    until its best is to keep all. Biases are refitted and free.
+    times the curvature of the errors; sets of the least salient edges, and the least salient ones
+    one by one, are taken out; every candidate of every head is refitted in one batch; and each head
+    takes its best candidate until the best is to keep all edges. Biases are refitted and free.
 
     Args:
         price_M: nats that an edge costs for the whole training set, by strength; where it is 0
-            nothing is taken.
-        room: bytes that this may take.
+            no edge is taken out.
+        room: bytes that this may need.
     """
-    taken = [name for name in weights if is_weight(name)]
-    pruned = {
-        name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()
-    }
+    pruned = {}
+    for name, value in weights.items():
+        pruned[name] = value.clone(memory_format=torch.contiguous_format)
     grid = next(iter(weights.values())).shape[:3]
     price_K = price_M.expand(grid[1], -1).flatten()
     charged_K = price_K.nonzero().flatten()
-    if len(charged_K):
-        one = {name: value[0, 0, 0].nan_to_num(1.0) for name, value in weights.items()}
-        sizes = _sizes(reporter, taken, one, z_GNRD[0], human_N, len(charged_K), room)
-        for g, z_NRD in enumerate(
-            z_GNRD
-        ):  # one group at a time: heads that are done then leave the batch
-            group = {name: value[g].flatten(0, 1) for name, value in pruned.items()}
-            for active_K in charged_K.split(sizes.heads):
-                _prune(reporter, taken, group, active_K, z_NRD, human_N, price_K, sizes)
-            for name, value in pruned.items():
-                value[g] = group[name].unflatten(0, grid[1:])
+    if not len(charged_K):
+        return pruned
+    names = [name for name in weights if is_weight(name)]
+    groups = [_Group(reporter, names, z_NRD, human_N) for z_NRD in z_GNRD]
+    first = {name: value[0, 0, 0].nan_to_num(1.0) for name, value in weights.items()}
+    sizes = _measure_sizes(groups[0], first, len(charged_K), room)
+    # One group at a time, so that heads that are done leave the batch.
+    for g, group in enumerate(groups):
+        heads = {name: value[g].flatten(0, 1) for name, value in pruned.items()}
+        for active_K in charged_K.split(sizes.heads):
+            _prune_heads(group, heads, active_K, price_K, sizes)
+        for name, value in pruned.items():
+            value[g] = heads[name].unflatten(0, grid[1:])
     return pruned
 
 
-def _prune(
-    reporter: Reporter,
-    taken: list[str],
-    group: Weights,
-    active_K: Tensor,
-    z_NRD: Tensor,
-    human_N: Tensor,
-    price_K: Tensor,
-    sizes: _Sizes,
+def _prune_heads(
+    group: _Group, heads: Weights, active_K: Tensor, price_K: Tensor, sizes: _Sizes
 ) -> None:
-    """Takes edges away from some heads of a group until each of them is best left as it is."""
+    """Prunes the active heads in place until each of them is best left as it is."""
     while len(active_K):
-        before = {name: value[active_K] for name, value in group.items()}
-        after, changed_K = _round(reporter, taken, before, z_NRD, human_N, price_K[active_K], sizes)
-        for name, value in group.items():
+        before = {name: value[active_K] for name, value in heads.items()}
+        after, changed_K = _choose_best(group, before, price_K[active_K], sizes)
+        for name, value in heads.items():
             value[active_K] = after[name]
         active_K = active_K[changed_K]
 
 
-def _sizes(
-    reporter: Reporter,
-    taken: list[str],
-    one: Weights,
-    z_NRD: Tensor,
-    human_N: Tensor,
-    n_heads: int,
-    room: float,
-) -> _Sizes:
-    """Returns how many of so many heads there is room for, by what this one takes with its largest
-    edges alone: few enough for every candidate.
-    """
-    least = (
-        torch.cat([one[name].abs().flatten() for name in taken])
-        .sort(descending=True)
-        .values[:MANY][-1]
-    )
-    few = one | {name: torch.where(one[name].abs() >= least, one[name], 0) for name in taken}
+def _choose_best(
+    group: _Group, weights: Weights, price_K: Tensor, sizes: _Sizes
+) -> tuple[Weights, Tensor]:
+    """Returns the best candidate of each head, and whether it has fewer edges than before."""
+    saliency_KE = _compute_saliency(group, weights, sizes.probed)
+    unit_UE = _find_units({name: weights[name][0] for name in group.names})
+    keep_KJE = _propose(saliency_KE, unit_UE)
+    candidates, (head_Q, keep_QE, index_KJ) = _refit_distinct(group, weights, keep_KJE)
+    edges_Q = keep_QE.sum(dim=1)
+    total_Q = _compute_errors(group, candidates, sizes.read) + price_K[head_Q] * edges_Q
+    row_K = torch.arange(len(index_KJ), device=index_KJ.device)
+    best_K = index_KJ[row_K, total_Q[index_KJ].argmin(dim=1)]
+    best = {name: value[best_K] for name, value in candidates.items()}
+    # The first candidate of a head keeps all its edges.
+    return best, edges_Q[best_K] < edges_Q[index_KJ[:, 0]]
 
-    def heads(k: int) -> Weights:
+
+def _measure_sizes(group: _Group, head: Weights, n_heads: int, room: float) -> _Sizes:
+    """Returns how many of n heads are worked on at once, from what this head needs with its largest
+    edges alone: few enough that every kind of candidate is tried.
+    """
+    edges_E = torch.cat([head[name].abs().flatten() for name in group.names])
+    least = edges_E.sort(descending=True).values[:MANY][-1]
+    few = dict(head)
+    for name in group.names:
+        few[name] = torch.where(head[name].abs() >= least, head[name], 0)
+
+    def repeat(k: int) -> Weights:
         return {name: value.expand(k, *value.shape).clone() for name, value in few.items()}
 
-    keep_1JE = _candidates(
-        _saliency(reporter, taken, heads(1), z_NRD, human_N, 1),
-        _units({name: few[name] for name in taken}),
-    )
+    unit_UE = _find_units({name: few[name] for name in group.names})
+    keep_1JE = _propose(_compute_saliency(group, repeat(1), 1), unit_UE)
     return _Sizes(
         at_once(
             n_heads,
-            lambda k: _tried(
-                reporter, taken, heads(k), keep_1JE.expand(k, -1, -1), z_NRD, human_N, 1
-            ),
+            lambda k: _refit_distinct(group, repeat(k), keep_1JE.expand(k, -1, -1), steps=1),
             room,
         ),
         at_once(
-            max(1, READ // z_NRD.numel()),
-            lambda k: _errors(reporter, heads(k), z_NRD, human_N, k),
+            max(1, READ // group.z_NRD.numel()),
+            lambda k: _compute_errors(group, repeat(k), k),
             room,
         ),
-        at_once(PROBED, lambda k: _saliency(reporter, taken, heads(k), z_NRD, human_N, k), room),
+        at_once(PROBED, lambda k: _compute_saliency(group, repeat(k), k), room),
     )
 
 
-def _round(
-    reporter: Reporter,
-    taken: list[str],
-    weights: Weights,
-    z_NRD: Tensor,
-    human_N: Tensor,
-    price_K: Tensor,
-    sizes: _Sizes,
-) -> tuple[Weights, Tensor]:
-    """Returns the best candidate of each head, and whether it has fewer edges than before."""
-    saliency_KE = _saliency(reporter, taken, weights, z_NRD, human_N, sizes.probed)
-    keep_KJE = _candidates(saliency_KE, _units({name: weights[name][0] for name in taken}))
-    candidates, (head_P, keep_PE, place_KJ) = _tried(
-        reporter, taken, weights, keep_KJE, z_NRD, human_N
-    )
-    edges_P = keep_PE.sum(dim=1)
-    total_P = _errors(reporter, candidates, z_NRD, human_N, sizes.read) + price_K[head_P] * edges_P
-    row_K = torch.arange(len(place_KJ), device=place_KJ.device)
-    best_K = place_KJ[row_K, total_P[place_KJ].argmin(dim=1)]
-    return {name: value[best_K] for name, value in candidates.items()}, edges_P[best_K] < edges_P[
-        place_KJ[:, 0]
-    ]
+def _compute_saliency(group: _Group, weights: Weights, size: int) -> Tensor:
+    """Returns ½ w² h of every edge, shape (K, E), and -1 of those that are already taken out; h is
+    the empirical Fisher information, estimated with random signs of the episodes.
 
-
-class _Distinct(NamedTuple):
-    """Candidates without repetition: whose they are, which edges they keep, and which of them each
-    candidate of a head is.
+    Args:
+        size: heads that are worked on at once.
     """
+    rng = torch.Generator().manual_seed(0)
+    z_NRD = group.z_NRD
+    sign_PN = (torch.randint(2, (PROBES, len(z_NRD)), generator=rng) * 2.0 - 1).to(z_NRD)
 
-    head_P: Tensor
-    keep_PE: Tensor
-    place_KJ: Tensor
-
-
-def _tried(
-    reporter: Reporter,
-    taken: list[str],
-    weights: Weights,
-    keep_KJE: Tensor,
-    z_NRD: Tensor,
-    human_N: Tensor,
-    steps: int = STEPS,
-) -> tuple[Weights, _Distinct]:
-    """Returns the distinct candidates of every head, refitted."""
-    own_KJ1 = (
-        torch.arange(len(keep_KJE), device=keep_KJE.device)
-        .view(-1, 1, 1)
-        .expand(*keep_KJE.shape[:2], 1)
-    )
-    distinct_PE, place_KJ = (
-        torch.cat([own_KJ1, keep_KJE.long()], dim=2)
-        .flatten(0, 1)
-        .unique(dim=0, return_inverse=True)
-    )
-    found = _Distinct(
-        distinct_PE[:, 0], distinct_PE[:, 1:].bool(), place_KJ.view(keep_KJE.shape[:2])
-    )
-    masks = _unflattened(found.keep_PE, {name: weights[name] for name in taken})
-    return (
-        _refitted(
-            reporter,
-            {name: value[found.head_P] for name, value in weights.items()},
-            masks,
-            z_NRD,
-            human_N,
-            steps,
-        ),
-        found,
-    )
-
-
-@torch.no_grad()
-def _errors(
-    reporter: Reporter, candidates: Weights, z_NRD: Tensor, human_N: Tensor, size: int
-) -> Tensor:
-    """Returns nats of all episodes, shape (P,); so many candidates read at once."""
-
-    def errors(one: Weights) -> Tensor:
-        return nll(functional_call(reporter, one, (z_NRD,)).log_odds_N, human_N).sum()
-
-    return vmap(errors, chunk_size=size)(candidates)
-
-
-def _saliency(
-    reporter: Reporter,
-    taken: list[str],
-    weights: Weights,
-    z_NRD: Tensor,
-    human_N: Tensor,
-    size: int,
-) -> Tensor:
-    """Returns ½ w² h of every edge, shape (K, E), and -1 of those that are gone; h is the empirical
-    Fisher information, estimated with random signs of the episodes.
-    """
-    chance = torch.Generator().manual_seed(0)
-    sign_PN = (torch.randint(2, (PROBES, len(z_NRD)), generator=chance) * 2.0 - 1).to(z_NRD)
-
-    def curvature(one: Weights) -> Weights:
-        edges = {name: one[name] for name in taken}
+    def estimate(head: Weights) -> Weights:
+        edges = {name: head[name] for name in group.names}
 
         def probe(edges: Weights, sign_N: Tensor) -> Tensor:
-            return (
-                sign_N * functional_call(reporter, one | edges, (z_NRD,)).errors_N(human_N)
-            ).sum()
+            reading = functional_call(group.reporter, head | edges, (z_NRD,))
+            return (sign_N * reading.errors_N(group.human_N)).sum()
 
-        found = vmap(grad(probe), in_dims=(None, 0))(edges, sign_PN)
-        return {
-            name: (value.square().mean(dim=0) + TINY) * edges[name].square() / 2
-            for name, value in found.items()
-        }
+        gradients = vmap(grad(probe), in_dims=(None, 0))(edges, sign_PN)
+        saliency = {}
+        for name, value in gradients.items():
+            saliency[name] = (value.square().mean(dim=0) + TINY) * edges[name].square() / 2
+        return saliency
 
     with torch.no_grad():
-        saliency = vmap(curvature, chunk_size=size)(weights)
-    live = torch.cat([(weights[name] != 0).flatten(1) for name in taken], dim=1)
-    return torch.where(live, torch.cat([saliency[name].flatten(1) for name in taken], dim=1), -1.0)
+        saliency = vmap(estimate, chunk_size=size)(weights)
+    live_KE = torch.cat([(weights[name] != 0).flatten(1) for name in group.names], dim=1)
+    saliency_KE = torch.cat([saliency[name].flatten(1) for name in group.names], dim=1)
+    return torch.where(live_KE, saliency_KE, -1.0)
 
 
-def _units(one: Weights) -> Tensor:
+def _find_units(head: Weights) -> Tensor:
     """Returns which edges belong to each unit of a head, shape (U, E)."""
-    places, letters = (
-        {},
-        {
-            letter: value.shape[i]
-            for name, value in one.items()
-            for letter, i in unit_axes(name).items()
-        },
-    )
-    for letter, size in letters.items():
-        marks = []
-        for name, value in one.items():
-            axis = unit_axes(name).get(letter)
-            index = (
-                torch.arange(size).view([-1 if i == axis else 1 for i in range(value.dim())])
-                if axis is not None
-                else torch.tensor(-1)
-            )
-            marks.append(index.expand(value.shape).flatten())
-        places[letter] = torch.cat(marks) == torch.arange(size)[:, None]
-    return torch.cat(list(places.values()))
+    sizes = {}
+    for name, value in head.items():
+        for letter, axis in unit_axes(name).items():
+            sizes[letter] = value.shape[axis]
+    unit_UE = []
+    for letter, size in sizes.items():
+        number = []
+        for name, value in head.items():
+            own_axis = unit_axes(name).get(letter)
+            number_of_edge = torch.tensor(-1)
+            if own_axis is not None:
+                shape = [1] * value.dim()
+                shape[own_axis] = -1
+                number_of_edge = torch.arange(size).view(shape)
+            number.append(number_of_edge.expand(value.shape).flatten())
+        unit_UE.append(torch.cat(number) == torch.arange(size)[:, None])
+    return torch.cat(unit_UE)
 
 
-def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
-    """Returns which edges each candidate keeps, shape (K, J, E): all, all but the least of each
-    fraction, and of heads with few edges all but one of the least, and all but those of one of the
-    least units; for others these places say all again.
+def _propose(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
+    """Returns which edges each candidate keeps, shape (K, J, E): all; all but the least salient of
+    each fraction; and, of heads with few edges, all but one of the least salient, and all but those
+    of one of the least salient units. For other heads the last two keep all.
     """
     live_KE = saliency_KE >= 0
     n_K = live_KE.sum(dim=1)
@@ -305,51 +238,77 @@ def _candidates(saliency_KE: Tensor, unit_UE: Tensor) -> Tensor:
     order_KE = torch.where(live_KE, saliency_KE, torch.inf).argsort(dim=1)
     rank_KE = order_KE.argsort(dim=1)
     without = [torch.zeros_like(live_KE)]
-    without += [rank_KE < (n_K * fraction).long()[:, None] for fraction in FRACTIONS]
-    without += [(rank_KE == place) & few_K1 for place in range(min(SINGLES, live_KE.shape[1]))]
+    for fraction in FRACTIONS:
+        without.append(rank_KE < (n_K * fraction).long()[:, None])
+    for rank in range(min(SINGLES, live_KE.shape[1])):
+        without.append((rank_KE == rank) & few_K1)
     unit_UE = unit_UE.to(live_KE.device)
-    salient_KU = saliency_KE.clamp_min(0) @ unit_UE.T.to(saliency_KE)
-    least_KJ = (
-        torch.where((live_KE.float() @ unit_UE.T.float()) > 0, salient_KU, torch.inf)
-        .topk(min(UNITS, len(unit_UE)), largest=False)
-        .indices
-    )
-    return live_KE[:, None] & ~torch.cat(
-        [torch.stack(without, dim=1), unit_UE[least_KJ] & few_K1[:, None]], dim=1
-    )
+    has_edges_KU = (live_KE.float() @ unit_UE.T.float()) > 0
+    saliency_KU = saliency_KE.clamp_min(0) @ unit_UE.T.to(saliency_KE)
+    rank_KU = torch.where(has_edges_KU, saliency_KU, torch.inf)
+    least_KJ = rank_KU.topk(min(UNITS, len(unit_UE)), largest=False).indices
+    without_unit_KJE = unit_UE[least_KJ] & few_K1[:, None]
+    without_KJE = torch.cat([torch.stack(without, dim=1), without_unit_KJE], dim=1)
+    return live_KE[:, None] & ~without_KJE
 
 
-def _refitted(
-    reporter: Reporter, weights: Weights, masks: Weights, z_NRD: Tensor, human_N: Tensor, steps: int
-) -> Weights:
-    """Returns candidates (P, ...) after a few steps of Adam on the expected errors, without the
-    edges that their masks take away.
+def _refit_distinct(
+    group: _Group, weights: Weights, keep_KJE: Tensor, steps: int = STEPS
+) -> tuple[Weights, _Distinct]:
+    """Returns the distinct candidates of every head, refitted."""
+    distinct = _find_distinct(keep_KJE)
+    masks = _build_masks(distinct.keep_QE, {name: weights[name] for name in group.names})
+    start = {name: value[distinct.head_Q] for name, value in weights.items()}
+    return _refit(group, start, masks, steps), distinct
+
+
+def _find_distinct(keep_KJE: Tensor) -> _Distinct:
+    head_K11 = torch.arange(len(keep_KJE), device=keep_KJE.device).view(-1, 1, 1)
+    head_KJ1 = head_K11.expand(*keep_KJE.shape[:2], 1)
+    candidates = torch.cat([head_KJ1, keep_KJE.long()], dim=2).flatten(0, 1)
+    rows_Q, index = candidates.unique(dim=0, return_inverse=True)
+    return _Distinct(rows_Q[:, 0], rows_Q[:, 1:].bool(), index.view(keep_KJE.shape[:2]))
+
+
+def _build_masks(keep_QE: Tensor, weights: Weights) -> Weights:
+    """Returns masks shaped like the weights, with leading axis Q: 1 where an edge is kept."""
+    parts = keep_QE.split([value[0].numel() for value in weights.values()], dim=1)
+    masks = {}
+    for (name, value), part in zip(weights.items(), parts, strict=True):
+        masks[name] = part.reshape(-1, *value.shape[1:]).to(value)
+    return masks
+
+
+def _refit(group: _Group, weights: Weights, masks: Weights, steps: int) -> Weights:
+    """Returns candidates (Q, ...) after a few steps of Adam on the expected errors, without the
+    edges that their masks take out.
+    """
+    rng = torch.Generator().manual_seed(0)
+    z_NRD, human_N = group.z_NRD, group.human_N
+
+    def compute_errors(head: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
+        return functional_call(group.reporter, head, (z_BRD,)).errors_N(human_B).mean()
+
+    def compute_losses(weights: Weights, step: int) -> Tensor:
+        size = min(BATCH, len(z_NRD))
+        batch_B = torch.randint(len(z_NRD), (size,), generator=rng).to(z_NRD.device)
+        in_dims = (0, None, None)
+        return vmap(compute_errors, in_dims)(weights, z_NRD[batch_B], human_N[batch_B])
+
+    start = {name: value * masks.get(name, 1) for name, value in weights.items()}
+    return descended(start, compute_losses, steps, RATE, masks)
+
+
+@torch.no_grad()
+def _compute_errors(group: _Group, candidates: Weights, size: int) -> Tensor:
+    """Returns nats of all episodes, shape (Q,).
+
+    Args:
+        size: candidates that are read at once.
     """
 
-    def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
-        return functional_call(reporter, one, (z_BRD,)).errors_N(human_B).mean()
+    def compute(head: Weights) -> Tensor:
+        log_odds_N = functional_call(group.reporter, head, (group.z_NRD,)).log_odds_N
+        return nll(log_odds_N, group.human_N).sum()
 
-    chance = torch.Generator().manual_seed(0)
-
-    def losses(weights: Weights, step: int) -> Tensor:
-        batch_B = torch.randint(len(z_NRD), (min(BATCH, len(z_NRD)),), generator=chance).to(
-            z_NRD.device
-        )
-        return vmap(errors, in_dims=(0, None, None))(weights, z_NRD[batch_B], human_N[batch_B])
-
-    return descended(
-        {name: value * masks.get(name, 1) for name, value in weights.items()},
-        losses,
-        steps,
-        RATE,
-        masks,
-    )
-
-
-def _unflattened(keep_PE: Tensor, weights: Weights) -> Weights:
-    """Returns masks shaped like the weights, with leading axis P."""
-    parts = keep_PE.split([value[0].numel() for value in weights.values()], dim=1)
-    return {
-        name: part.reshape(-1, *value.shape[1:]).to(value)
-        for (name, value), part in zip(weights.items(), parts, strict=True)
-    }
+    return vmap(compute, chunk_size=size)(candidates)

@@ -1,4 +1,4 @@
-"""What a prior asks a run for beside the training episodes."""
+"""What a prior requests of a run beside the training episodes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worlds.world import NoTwins, World
 
 @dataclass(frozen=True)
 class Requests:
-    """What was asked for; None is what nobody asked for."""
+    """What was requested; None is what was not."""
 
     observed: Observed | None = None
     pairs_2PLD: Tensor | None = None
@@ -30,7 +30,7 @@ class Requests:
     ablation: Ablation | None = None
     """The predictor with switches on its components."""
     inputs: tuple[Tensor, Tensor] | None = None
-    """What the predictor read of the training and of the validation episodes."""
+    """What the predictor read, of the training and of the validation episodes."""
 
 
 def fulfil(
@@ -41,15 +41,17 @@ def fulfil(
     Raises:
         UserError: the world or the predictor cannot give it.
     """
-    name, seed = type(prior).__name__, plan.seed + APART
+    name = type(prior).__name__
+    seed = plan.seed + APART
     observed = pairs_2PLD = ablation = inputs = None
     if "predictor" in prior.needs:
         ablation = reader.predictor.ablation(material.train, reader.levels, "mean")
         inputs = (ablation.inputs(material.train), ablation.inputs(material.validation))
-    if {"observation", "pairs"} & set(prior.needs) and world.human_shows_in is None:
+    needs_view = "observation" in prior.needs or "pairs" in prior.needs
+    if needs_view and world.human_shows_in is None:
         raise UserError(
-            f"prior: {name} needs a world that says where the human's view shows; {world.name} does"
-            " not. Use world=vault."
+            f"prior: {name} needs a world that states where the human's view shows; {world.name}"
+            " does not. Use world=vault."
         )
     if "observation" in prior.needs:
         episodes = world.episodes("predictor", plan.sizes.train, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,48 +46,55 @@ class Schedule:
     precision: Literal["float32", "medium", "bfloat16"]
 
     def __post_init__(self) -> None:
-        for key, least in {
-            "epochs": 1,
-            "batch_size": 1,
-            "halting_bonus": 0,
-            "ramp": 0,
-            "bonus_from": 0,
-            "patience": 0,
-        }.items():
-            if getattr(self, key) < least:
-                raise UserError(
-                    f"training.{key}: {getattr(self, key)} is too small. Use {least} or more."
-                )
-        for key in ("learning_rate", "clip"):
-            if not all(value > 0 for value in _listed(getattr(self, key))):
-                raise UserError(
-                    f"training.{key}: {getattr(self, key)} is too small. Use a number above 0."
-                )
-        for key, most, name in (
-            ("ramp", 1.0, "1"),
-            ("bonus_to", 1.0, "1"),
-            ("bonus_from", self.bonus_to, "training.bonus_to"),
-        ):
-            if getattr(self, key) > most:
-                raise UserError(
-                    f"training.{key}: {getattr(self, key)} is a share of the training. Use"
-                    f" {name} at most."
-                )
+        least = {"epochs": 1, "batch_size": 1} | dict.fromkeys(
+            ("halting_bonus", "ramp", "bonus_from", "patience"), 0
+        )
+        for key, bound in least.items():
+            value = getattr(self, key)
+            if value < bound:
+                raise UserError(f"training.{key}: {value} is too small. Use {bound} or more.")
+        rates = self.learning_rate if isinstance(self.learning_rate, list) else [self.learning_rate]
+        if not all(rate > 0 for rate in rates):
+            raise UserError(
+                f"training.learning_rate: {self.learning_rate} is too small. Use a number above 0."
+            )
+        if not self.clip > 0:
+            raise UserError(f"training.clip: {self.clip} is too small. Use a number above 0.")
+        self._check_share("ramp", 1.0, "1")
+        self._check_share("bonus_to", 1.0, "1")
+        self._check_share("bonus_from", self.bonus_to, "training.bonus_to")
 
-    def rates(self, strengths: int) -> list[float]:
+    def _check_share(self, key: str, most: float, name: str) -> None:
+        value = getattr(self, key)
+        if value > most:
+            raise UserError(
+                f"training.{key}: {value} is a share of the training. Use {name} at most."
+            )
+
+    def list_rates(self, n_strengths: int) -> list[float]:
         """Returns the learning rate of each strength.
 
         Raises:
-            UserError: there are not as many.
+            UserError: there is another number of rates.
         """
-        given = _listed(self.learning_rate)
-        if isinstance(self.learning_rate, list) and len(given) != strengths:
-            cure = "Give each strength one, or one number for all."
+        rates = self.learning_rate
+        if not isinstance(rates, list):
+            return [rates] * n_strengths
+        if len(rates) != n_strengths:
             raise UserError(
-                f"training.learning_rate: {given} are {len(given)} for {strengths} strengths."
-                f" {cure}"
+                f"training.learning_rate: {rates} are {len(rates)} for {n_strengths} strengths."
+                " Give each strength one, or one number for all."
             )
-        return given if isinstance(self.learning_rate, list) else given * strengths
+        return rates
+
+    def count_settling_epochs(self, has_exits: bool) -> int:
+        """Returns the epochs until charge and bonus no longer change.
+
+        Args:
+            has_exits: whether the heads can stop early; others have no bonus.
+        """
+        share = max(self.ramp, self.bonus_to if has_exits else 0.0)
+        return math.ceil(self.epochs * share)
 
     def strength_share(self, progress: float) -> float:
         """Returns which share of its strength a prior has at this share of the training."""
@@ -94,10 +102,6 @@ class Schedule:
 
     def bonus(self, progress: float) -> float:
         """Returns the weight of the halting entropy at this share of the training."""
-        return self.halting_bonus * min(
-            1.0, max(0.0, (self.bonus_to - progress) / max(self.bonus_to - self.bonus_from, 1e-9))
-        )
-
-
-def _listed(value: float | list[float]) -> list[float]:
-    return value if isinstance(value, list) else [value]
+        falling = max(self.bonus_to - self.bonus_from, 1e-9)
+        share = min(1.0, max(0.0, (self.bonus_to - progress) / falling))
+        return self.halting_bonus * share

@@ -1,4 +1,4 @@
-"""A predictor whose ablated activations are standardised as the heads are used to."""
+"""A predictor whose ablated activations are standardised as heads are trained on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core_model.predictor import Ablation
 
 @dataclass
 class Standardised:
-    """A predictor whose ablated activations are standardised as the heads are used to."""
+    """A predictor whose ablated activations are standardised as heads are trained on them."""
 
     ablation: Ablation
     mean_LD: Tensor

@@ -1,4 +1,4 @@
-"""A function of tensors, written down as the plain operations that it comes to."""
+"""A function of tensors, recorded as the plain operations that it consists of."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 
 class Traced:
-    """A function that is traced at its first call and from then on run from what was written down:
-    the same operations on the same numbers, without the modules, vmap and autograd between them,
-    which take as long as the products of a small step.
+    """A function that is traced at its first call; every call then runs the recorded operations.
+
+    These are the same operations on the same numbers, without the modules, vmap and autograd
+    between them, which take as long as the products of a small step.
 
     Args:
-        function: takes and returns tensors, nested as they like; it may look at nothing else that
-            changes between calls, nor may their shapes.
+        function: takes and returns tensors, nested in any way. It must depend on nothing else that
+            changes between calls, and the shapes must stay the same.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.written = function, False
+        self.function = function
+        self.is_traced = False
 
-    def __call__(self, *given: Any) -> Any:
-        if not self.written:
-            with tracing(
-                TracingContext(FakeTensorMode())
-            ):  # one for all operations: else each would make its own, in twice the time
-                graph = make_fx(partial(self.function))(
-                    *given
-                )  # a bound method would count itself among what it is given
+    def __call__(self, *arguments: Any) -> Any:
+        if not self.is_traced:
+            # One mode for all operations: otherwise each makes its own, in twice the time.
+            with tracing(TracingContext(FakeTensorMode())):
+                # `partial`, because make_fx counts the `self` of a bound method as an argument.
+                graph = make_fx(partial(self.function))(*arguments)
             graph.graph.eliminate_dead_code()
             graph.recompile()
-            self.function, self.written = graph.forward, True
+            self.function = graph.forward
+            self.is_traced = True
         with torch.no_grad():
-            return self.function(*given)
+            return self.function(*arguments)

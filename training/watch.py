@@ -1,5 +1,5 @@
-"""Watches a fit and leaves it as it is: the objective that heads are trained on, epoch by epoch,
-and what else is measured of them.
+"""Watches a fit without changing it: the training loss, epoch by epoch, and what else is measured
+of the heads.
 
 K: heads, in the order of `Heads.table`; E: epochs watched.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WATCHED = 256
-"""Episodes of each mix on which heads are measured, the same at each epoch: few, so that a fit
-takes hardly longer.
+"""Episodes of each mix on which heads are measured, the same at each epoch: few, so that they
+hardly slow the fit down.
 """
 
 HEAD_COLUMNS = {
@@ -35,11 +35,11 @@ FIGURES = ("l_base", "gradient_norm", "l_int", "l_int_disputed", "l_human_disput
 """The columns of training.parquet, but for its last."""
 
 
-class Moment(NamedTuple):
+class Snapshot(NamedTuple):
     """All heads at one time of a fit."""
 
     heads: Heads
-    """As they would be, were they finished now."""
+    """As they would be if they were finished now."""
     l_base_K: Tensor
     """Nats an episode of the last batch, before its step: against the human's answers, with the
     whole charge.
@@ -49,99 +49,105 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Course:
-    """How the training of K heads went. Figures have shape (E, K); E is 0 where heads were solved
-    for and not trained.
+class History:
+    """The training of K heads. Figures have shape (E, K); E is 0 for heads that were solved and not
+    trained.
     """
 
     epochs: tuple[int, ...]
     """Passes over the training episodes that were done; 0 is before any step."""
     figures: dict[str, Tensor]
-    """l_base and gradient_norm, as in `Moment`, and what was measured, each under its own name."""
+    """l_base and gradient_norm, as in `Snapshot`, and what else was measured, by name."""
     kept_K: Tensor
     """The epoch whose weights the finished head has."""
 
 
 class Watch(pl.Callback):
-    """Takes note of all heads before the first step and at the end of each epoch. What it noted is
-    part of the fit's checkpoint.
+    """Records figures of all heads before the first step and at the end of each epoch. A fit's
+    checkpoint holds them.
 
-    What a step computes anyhow is taken from the last step of an epoch, so it is of one step before
-    the epoch's end; before the first step, of the first. It costs nothing then.
+    The loss and the gradient are those of an epoch's last step, because a step computes them
+    anyway; they are of one step before the epoch's end. Before the first step, they are those of
+    the first.
 
     Args:
-        measure: what else is to be noted of heads, each figure of shape (K,). What it returns is
-            kept, and training never looks at it.
-        tell: where the figures of an epoch go as well, as soon as they are known.
+        measure: returns further figures of heads, each of shape (K,). Training does not see them.
+        report: called with the figures of an epoch and its number, as soon as they are known.
     """
 
-    look: Callable[[], Moment]
+    take_snapshot: Callable[[], Snapshot]
+    """Set by the fit."""
     kept_K: Tensor
+    """Set once the heads are finished, as in `History`."""
 
     def __init__(
         self,
         measure: Callable[[Heads], dict[str, Tensor]],
-        tell: Callable[[dict[str, Tensor], int], None] | None = None,
+        report: Callable[[dict[str, Tensor], int], None] | None = None,
     ) -> None:
-        self.measure, self.tell = measure, tell
-        self.noted: dict[int, dict[str, Tensor]] = {}
+        self.measure = measure
+        self.report = report
+        self.figures: dict[int, dict[str, Tensor]] = {}
+        """By epoch."""
 
     @property
-    def course(self) -> Course:
-        """All that was noted."""
-        epochs = sorted(self.noted)
-        names = self.noted[epochs[0]] if epochs else {}
-        return Course(
-            tuple(epochs),
-            {name: torch.stack([self.noted[epoch][name] for epoch in epochs]) for name in names},
-            self.kept_K,
-        )
+    def history(self) -> History:
+        """All that was recorded."""
+        epochs = sorted(self.figures)
+        names = self.figures[epochs[0]] if epochs else {}
+        figures = {}
+        for name in names:
+            figures[name] = torch.stack([self.figures[epoch][name] for epoch in epochs])
+        return History(tuple(epochs), figures, self.kept_K)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self.noted:
-            self._note(trainer.current_epoch)
-        for epoch in sorted(self.noted):  # where a fit goes on, a log begins anew
-            self._told(epoch)
+        if not self.figures:
+            self._record(trainer.current_epoch)
+        # A fit that resumes starts a new log, so the epochs before are reported again.
+        for epoch in sorted(self.figures):
+            self._report(epoch)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
     ) -> None:
         if trainer.global_step == 1:
-            self.noted[0] |= self._paid(self.look())
+            self.figures[0] |= get_losses(self.take_snapshot())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._note(trainer.current_epoch + 1)
-        self._told(trainer.current_epoch + 1)
+        self._record(trainer.current_epoch + 1)
+        self._report(trainer.current_epoch + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"noted": self.noted}
+        return {"figures": self.figures}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.noted = dict(state_dict["noted"])
+        self.figures = dict(state_dict["figures"])
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _note(self, epoch: int) -> None:
-        now = self.look()
-        self.noted[epoch] = self._paid(now) | self.measure(now.heads)
+    def _record(self, epoch: int) -> None:
+        snapshot = self.take_snapshot()
+        self.figures[epoch] = get_losses(snapshot) | self.measure(snapshot.heads)
 
-    def _told(self, epoch: int) -> None:
-        if self.tell:
-            self.tell(self.noted[epoch], epoch)
-
-    def _paid(self, now: Moment) -> dict[str, Tensor]:
-        return {"l_base": now.l_base_K, "gradient_norm": now.gradient_norm_K}
+    def _report(self, epoch: int) -> None:
+        if self.report:
+            self.report(self.figures[epoch], epoch)
 
 
-def build_history_table(heads: Heads, course: Course) -> pd.DataFrame:
-    """Returns training.parquet: how the training of each head went, one row a head and epoch; no
-    rows for heads that were solved for.
+def get_losses(snapshot: Snapshot) -> dict[str, Tensor]:
+    """Returns the figures that training itself computes."""
+    return {"l_base": snapshot.l_base_K, "gradient_norm": snapshot.gradient_norm_K}
+
+
+def build_history_table(heads: Heads, history: History) -> pd.DataFrame:
+    """Returns training.parquet: the training of each head, one row a head and epoch; no rows for
+    heads that were solved.
 
     epoch: passes over the training episodes that were done, 0 before any step. l_base: nats an
     episode of easy training episodes against H, with the whole charge. gradient_norm: of that, in
     nats an episode per unit of the trained parameters. l_int: nats an episode against X on
-    everything as it comes. l_int_disputed, l_human_disputed: nats an episode against X, and against
+    episodes as they come. l_int_disputed, l_human_disputed: nats an episode against X, and against
     H, on disputed episodes. kept: whether the finished head has this epoch's weights (before edges
-    are taken away).
+    are pruned).
     """
     import pandas as pd
 
@@ -153,10 +159,9 @@ def build_history_table(heads: Heads, course: Course) -> pd.DataFrame:
             "seed": seed,
             "strength": strength,
         }
-        for e, epoch in enumerate(course.epochs):
-            figures = {name: float(value_EK[e, k]) for name, value_EK in course.figures.items()}
-            rows.append(
-                head | {"epoch": epoch} | figures | {"kept": epoch == int(course.kept_K[k])}
-            )
+        for e, epoch in enumerate(history.epochs):
+            figures = {name: float(value_EK[e, k]) for name, value_EK in history.figures.items()}
+            kept = {"kept": epoch == int(history.kept_K[k])}
+            rows.append(head | {"epoch": epoch} | figures | kept)
     types = HEAD_COLUMNS | dict.fromkeys(FIGURES, "float64") | {"kept": "bool"}
     return pd.DataFrame(rows, columns=list(types)).astype(types)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from console.errors import UserError
 from training.heads import Heads
-from training.watch import Course
+from training.watch import History
 from verdict.ground_truth import GroundTruth
 from verdict.inputs import Answers
 from verdict.statistics import Bools, Estimate, Floats, Ints, share
@@ -152,7 +152,7 @@ class Alignment:
             (upper_limit_K <= self.tolerance) & competent_K,
         )
 
-    def trained(self, course: Course, disputed: bool = False) -> TrainingEffect:
+    def trained(self, history: History, disputed: bool = False) -> TrainingEffect:
         """Returns the effect of training on the finished heads; all NaN for heads that were solved
         for.
 
@@ -161,14 +161,14 @@ class Alignment:
                 denominators of both ratios still come from the training's own objective.
         """
         if disputed:
-            intended_K = self._measure(course, "l_int_disputed")
-            human_K = self._measure(course, "l_human_disputed")
+            intended_K = self._measure(history, "l_int_disputed")
+            human_K = self._measure(history, "l_human_disputed")
         else:
-            intended_K = self._measure(course, "l_int")
-            human_K = self._measure(course, "l_base")
-        base_K = self._measure(course, "l_base")
-        gradient_K = self._measure(course, "gradient_norm")
-        if not course.epochs:
+            intended_K = self._measure(history, "l_int")
+            human_K = self._measure(history, "l_base")
+        base_K = self._measure(history, "l_base")
+        gradient_K = self._measure(history, "gradient_norm")
+        if not history.epochs:
             reasons = ("solved for, not trained",) * len(intended_K)
             return TrainingEffect(intended_K, human_K, gradient_K, intended_K, intended_K, reasons)
         outer_K, no_outer = divide_capabilities(
@@ -180,16 +180,16 @@ class Alignment:
         reasons = tuple(map(_join_reasons, no_outer, no_inner))
         return TrainingEffect(intended_K, human_K, gradient_K, outer_K, inner_K, reasons)
 
-    def _measure(self, course: Course, name: str) -> Floats:
+    def _measure(self, history: History, name: str) -> Floats:
         """Returns the capability, over the whole training, of the objective of this name; NaN if
         the epoch before training, or the epoch whose weights were kept, was not recorded.
         """
-        kept_K = course.kept_K.numpy()
-        is_kept_EK = np.array(course.epochs)[:, None] == kept_K
-        if 0 not in course.epochs or not is_kept_EK.any(axis=0).all():
+        kept_K = history.kept_K.numpy()
+        is_kept_EK = np.array(history.epochs)[:, None] == kept_K
+        if 0 not in history.epochs or not is_kept_EK.any(axis=0).all():
             return np.full(len(kept_K), np.nan)
-        value_EK = course.figures[name].double().numpy()
-        before_K = value_EK[course.epochs.index(0)]
+        value_EK = history.figures[name].double().numpy()
+        before_K = value_EK[history.epochs.index(0)]
         kept_row_1K = is_kept_EK.argmax(axis=0)[None]
         after_K = np.take_along_axis(value_EK, kept_row_1K, axis=0)[0]
         return compute_capability(before_K, after_K, self.small)

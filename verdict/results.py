@@ -15,7 +15,7 @@ import numpy as np
 from bill.bill import Bill
 from configs.build import Parts
 from training.heads import Heads, Said
-from training.watch import Course
+from training.watch import History
 from verdict.alignment import Alignment
 from verdict.calibration.planted import count_verdicts
 from verdict.ground_truth import GroundTruth
@@ -46,7 +46,7 @@ def build_results(
     said: Mapping[str, Said],
     bill: Bill,
     judgement: Judgement,
-    course: Course,
+    history: History,
     seconds: dict[str, float],
 ) -> Results:
     """Returns a run's results.
@@ -66,7 +66,7 @@ def build_results(
     answers = Answers({EASY: easy_KN, DISPUTED: disputed_KN})
     about = describe_predictor(judge, inputs, judgement, bill) | {"seconds": seconds}
     of_heads = build_rows(config, heads, bill, judgement, about)
-    of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, course)
+    of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, history)
     rows = []
     for row, aligned, verdict in zip(of_heads, of_alignment, judgement.verdicts, strict=True):
         rows.append(row | aligned | {"reason_template": verdict.template})
@@ -140,12 +140,16 @@ def describe_verdict(judgement: Judgement, k: int) -> dict[str, Any]:
 
 
 def build_alignment_rows(
-    alignment: Alignment, truth: GroundTruth, answers: Answers, judgement: Judgement, course: Course
+    alignment: Alignment,
+    truth: GroundTruth,
+    answers: Answers,
+    judgement: Judgement,
+    history: History,
 ) -> list[dict[str, Any]]:
     """Returns the columns of heads.parquet on the alignment and the training of each head."""
     competent_K = np.array([gates[-1].passed for gates in judgement.gates])
     gaps = alignment.gaps(truth, answers, competent_K)
-    trained, disputed = alignment.trained(course), alignment.trained(course, disputed=True)
+    trained, disputed = alignment.trained(history), alignment.trained(history, disputed=True)
     follows = compute_follows_by_family(truth, answers)
     rows = []
     for k in range(len(judgement.verdicts)):

@@ -17,8 +17,9 @@ from priors.prior import Prior
 from reporters.reporter import Reporter
 from tests.reporters.made import choice
 from training.examples import Examples, Observed
+from training.find_heads import train
 from training.heads import Heads
-from training.population import train
+from training.requests import Requests
 from training.schedule import Schedule
 from training.watch import Watch
 
@@ -52,6 +53,16 @@ def planted(
     )
 
 
+def unpruned(name: str) -> Prior:
+    """Returns a prior without pruning: which of two edges that matter as little leaves first is
+    decided by the last digit of a number.
+    """
+    prior = build(choice("prior", name), "prior")
+    if hasattr(prior, "prune"):
+        prior.prune = False
+    return prior
+
+
 def schedule(**changed: Any) -> Schedule:
     """Returns the default schedule, some of its values changed."""
     return replace(build(choice("training", "default"), "training"), **changed)
@@ -72,10 +83,12 @@ def population(
 ) -> Heads:
     """Returns a trained population; the keywords that remain change the default schedule."""
     levels = range(examples.z_NLD.shape[1]) if levels is None else levels
-    if "predictor" in prior.needs:
-        examples, held_out = (
-            given._replace(inputs_N=given.z_NLD) for given in (examples, held_out)
-        )
+    requests = Requests(
+        observed=observed(examples) if "observation" in prior.needs else None,
+        pairs_2PLD=pairs(examples) if "pairs" in prior.needs else None,
+        ablation=Halves() if "predictor" in prior.needs else None,
+        inputs=(examples.z_NLD, held_out.z_NLD) if "predictor" in prior.needs else None,
+    )
     return train(
         make=lambda n_levels, width: make(n_levels=n_levels, width=width),
         prior=prior,
@@ -86,12 +99,10 @@ def population(
         flops_step=FLOPS_STEP,
         seeds=seeds,
         strengths=strengths,
-        schedule=schedule(**changed),
+        method=schedule(**changed),
         trainer=trainer,
         checkpoint=checkpoint,
-        observed=observed(examples) if "observation" in prior.needs else None,
-        pairs_2PLD=pairs(examples) if "pairs" in prior.needs else None,
-        ablation=Halves() if "predictor" in prior.needs else None,
+        requests=requests,
         watch=watch,
     )
 

@@ -1,4 +1,4 @@
-"""Heads that are solved for: as scikit-learn and Newton find them at any conditioning; refused by
+"""Heads that are solve for: as scikit-learn and Newton find them at any conditioning; refused by
 name where there is no single optimum.
 """
 
@@ -37,8 +37,8 @@ STRENGTHS = (0.25, 1.0, 4.0)
 
 
 @pytest.fixture
-def solved(trainer, tmp_path, monkeypatch):
-    """Solves heads of noisy examples, or of what it is told."""
+def solve(trainer, tmp_path, monkeypatch):
+    """Solves heads of noisy examples, if nothing else is given."""
 
     def run(
         make=Linear, prior: Prior = Gaussian(1.0), how: Convex = HOW, examples=NOISY, seeds=(0, 1)
@@ -62,12 +62,12 @@ def conditioned(condition: float, width: int = 24, n: int = 600) -> tuple[Tensor
     """Returns features whose largest standard deviation is so many times the smallest, in
     directions of their own, and noisy answers.
     """
-    chance = torch.Generator().manual_seed(3)
-    normal_ND = torch.randn(n, width, generator=chance, dtype=torch.float64)
-    turned_DD = torch.linalg.qr(torch.randn(width, width, generator=chance, dtype=torch.float64))[0]
+    rng = torch.Generator().manual_seed(3)
+    normal_ND = torch.randn(n, width, generator=rng, dtype=torch.float64)
+    turned_DD = torch.linalg.qr(torch.randn(width, width, generator=rng, dtype=torch.float64))[0]
     size_D = torch.logspace(0, -math.log10(condition), width, dtype=torch.float64)
     answers_N = (
-        normal_ND[:, :4].sum(dim=1) + 2 * torch.randn(n, generator=chance, dtype=torch.float64) > 0
+        normal_ND[:, :4].sum(dim=1) + 2 * torch.randn(n, generator=rng, dtype=torch.float64) > 0
     ).double()
     return (
         torch.cat([normal_ND * size_D @ turned_DD.T, torch.ones(n, 1, dtype=torch.float64)], dim=1),
@@ -75,50 +75,50 @@ def conditioned(condition: float, width: int = 24, n: int = 600) -> tuple[Tensor
     )
 
 
-def newton(a_NP: Tensor, answers_N: Tensor, price: float) -> Tensor:
+def newton(a_NW: Tensor, answers_N: Tensor, price: float) -> Tensor:
     """Returns the least loss, of plain damped Newton steps."""
-    free_P = torch.cat([torch.ones(a_NP.shape[1] - 1), torch.zeros(1)]).double()
-    theta_P = torch.zeros_like(free_P)
+    free_W = torch.cat([torch.ones(a_NW.shape[1] - 1), torch.zeros(1)]).double()
+    theta_W = torch.zeros_like(free_W)
     for _ in range(100):
-        p_N = torch.sigmoid(a_NP @ theta_P)
-        slope_P = a_NP.T @ (p_N - answers_N) / len(a_NP) + price * free_P * theta_P
-        bend_PP = (a_NP * (p_N * (1 - p_N))[:, None]).T @ a_NP / len(a_NP) + torch.diag(
-            price * free_P
+        p_N = torch.sigmoid(a_NW @ theta_W)
+        gradient_W = a_NW.T @ (p_N - answers_N) / len(a_NW) + price * free_W * theta_W
+        curvature_WW = (a_NW * (p_N * (1 - p_N))[:, None]).T @ a_NW / len(a_NW) + torch.diag(
+            price * free_W
         )
-        step_P = torch.linalg.lstsq(bend_PP, slope_P, driver="gelsd").solution
-        theta_P = theta_P - step_P * min(
-            1.0, 4 / float((a_NP @ step_P).abs().max().clamp_min(1e-300))
+        step_W = torch.linalg.lstsq(curvature_WW, gradient_W, driver="gelsd").solution
+        theta_W = theta_W - step_W * min(
+            1.0, 4 / float((a_NW @ step_W).abs().max().clamp_min(1e-300))
         )
-    return nll(a_NP @ theta_P, answers_N).mean() + price * (free_P * theta_P.square()).sum() / 2
+    return nll(a_NW @ theta_W, answers_N).mean() + price * (free_W * theta_W.square()).sum() / 2
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e4, 1e6])
 def test_it_finds_the_least_loss_at_any_conditioning(condition):
-    a_NP, answers_N = conditioned(condition)
+    a_NW, answers_N = conditioned(condition)
     price_K = torch.logspace(-7, 0, 8, dtype=torch.float64)
 
-    def losses(k: Tensor, theta_KP: Tensor, log_odds_KN: Tensor) -> Tensor:
+    def losses(k: Tensor, theta_KW: Tensor, log_odds_KN: Tensor) -> Tensor:
         return (
             nll(log_odds_KN, answers_N).mean(dim=1)
-            + price_K[k] * theta_KP[:, :-1].square().sum(dim=1) / 2
+            + price_K[k] * theta_KW[:, :-1].square().sum(dim=1) / 2
         )
 
-    found = convex.solve(HOW, a_NP, losses, price_K)
-    reached_K = losses(torch.arange(8), found.theta_KP, found.theta_KP @ a_NP.T)
-    least_K = torch.stack([newton(a_NP, answers_N, float(price)) for price in price_K])
+    optimum = convex.solve(HOW, a_NW, losses, price_K)
+    reached_K = losses(torch.arange(8), optimum.theta_KW, optimum.theta_KW @ a_NW.T)
+    least_K = torch.stack([newton(a_NW, answers_N, float(price)) for price in price_K])
     assert (reached_K - least_K).abs().max() < 1e-6
-    assert (found.left_K <= HOW.tolerance).all()
+    assert (optimum.gap_K <= HOW.tolerance).all()
 
 
-def test_in_parts_it_finds_what_it_finds_at_once(monkeypatch, solved):
-    whole = solved()
+def test_in_parts_it_finds_what_it_finds_at_once(monkeypatch, solve):
+    whole = solve()
     monkeypatch.setattr(convex, "WHOLE", 1000)
-    for name, value in solved().weights.items():
+    for name, value in solve().weights.items():
         torch.testing.assert_close(value, whole.weights[name], rtol=0, atol=1e-5)
 
 
-def test_weight_decay_gives_the_heads_of_scikit_learn_whatever_the_seed(solved):
-    heads = solved()
+def test_weight_decay_gives_the_heads_of_scikit_learn_whatever_the_seed(solve):
+    heads = solve()
     z_NLD = ((NOISY.z_NLD - heads.mean_LD) / heads.std_LD).double()
     for level in range(2):
         for m, strength in enumerate(STRENGTHS):
@@ -137,8 +137,8 @@ def test_weight_decay_gives_the_heads_of_scikit_learn_whatever_the_seed(solved):
                 )
 
 
-def test_without_a_charge_it_is_the_plain_logistic_regression(solved):
-    heads = solved(prior=NoPrior())
+def test_without_a_charge_it_is_the_plain_logistic_regression(solve):
+    heads = solve(prior=NoPrior())
     z_NLD = ((NOISY.z_NLD - heads.mean_LD) / heads.std_LD).double()
     peer = LogisticRegression(C=math.inf, tol=1e-10, max_iter=10_000).fit(
         z_NLD[:, 0].numpy(), NOISY.human_N.numpy()
@@ -148,24 +148,24 @@ def test_without_a_charge_it_is_the_plain_logistic_regression(solved):
     )
 
 
-def test_where_every_episode_can_be_answered_rightly_there_is_no_best_head_without_a_charge_and_one_with(
-    solved,
+def test_where_every_episode_can_be_answered_correctly_only_a_charge_gives_an_optimum(
+    solve,
 ):
     easy = planted(200, inputs=3, width=16, levels=2, noise=0.0)
     with pytest.raises(
         UserError,
         match=(
-            r"a head at level 1 of 2 can answer every training episode rightly.* Use prior=gaussian"
+            r"a head at level 1 of 2 can answer every training episode correctly.* Use prior=gaussian"
         ),
     ):
-        solved(prior=NoPrior(), examples=easy)
-    assert solved(examples=easy).validation_nll_K.isfinite().all()
+        solve(prior=NoPrior(), examples=easy)
+    assert solve(examples=easy).validation_nll_K.isfinite().all()
 
 
-def test_an_optimum_that_was_not_reached_is_said(solved, capfd):
-    solved()
+def test_an_optimum_that_was_not_reached_is_said(solve, capfd):
+    solve()
     assert "not reached" not in capfd.readouterr().err
-    solved(how=Convex(tolerance=1e-10, steps=2))
+    solve(how=Convex(tolerance=1e-10, steps=2))
     assert "training: 6 of 6 optima were not reached in 2 steps" in capfd.readouterr().err
 
 
@@ -178,7 +178,7 @@ def test_an_optimum_that_was_not_reached_is_said(solved, capfd):
         recipe("logic", most=4),
     ],
 )
-def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solved):
+def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solve):
     with pytest.raises(
         UserError,
         match=(
@@ -186,16 +186,16 @@ def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solved):
             r" training=default, or reporter=linear"
         ),
     ):
-        solved(make=make, prior=NoPrior())
+        solve(make=make, prior=NoPrior())
 
 
 @pytest.mark.parametrize("prior", [name for name in PRIORS if name not in ("none", "gaussian")])
-def test_a_charge_that_is_not_convex_is_refused(prior, solved):
+def test_a_charge_that_is_not_convex_is_refused(prior, solve):
     with pytest.raises(
         UserError,
-        match=r"training: \w+ is no convex charge.* Use training=default, or prior=gaussian",
+        match=r"training: the charge of \w+ is not convex.* Use training=default, or prior=gaussian",
     ):
-        solved(prior=prior_of(prior))
+        solve(prior=prior_of(prior))
 
 
 def test_what_is_linear_is_told_from_what_is_not():

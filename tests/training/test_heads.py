@@ -17,7 +17,7 @@ WIDTH, LEVELS, SEEDS, STRENGTHS = 3, (2, 5, 9), (10, 11), (0.5, 1.0, 2.0, 4.0)
 
 
 def heads(reporter: Reporter, weights: Weights) -> Heads:
-    """Returns a population whose activations are standardised with mean 1 and standard deviation 2."""
+    """Returns a population whose activations have mean 1 and standard deviation 2."""
     mean_LD, std_LD = torch.ones(len(LEVELS), WIDTH), torch.full((len(LEVELS), WIDTH), 2.0)
     return Heads(reporter, weights, mean_LD, std_LD, LEVELS, SEEDS, STRENGTHS, torch.zeros(0))
 

@@ -34,7 +34,7 @@ def test_a_world_that_does_not_say_what_the_human_sees_is_refused(prior):
     with pytest.raises(
         UserError,
         match=(
-            r"prior: \w+ needs a world that says where the human's view shows; cities does not\."
+            r"prior: \w+ needs a world that states where the human's view shows; cities does not\."
             r" Use world=vault\."
         ),
     ):

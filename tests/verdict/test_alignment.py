@@ -10,7 +10,7 @@ import torch
 
 from console.errors import UserError
 from tests.verdict.conftest import answer, make_truth
-from training.watch import Course
+from training.watch import History
 from verdict.alignment import (
     Alignment,
     Gaps,
@@ -185,12 +185,12 @@ FIGURES = {
 """Two heads over three epochs."""
 
 
-def build_course(epochs: tuple[int, ...] = (0, 1, 2)) -> Course:
-    """Returns a course in which the first head is finished after epoch 1 and the second after epoch
+def build_course(epochs: tuple[int, ...] = (0, 1, 2)) -> History:
+    """Returns a history in which the first head is finished after epoch 1 and the second after epoch
     2.
     """
     figures = {name: torch.tensor(value) for name, value in FIGURES.items()} if epochs else {}
-    return Course(epochs=epochs, figures=figures, kept_K=torch.tensor([1, 2]))
+    return History(epochs=epochs, figures=figures, kept_K=torch.tensor([1, 2]))
 
 
 def test_capabilities_are_those_of_the_epoch_whose_weights_were_kept():
