@@ -9,12 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from storage.run_folder import HEADS
 from tests.test_train import ROOT, TINY
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+LINES = re.findall(
+    r"^At the end of `([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL
+)
 COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -26,7 +31,7 @@ VAULT_ONLY = ("world.",)
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """The project with the page's files in it; nothing that was there is changed."""
+    """The project with the page's files and lines in it; nothing else is changed."""
     folder = tmp_path_factory.mktemp("project") / "copy"
     shutil.copytree(
         ROOT,
@@ -36,6 +41,8 @@ def copy(tmp_path_factory) -> Path:
     for name, text in FILES:
         assert not (folder / name).exists()
         (folder / name).write_text(text)
+    for name, text in LINES:
+        (folder / name).write_text((folder / name).read_text() + text)
     return folder
 
 
@@ -48,24 +55,37 @@ def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_page_adds_a_reporter_a_prior_and_a_world_by_one_file_and_one_yaml_each():
-    assert [name for name, _ in FILES] == [
+    assert [name for name, _ in FILES if not name.startswith("bill/")] == [
         *("reporters/gated.py", "configs/reporter/gated.yaml"),
         *("priors/confidence.py", "configs/prior/confidence.yaml"),
         *("worlds/lamp.py", "configs/world/lamp.yaml"),
     ]
 
 
+def test_the_page_adds_a_measure_by_one_file_and_one_line():
+    assert [name for name, _ in FILES if name.startswith("bill/")] == ["bill/margin.py"]
+    assert [(name, text.count("\n")) for name, text in LINES] == [("configs/bill/full.yaml", 1)]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_its_commands_run(copy, command):
     words = shlex.split(command)[1:]
     tiny = [word for word in TINY if not ("world=" in command and word.startswith(VAULT_ONLY))]
-    assert "heads judged" in python(copy, *words, *tiny).stdout
+    printed = python(copy, *words, *tiny).stdout
+    assert "heads judged" in printed
+    if "bill.measures.margin" in command:
+        table = pd.read_parquet(Path(printed.splitlines()[-1]) / HEADS)
+        assert (table["margin"] > 0).all()
 
 
 def test_the_contract_tests_find_the_new_parts(copy):
-    folders = [f"tests/{part}/test_contract.py" for part in ("reporters", "priors", "worlds")]
-    said = python(copy, "-m", "pytest", *folders, "-k", "gated or confidence or lamp", "-rp").stdout
-    for name in ("gated", "confidence", "lamp"):
+    folders = [
+        f"tests/{part}/test_contract.py" for part in ("reporters", "priors", "worlds", "bill")
+    ]
+    said = python(
+        copy, "-m", "pytest", *folders, "-k", "gated or confidence or lamp or margin", "-rp"
+    ).stdout
+    for name in ("gated", "confidence", "lamp", "margin"):
         assert re.search(rf"PASSED .*\[.*{name}", said), said
 
 

@@ -13,14 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bill.learning_coefficient import (
-    LearningCoefficient,
-    learning_coefficient,
-    summed_up,
-)
+from bill.learning_coefficient import Estimate, summarise
 from reporters.linear import Linear
 from reporters.reporter import Reading, Reporter, in_one_step
 from reporters.stack import Weights
+from tests.bill.made import describe, make_measure
 
 N = 2000
 
@@ -63,10 +60,9 @@ def found(
     step: float = 2e-3,
     steps: int = 900,
     seed: int = 0,
-) -> LearningCoefficient:
-    return learning_coefficient(
-        reporter, weights, z_NLD, human_N, step=step, steps=steps, chains=8, pull=1.0, seed=seed
-    )
+) -> Estimate:
+    measure = make_measure("learning_coefficient", step=step, steps=steps, chains=8, seed=seed)
+    return measure.estimate(describe(reporter, weights, z_NLD, human_N))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -154,17 +150,8 @@ def test_the_same_seed_gives_the_same_figures_and_another_does_not():
 def test_sixty_four_heads_take_seconds():
     z_NLD, human_N, at_E = planted(64, seed=0)
     begin = time.process_time()
-    measured = learning_coefficient(
-        Linear(1, 64),
-        heads(at_E, seeds=64),
-        z_NLD,
-        human_N,
-        step=2e-3,
-        steps=450,
-        chains=4,
-        pull=1.0,
-        seed=0,
-    )
+    sixty_four = describe(Linear(1, 64), heads(at_E, seeds=64), z_NLD, human_N)
+    measured = make_measure("learning_coefficient").estimate(sixty_four)
     assert time.process_time() - begin < 10
     assert measured.value_K.mean().item() == pytest.approx(65 / 2, rel=0.15)
 
@@ -188,11 +175,11 @@ def traces(kind: str, steps: int = 900) -> Tensor:
     ("kind", "settled"), [("steady", True), ("climbs", False), ("parts", False)]
 )
 def test_a_trace_has_settled_where_it_neither_climbs_nor_parts(kind, settled):
-    assert summed_up(traces(kind)).settled_K.tolist() == [settled]
+    assert summarise(traces(kind)).settled_K.tolist() == [settled]
 
 
 def test_the_figures_are_the_mean_of_the_last_two_thirds_and_its_error_over_chains():
     trace_KCU = torch.tensor([[1.0, 3.0]])[..., None] + torch.zeros(1, 2, 30)
     trace_KCU[..., :10] = 100.0
-    assert summed_up(trace_KCU).value_K.tolist() == [2.0]
-    assert summed_up(trace_KCU).error_K.tolist() == [1.0]
+    assert summarise(trace_KCU).value_K.tolist() == [2.0]
+    assert summarise(trace_KCU).error_K.tolist() == [1.0]

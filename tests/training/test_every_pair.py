@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bill.bill import Meter, Stopped
+from bill.finished import Stops
 from compute.trainer import Trainer
 from priors.dependence import covariance
 from priors.downstream import observation
 from reporters.stack import grouped, over_heads
+from tests.bill.made import describe, make_meter
 from tests.priors.made import PRIORS, prior_of
 from tests.reporters.made import REPORTERS, recipe
 from tests.training.made import FLOPS_STEP, accuracy, observed, pairs, planted, population
@@ -24,7 +25,7 @@ SEEDS, MOST = 3, {"attention": 8}
 """Heads of each pair; and of what a reporter's YAML counts, how many at most, so that all pairs
 take no longer than they must.
 """
-BITS = Meter(prequential=False, variational=True, explanation=False, learning_coefficient=False)
+BITS = make_meter("edges", "flops", "logic_circuit", "variational")
 CHARGED = {
     "gaussian": "norm",
     "simplicity": "variational_model_bits",
@@ -103,16 +104,10 @@ def spent(unit: str, heads: Heads, reporter: str) -> float:
         )
     if unit in ("observation", "pairs"):
         return dependence(unit, heads, z_NLD, examples)
-    flops = [level * FLOPS_STEP for level in range(levels_of(reporter))]
-    bill = BITS(
-        heads.reporter,
-        heads.weights,
-        z_NLD,
-        examples.human_N,
-        {"train": Stopped(said.level_KN, said.exit_KN)},
-        flops,
-    )
-    return bill[unit].value_K.mean().item()
+    flops = tuple(level * FLOPS_STEP for level in range(levels_of(reporter)))
+    stops = {"train": Stops(said.level_KN, said.exit_KN)}
+    finished = describe(heads.reporter, heads.weights, z_NLD, examples.human_N, stops, flops)
+    return BITS(finished)[unit].value_K.mean().item()
 
 
 def dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Examples) -> float:
