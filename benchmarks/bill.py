@@ -5,6 +5,7 @@ python -m benchmarks.bill
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -54,7 +55,7 @@ def measure_seconds(run: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Prints the seconds of the bill with ever more measures, and of prequential bits head by head."""
+    """Prints the seconds of the bill with more and more measures, and of heads one by one."""
     torch.set_flush_denormal(True)
     heads = draw_heads()
     measures = build(read_default("bill/default.yaml"), "bill").measures
@@ -68,7 +69,7 @@ def main() -> None:
     print(f"{HEADS} linear heads of width {WIDTH} on {EPISODES:,} episodes, {threads} threads")
     for name, more in {"edges, FLOPs, two-part bits": {}, **slow}.items():
         measures |= more
-        seconds = measure_seconds(lambda: Meter(measures)(draw_heads()))
+        seconds = measure_seconds(partial(Meter(measures), draw_heads()))
         print(f"{seconds:8.2f} s   {name}")
 
     prequential = measures["prequential"]

@@ -64,7 +64,7 @@ class Meter:
                 if column in bill:
                     raise UserError(
                         f"bill.measures.{name}: another measure also gives {column}. Rename one of"
-                        f" them, or leave one out: bill.measures.{name}=null"
+                        f" the two, or leave one out by bill.measures.{name}=null."
                     )
                 assert item.value_K.shape == (heads.count,), f"{name} gives {column} another shape"
                 bill[column] = item

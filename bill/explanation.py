@@ -28,7 +28,7 @@ CHUNK = 16
 
 
 class Circuits(NamedTuple):
-    """The shortest explanation that is found of each of K heads: an upper bound."""
+    """The shortest circuit that is found for each of K heads; its bits are an upper bound."""
 
     bits_K: Tensor
     """To name the circuit, to state the head's weights, and to correct the errors that remain on
@@ -158,10 +158,10 @@ class CircuitLosses:
             z_KNRD = z_UNLD[circuit_K]
 
         def read(weights: Weights, z_NRD: Tensor) -> Tensor:
-            return functional_call(self.reporter, weights, (z_NRD,)).log_odds_N  # type: ignore[no-any-return]
+            return functional_call(self.reporter, weights, (z_NRD,)).log_odds_N
 
         log_odds_GSMN = over_heads(read)(weights, z_KNRD.unflatten(0, grid))
-        return log_odds_GSMN.flatten(0, 2)  # type: ignore[no-any-return]
+        return log_odds_GSMN.flatten(0, 2)
 
 
 def choose_shortest(

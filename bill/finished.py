@@ -40,11 +40,12 @@ class Stops(NamedTuple):
 
 
 class AblatablePredictor(NamedTuple):
-    """A predictor whose components can be switched off, and the training episodes as it reads them."""
+    """A predictor whose components can be switched off, and the training episodes."""
 
     ablation: Ablation
     """Gives standardised activations."""
     inputs_N: Tensor
+    """What `ablation.read` takes of the training episodes."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class FinishedHeads:
             function: from the weights of one head, and what it reads of the training episodes.
         """
         axes = (0, 0), (0, None), (0, None)
-        return over_heads(function, *axes)(self.weights, self.z_GNRD)  # type: ignore[no-any-return]
+        return over_heads(function, *axes)(self.weights, self.z_GNRD)
 
     def select(self, which: slice) -> FinishedHeads:
         """Returns some of the heads of every group, counted through seeds and strengths; their
@@ -132,10 +133,13 @@ class FinishedHeads:
         weights = {}
         for name, value in self.weights.items():
             weights[name] = value.flatten(1, 2)[:, which, None]
+
+        def choose(value_KN: Tensor) -> Tensor:
+            return value_KN.unflatten(0, (groups, -1))[:, which].flatten(0, 1)
+
         stops = {}
-        for kind, of_kind in self.stops.items():
-            level_GNN, exit_GNN = (each.unflatten(0, (groups, -1))[:, which] for each in of_kind)
-            stops[kind] = Stops(level_GNN.flatten(0, 1), exit_GNN.flatten(0, 1))
+        for kind, (level_KN, exit_KN) in self.stops.items():
+            stops[kind] = Stops(choose(level_KN), choose(exit_KN))
         return replace(self, weights=weights, stops=stops)
 
     def split(self, size: int) -> Iterator[FinishedHeads]:

@@ -109,7 +109,7 @@ class LearningCoefficient(Measure):
 
         def compute_error(weights: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
             reading = functional_call(reporter, weights, (z_BRD,))
-            return reading.errors_N(human_B).mean()  # type: ignore[no-any-return]
+            return reading.errors_N(human_B).mean()
 
         over_heads = vmap(compute_error, (0, None, None))
         compute_errors = vmap(over_heads, (0, None, None))
@@ -160,9 +160,9 @@ def summarise(trace_KCU: Tensor) -> Estimate:
     beyond_chance_K = drift_K > DRIFT * drift_KC.std(dim=1) / root_of_chains
     drifts_K = beyond_chance_K & (drift_K > SHARE * value_K.abs())
 
-    halves_KPU = torch.cat([middle_KCU, last_KCU], dim=1)
-    within_K = halves_KPU.var(dim=2).mean(dim=1)
-    between_K = halves_KPU.mean(dim=2).var(dim=1)
+    halves_KCU = torch.cat([middle_KCU, last_KCU], dim=1)
+    within_K = halves_KCU.var(dim=2).mean(dim=1)
+    between_K = halves_KCU.mean(dim=2).var(dim=1)
     r_hat_K = ((third - 1) / third + between_K / within_K).sqrt()
     settled_K = ~drifts_K & (r_hat_K < SPLIT)
     return Estimate(value_K, settled_K, mean_KC.std(dim=1) / root_of_chains)

@@ -49,7 +49,7 @@ def count_edges(live: Weights) -> Tensor:
 
 
 def count_live_units(live: Weights) -> dict[str, Tensor]:
-    """Returns, for each letter of the axes of one head's weights, how many units have a live edge."""
+    """Returns how many units of one head have a live edge, for each letter of the axes."""
     is_live: dict[str, Tensor] = {}
     for name, value in live.items():
         for letter, axis in unit_axes(name).items():

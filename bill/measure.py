@@ -1,4 +1,4 @@
-"""The contract of a measure: what finished heads cost in one unit, or in a few that belong together.
+"""The contract of a measure: what finished heads cost, in one unit or a few that belong together.
 
 K: heads.
 """

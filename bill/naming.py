@@ -11,7 +11,7 @@ from reporters.code_lengths import subset_bits
 
 
 def count_subset_bits(total: int, live: Tensor) -> Tensor:
-    """Returns the bits to name the live edges among all as a set: one bit says whether all are live.
+    """Returns the bits to name the live edges as a set; one of them says whether all are live.
 
     >>> count_subset_bits(4, torch.tensor([2, 4]))  # one of 5 counts, and one of 6 pairs
     tensor([5.9069, 1.0000])

@@ -1,6 +1,6 @@
 """Learners of a reporter's architecture, each fitted to a prefix of the training episodes.
 
-K: heads, N: episodes, R: levels that a head reads, D: width, P: prefixes.
+K: heads, N: episodes, R: levels that a head reads, D: width.
 """
 
 from __future__ import annotations
@@ -50,33 +50,31 @@ class PrefixLearners:
             return [self._solve(masks, heads, z_NRD[:end], human_N[:end]) for end in ends]
 
         z_NRD, human_N = z_NRD[: max(ends)], human_N[: max(ends)]
-        end_P = torch.tensor(ends, device=z_NRD.device)
-        in_prefix_PN = torch.arange(max(ends), device=z_NRD.device) < end_P[:, None]
-        share_PN = (in_prefix_PN / end_P[:, None]).to(z_NRD)
-        start: Weights = {}
-        scales: Weights = {}
+        lengths = torch.tensor(ends, device=z_NRD.device)
+        in_prefix = torch.arange(max(ends), device=z_NRD.device) < lengths[:, None]
+        shares = (in_prefix / lengths[:, None]).to(z_NRD)
+        scales = self._compute_scales(masks, heads)
+        start = {}
         for name, value in self.reporter.named_parameters():
             parameter = value.detach().expand(heads, *value.shape) * masks.get(name, 1)
-            scales[name] = (
-                self._compute_scale(masks[name]) if name in masks else torch.ones_like(parameter)
-            )
             in_scales = parameter / scales[name].clamp_min(1e-9)
             start[name] = in_scales.expand(len(ends), *parameter.shape)
 
-        def compute_loss(weights: Weights, scales: Weights, share_N: Tensor, end: Tensor) -> Tensor:
+        def compute_loss(
+            weights: Weights, scales: Weights, share_N: Tensor, length: Tensor
+        ) -> Tensor:
             scaled = {name: value * scales[name] for name, value in weights.items()}
             reading = functional_call(self.reporter, scaled, (z_NRD,))
             squares = sum(v.square().sum() for name, v in weights.items() if is_weight(name))
-            return (share_N * reading.errors_N(human_N)).sum() + squares / (2 * end)
+            return (share_N * reading.errors_N(human_N)).sum() + squares / (2 * length)
 
         over_heads = vmap(compute_loss, in_dims=(0, 0, None, None))
         over_prefixes = vmap(over_heads, in_dims=(0, None, 0, 0))
-        fitted = descended(
-            start,
-            lambda weights, _: over_prefixes(weights, scales, share_PN, end_P),
-            self.steps,
-            self.rate,
-        )
+
+        def compute_losses(weights: Weights, step: int) -> Tensor:
+            return over_prefixes(weights, scales, shares, lengths)
+
+        fitted = descended(start, compute_losses, self.steps, self.rate)
         learners = []
         for p in range(len(ends)):
             learners.append({name: value[p] * scales[name] for name, value in fitted.items()})
@@ -90,11 +88,19 @@ class PrefixLearners:
             learners[name] = value.expand(heads, *value.shape) * masks.get(name, 1)
         return learners
 
-    def _compute_scale(self, mask: Tensor) -> Tensor:
-        """Returns the prior's standard deviation of each weight of K heads: 0 where no edge is
-        live, else by the mean number of live edges into a unit.
+    def _compute_scales(self, masks: Weights, heads: int) -> Weights:
+        """Returns the prior's standard deviation of each parameter of K heads: of a weight 0 where
+        no edge is live, else by the mean number of live edges into a unit; of any other 1.
         """
-        edges_K = mask.flatten(1).sum(dim=1)
-        units_K = mask.flatten(1, -2).any(dim=2).sum(dim=1)
-        edges_in_K = (edges_K / units_K.clamp_min(1)).clamp_min(1)
-        return mask * (self.scale * edges_in_K.rsqrt()).view(-1, *[1] * (mask.dim() - 1))
+        scales = {}
+        for name, value in self.reporter.named_parameters():
+            if name not in masks:
+                scales[name] = value.new_ones((heads, *value.shape))
+                continue
+            mask = masks[name]
+            edges_K = mask.flatten(1).sum(dim=1)
+            units_K = mask.flatten(1, -2).any(dim=2).sum(dim=1)
+            edges_in_K = (edges_K / units_K.clamp_min(1)).clamp_min(1)
+            scale_K = self.scale * edges_in_K.rsqrt()
+            scales[name] = mask * scale_K.view(-1, *[1] * (mask.dim() - 1))
+        return scales

@@ -1,6 +1,6 @@
 """A two-part code that could be sent: a head's rounded parameters, then the labels given the head.
 
-N: episodes, P: parameters.
+N: episodes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TwoPartCode(NamedTuple):
 def encode(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor) -> TwoPartCode:
     """Returns the shortest two-part code (Rissanen 1978) of one head and of the training labels.
 
-    The parameters are rounded to multiples of 2^-p. The first part names p, which of the P
+    The parameters are rounded to multiples of 2^-p. The first part names p, which of the
     multiples are not 0, and each of those by its sign and the Elias gamma code (1975) of its size;
     a choice is named among all that the head could have made. The second part is the labels, each
     by the probability that the rounded head gives it. The code uses the p that makes it shortest.
@@ -49,10 +49,10 @@ def encode(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor)
         multiples = {
             name: (value / step).round() for name, value in weights.items() if not is_choice(name)
         }
-        size_P = torch.cat([value.flatten() for value in multiples.values()]).abs()
-        gamma = torch.where(size_P > 0, 2 + 2 * size_P.clamp_min(1).log2().floor(), 0.0).sum()
+        sizes = torch.cat([value.flatten() for value in multiples.values()]).abs()
+        gamma = torch.where(sizes > 0, 2 + 2 * sizes.clamp_min(1).log2().floor(), 0.0).sum()
         values = math.log2(len(PRECISIONS)) + gamma + choice_bits(weights)
-        model = values + subset_bits(len(size_P), (size_P > 0).sum())
+        model = values + subset_bits(len(sizes), (sizes > 0).sum())
         rounded = weights | {name: value * step for name, value in multiples.items()}
         log_odds_N = functional_call(reporter, rounded, (z_NLD,)).log_odds_N
         total = model + (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2)
@@ -62,4 +62,4 @@ def encode(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor)
     def choose(*of_precisions: Tensor) -> Tensor:
         return torch.stack(of_precisions).index_select(0, shortest[None])[0]
 
-    return tree_map(choose, *codes)  # type: ignore[no-any-return]
+    return tree_map(choose, *codes)

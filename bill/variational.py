@@ -120,13 +120,13 @@ class Variational(Measure):
                 errors.append(reading.errors_N(human_B).mean() / 2)
             return sum(errors) + _compute_kl(log_sigma, weights, free) / n
 
-        losses_GSM = over_heads(compute_loss, *AXES)
+        losses_of = over_heads(compute_loss, *AXES)
 
         def compute_losses(log_sigma: Weights, step: int) -> Tensor:
             chosen_B = torch.randint(n, (min(self.batch, n),), generator=rng).to(human_N.device)
             noise = _draw_noise(weights, rng)
             batch = z_GNRD[:, chosen_B], human_N[chosen_B]
-            return losses_GSM(log_sigma, weights, free, noise, *batch)  # type: ignore[no-any-return]
+            return losses_of(log_sigma, weights, free, noise, *batch)
 
         start = {name: _choose_start(value) for name, value in weights.items()}
         return descended(start, compute_losses, self.steps, self.rate)

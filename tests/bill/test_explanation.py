@@ -72,24 +72,24 @@ def named(k: int, of: int = 2 * COMPONENTS) -> float:
 
 @pytest.mark.parametrize("at", range(COMPONENTS))
 def test_a_head_that_reads_one_component_keeps_it_alone(at):
-    found = search(linear([5.0 * (place == at) for place in range(COMPONENTS)]), toy())
-    assert found.components_K.tolist() == [1]
-    assert found.kl_K.item() == pytest.approx(0, abs=1e-12)
-    assert found.bits_K.item() == pytest.approx(named(1 + 1) + 10, abs=1e-4)
+    circuits = search(linear([5.0 * (place == at) for place in range(COMPONENTS)]), toy())
+    assert circuits.components_K.tolist() == [1]
+    assert circuits.kl_K.item() == pytest.approx(0, abs=1e-12)
+    assert circuits.bits_K.item() == pytest.approx(named(1 + 1) + 10, abs=1e-4)
 
 
 def test_a_head_that_reads_three_keeps_three_and_one_that_reads_all_keeps_all():
-    found = search(linear([0, 5.0, 0, -4.0, 3.0, 0], [5.0, -3.0, 4.0, 2.0, -2.0, 3.0]), toy())
-    assert found.components_K.tolist() == [3, 6]
-    assert found.bits_K.tolist() == pytest.approx([named(6) + 10, named(12) + 10], abs=1e-4)
+    circuits = search(linear([0, 5.0, 0, -4.0, 3.0, 0], [5.0, -3.0, 4.0, 2.0, -2.0, 3.0]), toy())
+    assert circuits.components_K.tolist() == [3, 6]
+    assert circuits.bits_K.tolist() == pytest.approx([named(6) + 10, named(12) + 10], abs=1e-4)
 
 
 def test_a_constant_head_keeps_nothing():
     weights = linear([0.0] * 6)
     weights["bias"] += 3
-    found = search(weights, toy())
-    assert found.components_K.tolist() == [0] and found.kl_K.tolist() == [0]
-    assert found.bits_K.item() == pytest.approx(math.log2(13) + 10, abs=1e-6)
+    circuits = search(weights, toy())
+    assert circuits.components_K.tolist() == [0] and circuits.kl_K.tolist() == [0]
+    assert circuits.bits_K.item() == pytest.approx(math.log2(13) + 10, abs=1e-6)
 
 
 def test_a_component_that_says_less_than_its_name_costs_is_left_as_error():
@@ -111,27 +111,29 @@ def test_what_a_head_says_wrong_costs_no_more_than_what_it_says_right():
     """The explanation is of what a head says, whatever the human's answers: a head and its opposite
     are explained alike.
     """
-    found = search(linear([5.0, -3.0, 0, 0, 0, 0], [-5.0, 3.0, 0, 0, 0, 0]), toy())
-    assert found.bits_K[0] == pytest.approx(found.bits_K[1].item())
+    circuits = search(linear([5.0, -3.0, 0, 0, 0, 0], [-5.0, 3.0, 0, 0, 0, 0]), toy())
+    assert circuits.bits_K[0] == pytest.approx(circuits.bits_K[1].item())
 
 
 def test_each_group_of_heads_is_explained_at_its_own_level_and_deeper_components_are_dropped():
     """At level 0 nothing is heard, at level 1 two components, at level 2 all: one reader of
     everything, at each.
     """
-    found = search(linear(*[[5.0, 4.0, 3.0, -3.0, 4.0, 5.0]] * 3, groups=3), toy(0, 2, 6))
-    assert found.kl_K.tolist() == pytest.approx([0, 0, 0], abs=1e-9)
-    assert found.components_K.tolist() == [0, 2, 6]
-    assert found.bits_K.tolist() == pytest.approx([named(6 + k) + 10 for k in (0, 2, 6)], abs=1e-4)
+    circuits = search(linear(*[[5.0, 4.0, 3.0, -3.0, 4.0, 5.0]] * 3, groups=3), toy(0, 2, 6))
+    assert circuits.kl_K.tolist() == pytest.approx([0, 0, 0], abs=1e-9)
+    assert circuits.components_K.tolist() == [0, 2, 6]
+    assert circuits.bits_K.tolist() == pytest.approx(
+        [named(6 + k) + 10 for k in (0, 2, 6)], abs=1e-4
+    )
 
 
 def test_a_head_that_uses_all_its_edges_keeps_no_component_that_does_nothing():
     """Every edge of the head is live, and three components say nothing: to name everything must not
     be cheaper than to name what matters.
     """
-    found = search(linear([5.0, 4.0, 3.0, -3.0, 4.0, 5.0]), toy(3))
-    assert found.components_K.tolist() == [3]
-    assert found.bits_K.item() == pytest.approx(named(6 + 3) + 10, abs=1e-4)
+    circuits = search(linear([5.0, 4.0, 3.0, -3.0, 4.0, 5.0]), toy(3))
+    assert circuits.components_K.tolist() == [3]
+    assert circuits.bits_K.item() == pytest.approx(named(6 + 3) + 10, abs=1e-4)
 
 
 def test_a_head_of_all_levels_is_explained_at_all_of_them():
@@ -142,9 +144,9 @@ def test_a_head_of_all_levels_is_explained_at_all_of_them():
     # It stops at the last level, and reports there what it read at both.
     weights["bias_2L"][..., 1, :] = -9
     weights["weight_L2D"][0, 0, 0, 0, 0, 1], weights["weight_L2D"][0, 0, 0, 1, 0, 4] = 5.0, 5.0
-    found = search(weights, toy(2, 6), Layered(2, COMPONENTS))
-    assert found.components_K.tolist() == [2]
-    assert found.bits_K.item() == pytest.approx(named(2 + 2, of=6 + 24) + 10, abs=1e-3)
+    circuits = search(weights, toy(2, 6), Layered(2, COMPONENTS))
+    assert circuits.components_K.tolist() == [2]
+    assert circuits.bits_K.item() == pytest.approx(named(2 + 2, of=6 + 24) + 10, abs=1e-3)
 
 
 def test_a_head_is_explained_alone_as_in_company_and_again_alike():

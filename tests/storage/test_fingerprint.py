@@ -61,7 +61,7 @@ def test_the_same_code_has_the_same_fingerprint_wherever_it_lies(copy, monkeypat
         ("training/population.py", "STATE_PACE = 5", "STATE_PACE = 6"),
         ("reporters/linear.py", "class Linear", "NEW = 1\n\n\nclass Linear"),
         ("train.py", "APART, AFRESH = 1_000_003", "APART, AFRESH = 1_000_033"),
-        ("bill/prequential.py", "import torch\n", "import torch\n\nNEW = 1\n"),
+        ("bill/two_part_code.py", "import torch\n", "import torch\n\nNEW = 1\n"),
         ("verdict/results.py", "import numpy as np\n", "import numpy as np\n\nNEW = 1\n"),
     ],
 )
