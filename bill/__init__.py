@@ -1,1 +1,1 @@
-"""What a finished head costs: one measure a file."""
+"""What finished heads cost: one measure a file, and the meter that loops over them."""

@@ -1,162 +1,168 @@
-"""The local learning coefficient: how many parameters a finished head effectively has, halved. A
+"""The local learning coefficient: half the parameters that a finished head effectively has. A
 diagnostic, never a charge.
 
-K = G · S · M heads; C: chains, U: steps, N: episodes, B: episodes of a batch, L: levels, D: width.
+K = G · S · M heads; C: chains, U: steps, N: episodes, B: episodes of a batch, R: levels that a head
+reads, D: width.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from bill.finished import FinishedHeads
+from bill.measure import Item, Measure
 from reporters.adam import slopes
 from reporters.reporter import Reporter
-from reporters.stack import Weights, grouped
+from reporters.stack import Weights
 
 DRIFT, SHARE = 3.0, 0.1
-"""By how many standard errors, and by what share of the value, the last two thirds of a trace may
-not differ both.
+"""The second and the last third of a settled trace differ by no more than this many standard
+errors, or by no more than this share of the value.
 """
 SPLIT = 1.1
 """Largest split R-hat of a settled trace."""
 
 
-class LearningCoefficient(NamedTuple):
-    """What was found of each of K heads."""
+class Estimate(NamedTuple):
+    """The estimate for each of K heads."""
 
     value_K: Tensor
     """The local learning coefficient; ½ for each parameter of a regular model."""
     settled_K: Tensor
-    """Whether the chains have forgotten where they began: if not, the value is too small."""
+    """Whether the chains no longer depend on where they started; if not, the value is too small."""
     error_K: Tensor
     """Standard error of the value over chains."""
 
 
-def learning_coefficient(
-    reporter: Reporter,
-    weights: Weights,
-    z_NLD: Tensor,
-    human_N: Tensor,
-    step: float,
-    steps: int,
-    chains: int,
-    pull: float,
-    seed: int,
-    batch: int = 512,
-) -> LearningCoefficient:
-    """Returns n·beta · (E[L] − L(w*)) of a stack of finished heads with leading axes (G, S, M),
-    where n·beta = n / ln n and L are nats an episode.
+@dataclass(frozen=True)
+class LearningCoefficient(Measure):
+    """learning_coefficient = n·beta · (E[L] − L(w*)), with n·beta = n / ln n and L in nats an
+    episode.
 
     Lau et al. (2023), "Quantifying degeneracy in singular models via the learning coefficient";
     Watanabe (2013), "A widely applicable Bayesian information criterion". The expectation is over
     exp(−n·beta·L(w) − ½ pull |w − w*|²), sampled by stochastic gradient Langevin dynamics (Welling
-    and Teh 2011), the first third of the steps left out. z is standardised, and weights must be at
-    a minimum of L, as those of heads without a prior.
+    and Teh 2011) without the first third of the steps. z is standardised, and the finished weights
+    w* must be at a minimum of L, as those of heads without a prior.
 
-    All chains of all heads share each step's batch B, and all heads a chain's noise: a head alone
-    is measured as in company. The trace is L_B(w) − L_B(w*), and gradients too are told from w*:
-    L_B'(w) − L_B'(w*) + L'(w*) (Baker et al. 2019, "Control variates for stochastic gradient
-    MCMC"). On logistic regressions with n = 4,096 the variance of the gradient's step is then 0.5%
-    of that of the noise put in, without it 5%. What the shared batches add to the error is not in
-    `error_K`, which tells chains apart.
+    All chains of all heads share each step's batch B, and all heads share a chain's noise: a head
+    alone is measured as among others. The trace is L_B(w) − L_B(w*), and gradients too are taken
+    relative to w*: L_B'(w) − L_B'(w*) + L'(w*) (Baker et al. 2019, "Control variates for stochastic
+    gradient MCMC"). On logistic regressions with n = 4,096 the variance of the gradient's step is
+    then 0.5% of that of the noise put in; without it, 5%. `error_K`, which compares chains, does
+    not hold the error from the batches that they share.
 
     Args:
-        human_N: the human's answers, 0 or 1, float.
         step: step size ε of w ← w − ½ ε gradient + √ε noise.
         steps: steps of a chain, at least 30.
-        chains: chains a head, at least 2.
+        chains: chains of each head, at least 2.
         pull: precision of the Gaussian about w* that keeps a chain near.
-        batch: episodes a step; all of them where there are no more.
+        batch: episodes of a step; all of them if there are no more.
+        seed: of batches and noise.
     """
-    flat = {name: value.flatten(0, 2).detach() for name, value in weights.items()}
-    given_GNLD = grouped(z_NLD, reporter)
-    group_K = torch.arange(len(given_GNLD)).repeat_interleave(
-        len(next(iter(flat.values()))) // len(given_GNLD)
-    )
-    trace_KCU = []
-    for g, z_NRD in enumerate(
-        given_GNLD
-    ):  # heads of one group share their activations: one product for all chains
-        of_group = {name: value[group_K == g] for name, value in flat.items()}
-        chance = torch.Generator().manual_seed(seed)
-        trace_KCU.append(
-            _sampled(reporter, of_group, z_NRD, human_N, step, steps, chains, pull, batch, chance)
+
+    step: float
+    steps: int
+    chains: int
+    pull: float
+    batch: int
+    seed: int
+
+    def measure(self, heads: FinishedHeads) -> dict[str, Item]:
+        estimate = self.estimate(heads)
+        value = (
+            "half the effective parameters; Langevin dynamics about the finished head on the"
+            " training episodes, a diagnostic; valid only where it has settled"
         )
-    return summed_up(len(human_N) / math.log(len(human_N)) * torch.cat(trace_KCU))
+        settled = "1 or 0; drift and split R-hat of the chains' traces"
+        return {
+            "learning_coefficient": Item(estimate.value_K, value),
+            "learning_coefficient_settled": Item(estimate.settled_K.double(), settled),
+        }
+
+    def estimate(self, heads: FinishedHeads) -> Estimate:
+        """Returns the estimate for every head."""
+        n = len(heads.human_N)
+        traces = []
+        # Heads of one group read the same activations: one product for all their chains.
+        for g, z_NRD in enumerate(heads.z_GNRD):
+            weights = {}
+            for name, value in heads.weights.items():
+                weights[name] = value[g].flatten(0, 1).detach()
+            traces.append(self._sample(heads.reporter, weights, z_NRD, heads.human_N))
+        return summarise(n / math.log(n) * torch.cat(traces))
+
+    def _sample(
+        self, reporter: Reporter, weights: Weights, z_NRD: Tensor, human_N: Tensor
+    ) -> Tensor:
+        """Returns how much larger each chain's error is than at its start, on the batch of each
+        step, in nats an episode, shape (K, C, U).
+        """
+        rng = torch.Generator().manual_seed(self.seed)
+        n = len(human_N)
+
+        def compute_error(weights: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
+            reading = functional_call(reporter, weights, (z_BRD,))
+            return reading.errors_N(human_B).mean()
+
+        over_heads = vmap(compute_error, (0, None, None))
+        compute_errors = vmap(over_heads, (0, None, None))
+        chains = {}
+        for name, value in weights.items():
+            # One more than the chains: the last stays at w*.
+            copies = value.expand(self.chains + 1, *value.shape)
+            chains[name] = copies.clone().requires_grad_()
+        whole = {name: torch.zeros_like(value) for name, value in weights.items()}
+        for z_BRD, human_B in zip(z_NRD.split(self.batch), human_N.split(self.batch), strict=True):
+            start = {name: value[-1:].detach().requires_grad_() for name, value in chains.items()}
+            gradients = slopes(start, compute_errors(start, z_BRD, human_B))
+            for name, gradient in gradients.items():
+                whole[name] += gradient[0] * len(human_B) / n
+
+        trace = []
+        for _ in range(self.steps):
+            chosen_B = torch.randperm(n, generator=rng)[: self.batch].to(z_NRD.device)
+            errors_CK = compute_errors(chains, z_NRD[chosen_B], human_N[chosen_B])
+            trace.append((errors_CK[:-1] - errors_CK[-1:]).detach().T)
+            for name, gradient in slopes(chains, errors_CK).items():
+                # The same memory: what changes it in place moves the chains.
+                value = chains[name].detach()[:-1]
+                shape = (self.chains, *value.shape[2:])
+                noise = torch.randn(shape, generator=rng, dtype=value.dtype).to(value.device)
+                from_start = gradient[:-1] - gradient[-1:] + whole[name]
+                pulled = n / math.log(n) * from_start + self.pull * (value - weights[name])
+                value -= self.step / 2 * pulled - math.sqrt(self.step) * noise[:, None]
+        return torch.stack(trace, dim=2)
 
 
-def summed_up(trace_KCU: Tensor) -> LearningCoefficient:
+def summarise(trace_KCU: Tensor) -> Estimate:
     """Returns the mean of each head's traces after their first third, and whether they have settled
     there.
 
-    Settled: the second and the last third differ by little or by no more than chance would let
-    them, and the split R-hat (Gelman et al. 2013), whose halves are each chain's two thirds, is
-    near 1. Traces that climb alike fail the first, chains that part fail the second.
+    A trace has settled if the second and the last third differ by little, or by no more than chance
+    explains, and if the split R-hat (Gelman et al. 2013), whose halves are each chain's two thirds,
+    is near 1. Traces that climb alike fail the first test, chains that part fail the second.
     """
     third = trace_KCU.shape[2] // 3
     middle_KCU, last_KCU = trace_KCU[..., -2 * third : -third], trace_KCU[..., -third:]
-    drift_KC = last_KCU.mean(dim=2) - middle_KCU.mean(dim=2)
     mean_KC = trace_KCU[..., -2 * third :].mean(dim=2)
-    chains = mean_KC.shape[1]
-    drift_K, value_K = drift_KC.mean(dim=1).abs(), mean_KC.mean(dim=1)
-    drifts_K = (drift_K > DRIFT * drift_KC.std(dim=1) / math.sqrt(chains)) & (
-        drift_K > SHARE * value_K.abs()
-    )
-    halves_KPU = torch.cat([middle_KCU, last_KCU], dim=1)
-    within_K, between_K = halves_KPU.var(dim=2).mean(dim=1), halves_KPU.mean(dim=2).var(dim=1)
+    root_of_chains = math.sqrt(mean_KC.shape[1])
+    value_K = mean_KC.mean(dim=1)
+
+    drift_KC = last_KCU.mean(dim=2) - middle_KCU.mean(dim=2)
+    drift_K = drift_KC.mean(dim=1).abs()
+    beyond_chance_K = drift_K > DRIFT * drift_KC.std(dim=1) / root_of_chains
+    drifts_K = beyond_chance_K & (drift_K > SHARE * value_K.abs())
+
+    halves_KCU = torch.cat([middle_KCU, last_KCU], dim=1)
+    within_K = halves_KCU.var(dim=2).mean(dim=1)
+    between_K = halves_KCU.mean(dim=2).var(dim=1)
     r_hat_K = ((third - 1) / third + between_K / within_K).sqrt()
-    return LearningCoefficient(
-        value_K, ~drifts_K & (r_hat_K < SPLIT), mean_KC.std(dim=1) / math.sqrt(chains)
-    )
-
-
-def _sampled(
-    reporter: Reporter,
-    weights: Weights,
-    z_NRD: Tensor,
-    human_N: Tensor,
-    step: float,
-    steps: int,
-    chains: int,
-    pull: float,
-    batch: int,
-    chance: torch.Generator,
-) -> Tensor:
-    """Returns how much more than where it began each chain errs at each step, on that step's batch,
-    in nats an episode, shape (K, C, U).
-    """
-
-    def errors(one: Weights, z_BRD: Tensor, human_B: Tensor) -> Tensor:
-        return functional_call(reporter, one, (z_BRD,)).errors_N(human_B).mean()
-
-    of_all, n = vmap(vmap(errors, (0, None, None)), (0, None, None)), len(human_N)
-    at = {
-        name: value.expand(chains + 1, *value.shape).clone().requires_grad_()
-        for name, value in weights.items()
-    }  # the last one stays at w*
-    whole = {name: torch.zeros_like(value) for name, value in weights.items()}
-    for z_BRD, human_B in zip(z_NRD.split(batch), human_N.split(batch), strict=True):
-        start = {name: value[-1:].detach().requires_grad_() for name, value in at.items()}
-        for name, slope in slopes(start, of_all(start, z_BRD, human_B)).items():
-            whole[name] += slope[0] * len(human_B) / n
-    trace = []
-    for _ in range(steps):
-        batch_B = torch.randperm(n, generator=chance)[:batch].to(z_NRD.device)
-        errors_CK = of_all(at, z_NRD[batch_B], human_N[batch_B])
-        trace.append((errors_CK[:-1] - errors_CK[-1:]).detach().T)
-        for name, slope in slopes(at, errors_CK).items():
-            value = at[name].detach()[
-                :-1
-            ]  # the same numbers: what changes it in place moves the chains
-            noise = torch.randn(chains, *value.shape[2:], generator=chance, dtype=value.dtype).to(
-                value.device
-            )
-            pulled = n / math.log(n) * (slope[:-1] - slope[-1:] + whole[name]) + pull * (
-                value - weights[name]
-            )
-            value -= step / 2 * pulled - math.sqrt(step) * noise[:, None]
-    return torch.stack(trace, dim=2)
+    settled_K = ~drifts_K & (r_hat_K < SPLIT)
+    return Estimate(value_K, settled_K, mean_KC.std(dim=1) / root_of_chains)

@@ -12,10 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from storage.run_folder import HEADS
 from tests.running import ROOT, TINY
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-FILES = re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+FLAGS = re.MULTILINE | re.DOTALL
+FILES = re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=FLAGS)
+LINES = re.findall(r"^At the end of `([\w/.]+)`:\n\n```\w+\n(.*?)^```", PAGE, flags=FLAGS)
 COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -23,20 +26,27 @@ COMMANDS = [
     if line.startswith("python")
 ]
 VAULT_ONLY = ("world.",)
+PARTS = {
+    "reporters": "gated",
+    "priors": "confidence",
+    "worlds": "lamp",
+    "bill": "margin",
+    "verdict/evidence": "noise",
+}
+"""The folders that have a contract test, and the parts that the page adds to them."""
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """The project with the page's files in it; nothing that was there is changed."""
+    """The project with the page's files and lines in it; nothing else is changed."""
     folder = tmp_path_factory.mktemp("project") / "copy"
-    shutil.copytree(
-        ROOT,
-        folder,
-        ignore=shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache"),
-    )
+    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, folder, ignore=ignored)
     for name, text in FILES:
         assert not (folder / name).exists()
         (folder / name).write_text(text)
+    for name, text in LINES:
+        (folder / name).write_text((folder / name).read_text() + text)
     return folder
 
 
@@ -48,13 +58,15 @@ def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_the_page_adds_each_part_by_one_file_and_one_yaml():
+def test_the_page_adds_each_part_by_one_file_and_one_yaml_or_one_line_of_it():
     assert [name for name, _ in FILES] == [
         *("reporters/gated.py", "configs/reporter/gated.yaml"),
         *("priors/confidence.py", "configs/prior/confidence.yaml"),
         *("worlds/lamp.py", "configs/world/lamp.yaml"),
+        "bill/margin.py",
         *("verdict/evidence/noise.py", "configs/verdict/noise.yaml"),
     ]
+    assert [(name, text.count("\n")) for name, text in LINES] == [("configs/bill/full.yaml", 1)]
 
 
 @pytest.mark.slow
@@ -64,19 +76,20 @@ def test_its_commands_run(copy, command):
     tiny = [word for word in TINY if not ("world=" in command and word.startswith(VAULT_ONLY))]
     printed = python(copy, *words, *tiny).stdout
     assert "heads judged" in printed
+    folder = copy / printed.splitlines()[-1]
+    if "bill.measures.margin" in command:
+        assert (pd.read_parquet(folder / HEADS)["margin"] > 0).all()
     if "verdict=noise" in command:
-        heads = pd.read_parquet(copy / printed.splitlines()[-1] / "heads.parquet")
+        heads = pd.read_parquet(folder / HEADS)
         assert heads["noise_changes"].notna().all()
         assert heads["reason"].str.contains(r"noise changes \d").all()
 
 
 def test_the_contract_tests_find_the_new_parts(copy):
-    parts = ("reporters", "priors", "worlds", "verdict/evidence")
-    folders = [f"tests/{part}/test_contract.py" for part in parts]
-    names = ("gated", "confidence", "lamp", "noise")
-    said = python(copy, "-m", "pytest", *folders, "-k", " or ".join(names), "-rp").stdout
-    for name in names:
-        assert re.search(rf"PASSED .*\[.*{name}", said), said
+    files = [f"tests/{folder}/test_contract.py" for folder in PARTS]
+    printed = python(copy, "-m", "pytest", *files, "-k", " or ".join(PARTS.values()), "-rp").stdout
+    for name in PARTS.values():
+        assert re.search(rf"PASSED .*\[.*{name}", printed), printed
 
 
 def test_the_new_files_pass_the_checks(copy):

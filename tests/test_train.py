@@ -256,7 +256,11 @@ MISTAKES = [
             " more"
         ),
     ),
-    (["bill.explanation=maybe"], "bill.explanation: 'maybe' is not true or false."),
+    (
+        ["bill.measures.seconds.episodes=many"],
+        "bill.measures.seconds.episodes: 'many' is not a whole",
+    ),
+    (["bill.prequential=false"], "bill.prequential: no such key. There are: measures."),
     (["bill=ful"], "bill: there is no choice ful. Did you mean full?"),
     (
         ["experiment=lookup", "job.rows=[16,20]"],

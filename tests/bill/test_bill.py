@@ -1,103 +1,91 @@
-"""The bill: every unit for every head, FLOPs by hand, each head as it would be alone; and heads
-that are not finished are refused.
+"""The bill: every unit for every head, FLOPs by hand, stacks in parts, and heads that are refused.
+
+K = G · S · M heads; N: episodes.
 """
 
-import dataclasses
 import math
+from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from bill.bill import Bill, Meter, Stopped
-from bill.two_part import two_part
+from bill.bill import Bill, Meter
+from bill.edges import Edges
+from bill.finished import FinishedHeads, Stops
+from bill.flops import Flops
+from bill.measure import Item, Measure
+from bill.steps import Steps
+from bill.two_part import TwoPart
+from bill.two_part_code import encode
 from configs.build import build
 from console.errors import UserError
 from priors.none import NoPrior
 from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mlp import MLP
-from reporters.reporter import Reporter
-from reporters.stack import Weights
-from tests.bill.made import coins, normal
+from tests.bill.made import coins, describe, draw_weights, make_meter, make_quick, normal
 from tests.conftest import node
-from tests.reporters.made import LEVELS, REPORTERS, activations, made
+from tests.reporters.made import LEVELS, REPORTERS, activations, choice, made
 from tests.training.made import planted, population
 from training.examples import Examples
 
-QUICK = Meter(prequential=False, variational=False, explanation=False, learning_coefficient=False)
+
+@dataclass(frozen=True)
+class Spy(Measure):
+    """Gives each head's place in the stack that it is given, and keeps the stacks' grids."""
+
+    grids: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def measure(self, heads: FinishedHeads) -> dict[str, Item]:
+        self.grids.append(heads.grid)
+        return {"place": Item(torch.arange(heads.count), "heads; place in the stack")}
 
 
-def nowhere(heads: int, n: int) -> dict[str, Stopped]:
-    """Returns that heads stopped at the first exit, having read level 0."""
-    nothing = torch.zeros(heads, n, dtype=torch.long)
-    return {"train": Stopped(nothing, nothing)}
-
-
-def whole(reporter: Reporter, grid: tuple[int, int, int] = (1, 1, 1), seed: int = 0) -> Weights:
-    chance = torch.Generator().manual_seed(seed)
-    drawn = {
-        name: torch.randn(*grid, *value.shape, generator=chance).to(value)
-        for name, value in reporter.named_parameters()
-    }
-    return torch.func.vmap(torch.func.vmap(torch.func.vmap(reporter.harden)))(drawn)
+def zeros(heads: int, n: int) -> torch.Tensor:
+    return torch.zeros(heads, n, dtype=torch.long)
 
 
 def test_flops_are_the_predictors_up_to_the_deepest_level_read_and_the_heads_own():
-    z_NLD = normal(4, 2, 3)
     weights = {"weight_1D": torch.ones(2, 1, 2, 1, 3), "bias": torch.zeros(2, 1, 2)}
-    weights["weight_1D"][1, 0, 1, 0, 1:] = (
-        0  # the last head is one edge, and 2 FLOPs, when it is made smaller
-    )
+    # The last head is one edge, and 2 FLOPs, without its dead units.
+    weights["weight_1D"][1, 0, 1, 0, 1:] = 0
     level_KN = torch.tensor([[0, 0, 0, 0], [0, 0, 2, 2], [2, 2, 2, 2], [1, 1, 1, 0]])
-    bill = QUICK(
-        Linear(1, 3),
-        weights,
-        z_NLD,
-        coins(4),
-        {"train": Stopped(level_KN, 0 * level_KN)},
-        (0.0, 100.0, 1000.0),
-    )
-    assert bill["flops"].value_K.tolist() == [6.0, 506.0, 1006.0, 77.0]
-    assert bill["level_read"].value_K.tolist() == [0.0, 1.0, 2.0, 0.75]
+    stops = {"train": Stops(level_KN, 0 * level_KN)}
+    flops_by_level = (0.0, 100.0, 1000.0)
+    heads = describe(Linear(1, 3), weights, normal(4, 2, 3), coins(4), stops, flops_by_level)
+    assert Flops().measure(heads)["flops"].value_K.tolist() == [6.0, 506.0, 1006.0, 77.0]
+    assert Steps().measure(heads)["level_read"].value_K.tolist() == [0.0, 1.0, 2.0, 0.75]
 
 
 def test_steps_are_counted_on_every_kind_of_episodes():
     exit_KN = torch.tensor([[0, 0, 1, 1], [2, 2, 2, 0]])
-    nothing = torch.zeros(2, 4, dtype=torch.long)
     reporter = made("layered")
-    stopped = {
-        "train": Stopped(nothing, exit_KN),
-        "easy": Stopped(nothing, nothing),
-        "disputed": Stopped(nothing, exit_KN + 0),
+    stops = {
+        "train": Stops(zeros(2, 4), exit_KN),
+        "easy": Stops(zeros(2, 4), zeros(2, 4)),
+        "disputed": Stops(zeros(2, 4), exit_KN + 0),
     }
-    bill = QUICK(
-        reporter,
-        whole(reporter, (1, 2, 1)),
-        activations(reporter, 4),
-        coins(4).double(),
-        stopped,
-        (0.0,),
-    )
-    found = {name: item.value_K.tolist() for name, item in bill.items() if name.startswith("steps")}
-    assert found == {"steps": [1.5, 2.5], "steps_easy": [1.0, 1.0], "steps_disputed": [1.5, 2.5]}
+    weights = draw_weights(reporter, (1, 2, 1))
+    heads = describe(reporter, weights, activations(reporter, 4), coins(4).double(), stops)
+    items = Steps().measure(heads)
+    steps = {name: item.value_K.tolist() for name, item in items.items() if "steps" in name}
+    assert steps == {"steps": [1.5, 2.5], "steps_easy": [1.0, 1.0], "steps_disputed": [1.5, 2.5]}
 
 
-def test_a_stacks_bills_are_those_of_each_head_in_order():
+def test_edges_and_codes_are_those_of_each_head_in_order():
     z_NLD, human_N = normal(50, 2, 3), coins(50)
-    one = {"weight_1D": normal(2, 3, 2, 1, 3), "bias": torch.zeros(2, 3, 2)}
-    for place in range(12):
-        one["weight_1D"].view(12, 3)[place, place % 4 :] = 0
-    bill = QUICK(Linear(1, 3), one, z_NLD, human_N, nowhere(12, 50), (0.0,))
-    assert bill["edges"].value_K.tolist() == [place % 4 for place in range(12)]
-    for place in range(12):
-        alone = {"weight_1D": one["weight_1D"].view(12, 1, 3)[place], "bias": torch.tensor(0.0)}
-        code = two_part(Linear(1, 3), alone, z_NLD[:, [place // 6]], human_N)
-        assert bill["two_part_bits"].value_K[place].item() == pytest.approx(
-            code.total.item(), abs=1e-3
-        )
-        assert bill["model_bits"].value_K[place].item() == pytest.approx(
-            code.model.item(), abs=1e-3
-        )
+    weights = {"weight_1D": normal(2, 3, 2, 1, 3), "bias": torch.zeros(2, 3, 2)}
+    for k in range(12):
+        weights["weight_1D"].view(12, 3)[k, k % 4 :] = 0
+    heads = describe(Linear(1, 3), weights, z_NLD, human_N)
+    bill = make_meter("edges", "two_part")(heads)
+    assert bill["edges"].value_K.tolist() == [k % 4 for k in range(12)]
+    for k in range(12):
+        alone = {"weight_1D": weights["weight_1D"].view(12, 1, 3)[k], "bias": torch.tensor(0.0)}
+        code = encode(Linear(1, 3), alone, z_NLD[:, [k // 6]], human_N)
+        total, model = bill["two_part_bits"].value_K[k], bill["model_bits"].value_K[k]
+        assert total.item() == pytest.approx(code.total.item(), abs=1e-3)
+        assert model.item() == pytest.approx(code.model.item(), abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -106,53 +94,72 @@ def test_a_stacks_bills_are_those_of_each_head_in_order():
 def test_heads_that_are_billed_in_parts_have_the_same_bills_in_the_same_order(
     reporter, monkeypatch
 ):
-    z_NLD, human_N, sizes = normal(120, 2, 3), coins(120), []
+    z_NLD, human_N = normal(120, 2, 3), coins(120)
     groups = 2 if reporter.reads == "one_level" else 1
-    weights, n = whole(reporter, (groups, 3, 2)), groups * 6
-    kinds = "train", "easy"
-    stopped = {
-        kind: Stopped(*(torch.arange(n * 120).view(n, 120) * (i + 3) % 7 % 2 for i in range(2)))
-        for kind in kinds
-    }
-    given = (
+    n = groups * 6
+    exit_KN = zeros(n, 120)
+    if groups == 1:
+        exit_KN = torch.arange(n * 120).view(n, 120) * 3 % 7 % 2
+    level_KN = torch.arange(n * 120).view(n, 120) * 4 % 7 % 2
+    heads = describe(
         reporter,
-        weights,
+        draw_weights(reporter, (groups, 3, 2)),
         z_NLD,
         human_N,
-        stopped if groups == 1 else {kind: nowhere(n, 120)["train"] for kind in kinds},
-        (0.0, 3.0),
-        (0.1, 0.2),
+        {"train": Stops(level_KN, exit_KN), "easy": Stops(level_KN.flip(1), exit_KN.flip(1))},
+        flops_by_level=(0.0, 3.0),
+        seconds_by_level=(0.1, 0.2),
     )
-    meter = Meter(prequential=True, variational=True, explanation=False, learning_coefficient=False)
-    together = meter(*given)
-    monkeypatch.setattr(
-        "bill.bill.at_once",
-        lambda n, run, room: sizes.append((n, room)) or min(n, 4 if room < math.inf else n),
-    )
-    apart = meter(*given, room=1e6)
-    assert sizes[0] == (6, 1e6) and [n for n, _ in sizes[1:]] == [4, 2]
+    names = choice("bill", "default")["measures"]
+    spy, budgets = Spy(), []
+    meter = Meter(make_meter(*names).measures | {"spy": spy})
+
+    def fit_four(n, run, budget):
+        budgets.append((n, budget))
+        return min(n, 4 if budget < math.inf else n)
+
+    monkeypatch.setattr("bill.bill.at_once", fit_four)
+    together, apart = meter(heads), meter(heads, memory_budget=1e6)
+    assert budgets == [(6, math.inf), (6, 1e6)]
+    assert spy.grids == [(groups, 3, 2), (groups, 4, 1), (groups, 2, 1)]
     assert list(apart) == list(together)
     for name, item in together.items():
-        if item.repeats:
+        if item.repeats and name != "place":
             torch.testing.assert_close(
                 apart[name].value_K, item.value_K, rtol=1e-5, atol=1e-4, equal_nan=True
             )
 
 
-@pytest.mark.parametrize("reporter", REPORTERS)
-def test_every_unit_of_every_reporter_is_a_number_or_not_there_and_says_how_it_was_measured(
-    reporter,
-):
-    head, n, grid = made(reporter), 80, (1, 2, 2)
-    z_NLD = activations(head, n)
-    full = dataclasses.replace(build(node("bill/full.yaml"), "bill"), explanation=False)
-    bill = full(
-        head, whole(head, grid), z_NLD, coins(n).double(), nowhere(4, n), tuple(range(LEVELS))
+def test_heads_that_are_the_same_at_every_strength_are_measured_once():
+    weights = draw_weights(Linear(1, 3), (2, 3, 4))
+    same = {name: value[:, :, :1].expand_as(value) for name, value in weights.items()}
+    for of_heads, grid in ((same, (2, 3, 1)), (weights, (2, 3, 4))):
+        spy = Spy()
+        heads = describe(Linear(1, 3), of_heads, normal(20, 2, 3), coins(20))
+        bill = Meter({"spy": spy, "edges": Edges(), "steps": Steps()})(heads)
+        assert spy.grids == [grid]
+        places = torch.arange(6).repeat_interleave(4) if grid[2] == 1 else torch.arange(24)
+        assert torch.equal(bill["place"].value_K, places)
+        assert bill["edges"].value_K.tolist() == [3.0] * 24
+        assert bill["steps"].value_K.tolist() == [1.0] * 24
+
+
+@pytest.mark.parametrize("name", REPORTERS)
+def test_every_unit_of_every_reporter_is_a_number_or_not_there_and_says_how_it_was_measured(name):
+    reporter, n = made(name), 80
+    heads = describe(
+        reporter,
+        draw_weights(reporter, (1, 2, 2)),
+        activations(reporter, n),
+        coins(n).double(),
+        flops_by_level=tuple(range(LEVELS)),
     )
-    for name, item in bill.items():
-        assert item.value_K.shape == (4,), name
-        assert ";" in item.how, name
-        assert item.value_K.isfinite().all() or item.value_K.isnan().all(), name
+    nodes = choice("bill", "full")["measures"]
+    bill = Meter({name: make_quick(name, node) for name, node in nodes.items()})(heads)
+    for column, item in bill.items():
+        assert item.value_K.shape == (4,), column
+        assert ";" in item.how, column
+        assert item.value_K.isfinite().all() or item.value_K.isnan().all(), column
     assert {
         "prequential_bits",
         "variational_bits",
@@ -170,7 +177,7 @@ def test_trained_heads_pay_for_random_labels_in_full_and_save_on_a_concept(make,
     concept = planted(2000, inputs=2, width=16)
     random = concept._replace(human_N=coins(2000, seed=5))
 
-    def billed(examples: Examples) -> Bill:
+    def compute_bill(examples: Examples) -> Bill:
         heads = population(
             trainer,
             tmp_path / "fit",
@@ -182,12 +189,10 @@ def test_trained_heads_pay_for_random_labels_in_full_and_save_on_a_concept(make,
             batch_size=200,
         )
         z_NLD = (examples.z_NLD - heads.mean_LD) / heads.std_LD
-        meter = dataclasses.replace(QUICK, prequential=True, variational=True)
-        return meter(
-            heads.reporter, heads.weights, z_NLD, examples.human_N, nowhere(3, 2000), (0.0,)
-        )
+        finished = describe(heads.reporter, heads.weights, z_NLD, examples.human_N)
+        return make_meter("two_part", "prequential", "variational")(finished)
 
-    paid, saved = billed(random), billed(concept)
+    paid, saved = compute_bill(random), compute_bill(concept)
     for unit, above in {
         "two_part_bits": 20,
         "prequential_bits": 3,
@@ -205,4 +210,51 @@ def test_a_head_that_is_not_a_number_is_refused(value):
     with pytest.raises(
         UserError, match=r"bill: the heads are not finished: weight_1D holds NaN or infinity\."
     ):
-        QUICK(Linear(1, 3), weights, normal(4, 1, 3), coins(4), nowhere(2, 4), (0.0,))
+        make_meter("edges")(describe(Linear(1, 3), weights, normal(4, 1, 3), coins(4)))
+
+
+def test_a_head_with_open_choices_is_refused():
+    reporter = made("logic")
+    open_choices = {}
+    for name, value in reporter.named_parameters():
+        open_choices[name] = value.detach()[None, None, None]
+    heads = describe(reporter, open_choices, activations(reporter, 4), coins(4).double())
+    with pytest.raises(
+        UserError, match=r"bill: the heads are not finished: \w+ holds open choices"
+    ):
+        make_meter("edges")(heads)
+
+
+def test_a_measure_is_left_out_by_null_and_two_of_one_name_are_refused():
+    heads = describe(Linear(1, 3), draw_weights(Linear(1, 3)), normal(80, 1, 3), coins(80))
+    without = Meter({"edges": Edges(), "two_part": None})
+    without.check(2)
+    assert list(without(heads)) == ["edges"]
+    twice = Meter({"codes": TwoPart(), "two_part": TwoPart()})
+    with pytest.raises(UserError, match=r"bill\.measures\.two_part: another measure also gives"):
+        twice(heads)
+
+
+def test_a_measure_that_gives_another_shape_is_noticed():
+    class Grid(Measure):
+        def measure(self, heads):
+            return {"size": Item(torch.zeros(heads.grid), "heads; none")}
+
+    heads = describe(Linear(1, 3), draw_weights(Linear(1, 3)), normal(80, 1, 3), coins(80))
+    with pytest.raises(AssertionError, match="size"):
+        Meter({"grid": Grid()})(heads)
+
+
+def test_a_config_with_the_options_of_an_older_version_is_refused_in_one_line():
+    options = {"_target_": "bill.bill.Meter", "prequential": True, "variational": True}
+    with pytest.raises(
+        UserError, match=r"^bill\.prequential: Meter has no such option\. It has: measures\.$"
+    ):
+        build(options, "bill")
+
+
+def test_the_default_bill_refuses_too_few_episodes_before_a_run():
+    meter = build(node("bill/default.yaml"), "bill")
+    meter.check(64)
+    with pytest.raises(UserError, match=r"data\.train: 63 episodes are too few"):
+        meter.check(63)

@@ -10,34 +10,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from bill.explanation import Explanation, divergence, explanation
+from bill.explanation import (
+    CircuitLosses,
+    Circuits,
+    Explanation,
+    choose_shortest,
+    divergence,
+)
+from bill.finished import AblatablePredictor
 from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.reporter import Reporter
 from reporters.stack import Weights
+from tests.bill.made import Toy, describe
 
 EPISODES, COMPONENTS, TRAINED_ON = 64, 6, 4096
 
 
-class Toy:
-    """A predictor whose component c writes its own input along direction c, at every level or from
-    one on, and 0 where it is off.
-
-    Level l hears the components whose place is below `heard[l]`.
-    """
-
-    components = COMPONENTS
-
-    def __init__(self, heard: tuple[int, ...] = (COMPONENTS,)) -> None:
-        self.heard = heard
-        self.runs = 0
-
-    def read(self, inputs_N: Tensor, gates_C: Tensor) -> Tensor:
-        self.runs += 1
-        z_ND = gates_C * inputs_N
-        return torch.stack(
-            [z_ND * (torch.arange(COMPONENTS) < heard) for heard in self.heard], dim=1
-        )
+def toy(*heard: int) -> Toy:
+    """Returns a predictor whose component c writes to dimension c, by default at one level."""
+    return Toy(heard or (COMPONENTS,), torch.eye(COMPONENTS))
 
 
 def inputs(n: int = EPISODES, seed: int = 0) -> Tensor:
@@ -55,29 +47,23 @@ def linear(*rows: list[float], groups: int = 1) -> Weights:
     }
 
 
-def explained(
+def search(
     weights: Weights,
-    toy: Toy,
+    predictor: Toy,
     reporter: Reporter | None = None,
     bits: float = 10.0,
-    episodes: int = EPISODES,
     n: int = TRAINED_ON,
-) -> Explanation:
-    live_K = (next(iter(weights.values())) != 0).flatten(3).sum(dim=3).flatten()
-    z_NLD = toy.read(inputs(), torch.ones(COMPONENTS))
-    reporter = reporter or Linear(1, COMPONENTS)
-    return explanation(
-        reporter,
-        weights,
-        weights,
-        toy,
-        inputs(),
-        z_NLD,
-        live_K,
-        torch.full((len(live_K),), bits),
-        n,
-        episodes,
+) -> Circuits:
+    """Returns the circuits of heads that are not rounded and whose values cost these bits."""
+    live = next(iter(weights.values())) != 0
+    edges_K = live.flatten(3).sum(dim=3).flatten()
+    z_NLD = predictor.read(inputs(), torch.ones(COMPONENTS))
+    losses = CircuitLosses(
+        reporter or Linear(1, COMPONENTS), weights, weights, predictor, inputs(), z_NLD
     )
+    elements = COMPONENTS + live[0, 0, 0].numel()
+    values_K = torch.full((len(edges_K),), bits)
+    return choose_shortest(losses.compute_nested(), edges_K, values_K, elements, n)
 
 
 def named(k: int, of: int = 2 * COMPONENTS) -> float:
@@ -86,24 +72,24 @@ def named(k: int, of: int = 2 * COMPONENTS) -> float:
 
 @pytest.mark.parametrize("at", range(COMPONENTS))
 def test_a_head_that_reads_one_component_keeps_it_alone(at):
-    found = explained(linear([5.0 * (place == at) for place in range(COMPONENTS)]), Toy())
-    assert found.components_K.tolist() == [1]
-    assert found.kl_K.item() == pytest.approx(0, abs=1e-12)
-    assert found.bits_K.item() == pytest.approx(named(1 + 1) + 10, abs=1e-4)
+    circuits = search(linear([5.0 * (place == at) for place in range(COMPONENTS)]), toy())
+    assert circuits.components_K.tolist() == [1]
+    assert circuits.kl_K.item() == pytest.approx(0, abs=1e-12)
+    assert circuits.bits_K.item() == pytest.approx(named(1 + 1) + 10, abs=1e-4)
 
 
 def test_a_head_that_reads_three_keeps_three_and_one_that_reads_all_keeps_all():
-    found = explained(linear([0, 5.0, 0, -4.0, 3.0, 0], [5.0, -3.0, 4.0, 2.0, -2.0, 3.0]), Toy())
-    assert found.components_K.tolist() == [3, 6]
-    assert found.bits_K.tolist() == pytest.approx([named(6) + 10, named(12) + 10], abs=1e-4)
+    circuits = search(linear([0, 5.0, 0, -4.0, 3.0, 0], [5.0, -3.0, 4.0, 2.0, -2.0, 3.0]), toy())
+    assert circuits.components_K.tolist() == [3, 6]
+    assert circuits.bits_K.tolist() == pytest.approx([named(6) + 10, named(12) + 10], abs=1e-4)
 
 
 def test_a_constant_head_keeps_nothing():
     weights = linear([0.0] * 6)
     weights["bias"] += 3
-    found = explained(weights, Toy())
-    assert found.components_K.tolist() == [0] and found.kl_K.tolist() == [0]
-    assert found.bits_K.item() == pytest.approx(math.log2(13) + 10, abs=1e-6)
+    circuits = search(weights, toy())
+    assert circuits.components_K.tolist() == [0] and circuits.kl_K.tolist() == [0]
+    assert circuits.bits_K.item() == pytest.approx(math.log2(13) + 10, abs=1e-6)
 
 
 def test_a_component_that_says_less_than_its_name_costs_is_left_as_error():
@@ -114,7 +100,7 @@ def test_a_component_that_says_less_than_its_name_costs_is_left_as_error():
     kl = divergence(
         5 * inputs()[:, 0][None] + 0.1 * inputs()[:, 1][None], 5 * inputs()[:, 0][None]
     ).item()
-    few, many = (explained(weights, Toy(), n=n) for n in (100, 1_000_000))
+    few, many = (search(weights, toy(), n=n) for n in (100, 1_000_000))
     assert few.components_K.tolist() == [1] and many.components_K.tolist() == [2]
     assert few.kl_K.item() == pytest.approx(kl, rel=1e-4) and kl > 1e-5
     assert few.bits_K.item() == pytest.approx(named(2 + 1) + 10 + 100 * kl / math.log(2), abs=1e-4)
@@ -125,27 +111,29 @@ def test_what_a_head_says_wrong_costs_no_more_than_what_it_says_right():
     """The explanation is of what a head says, whatever the human's answers: a head and its opposite
     are explained alike.
     """
-    found = explained(linear([5.0, -3.0, 0, 0, 0, 0], [-5.0, 3.0, 0, 0, 0, 0]), Toy())
-    assert found.bits_K[0] == pytest.approx(found.bits_K[1].item())
+    circuits = search(linear([5.0, -3.0, 0, 0, 0, 0], [-5.0, 3.0, 0, 0, 0, 0]), toy())
+    assert circuits.bits_K[0] == pytest.approx(circuits.bits_K[1].item())
 
 
 def test_each_group_of_heads_is_explained_at_its_own_level_and_deeper_components_are_dropped():
     """At level 0 nothing is heard, at level 1 two components, at level 2 all: one reader of
     everything, at each.
     """
-    found = explained(linear(*[[5.0, 4.0, 3.0, -3.0, 4.0, 5.0]] * 3, groups=3), Toy((0, 2, 6)))
-    assert found.kl_K.tolist() == pytest.approx([0, 0, 0], abs=1e-9)
-    assert found.components_K.tolist() == [0, 2, 6]
-    assert found.bits_K.tolist() == pytest.approx([named(6 + k) + 10 for k in (0, 2, 6)], abs=1e-4)
+    circuits = search(linear(*[[5.0, 4.0, 3.0, -3.0, 4.0, 5.0]] * 3, groups=3), toy(0, 2, 6))
+    assert circuits.kl_K.tolist() == pytest.approx([0, 0, 0], abs=1e-9)
+    assert circuits.components_K.tolist() == [0, 2, 6]
+    assert circuits.bits_K.tolist() == pytest.approx(
+        [named(6 + k) + 10 for k in (0, 2, 6)], abs=1e-4
+    )
 
 
 def test_a_head_that_uses_all_its_edges_keeps_no_component_that_does_nothing():
     """Every edge of the head is live, and three components say nothing: to name everything must not
     be cheaper than to name what matters.
     """
-    found = explained(linear([5.0, 4.0, 3.0, -3.0, 4.0, 5.0]), Toy((3,)))
-    assert found.components_K.tolist() == [3]
-    assert found.bits_K.item() == pytest.approx(named(6 + 3) + 10, abs=1e-4)
+    circuits = search(linear([5.0, 4.0, 3.0, -3.0, 4.0, 5.0]), toy(3))
+    assert circuits.components_K.tolist() == [3]
+    assert circuits.bits_K.item() == pytest.approx(named(6 + 3) + 10, abs=1e-4)
 
 
 def test_a_head_of_all_levels_is_explained_at_all_of_them():
@@ -153,56 +141,74 @@ def test_a_head_of_all_levels_is_explained_at_all_of_them():
         "weight_L2D": torch.zeros(1, 1, 1, 2, 2, COMPONENTS),
         "bias_2L": torch.zeros(1, 1, 1, 2, 2),
     }
-    weights["bias_2L"][
-        ..., 1, :
-    ] = -9  # it goes on to the last level, and says there what it read at both
+    # It stops at the last level, and reports there what it read at both.
+    weights["bias_2L"][..., 1, :] = -9
     weights["weight_L2D"][0, 0, 0, 0, 0, 1], weights["weight_L2D"][0, 0, 0, 1, 0, 4] = 5.0, 5.0
-    found = explained(weights, Toy((2, 6)), Layered(2, COMPONENTS))
-    assert found.components_K.tolist() == [2]
-    assert found.bits_K.item() == pytest.approx(named(2 + 2, of=6 + 24) + 10, abs=1e-3)
+    circuits = search(weights, toy(2, 6), Layered(2, COMPONENTS))
+    assert circuits.components_K.tolist() == [2]
+    assert circuits.bits_K.item() == pytest.approx(named(2 + 2, of=6 + 24) + 10, abs=1e-3)
 
 
 def test_a_head_is_explained_alone_as_in_company_and_again_alike():
     rows = torch.randn(5, COMPONENTS, generator=torch.Generator().manual_seed(1)).mul(2).tolist()
-    together, again = (explained(linear(*rows), Toy()) for _ in range(2))
+    together, again = (search(linear(*rows), toy()) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(together, again, strict=True))
     for k, row in enumerate(rows):
-        alone = explained(linear(row), Toy())
+        alone = search(linear(row), toy())
         assert alone.components_K.item() == together.components_K[k]
         assert alone.bits_K.item() == pytest.approx(together.bits_K[k].item(), abs=1e-3)
 
 
-def test_only_so_many_episodes_are_looked_at():
-    """A component that speaks on the last episode alone is heard only where that episode is among
-    those used.
+def test_only_the_first_episodes_are_used():
+    """A component that turns the report round on the last episode alone is kept only where that
+    episode is among those used.
     """
-    given = inputs()
-    given[:-1, 1] = 0
-    given[-1, 1] = 9.0
-    weights, toy = linear([5.0, 5.0, 0, 0, 0, 0]), Toy()
+    inputs_N = inputs()
+    inputs_N[:-1, 1] = 0
+    inputs_N[-1, 1] = -9.0 * inputs_N[-1, 0].sign()
+    z_NLD = toy().read(inputs_N, torch.ones(COMPONENTS))
+    heads = describe(
+        Linear(1, COMPONENTS),
+        linear([20.0, 5.0, 0, 0, 0, 0]),
+        z_NLD,
+        (z_NLD[:, 0, :2].sum(dim=1) > 0).float(),
+        build_ablation=lambda: AblatablePredictor(toy(), inputs_N),
+    )
     kept = []
     for episodes in (EPISODES, EPISODES - 1):
-        z_NLD = toy.read(given, torch.ones(6))
-        found = explanation(
-            Linear(1, 6),
-            weights,
-            weights,
-            toy,
-            given,
-            z_NLD,
-            torch.tensor([2]),
-            torch.zeros(1),
-            TRAINED_ON,
-            episodes,
-        )
-        kept.append(found.components_K.item())
+        items = Explanation(episodes).measure(heads)
+        kept.append(items["explanation_components"].value_K.item())
     assert kept == [2, 1]
 
 
+def test_the_measure_names_the_rounded_edges_and_states_their_values():
+    """A weight that rounds to 0 costs no name and no value; the other costs what the two-part code
+    states it in.
+    """
+    weights = linear([5.0, 1e-6, 0, 0, 0, 0])
+    z_NLD = toy().read(inputs(), torch.ones(COMPONENTS))
+    heads = describe(
+        Linear(1, COMPONENTS),
+        weights,
+        z_NLD,
+        (z_NLD[:, 0, 0] > 0).float(),
+        build_ablation=lambda: AblatablePredictor(toy(), inputs()),
+    )
+    items = Explanation(EPISODES).measure(heads)
+    assert (heads.code.rounded["weight_1D"] != 0).sum() == 1
+    error = divergence(
+        5 * inputs()[:, 0][None],
+        heads.code.rounded["weight_1D"].flatten()[0] * inputs()[:, 0][None],
+    )
+    bits = named(1 + 1) + heads.code.values.item() + EPISODES * error.item() / math.log(2)
+    assert items["explanation_bits"].value_K.item() == pytest.approx(bits, abs=1e-3)
+    assert items["explanation_components"].value_K.tolist() == [1]
+
+
 def test_circuits_that_heads_share_are_run_once():
-    toy = Toy()
-    explained(linear(*[[5.0, 0, 0, 0, 0, 0]] * 40), toy)
-    assert toy.runs == 1 + COMPONENTS + COMPONENTS + 1
+    predictor = toy()
+    search(linear(*[[5.0, 0, 0, 0, 0, 0]] * 40), predictor)
+    assert predictor.runs == 1 + COMPONENTS + COMPONENTS + 1
 
 
 @pytest.mark.parametrize(

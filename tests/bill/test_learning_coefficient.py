@@ -13,14 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bill.learning_coefficient import (
-    LearningCoefficient,
-    learning_coefficient,
-    summed_up,
-)
+from bill.learning_coefficient import Estimate, summarise
 from reporters.linear import Linear
 from reporters.reporter import Reading, Reporter, in_one_step
 from reporters.stack import Weights
+from tests.bill.made import describe, make_measure
 
 N = 2000
 
@@ -37,7 +34,7 @@ def planted(width: int, seed: int, n: int = N) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def likeliest(z_NLD: Tensor, human_N: Tensor) -> Tensor:
-    """Returns the weights and the bias of the logistic regression that explains the answers best."""
+    """Returns weights and bias of the logistic regression that explains the answers best."""
     inputs_NE = F.pad(z_NLD[:, 0], (0, 1), value=1.0).double()
     at_E = torch.zeros(inputs_NE.shape[1], dtype=torch.float64)
     for _ in range(10):  # Newton
@@ -55,7 +52,7 @@ def heads(at_E: Tensor, seeds: int = 1) -> Weights:
     return {"weight_1D": at_E[:-1].expand(1, seeds, 1, 1, -1), "bias": at_E[-1].expand(1, seeds, 1)}
 
 
-def found(
+def estimate(
     reporter: Reporter,
     weights: Weights,
     z_NLD: Tensor,
@@ -63,17 +60,16 @@ def found(
     step: float = 2e-3,
     steps: int = 900,
     seed: int = 0,
-) -> LearningCoefficient:
-    return learning_coefficient(
-        reporter, weights, z_NLD, human_N, step=step, steps=steps, chains=8, pull=1.0, seed=seed
-    )
+) -> Estimate:
+    measure = make_measure("learning_coefficient", step=step, steps=steps, chains=8, seed=seed)
+    return measure.estimate(describe(reporter, weights, z_NLD, human_N))
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("width", [8, 64])
 def test_of_a_logistic_regression_it_is_half_the_parameters(width, seed):
     z_NLD, human_N, at_E = planted(width, seed)
-    measured = found(Linear(1, width), heads(at_E), z_NLD, human_N, seed=seed)
+    measured = estimate(Linear(1, width), heads(at_E), z_NLD, human_N, seed=seed)
     assert measured.value_K.item() == pytest.approx((width + 1) / 2, rel=0.15)
     assert measured.settled_K.item()
     assert measured.error_K.item() < 0.06 * width
@@ -83,7 +79,9 @@ def test_of_a_logistic_regression_it_is_half_the_parameters(width, seed):
 @pytest.mark.parametrize("width", [8, 64])
 def test_chains_with_steps_too_small_to_get_away_are_said_not_to_have_settled(width, step):
     z_NLD, human_N, at_E = planted(width, seed=0)
-    measured = found(Linear(1, width), heads(at_E, seeds=3), z_NLD, human_N, step=step, steps=300)
+    measured = estimate(
+        Linear(1, width), heads(at_E, seeds=3), z_NLD, human_N, step=step, steps=300
+    )
     assert not measured.settled_K.any()
     assert (measured.value_K < 0.85 * (width + 1) / 2).all()
 
@@ -91,9 +89,9 @@ def test_chains_with_steps_too_small_to_get_away_are_said_not_to_have_settled(wi
 def test_weights_that_never_matter_count_for_nothing():
     z_NLD, human_N, at_E = planted(8, seed=0)
     idle_NLD, idle_E = F.pad(z_NLD, (0, 8)), torch.cat([at_E[:-1], torch.zeros(8), at_E[-1:]])
-    assert found(Linear(1, 16), heads(idle_E), idle_NLD, human_N).value_K.item() == pytest.approx(
-        9 / 2, rel=0.15
-    )
+    assert estimate(
+        Linear(1, 16), heads(idle_E), idle_NLD, human_N
+    ).value_K.item() == pytest.approx(9 / 2, rel=0.15)
 
 
 class Product(Reporter):
@@ -122,7 +120,7 @@ def test_a_product_of_two_weights_counts_once():
         "other_D": (root_D * at_E[:-1].sign()).expand(1, 1, 1, -1),
         "bias": at_E[-1].expand(1, 1, 1),
     }
-    value = found(Product(8), weights, z_NLD, human_N).value_K.item()
+    value = estimate(Product(8), weights, z_NLD, human_N).value_K.item()
     assert value == pytest.approx(9 / 2, rel=0.2)
     assert value < 0.65 * 17 / 2
 
@@ -138,14 +136,14 @@ def test_heads_of_several_levels_are_each_measured_on_their_own():
         "weight_1D": torch.stack([at_E[:-1], short_E[:-1]])[:, None, None, None],
         "bias": torch.stack([at_E[-1], short_E[-1]])[:, None, None],
     }
-    value_K = found(Linear(1, 8), weights, both_NLD, human_N).value_K
+    value_K = estimate(Linear(1, 8), weights, both_NLD, human_N).value_K
     assert value_K.tolist() == pytest.approx([9 / 2, 5 / 2], rel=0.15)
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_does_not():
     z_NLD, human_N, at_E = planted(8, seed=0)
     first, again, other = (
-        found(Linear(1, 8), heads(at_E), z_NLD, human_N, steps=60, seed=seed).value_K
+        estimate(Linear(1, 8), heads(at_E), z_NLD, human_N, steps=60, seed=seed).value_K
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
@@ -154,17 +152,8 @@ def test_the_same_seed_gives_the_same_figures_and_another_does_not():
 def test_sixty_four_heads_take_seconds():
     z_NLD, human_N, at_E = planted(64, seed=0)
     begin = time.process_time()
-    measured = learning_coefficient(
-        Linear(1, 64),
-        heads(at_E, seeds=64),
-        z_NLD,
-        human_N,
-        step=2e-3,
-        steps=450,
-        chains=4,
-        pull=1.0,
-        seed=0,
-    )
+    sixty_four = describe(Linear(1, 64), heads(at_E, seeds=64), z_NLD, human_N)
+    measured = make_measure("learning_coefficient").estimate(sixty_four)
     assert time.process_time() - begin < 10
     assert measured.value_K.mean().item() == pytest.approx(65 / 2, rel=0.15)
 
@@ -188,11 +177,11 @@ def traces(kind: str, steps: int = 900) -> Tensor:
     ("kind", "settled"), [("steady", True), ("climbs", False), ("parts", False)]
 )
 def test_a_trace_has_settled_where_it_neither_climbs_nor_parts(kind, settled):
-    assert summed_up(traces(kind)).settled_K.tolist() == [settled]
+    assert summarise(traces(kind)).settled_K.tolist() == [settled]
 
 
 def test_the_figures_are_the_mean_of_the_last_two_thirds_and_its_error_over_chains():
     trace_KCU = torch.tensor([[1.0, 3.0]])[..., None] + torch.zeros(1, 2, 30)
     trace_KCU[..., :10] = 100.0
-    assert summed_up(trace_KCU).value_K.tolist() == [2.0]
-    assert summed_up(trace_KCU).error_K.tolist() == [1.0]
+    assert summarise(trace_KCU).value_K.tolist() == [2.0]
+    assert summarise(trace_KCU).error_K.tolist() == [1.0]

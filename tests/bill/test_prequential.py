@@ -5,18 +5,23 @@ label and three; and what pruning saves.
 import pytest
 import torch
 
-from bill.prequential import KNOWN, LEAST, ends, prequential_bits
+from bill.prequential import CACHE, FEWEST, list_block_ends
 from console.errors import UserError
 from reporters.linear import Linear
 from reporters.mean_difference import MeanDifference
 from reporters.mlp import MLP
 from reporters.reporter import Reporter, is_weight
 from reporters.stack import Weights
-from tests.bill.made import signals
+from tests.bill.made import make_measure, signals
 from tests.training.made import planted
 from training.examples import Examples
 
 N = 2000
+
+
+def encode(*given) -> torch.Tensor:
+    """Returns the bits of each head of a stack."""
+    return make_measure("prequential").encode(*given)
 
 
 def seeded(make: type[Reporter], width: int = 64, seed: int = 0, **values: int) -> Reporter:
@@ -34,7 +39,7 @@ def dense(reporter: Reporter, heads: int = 1) -> Weights:
 
 
 def bits(reporter: Reporter, examples: Examples) -> float:
-    return prequential_bits(reporter, dense(reporter), examples.z_NLD, examples.human_N).item()
+    return encode(reporter, dense(reporter), examples.z_NLD, examples.human_N).item()
 
 
 def mean_bits(make: type[Reporter], kind: str, n: int, width: int = 64, **values: int) -> float:
@@ -67,7 +72,7 @@ def test_bits_of_a_concept_of_an_xor_and_of_random_labels(make, values, width, n
 
 
 @pytest.mark.parametrize("kind", ["concept", "xor", "random"])
-@pytest.mark.parametrize("n", [LEAST, 100, 500])
+@pytest.mark.parametrize("n", [FEWEST, 100, 500])
 def test_it_is_never_more_than_a_bit_a_label_and_three(kind, n):
     head = seeded(MLP, 16, hidden=8)
     assert bits(head, signals(kind, n, 16)) <= n + 3
@@ -79,7 +84,7 @@ def test_a_head_of_few_edges_is_told_in_fewer_bits_and_naming_the_wrong_ones_sav
     live["weight_1D"][..., 1, :, 3:] = False
     live["weight_1D"][..., 2, :, :3] = False
     all_of_them, right, wrong = (
-        prequential_bits(head, live, examples.z_NLD, examples.human_N).flatten().tolist()
+        encode(head, live, examples.z_NLD, examples.human_N).flatten().tolist()
     )
     assert right < all_of_them / 2
     assert N < wrong <= N + 3
@@ -92,9 +97,9 @@ def test_heads_in_company_cost_what_they_cost_alone():
         name: torch.rand(2, 3, 2, *value.shape[3:], generator=chance) < 0.5
         for name, value in dense(head).items()
     }
-    together = prequential_bits(head, live, examples.z_NLD, examples.human_N)
+    together = encode(head, live, examples.z_NLD, examples.human_N)
     alone = {name: value[1:, 2:, 1:] for name, value in live.items()}
-    given = prequential_bits(head, alone, examples.z_NLD[:, 1:], examples.human_N)
+    given = encode(head, alone, examples.z_NLD[:, 1:], examples.human_N)
     torch.testing.assert_close(together[1, 2, 1], given[0, 0, 0], rtol=1e-3, atol=0.1)
 
 
@@ -113,12 +118,12 @@ def test_too_few_episodes_are_refused():
             r" or more"
         ),
     ):
-        bits(head, planted(LEAST - 1, inputs=2, width=8))
+        bits(head, planted(FEWEST - 1, inputs=2, width=8))
 
 
 def test_the_schedule_has_eleven_blocks_that_double():
-    assert ends(4000) == [4, 8, 16, 32, 64, 128, 250, 500, 1000, 2000, 4000]
-    assert ends(500)[-3:] == [125, 250, 500]
+    assert list_block_ends(4000) == [4, 8, 16, 32, 64, 128, 250, 500, 1000, 2000, 4000]
+    assert list_block_ends(500)[-3:] == [125, 250, 500]
 
 
 def test_what_was_measured_before_changes_no_bit():
@@ -130,11 +135,11 @@ def test_what_was_measured_before_changes_no_bit():
         for name, value in dense(head).items()
     }
     live = {name: torch.cat([value, dense(head)[name]], dim=2) for name, value in live.items()}
-    KNOWN.clear()
-    first = prequential_bits(head, live, examples.z_NLD, examples.human_N)
-    KNOWN.clear()
+    CACHE.clear()
+    first = encode(head, live, examples.z_NLD, examples.human_N)
+    CACHE.clear()
     few = {
         name: torch.cat([value[:, :, :5], value[:, :, -1:]], dim=2) for name, value in live.items()
     }
-    prequential_bits(head, few, examples.z_NLD, examples.human_N)
-    assert torch.equal(prequential_bits(head, live, examples.z_NLD, examples.human_N), first)
+    encode(head, few, examples.z_NLD, examples.human_N)
+    assert torch.equal(encode(head, live, examples.z_NLD, examples.human_N), first)

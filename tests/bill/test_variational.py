@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bill.variational import variational
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter
-from tests.bill.made import coins, normal, signals
+from tests.bill.made import coins, describe, make_measure, normal, signals
 from tests.priors.made import prior_of
 from tests.training.made import population
 
@@ -18,7 +17,7 @@ N = 2000
 
 
 def total(*given) -> torch.Tensor:
-    return variational(*given).total
+    return make_measure("variational").encode(describe(*given)).total
 
 
 @pytest.mark.parametrize(
@@ -51,9 +50,9 @@ def test_bits_of_heads_that_trained_to_be_short(make, kind, known, trainer, tmp_
 
 def test_a_head_of_zeros_costs_a_bit_a_label_and_the_name_of_nothing():
     weights = {"weight_1D": torch.zeros(1, 1, 1, 1, 8), "bias": torch.zeros(1, 1, 1)}
-    assert total(Linear(1, 8), weights, normal(N, 1, 8), coins(N)).item() == pytest.approx(
-        N + 1 + 3.17, abs=0.1
-    )  # log2 9: none of 8
+    bits = total(Linear(1, 8), weights, normal(N, 1, 8), coins(N)).item()
+    # log2 9: none of 8.
+    assert bits == pytest.approx(N + 1 + 3.17, abs=0.1)
 
 
 def test_one_weight_that_is_always_right_costs_its_name_and_scale_and_little_else():
@@ -62,7 +61,8 @@ def test_one_weight_that_is_always_right_costs_its_name_and_scale_and_little_els
     z_NLD[:, 0, 5] = 2 * human_N - 1
     weights = {"weight_1D": torch.zeros(1, 1, 1, 1, 64), "bias": torch.zeros(1, 1, 1)}
     weights["weight_1D"][..., 5] = 30.0
-    named = 1 + 6.02 + 6  # that some are 0, that one of 64 is not, which
+    # That some are 0, that one of 64 is not, which.
+    named = 1 + 6.02 + 6
     assert named + 6 < total(Linear(1, 64), weights, z_NLD, human_N).item() < named + 6 + 5
 
 

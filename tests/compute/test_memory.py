@@ -54,7 +54,10 @@ def test_free_memory_is_no_more_than_a_container_may_still_use(monkeypatch):
 MEASURED = """
 import re, sys, torch
 from pathlib import Path
-from bill.bill import Meter, Stopped
+from bill.bill import Meter
+from bill.edges import Edges
+from bill.finished import FinishedHeads, Stops
+from bill.two_part import TwoPart
 from reporters.mlp import MLP
 from compute.allocation import keep_freed
 from training import prune
@@ -70,7 +73,8 @@ def run(heads, room):
     if sys.argv[1] == "prune":
         return prune.without_edges(MLP(1, 32, 32), weights, z_NLD.movedim(1, 0)[:, :, None], human_N, torch.tensor([300.0]), room)
     nothing = torch.zeros(heads, N, dtype=torch.long)
-    return Meter(False, False, False, False)(MLP(1, 32, 32), weights, z_NLD, human_N, {"train": Stopped(nothing, nothing)}, (0.0,), room=room)
+    finished = FinishedHeads(MLP(1, 32, 32), weights, z_NLD, human_N, {"train": Stops(nothing, nothing)}, (0.0,))
+    return Meter({"two_part": TwoPart(), "edges": Edges()})(finished, room)
 run(2, 1e6)
 for most in (room, float("inf")):
     before = peak()

@@ -30,8 +30,8 @@ QUICK = [
     *TINY,
     "reporter=layered",
     "seeds=1",
-    "bill.variational=false",
-    "bill.prequential=false",
+    "bill.measures.variational=null",
+    "bill.measures.prequential=null",
     "logger=csv",
 ]
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bill.bill import Meter
-from bill.finished import FinishedHeads, Stopped
+from bill.finished import Stops
 from compute.trainer import Trainer
 from priors.dependence import covariance
 from priors.downstream import observation
 from reporters.reporter import Reporter
 from reporters.stack import grouped, over_heads
+from tests.bill.made import describe, make_meter
 from tests.priors.made import PRIORS, prior_of
 from tests.reporters.made import REPORTERS, recipe
 from tests.training.made import FLOPS_STEP, accuracy, observed, pairs, planted, population
@@ -33,7 +33,7 @@ MOST = {"attention": 8}
 """The most of whatever a reporter's YAML counts, so that all pairs take no longer than they must;
 16 for others.
 """
-BITS = Meter(prequential=False, variational=True, explanation=False, learning_coefficient=False)
+BITS = make_meter("edges", "flops", "logic_circuit", "variational")
 CHARGED = {
     "gaussian": "norm",
     "simplicity": "variational_model_bits",
@@ -111,14 +111,9 @@ def measure(unit: str, heads: Heads, reporter: str) -> float:
     if unit in ("observation", "pairs"):
         return measure_dependence(unit, heads, z_NLD, examples)
     reading = heads.read(examples.z_NLD)
-    finished = FinishedHeads(
-        heads.reporter,
-        heads.weights,
-        z_NLD,
-        examples.human_N,
-        {"train": Stopped(reading.level_KN, reading.exit_KN)},
-        tuple(level * FLOPS_STEP for level in range(count_levels(reporter))),
-    )
+    flops = tuple(level * FLOPS_STEP for level in range(count_levels(reporter)))
+    stops = {"train": Stops(reading.level_KN, reading.exit_KN)}
+    finished = describe(heads.reporter, heads.weights, z_NLD, examples.human_N, stops, flops)
     return BITS(finished)[unit].value_K.mean().item()
 
 

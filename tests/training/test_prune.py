@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bill.edges import count, live_edges
+from bill.live_edges import count_edges, find_live_edges
 from priors.circuit_size import CircuitSize
 from reporters.linear import Linear
 from reporters.mlp import MLP
@@ -71,7 +71,7 @@ def edges(heads: Heads, examples: Examples) -> Tensor:
         (examples.z_NLD - heads.mean_LD) / heads.std_LD,
         torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(0)),
     )
-    return over_heads(lambda one: count(live_edges(heads.reporter, one, z_NLD, sign_N)))(
+    return over_heads(lambda one: count_edges(find_live_edges(heads.reporter, one, z_NLD, sign_N)))(
         heads.weights
     ).flatten()
 

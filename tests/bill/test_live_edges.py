@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bill.edges import count, live_edges, live_units
+from bill.live_edges import count_edges, count_live_units, find_live_edges
 from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mlp import MLP
@@ -16,11 +16,11 @@ N = 400
 
 
 def live(reporter: Reporter, weights: Weights, z_NLD: Tensor) -> Weights:
-    return live_edges(reporter, weights, z_NLD, normal(len(z_NLD), seed=9))
+    return find_live_edges(reporter, weights, z_NLD, normal(len(z_NLD), seed=9))
 
 
 def edges(reporter: Reporter, weights: Weights, z_NLD: Tensor) -> int:
-    return int(count(live(reporter, weights, z_NLD)))
+    return int(count_edges(live(reporter, weights, z_NLD)))
 
 
 def test_a_linear_head_has_as_many_edges_as_weights_that_are_not_zero():
@@ -32,15 +32,12 @@ def test_a_linear_head_has_as_many_edges_as_weights_that_are_not_zero():
 def test_an_edge_from_an_input_that_never_varies_from_zero_is_dead():
     z_NLD = normal(N, 1, 4)
     z_NLD[:, :, 2] = 0
-    assert (
-        edges(Linear(1, 4), {"weight_1D": torch.ones(1, 4), "bias": torch.tensor(0.0)}, z_NLD) == 3
-    )
+    weights = {"weight_1D": torch.ones(1, 4), "bias": torch.tensor(0.0)}
+    assert edges(Linear(1, 4), weights, z_NLD) == 3
 
 
 def hand_built() -> Weights:
-    """Unit 0 is whole, with two edges in and one out; unit 1 is fed nothing; unit 2 is not listened
-    to.
-    """
+    """Unit 0 has two edges in and one out; unit 1 has no edges in; unit 2 has none out."""
     return {
         "inner_HD": torch.tensor([[1.0, 0.0, -2.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]),
         "inner_bias_H": torch.zeros(3),
@@ -58,9 +55,8 @@ def test_edges_come_alive_with_what_they_need():
     heard["outer_1H"][0, 2] = 0.1
     fed["inner_bias_H"][1] = 1.0
     assert edges(MLP(1, 3, hidden=3), heard, normal(N, 1, 3)) == 3 + 3 + 1
-    assert (
-        edges(MLP(1, 3, hidden=3), fed, normal(N, 1, 3)) == 3 + 1
-    )  # a unit that says its bias is heard
+    # A unit that reports its bias is heard.
+    assert edges(MLP(1, 3, hidden=3), fed, normal(N, 1, 3)) == 3 + 1
 
 
 def layered(levels: int, stops: list[float]) -> tuple[Layered, Weights]:
@@ -82,9 +78,8 @@ def test_levels_that_are_never_reached_have_no_live_edges():
 @pytest.mark.parametrize("stop", [-3.0, -12.0])
 def test_a_head_that_reads_to_the_end_uses_all_it_reads_and_all_that_lets_it_go_on(n, stop):
     head, weights = layered(3, [stop, stop])
-    assert (
-        edges(head, weights, normal(n, 3, 8)) == 3 * 8 + 2 * 8
-    )  # the last level always stops: what would halt there is dead
+    # Every head stops at the last level: the edges that halt there are dead.
+    assert edges(head, weights, normal(n, 3, 8)) == 3 * 8 + 2 * 8
 
 
 def test_a_head_that_cannot_stop_early_has_no_edges_that_halt():
@@ -94,17 +89,13 @@ def test_a_head_that_cannot_stop_early_has_no_edges_that_halt():
 
 
 def test_units_are_live_where_an_edge_is():
-    units = live_units(live(MLP(1, 3, hidden=3), hand_built(), normal(N, 1, 3)))
-    assert {letter: int(size) for letter, size in units.items()} == {
-        "H": 1,
-        "D": 2,
-    }  # the second input is heard by the unit that nobody hears
+    units = count_live_units(live(MLP(1, 3, hidden=3), hand_built(), normal(N, 1, 3)))
+    # The second input goes to the unit whose output nothing reads.
+    assert {letter: int(size) for letter, size in units.items()} == {"H": 1, "D": 2}
 
 
 def test_a_level_is_no_unit():
     head, weights = layered(3, [-3.0, -3.0])
     weights["weight_L2D"][:, :, 5:] = 0
-    assert {
-        letter: int(size)
-        for letter, size in live_units(live(head, weights, normal(N, 3, 8))).items()
-    } == {"D": 5}
+    units = count_live_units(live(head, weights, normal(N, 3, 8)))
+    assert {letter: int(size) for letter, size in units.items()} == {"D": 5}
