@@ -181,7 +181,7 @@ def test_training_shuts_components_that_do_not_matter_and_the_head_stays_right(
         flops_step=1000.0,
         seeds=(0, 1, 2),
         strengths=(0.0, 8.0),
-        schedule=schedule(epochs=30, batch_size=64, patience=30),
+        schedule=schedule(epochs=20, batch_size=64, patience=20),
         trainer=trainer,
         checkpoint=tmp_path / "fit",
         ablation=Toy(),

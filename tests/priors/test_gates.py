@@ -86,6 +86,9 @@ def test_their_yamls_build_them():
     assert isinstance(build(node("prior/circuit_depth.yaml"), "prior"), CircuitDepth)
 
 
+X = torch.arange(16)
+
+
 def build_examples(x_N: torch.Tensor, human_N: torch.Tensor) -> Examples:
     """Returns episodes whose activations are the four bits of x, as ±1."""
     bits_N4 = (x_N[:, None] >> torch.arange(4) & 1).float()
@@ -93,7 +96,12 @@ def build_examples(x_N: torch.Tensor, human_N: torch.Tensor) -> Examples:
 
 
 def find_circuits(
-    trainer, checkpoint, human_N: torch.Tensor, strengths: tuple[float, ...], **size: int
+    trainer,
+    checkpoint,
+    human_N: torch.Tensor,
+    strengths: tuple[float, ...],
+    epochs: int = 30,
+    **size: int,
 ) -> list[list[Circuit]]:
     """Returns, for each strength, the simplified circuits of three heads that were trained on the
     answers for x = 0 to 15.
@@ -104,7 +112,7 @@ def find_circuits(
     table = build_examples(X, human_N)
     examples = build_examples(X.repeat(64), human_N.repeat(64))
     make = maker(node("reporter/logic.yaml", **size), "reporter", "n_levels", "width")
-    values = {"seeds": range(3), "strengths": strengths, "batch_size": 128}
+    values = {"seeds": range(3), "strengths": strengths, "batch_size": 128, "epochs": epochs}
     heads = population(trainer, checkpoint, make, Gates(), examples, table, **values)
     assert isinstance(heads.reporter, Logic)
     circuits = []
@@ -116,12 +124,9 @@ def find_circuits(
     return circuits
 
 
-X = torch.arange(16)
-
-
 def test_training_finds_a_rule_without_gates(trainer, tmp_path):
     size = {"thresholds": 8, "layers": 2, "nodes": 8}
-    (circuits,) = find_circuits(trainer, tmp_path / "fit", X & 1, (1.0,), **size)
+    (circuits,) = find_circuits(trainer, tmp_path / "fit", X & 1, (1.0,), epochs=15, **size)
     for circuit in circuits:
         assert (circuit.gates, circuit.depth, circuit.thresholds) == (0, 0, 1)
 

@@ -39,7 +39,7 @@ class Setting(NamedTuple):
     learning_rate: float
 
 
-SMALL = Setting(6, 32, 3, 4096, 4, 64, 0.01)
+SMALL = Setting(6, 32, 3, 4096, 4, 64, 0.015)
 LARGE = Setting(10, 64, 4, 8192, 4, 128, 0.01)
 
 
@@ -180,21 +180,21 @@ def test_only_the_full_number_of_hops_determines_the_answer(hops):
 
 
 def test_one_hop_takes_one_step_under_a_price_and_more_without(trainer, tmp_path):
-    right_SM, steps_SM = train_heads(trainer, tmp_path, 1, (0.0, 1 / 4), SMALL)
+    setting = SMALL._replace(epochs=2, learning_rate=0.02)
+    right_SM, steps_SM = train_heads(trainer, tmp_path, 1, (0.0, 1 / 4), setting)
     assert right_SM.min() >= 0.99
     assert steps_SM[:, 0].min() > 1.5
     assert steps_SM[:, 1].max() < 1.15
 
 
 def test_two_hops_take_two_of_three_steps_under_a_price(trainer, tmp_path):
-    setting = SMALL._replace(learning_rate=0.015)
-    right_SM, steps_SM = train_heads(trainer, tmp_path, 2, (1 / 8,), setting)
+    right_SM, steps_SM = train_heads(trainer, tmp_path, 2, (1 / 8,), SMALL)
     # A head may fail to find the second hop.
     assert count_successes(2, right_SM[:, 0], steps_SM[:, 0]) >= 2, (right_SM, steps_SM)
 
 
 def test_a_full_price_from_the_start_makes_it_stop_at_once(trainer, tmp_path):
-    setting = SMALL._replace(batch_size=128, epochs=3)
+    setting = SMALL._replace(batch_size=128, epochs=3, learning_rate=0.01)
     values = {"ramp": 0.0, "halting_bonus": 0.0}
     right_SM, steps_SM = train_heads(trainer, tmp_path, 2, (1 / 4,), setting, **values)
     assert steps_SM.max() < 1.15

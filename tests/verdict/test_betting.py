@@ -72,7 +72,7 @@ def compute_miss_rate(draw: str, truth: float, simulations: int, n: int = 400) -
 
 @pytest.mark.parametrize("draw", DRAWS)
 def test_the_truth_is_seldom_excluded_at_any_episode(draw):
-    assert compute_miss_rate(draw, TRUTH[draw], simulations=400) <= 0.05
+    assert compute_miss_rate(draw, TRUTH[draw], simulations=200) <= 0.05
 
 
 @pytest.mark.slow
