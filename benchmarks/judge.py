@@ -13,9 +13,9 @@ from hydra import compose, initialize_config_module
 
 from configs.build import build_parts
 from configs.plan import read_plan
-from console.command_line import name_runs, plain
+from console.command_line import name_runs, to_plain_values
 from reporters.layered import Layered
-from training.heads import Heads, standardiser
+from training.heads import Heads, compute_standardiser
 from verdict.evaluation import Evaluation
 from verdict.inputs import evaluate
 from verdict.judge_heads import judge_heads
@@ -44,7 +44,7 @@ def build_untrained_heads(seeds: range, evaluation: Evaluation) -> Heads:
     for name in parameters[0]:
         stack = torch.stack([of_head[name].detach() for of_head in parameters])
         weights[name] = stack[None, :, None]
-    mean_LD, std_LD = standardiser(z_NLD)
+    mean_LD, std_LD = compute_standardiser(z_NLD)
     nll_K = torch.zeros(len(seeds))
     return Heads(reporter, weights, mean_LD, std_LD, levels, tuple(seeds), (1.0,), nll_K)
 
@@ -59,7 +59,7 @@ def main() -> None:
     """Prints the seconds for all heads at once, and how many times longer they take one by one."""
     name_runs()
     with initialize_config_module("configs", version_base="1.3"):
-        config = plain(compose("train"))
+        config = to_plain_values(compose("train"))
     parts = build_parts(config)
     evaluation = prepare(parts, read_plan(config, parts)).evaluation
     judge, heads = parts.verdict, build_untrained_heads(range(HEADS), evaluation)

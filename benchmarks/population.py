@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from compute.allocation import keep_freed
+from compute.allocation import keep_freed_memory
 from compute.lightning import pl
 from compute.trainer import Trainer
 from configs.build import build
@@ -458,7 +458,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     warnings.filterwarnings("ignore")
-    keep_freed()
+    keep_freed_memory()
     print(
         f"torch {torch.__version__}, one thread\n\n| what | measured | bar | |\n|---|---|---|---|",
         flush=True,

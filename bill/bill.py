@@ -13,7 +13,7 @@ import torch
 
 from bill.finished import FinishedHeads, check_finished
 from bill.measure import Item, Measure
-from compute.memory import at_once
+from compute.memory import choose_part_size
 from console.errors import UserError
 
 Bill = Mapping[str, Item]
@@ -83,7 +83,7 @@ def _count_fitting(heads: FinishedHeads, memory_budget: float) -> int:
         part = without_stops.select(slice(n))
         return part.live_edges, part.code
 
-    return at_once(seeds * strengths, compute_shared, memory_budget)
+    return choose_part_size(seeds * strengths, compute_shared, memory_budget)
 
 
 def _repeat(bill: Bill, strengths: int) -> Bill:

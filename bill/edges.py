@@ -7,7 +7,7 @@ import torch
 from bill.finished import FinishedHeads
 from bill.live_edges import count_edges
 from bill.measure import Item, Measure
-from reporters.stack import over_heads
+from reporters.stack import map_over_heads
 
 
 class Edges(Measure):
@@ -15,7 +15,7 @@ class Edges(Measure):
 
     def measure(self, heads: FinishedHeads) -> dict[str, Item]:
         if heads.live_edges:
-            edges_K = over_heads(count_edges)(heads.live_edges).flatten()
+            edges_K = map_over_heads(count_edges)(heads.live_edges).flatten()
         else:
             edges_K = torch.full((heads.count,), torch.nan)
         how = (

@@ -21,7 +21,7 @@ from bill.measure import Item, Measure
 from bill.naming import count_list_bits
 from core_model.predictor import Ablation
 from reporters.reporter import Reporter, is_weight
-from reporters.stack import Weights, over_heads
+from reporters.stack import Weights, map_over_heads
 
 CHUNK = 16
 """Circuits with which the predictor is run at once: bounds the memory."""
@@ -160,7 +160,7 @@ class CircuitLosses:
         def read(weights: Weights, z_NRD: Tensor) -> Tensor:
             return functional_call(self.reporter, weights, (z_NRD,)).log_odds_N
 
-        log_odds_GSMN = over_heads(read)(weights, z_KNRD.unflatten(0, grid))
+        log_odds_GSMN = map_over_heads(read)(weights, z_KNRD.unflatten(0, grid))
         return log_odds_GSMN.flatten(0, 2)
 
 

@@ -21,8 +21,8 @@ from console.errors import UserError
 from core_model.predictor import Ablation
 from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts
-from reporters.reporter import Reporter, no_weights
-from reporters.stack import Weights, grouped, over_heads
+from reporters.reporter import Reporter, find_missing_weights
+from reporters.stack import Weights, group_levels, map_over_heads
 from training.heads import Heads, Said
 from training.material import Material
 from training.standardised import Standardised
@@ -87,7 +87,7 @@ class FinishedHeads:
     @property
     def z_GNRD(self) -> Tensor:
         """What each group of heads reads of the training episodes."""
-        return grouped(self.z_NLD, self.reporter)
+        return group_levels(self.z_NLD, self.reporter)
 
     @property
     def same_at_every_strength(self) -> bool:
@@ -101,7 +101,7 @@ class FinishedHeads:
         """
         rng = torch.Generator().manual_seed(0)
         sign_N = torch.randn(len(self.z_NLD), generator=rng).to(self.z_NLD)
-        if no_weights(self.reporter):
+        if find_missing_weights(self.reporter):
             return {}
         with torch.no_grad():
             return self.map(
@@ -123,7 +123,7 @@ class FinishedHeads:
             function: from the weights of one head, and what it reads of the training episodes.
         """
         axes = (0, 0), (0, None), (0, None)
-        return over_heads(function, *axes)(self.weights, self.z_GNRD)
+        return map_over_heads(function, *axes)(self.weights, self.z_GNRD)
 
     def select(self, which: slice) -> FinishedHeads:
         """Returns some of the heads of every group, counted through seeds and strengths; their
@@ -154,7 +154,7 @@ class FinishedHeads:
 
 def check_finished(heads: FinishedHeads) -> None:
     """Raises UserError if a parameter is not a finite number, or a choice is still open."""
-    hard = over_heads(heads.reporter.harden)(heads.weights)
+    hard = map_over_heads(heads.reporter.harden)(heads.weights)
     for name, value in heads.weights.items():
         if not value.isfinite().all():
             raise UserError(

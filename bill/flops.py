@@ -10,8 +10,8 @@ import torch
 from bill.finished import FinishedHeads
 from bill.live_edges import count_live_units
 from bill.measure import Item, Measure
-from reporters.reporter import units
-from reporters.stack import over_heads
+from reporters.reporter import count_units
+from reporters.stack import map_over_heads
 
 
 class Flops(Measure):
@@ -20,9 +20,9 @@ class Flops(Measure):
     """
 
     def measure(self, heads: FinishedHeads) -> dict[str, Item]:
-        sizes = dict(units(heads.reporter, heads.z_GNRD.shape[2]))
+        sizes = dict(count_units(heads.reporter, heads.z_GNRD.shape[2]))
         if heads.live_edges:
-            for letter, size_GSM in over_heads(count_live_units)(heads.live_edges).items():
+            for letter, size_GSM in map_over_heads(count_live_units)(heads.live_edges).items():
                 sizes[letter] = size_GSM.flatten()
         of_exits = []
         for flops in heads.reporter.flops(sizes):

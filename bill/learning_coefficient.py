@@ -17,7 +17,7 @@ from torch.func import functional_call, vmap
 
 from bill.finished import FinishedHeads
 from bill.measure import Item, Measure
-from reporters.adam import slopes
+from reporters.adam import compute_gradients
 from reporters.reporter import Reporter
 from reporters.stack import Weights
 
@@ -121,7 +121,7 @@ class LearningCoefficient(Measure):
         whole = {name: torch.zeros_like(value) for name, value in weights.items()}
         for z_BRD, human_B in zip(z_NRD.split(self.batch), human_N.split(self.batch), strict=True):
             start = {name: value[-1:].detach().requires_grad_() for name, value in chains.items()}
-            gradients = slopes(start, compute_errors(start, z_BRD, human_B))
+            gradients = compute_gradients(start, compute_errors(start, z_BRD, human_B))
             for name, gradient in gradients.items():
                 whole[name] += gradient[0] * len(human_B) / n
 
@@ -130,7 +130,7 @@ class LearningCoefficient(Measure):
             chosen_B = torch.randperm(n, generator=rng)[: self.batch].to(z_NRD.device)
             errors_CK = compute_errors(chains, z_NRD[chosen_B], human_N[chosen_B])
             trace.append((errors_CK[:-1] - errors_CK[-1:]).detach().T)
-            for name, gradient in slopes(chains, errors_CK).items():
+            for name, gradient in compute_gradients(chains, errors_CK).items():
                 # The same memory: what changes it in place moves the chains.
                 value = chains[name].detach()[:-1]
                 shape = (self.chains, *value.shape[2:])

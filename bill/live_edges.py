@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad
 
-from reporters.reporter import Reading, Reporter, is_weight, unit_axes
+from reporters.reporter import Reading, Reporter, find_unit_axes, is_weight
 from reporters.stack import Weights
 
 
@@ -52,7 +52,7 @@ def count_live_units(live: Weights) -> dict[str, Tensor]:
     """Returns how many units of one head have a live edge, for each letter of the axes."""
     is_live: dict[str, Tensor] = {}
     for name, value in live.items():
-        for letter, axis in unit_axes(name).items():
+        for letter, axis in find_unit_axes(name).items():
             has_edge = value.movedim(axis, 0).flatten(1).any(dim=1)
             is_live[letter] = is_live[letter] | has_edge if letter in is_live else has_edge
     return {letter: units.sum() for letter, units in is_live.items()}

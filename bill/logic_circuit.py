@@ -19,7 +19,7 @@ class LogicCircuit(Measure):
         counts = []
         for k in range(heads.count):
             weights = {name: value[k] for name, value in flat.items()}
-            circuit = heads.reporter.circuit(weights).simplified()
+            circuit = heads.reporter.circuit(weights).simplify()
             counts.append((circuit.gates, circuit.depth, circuit.thresholds))
         gates_K, depth_K, thresholds_K = torch.tensor(counts).double().unbind(1)
         how = "of the head's circuit: constants folded, wires and NOT absorbed, common parts shared"

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from reporters.code_lengths import subset_bits
+from reporters.code_lengths import compute_subset_bits
 
 
 def count_subset_bits(total: int, live: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def count_subset_bits(total: int, live: Tensor) -> Tensor:
     >>> count_subset_bits(4, torch.tensor([2, 4]))  # one of 5 counts, and one of 6 pairs
     tensor([5.9069, 1.0000])
     """
-    return torch.where(live == total, 1.0, 1.0 + subset_bits(total, live))
+    return torch.where(live == total, 1.0, 1.0 + compute_subset_bits(total, live))
 
 
 def count_list_bits(total: int, live: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from reporters.adam import descended
+from reporters.adam import minimise_with_adam
 from reporters.reporter import ClosedForm, Reporter, is_weight
 from reporters.stack import Weights
 
@@ -74,7 +74,7 @@ class PrefixLearners:
         def compute_losses(weights: Weights, step: int) -> Tensor:
             return over_prefixes(weights, scales, shares, lengths)
 
-        fitted = descended(start, compute_losses, self.steps, self.rate)
+        fitted = minimise_with_adam(start, compute_losses, self.steps, self.rate)
         learners = []
         for p in range(len(ends)):
             learners.append({name: value[p] * scales[name] for name, value in fitted.items()})

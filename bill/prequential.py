@@ -22,7 +22,7 @@ from bill.naming import count_subset_bits
 from bill.prefix_learners import PrefixLearners
 from console.errors import UserError
 from reporters.reporter import Reporter, nll
-from reporters.stack import Weights, grouped
+from reporters.stack import Weights, group_levels
 
 SCHEDULE = "eleven blocks"
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -85,7 +85,7 @@ class Prequential(Measure):
         """
         self.check(len(human_N))
         learners = PrefixLearners(reporter, self.steps, self.rate, self.scale)
-        z_GNRD = grouped(z_NLD, reporter)
+        z_GNRD = group_levels(z_NLD, reporter)
         grid = next(iter(live.values())).shape[:3] if live else (len(z_GNRD), 1, 1)
         bits = []
         for g, z_NRD in enumerate(z_GNRD):

@@ -12,7 +12,7 @@ import torch
 
 from bill.finished import FinishedHeads
 from bill.measure import Item, Measure
-from reporters.stack import stacked
+from reporters.stack import read_stack
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,6 @@ class Seconds(Measure):
         """Returns one head's share of the seconds that the stack takes for 1,000 episodes."""
         z_GNRD = heads.z_GNRD[:, : self.episodes]
         start = time.perf_counter()
-        stacked(heads.reporter, heads.weights, z_GNRD)
+        read_stack(heads.reporter, heads.weights, z_GNRD)
         seconds = time.perf_counter() - start
         return seconds / heads.count * 1000 / z_GNRD.shape[1]

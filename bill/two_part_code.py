@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from reporters.code_lengths import choice_bits, subset_bits
+from reporters.code_lengths import compute_subset_bits, count_choice_bits
 from reporters.reporter import Reporter, is_choice
 from reporters.stack import Weights
 
@@ -51,8 +51,8 @@ def encode(reporter: Reporter, weights: Weights, z_NLD: Tensor, human_N: Tensor)
         }
         sizes = torch.cat([value.flatten() for value in multiples.values()]).abs()
         gamma = torch.where(sizes > 0, 2 + 2 * sizes.clamp_min(1).log2().floor(), 0.0).sum()
-        values = math.log2(len(PRECISIONS)) + gamma + choice_bits(weights)
-        model = values + subset_bits(len(sizes), (sizes > 0).sum())
+        values = math.log2(len(PRECISIONS)) + gamma + count_choice_bits(weights)
+        model = values + compute_subset_bits(len(sizes), (sizes > 0).sum())
         rounded = weights | {name: value * step for name, value in multiples.items()}
         log_odds_N = functional_call(reporter, rounded, (z_NLD,)).log_odds_N
         total = model + (F.softplus(log_odds_N) - human_N * log_odds_N).sum() / math.log(2)

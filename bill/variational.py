@@ -18,10 +18,10 @@ from bill.finished import FinishedHeads
 from bill.measure import Item, Measure
 from bill.naming import count_subset_bits
 from priors.simplicity import SCALE_BITS
-from reporters.adam import descended
-from reporters.code_lengths import choice_bits
+from reporters.adam import minimise_with_adam
+from reporters.code_lengths import count_choice_bits
 from reporters.reporter import is_choice, is_weight, nll
-from reporters.stack import Weights, over_heads
+from reporters.stack import Weights, map_over_heads
 
 START = 0.2
 """Every parameter's standard deviation at the start, in units of its tensor's root mean square."""
@@ -120,7 +120,7 @@ class Variational(Measure):
                 errors.append(reading.errors_N(human_B).mean() / 2)
             return sum(errors) + _compute_kl(log_sigma, weights, free) / n
 
-        losses_of = over_heads(compute_loss, *AXES)
+        losses_of = map_over_heads(compute_loss, *AXES)
 
         def compute_losses(log_sigma: Weights, step: int) -> Tensor:
             chosen_B = torch.randint(n, (min(self.batch, n),), generator=rng).to(human_N.device)
@@ -129,7 +129,7 @@ class Variational(Measure):
             return losses_of(log_sigma, weights, free, noise, *batch)
 
         start = {name: _choose_start(value) for name, value in weights.items()}
-        return descended(start, compute_losses, self.steps, self.rate)
+        return minimise_with_adam(start, compute_losses, self.steps, self.rate)
 
 
 def _choose_start(value: Tensor) -> Tensor:
@@ -193,14 +193,14 @@ def _compute_code(
         log_odds_N = functional_call(heads.reporter, drawn, (z_NRD,)).log_odds_N
         return nll(log_odds_N, human_N).sum()
 
-    errors_of = over_heads(count_errors, *AXES)
+    errors_of = map_over_heads(count_errors, *AXES)
     errors = []
     for noise in noises:
         errors.append(errors_of(log_sigma, heads.weights, free, noise, heads.z_GNRD, heads.human_N))
     errors_GSM = torch.stack(errors).mean(dim=0)
-    kl_GSM = over_heads(_compute_kl)(log_sigma, heads.weights, free)
+    kl_GSM = map_over_heads(_compute_kl)(log_sigma, heads.weights, free)
     one_head = {name: value[0, 0, 0] for name, value in heads.weights.items()}
-    model_GSM = kl_GSM / math.log(2) + choice_bits(one_head)
+    model_GSM = kl_GSM / math.log(2) + count_choice_bits(one_head)
     return VariationalCode(errors_GSM / math.log(2) + model_GSM, model_GSM)
 
 

@@ -15,7 +15,7 @@ value.
 """
 
 
-def keep_freed() -> None:
+def keep_freed_memory() -> None:
     """Makes this process keep the memory that it frees, if the C library is glibc; does nothing
     elsewhere.
     """

@@ -58,7 +58,7 @@ class Batches(Sampler[Tensor]):
         return torch.randperm(self.n, generator=generator)
 
 
-def loader(
+def make_loader(
     rows: Rows, n: int, size: int, seeds: Sequence[int] | int
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Returns batches of the n rows; each epoch leaves out the rows that fill no whole batch."""

@@ -24,7 +24,7 @@ of heads at once changes the last digits of results, which can decide which of t
 pruned first, so that a run would not give the same results twice. More heads at once would not be
 faster either.
 """
-SPARE = 2.0
+TRAINING_OVERHEAD = 2.0
 """Memory that training needs, as a multiple of the counted tensors: products and gaps between
 tensors take the rest. 400 heads took 1.4 to 1.8 times as much as was counted.
 """
@@ -34,7 +34,7 @@ pruning and bills took 3 to 5 times as much as was counted.
 """
 
 
-def at_once(n: int, run: Callable[[int], object], memory_budget: float) -> int:
+def choose_part_size(n: int, run: Callable[[int], object], memory_budget: float) -> int:
     """Returns how many of n heads fit into memory at once, at least one, from the memory that one
     and two of them take.
 
@@ -44,8 +44,8 @@ def at_once(n: int, run: Callable[[int], object], memory_budget: float) -> int:
     """
     if n < 2 or math.isinf(memory_budget):
         return n
-    bytes_of_one = most_alive(partial(run, 1))[0]
-    bytes_of_two = most_alive(partial(run, 2))[0]
+    bytes_of_one = measure_peak_memory(partial(run, 1))[0]
+    bytes_of_two = measure_peak_memory(partial(run, 2))[0]
     bytes_of_another = max(bytes_of_two - bytes_of_one, 1)
     others = int((memory_budget / PHASES_OVERHEAD - bytes_of_one) / bytes_of_another)
     return max(1, min(n, 1 + others))
@@ -84,7 +84,7 @@ def _measure_free_in_container() -> list[float]:
     return free
 
 
-def most_alive(run: Callable[[], T]) -> tuple[int, T]:
+def measure_peak_memory(run: Callable[[], T]) -> tuple[int, T]:
     """Returns the peak memory of a call, and what the call returns.
 
     The peak is the largest number of bytes, at one time, of tensors that the call creates.

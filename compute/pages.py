@@ -34,7 +34,7 @@ def allocate(*shape: int) -> Tensor:
     return torch.frombuffer(memory, dtype=torch.float32).view(shape)
 
 
-def joined(z_LND: Sequence[Tensor]) -> Tensor:
+def stack_levels(z_LND: Sequence[Tensor]) -> Tensor:
     """Returns z_NLD, float32, from the tables of the levels. A single table in float32 is not
     copied.
 

@@ -24,7 +24,7 @@ from compute.lightning import pl
 from compute.memory import FINISHING_GIB, FREE_SHARE, GIB, measure_free_memory
 from console.errors import UserError
 from console.progress import line
-from storage.atomic import replacing
+from storage.atomic import write_atomically
 
 STRATEGIES = {"auto": "ddp_spawn", "ddp_spawn": "ddp_spawn", "ddp_fork": "ddp_fork"}
 """The strategies that start processes for one reading, and run no other part of the program in
@@ -87,14 +87,14 @@ class Trainer:
         return "cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
     @property
-    def room(self) -> float:
+    def training_memory_budget(self) -> float:
         """Bytes that heads may use at once in training."""
         if self.memory:
             return self.memory * GIB
         return FREE_SHARE * measure_free_memory(self.accelerator)
 
     @property
-    def room_afterwards(self) -> float:
+    def finishing_memory_budget(self) -> float:
         """Bytes that heads may use at once when they are pruned and billed."""
         return (self.memory or FINISHING_GIB) * GIB
 
@@ -211,7 +211,7 @@ class _Save(pl.callbacks.Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if time.monotonic() - self.last >= self.every:
-            with replacing(self.path) as temporary:
+            with write_atomically(self.path) as temporary:
                 trainer.save_checkpoint(temporary)
             self.last = time.monotonic()
 
@@ -229,7 +229,7 @@ class _Bar(pl.Callback):
         self.line = self.stack.enter_context(line(self.what, total, trainer.global_step))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-        self.line.at(trainer.global_step)
+        self.line.move_to(trainer.global_step)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.stack.close()

@@ -75,7 +75,7 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
         if key not in known:
             keys = ", ".join(sorted(known))
             raise UserError(f"{key}: no such key.{did_you_mean(key, known)} There are: {keys}.")
-    reporter = maker(config["reporter"], "reporter", "n_levels", "width")
+    reporter = bind(config["reporter"], "reporter", "n_levels", "width")
     parts = {key: build(config[key], key) for key in PARTS if key != "reporter"}
     return Parts(reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width), **parts)
 
@@ -92,10 +92,10 @@ def build(node: Mapping[str, Any], where: str, **provided: Any) -> Any:
     Raises:
         UserError: an unknown, missing or wrongly typed value.
     """
-    return maker(node, where, *provided)(**provided)
+    return bind(node, where, *provided)(**provided)
 
 
-def maker(node: Mapping[str, Any], where: str, *provided: str) -> Any:
+def bind(node: Mapping[str, Any], where: str, *provided: str) -> Any:
     """Returns the class that a node describes, with the node's values checked and filled in.
 
     Args:

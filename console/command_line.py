@@ -15,7 +15,7 @@ from console.errors import UserError, did_you_mean
 
 LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
 """From the first word of a launcher's name to the extra of this project that installs it."""
-NAMELESS = ("hydra", "trainer", "logger", "experiment")
+KEYS_NOT_IN_NAME = ("hydra", "trainer", "logger", "experiment")
 """Keys that are no part of a run's name: they change no result, or the config holds their values
 under other keys.
 """
@@ -23,7 +23,7 @@ CHOICES = ("world", "core_model", "reporter", "prior")
 """The groups whose choices a run's name begins with."""
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def to_plain_values(config: DictConfig) -> dict[str, Any]:
     """Returns a run's config as plain values, without Hydra's own part and without the name of an
     experiment, whose values it holds.
     """
@@ -49,7 +49,7 @@ def name_sweep(words: Sequence[str]) -> None:
     os.environ["ELK_SWEEP_NAME"] = f"sweep-{readable[:60]}-{_hash(values)[:6]}"
 
 
-def in_one_line(main: Callable[[], None], stopped: str) -> None:
+def run_command(main: Callable[[], None], stopped: str) -> None:
     """Runs a command, and exits with one line for a user's mistake; with ELK_TRACE set, with the
     whole traceback.
 
@@ -61,13 +61,13 @@ def in_one_line(main: Callable[[], None], stopped: str) -> None:
     except KeyboardInterrupt:
         sys.exit(f"\n{stopped}")
     except Exception as error:
-        message = one_line(error)
+        message = describe_user_error(error)
         if message is None or "ELK_TRACE" in os.environ:
             raise
         sys.exit(f"error: {message}")
 
 
-def one_line(error: Exception) -> str | None:
+def describe_user_error(error: Exception) -> str | None:
     """Returns a user's mistake in one line; None where the error is not the user's."""
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
@@ -114,7 +114,7 @@ def _build_run_name(*, _root_: DictConfig) -> str:
     """Returns a name from a run's choices and a hash of everything that decides its results."""
     values = OmegaConf.to_container(_root_, resolve=False)
     assert isinstance(values, dict)
-    deciding = {str(key): value for key, value in values.items() if key not in NAMELESS}
+    deciding = {str(key): value for key, value in values.items() if key not in KEYS_NOT_IN_NAME}
     choices = [str(_root_.hydra.runtime.choices[group]) for group in CHOICES]
     digest = _hash(json.dumps(deciding, sort_keys=True))[:8]
     return f"{'-'.join(choices)}-{digest}"

@@ -28,7 +28,7 @@ class Line:
         self._display = display
         self._task = task
 
-    def at(self, done: float, words: str | None = None) -> None:
+    def move_to(self, done: float, words: str | None = None) -> None:
         """Moves the bar to `done` of the line's total; with `words`, replaces the line's text."""
         self._display.update(self._task, completed=done)
         if words is not None:

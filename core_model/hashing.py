@@ -26,7 +26,7 @@ def hash_weights(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def content_hash(episodes: Dataset, columns: Sequence[str]) -> str:
+def hash_content(episodes: Dataset, columns: Sequence[str]) -> str:
     """Returns a hash of the content of some columns of a dataset, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     table = episodes.select_columns(list(columns)).with_format("arrow")

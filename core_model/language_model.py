@@ -66,10 +66,10 @@ class HuggingFacePredictor(Predictor):
     def portions(
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
-        tokens = self._tokens(episodes[self.column])
+        tokens = self._tokenize(episodes[self.column])
         self._check(tokens, levels, position)
         portions = []
-        for rows in self._alike(tokens):
+        for rows in self._group_by_length(tokens):
             read = partial(self._read, [tokens[row] for row in rows], levels, position)
             portions.append(Portion(torch.tensor(rows), read))
         return portions
@@ -100,13 +100,13 @@ class HuggingFacePredictor(Predictor):
                 "opinions: the episodes have no column prompt, and so no words whose likelihood"
                 " could be an opinion."
             )
-        tokens = self._tokens(episodes[self.column])
-        prompts = self._tokens(episodes["prompt"])
+        tokens = self._tokenize(episodes[self.column])
+        prompts = self._tokenize(episodes["prompt"])
         pairs = zip(prompts, tokens, strict=True)
-        start_N = torch.tensor([count_common_tokens(prompt, text) for prompt, text in pairs])
+        start_N = torch.tensor([count_common_tokenize(prompt, text) for prompt, text in pairs])
         score_N = torch.zeros(len(tokens))
-        for rows in show_progress(self._alike(tokens), f"{self.name} judges"):
-            batch = self._batch([tokens[row] for row in rows])
+        for rows in show_progress(self._group_by_length(tokens), f"{self.name} judges"):
+            batch = self._pad([tokens[row] for row in rows])
             score_N[rows] = self._score(batch, start_N[rows]).cpu()
         return Opinions(score_N, score_N.clone())
 
@@ -117,7 +117,7 @@ class HuggingFacePredictor(Predictor):
         This is correct for blocks in which every token goes through every matrix. Embeddings, norms
         and activation functions are not counted.
         """
-        tokens = self._tokens(episodes[self.column])
+        tokens = self._tokenize(episodes[self.column])
         length_N = torch.tensor([len(text) for text in tokens], dtype=torch.float64)
         config = self.model.config.get_text_config()
         n_heads = config.num_attention_heads
@@ -144,7 +144,7 @@ class HuggingFacePredictor(Predictor):
                 f"position: the shortest text has {shortest} tokens, and so no position {position}."
             )
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the token numbers of each text, with the special tokens of the tokenizer."""
         tokens = self.tokenizer(list(texts))["input_ids"] if len(texts) else []
         config = self.model.config.get_text_config()
@@ -157,13 +157,13 @@ class HuggingFacePredictor(Predictor):
                 )
         return tokens
 
-    def _alike(self, tokens: list[list[int]]) -> list[list[int]]:
+    def _group_by_length(self, tokens: list[list[int]]) -> list[list[int]]:
         """Returns the rows of the texts, sorted by length, in groups of `batch_size`."""
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         starts = range(0, len(tokens), self.batch_size)
         return [by_length[start : start + self.batch_size] for start in starts]
 
-    def _batch(self, texts: list[list[int]]) -> Batch:
+    def _pad(self, texts: list[list[int]]) -> Batch:
         ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
         length_B = torch.tensor([len(text) for text in texts])
         mask_BT = (torch.arange(ids_BT.shape[1]) < length_B[:, None]).long()
@@ -172,7 +172,7 @@ class HuggingFacePredictor(Predictor):
     @torch.no_grad()
     def _read(self, texts: list[list[int]], levels: Sequence[int], position: int) -> Tensor:
         """Returns z_BLD of one batch of texts, on the CPU."""
-        batch = self._batch(texts)
+        batch = self._pad(texts)
         position_B = position if position >= 0 else batch.mask_BT.sum(1) + position
         z_BD_of = self._run(batch, set(levels), position_B)
         return torch.stack([z_BD_of[level] for level in levels], dim=1).cpu()
@@ -250,10 +250,10 @@ def add_hook(
     return blocks[level - 1].register_forward_hook(keep_output)
 
 
-def count_common_tokens(first: Sequence[int], second: Sequence[int]) -> int:
+def count_common_tokenize(first: Sequence[int], second: Sequence[int]) -> int:
     """Returns the length of the common beginning of two texts.
 
-    >>> count_common_tokens([5, 6, 7, 2], [5, 6, 7, 8, 2])
+    >>> count_common_tokenize([5, 6, 7, 2], [5, 6, 7, 8, 2])
     3
     """
     for i, (token, other) in enumerate(zip(first, second, strict=False)):

@@ -58,5 +58,5 @@ class Share(pl.LightningModule):
         return DataLoader(numbers, sampler=share, batch_size=None)  # type: ignore[arg-type]
 
     def predict_step(self, portion: int) -> int:
-        self.portions[portion].into(self.rows_LND)
+        self.portions[portion].read_into(self.rows_LND)
         return portion

@@ -47,7 +47,7 @@ class Portion(NamedTuple):
     read: Callable[[], Tensor]
     """Returns their activations z_BLD."""
 
-    def into(self, rows_LND: Sequence[Tensor]) -> None:
+    def read_into(self, rows_LND: Sequence[Tensor]) -> None:
         """Reads the episodes, and writes the activations into their rows of each level's table."""
         for rows_ND, z_BD in zip(rows_LND, self.read().unbind(1), strict=True):
             rows_ND.index_copy_(0, self.rows_B, z_BD)
@@ -170,7 +170,7 @@ def read_portions(
     """Returns z_NLD of n episodes, read portion by portion."""
     z_NLD = torch.empty(n, levels, width, dtype=dtype)
     for portion in portions:
-        portion.into(z_NLD.unbind(1))
+        portion.read_into(z_NLD.unbind(1))
     return z_NLD
 
 
@@ -182,7 +182,7 @@ def show_progress(portions: Sequence[Item], words: str) -> Iterator[Item]:
     with line(words, len(portions)) as bar:
         for number, portion in enumerate(portions, start=1):
             yield portion
-            bar.at(number)
+            bar.move_to(number)
 
 
 def check_levels(predictor: Predictor, levels: Sequence[int]) -> None:

@@ -17,12 +17,12 @@ from filelock import FileLock
 from torch import Tensor
 
 from compute.devices import Devices
-from compute.pages import joined
+from compute.pages import stack_levels
 from console.errors import UserError
-from core_model.hashing import content_hash
+from core_model.hashing import hash_content
 from core_model.parallel_reading import read_in_parallel
 from core_model.predictor import Opinions, Predictor, check_levels, show_progress
-from storage.cache import kept
+from storage.cache import load_or_make
 from storage.level_file import LevelFile
 from worlds.world import World
 
@@ -80,14 +80,14 @@ class ActivationReader:
             with FileLock(folder / "lock"):
                 self._read_missing(episodes, missing, position)
             z_ND_of |= {level: file.load() for level, file in missing.items()}
-        return joined([_check_whole(files[level], z_ND_of[level]) for level in self.levels])
+        return stack_levels([_check_whole(files[level], z_ND_of[level]) for level in self.levels])
 
     def _name_files(self, episodes: Dataset, position: int) -> dict[int, LevelFile]:
         """Returns the file of each level, in a folder named after all that the activations depend
         on.
         """
         predictor = self.predictor
-        content = content_hash(episodes, self.columns)
+        content = hash_content(episodes, self.columns)
         key = f"{READER_VERSION} {predictor.identity} {content} {position}"
         folder = self.cache / "activations" / _hash_key(key)
         size = (len(episodes), predictor.width, predictor.dtype)
@@ -123,21 +123,23 @@ class ActivationReader:
             return
         rows_LND = [file.rows() for file in files.values()]
         for portion in show_progress(portions, f"{self.predictor.name} reads"):
-            portion.into(rows_LND)
+            portion.read_into(rows_LND)
 
 
-def opinions(predictor: Predictor, episodes: Dataset, world: World, cache: Path) -> Opinions:
+def load_or_compute_opinions(
+    predictor: Predictor, episodes: Dataset, world: World, cache: Path
+) -> Opinions:
     """Returns the predictor's own predictions for the last step of the episodes, computed now or
     loaded from the cache.
 
     Args:
         world: its columns that the predictor reads, and those in which X and H show.
     """
-    content = content_hash(episodes, world.reads)
+    content = hash_content(episodes, world.reads)
     shows_in = f"{world.concept_shows_in} {world.human_shows_in}"
     key = f"{OPINIONS_VERSION} {predictor.identity} {content} opinions {shows_in}"
     path = cache / "opinions" / f"{_hash_key(key)}.safetensors"
-    tensors, _ = kept(path, lambda: (predictor.opinions(episodes)._asdict(), {"key": key}))
+    tensors, _ = load_or_make(path, lambda: (predictor.opinions(episodes)._asdict(), {"key": key}))
     return Opinions(**tensors)
 
 

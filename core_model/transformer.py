@@ -14,15 +14,15 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn import functional as F
 
-from compute.batches import Rows, loader
+from compute.batches import Rows, make_loader
 from compute.lightning import pl
 from compute.trainer import Trainer
 from console.errors import UserError
-from core_model.hashing import content_hash
+from core_model.hashing import hash_content
 from core_model.predictor import CoreModel
-from core_model.transformer_model import Model, sizes, symbols
+from core_model.transformer_model import Model, count_classes, stack_symbols
 from core_model.transformer_predictor import TransformerPredictor
-from storage.cache import kept
+from storage.cache import load_or_make
 from worlds.world import World
 
 TRAINING_VERSION = 1
@@ -81,7 +81,7 @@ class Transformer(CoreModel):
                 " reads text."
             )
         episodes = world.episodes("predictor", self.episodes, self.seed)
-        content = content_hash(episodes, (*world.reads, *world.predicts))
+        content = hash_content(episodes, (*world.reads, *world.predicts))
         key = f"{TRAINING_VERSION} {self} {content}"
         path = cache / "predictors" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
         model = self._initialise(world, episodes)
@@ -90,14 +90,14 @@ class Transformer(CoreModel):
             checkpoint = path.with_suffix(".ckpt")
             return self._train(model, world, episodes, checkpoint, trainer), {"key": key}
 
-        weights, _ = kept(path, train)
+        weights, _ = load_or_make(path, train)
         model.load_state_dict(weights)
         return TransformerPredictor(model.to(trainer.device), world)
 
     def _initialise(self, world: World, episodes: Dataset) -> Model:
         """Returns the model with random weights; the global random state does not change."""
-        reads = sizes(episodes, world.reads)
-        predicts = sizes(episodes, world.predicts)
+        reads = count_classes(episodes, world.reads)
+        predicts = count_classes(episodes, world.predicts)
         steps = episodes.features[world.reads[0]].length
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
@@ -106,8 +106,8 @@ class Transformer(CoreModel):
     def _train(
         self, model: Model, world: World, episodes: Dataset, checkpoint: Path, trainer: Trainer
     ) -> dict[str, Tensor]:
-        rows = Rows(symbols(episodes, world.reads), symbols(episodes, world.predicts))
-        batches = loader(rows, self.episodes, self.batch_size, self.seed)
+        rows = Rows(stack_symbols(episodes, world.reads), stack_symbols(episodes, world.predicts))
+        batches = make_loader(rows, self.episodes, self.batch_size, self.seed)
         module = Training(model, self.learning_rate, self.epochs * len(batches))
         trainer(module, batches, self.epochs, checkpoint, f"Training the predictor of {world.name}")
         return model.cpu().state_dict()

@@ -89,12 +89,12 @@ class Model(nn.Module):
         return self.predictions(z_BTD)
 
 
-def sizes(episodes: Dataset, columns: Sequence[str]) -> dict[str, int]:
+def count_classes(episodes: Dataset, columns: Sequence[str]) -> dict[str, int]:
     """Returns the number of classes of each column of symbols."""
     return {column: episodes.features[column].feature.num_classes for column in columns}
 
 
-def symbols(episodes: Dataset, columns: Sequence[str]) -> Tensor:
+def stack_symbols(episodes: Dataset, columns: Sequence[str]) -> Tensor:
     """Returns the columns of symbols as one integer tensor, shape (N, T, C)."""
     table = episodes.select_columns(list(columns)).with_format("arrow")[:]
     arrays = []

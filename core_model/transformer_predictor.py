@@ -22,7 +22,7 @@ from core_model.predictor import (
     check_levels,
     read_portions,
 )
-from core_model.transformer_model import Model, compute_log_odds, symbols
+from core_model.transformer_model import Model, compute_log_odds, stack_symbols
 from worlds.world import World
 
 READ_BATCH = 250
@@ -98,7 +98,7 @@ class TransformerPredictor(Predictor):
 
     def ablation(self, reference: Dataset, levels: Sequence[int], kind: AblationKind) -> Ablated:
         check_levels(self, levels)
-        inputs = partial(symbols, columns=self.world.reads)
+        inputs = partial(stack_symbols, columns=self.world.reads)
         return Ablated(self.model, inputs, reference, levels, kind)
 
     @torch.no_grad()
@@ -138,7 +138,7 @@ class TransformerPredictor(Predictor):
 
     def _batches(self, episodes: Dataset) -> Sequence[Tensor]:
         """Returns the symbols of the episodes, reads_BTC, in batches."""
-        return symbols(episodes, self.world.reads).split(READ_BATCH)
+        return stack_symbols(episodes, self.world.reads).split(READ_BATCH)
 
     def _compute_opinions(self, logits: dict[str, Tensor]) -> Opinions:
         assert self.world.concept_shows_in and self.world.human_shows_in

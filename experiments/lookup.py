@@ -121,7 +121,7 @@ class Lookup:
             for seed in range(self.seed, self.seed + self.tables):
                 functions.append((TABLE, seed, draw_table(n, seed)))
             for function, seed, answer_N in functions:
-                circuit = Circuit.of_table(tuple(map(bool, answer_N)))
+                circuit = Circuit.from_table(tuple(map(bool, answer_N)))
                 assert (circuit(list_bits(n)) == answer_N).all()
                 yield build_row("constructed", function, n, seed, circuit, 1.0)
 
@@ -205,7 +205,7 @@ def replace_thresholds(circuit: Circuit, log_odds_2: torch.Tensor, high_B: torch
     else:
         output, negated = circuit.output + width, circuit.negated
     names = tuple(f"x{i}" for i in range(width))
-    return Circuit(names, (*wires, *moved), output, negated).simplified()
+    return Circuit(names, (*wires, *moved), output, negated).simplify()
 
 
 def list_bits(n: int) -> Bools:

@@ -84,17 +84,17 @@ def check_runs(config: DictConfig) -> dict[Path, dict[str, Any]]:
     Raises:
         UserError: which run cannot be made, and what is wrong with it.
     """
-    from console.command_line import one_line
+    from console.command_line import describe_user_error
 
     all_words = split_runs(config)
     runs = {}
     with line("Checking every config", len(all_words)) as shown:
         for number, words in enumerate(all_words):
-            shown.at(number)
+            shown.move_to(number)
             try:
                 folder, values = check_run(config, words)
             except Exception as error:
-                reason = one_line(error)
+                reason = describe_user_error(error)
                 if reason is None:
                     raise
                 if len(all_words) > 1:
@@ -109,11 +109,11 @@ def check_run(config: DictConfig, words: Words) -> tuple[Path, dict[str, Any]]:
     from hydra.core.global_hydra import GlobalHydra
 
     from configs.plan import check_config
-    from console.command_line import plain
+    from console.command_line import to_plain_values
 
     loader = GlobalHydra.instance().config_loader()
     composed = loader.load_sweep_config(config, list(words))
-    values = plain(composed)
+    values = to_plain_values(composed)
     check_config(values)
     folder = Path(str(composed.hydra.sweep.dir), str(composed.hydra.sweep.subdir))
     return folder.absolute(), values
@@ -172,7 +172,7 @@ class Shown:
                 count = self.total - len(self.running)
                 print(f"{count} of {self.total}: {folder.name}", file=sys.stderr)
         count = self.total - len(self.running)
-        shown.at(count, f"Sweep: {count} of {self.total} runs")
+        shown.move_to(count, f"Sweep: {count} of {self.total} runs")
 
     def _is_over(self, folder: Path) -> bool:
         return any(_read_time(mark) not in (None, self.before[mark]) for mark in _marks(folder))

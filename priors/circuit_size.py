@@ -11,7 +11,7 @@ from torch import Tensor
 
 from priors.hard_concrete import compute_final_gates, compute_open_probability, sample_gates
 from priors.prior import Aid, Prior, Training
-from reporters.reporter import Reporter, is_weight, no_weights
+from reporters.reporter import Reporter, find_missing_weights, is_weight
 from reporters.stack import Weights
 
 
@@ -50,7 +50,7 @@ class CircuitSize(Prior):
         return price * count_open_edges(training.state, training.reach_T) / training.n_examples
 
     def lacks(self, reporter: Reporter) -> str | None:
-        return no_weights(reporter)
+        return find_missing_weights(reporter)
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
         finished = dict(weights)

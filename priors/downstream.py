@@ -37,7 +37,7 @@ class Downstream(Prior):
         return covariance(training.reading, training.read(training.z_NLD + change_NLD))
 
 
-def observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
+def find_observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
     """Returns the direction along which the predictor's observation is read (row 0) and written
     (row 1) at each level, shape (2, L, D).
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from priors.prior import Prior, Training
-from reporters.reporter import Reporter, is_weight, no_weights
+from reporters.reporter import Reporter, find_missing_weights, is_weight
 
 
 class Gaussian(Prior):
@@ -32,4 +32,4 @@ class Gaussian(Prior):
         return total / (2 * self.scale**2 * training.n_examples)
 
     def lacks(self, reporter: Reporter) -> str | None:
-        return no_weights(reporter)
+        return find_missing_weights(reporter)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from priors.prior import Aid, Prior, Training
-from reporters.code_lengths import choice_bits
+from reporters.code_lengths import count_choice_bits
 from reporters.reporter import is_choice
 from reporters.stack import Weights
 
@@ -47,7 +47,7 @@ class Simplicity(Prior):
         costs = []
         for name, log_sigma in training.state.items():
             costs.append(_kl(training.weights[name], log_sigma) + SCALE_BITS * math.log(2))
-        choices = choice_bits(training.weights) * math.log(2)
+        choices = count_choice_bits(training.weights) * math.log(2)
         return (torch.stack(costs).sum() + choices) / training.n_examples
 
 

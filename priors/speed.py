@@ -12,7 +12,7 @@ from torch import Tensor
 
 from priors.hard_concrete import compute_final_gates, compute_open_probability, sample_gates
 from priors.prior import Aid, Prior, Training
-from reporters.reporter import Reporter, unit_axes, units
+from reporters.reporter import Reporter, count_units, find_unit_axes
 from reporters.stack import Weights
 
 
@@ -38,7 +38,7 @@ class Speed(Prior):
     def state(self, weights: Weights, aid: Aid) -> Weights:
         gates: Weights = {}
         for name, value in weights.items():
-            for letter, axis in unit_axes(name).items():
+            for letter, axis in find_unit_axes(name).items():
                 gates[letter] = value.new_full((value.shape[axis],), self.log_alpha)
         return gates
 
@@ -47,8 +47,8 @@ class Speed(Prior):
         return _apply_gates(weights, gates)
 
     def lacks(self, reporter: Reporter) -> str | None:
-        has_exits = len(reporter.flops(units(reporter, 1))) > 1
-        has_units = any(unit_axes(name) for name, _ in reporter.named_parameters())
+        has_exits = len(reporter.flops(count_units(reporter, 1))) > 1
+        has_units = any(find_unit_axes(name) for name, _ in reporter.named_parameters())
         if has_exits or has_units:
             return None
         return "exits, or weights whose units can be switched off"
@@ -57,7 +57,7 @@ class Speed(Prior):
         if self.lacks(training.reporter):
             return training.reach_T.new_zeros(())
         n_levels = training.z_NLD.shape[1]
-        expected_units: dict[str, Any] = dict(units(training.reporter, n_levels))
+        expected_units: dict[str, Any] = dict(count_units(training.reporter, n_levels))
         for letter, log_alpha in training.state.items():
             expected_units[letter] = compute_open_probability(log_alpha).sum()
         own_flops = training.reporter.flops(expected_units)
@@ -74,7 +74,7 @@ def _apply_gates(weights: Weights, gates: Weights) -> Weights:
     """Returns the weights times the gates of all their units."""
     gated = dict(weights)
     for name, value in weights.items():
-        for letter, axis in unit_axes(name).items():
+        for letter, axis in find_unit_axes(name).items():
             shape = [1] * value.dim()
             shape[axis] = -1
             gated[name] = gated[name] * gates[letter].reshape(shape)

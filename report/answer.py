@@ -11,7 +11,7 @@ import pandas as pd
 
 from report.bimodality import find_two_modes
 from report.columns import find_column
-from report.intervals import Mean, estimate_share, group_by_prior
+from report.intervals import Mean, estimate_column, group_by_prior
 from report.pairs import Pair, compare_priors, find_stopped_priors
 
 COSTS = ("prequential_bits", "flops", "edges")
@@ -76,7 +76,7 @@ def compute_translator_shares(heads: pd.DataFrame) -> dict[Key, Mean]:
     hold for all of them together.
     """
     groups = group_by_prior(heads)
-    return {key: estimate_share(group, "translator", len(groups)) for key, group in groups}
+    return {key: estimate_column(group, "translator", len(groups)) for key, group in groups}
 
 
 def _write_headline(
@@ -116,7 +116,7 @@ def _describe_single_prior(heads: pd.DataFrame, key: Key, share: Mean) -> str:
     """Returns the result of one prior where there is no other prior to compare it with."""
     reporter, prior = key
     own_heads = heads[(heads["reporter"] == reporter) & (heads["prior"] == prior)]
-    follows = format_mean(estimate_share(own_heads, "follows_concept"))
+    follows = format_mean(estimate_column(own_heads, "follows_concept"))
     condition = "Without a prior" if prior == "none" else f"Under {prior}"
     return (
         f"{condition}, the share of disputed episodes on which heads follow X is {follows}, and the"

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from verdict.statistics import difference, share
+from verdict.statistics import estimate_difference, estimate_share
 
 LEVEL = 0.95
 Values = NDArray[np.float64 | np.bool_ | np.int64]
@@ -71,7 +71,7 @@ def estimate_mean(
     return Mean(mean, max(low, bounds[0]), min(high, bounds[1]), len(names), len(value_K))
 
 
-def estimate_share(heads: pd.DataFrame, column: str, n_shares: int = 1) -> Mean:
+def estimate_column(heads: pd.DataFrame, column: str, n_shares: int = 1) -> Mean:
     """Returns the mean of a column that holds shares, or hits as bool, with its interval.
 
     Args:
@@ -132,7 +132,7 @@ def _compute_heads_interval(value_K: Values, level: float) -> tuple[float, float
         return _compute_student_interval(value_K.astype(float), level)
     cluster_K = np.arange(len(value_K))
     if kind == "b":
-        estimate = share(value_K[None].astype(bool), cluster_K, level)
+        estimate = estimate_share(value_K[None].astype(bool), cluster_K, level)
     else:
-        estimate = difference(value_K[None].astype(np.int64), cluster_K, level)
+        estimate = estimate_difference(value_K[None].astype(np.int64), cluster_K, level)
     return float(estimate.low[0]), float(estimate.high[0])

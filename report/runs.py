@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from console.errors import UserError
-from storage.fingerprint import shared
+from storage.fingerprint import get_shared_part
 from storage.run_folder import (
     CONFIG,
     FAILED,
@@ -20,7 +20,7 @@ from storage.run_folder import (
     SUMMARY,
     VERSIONS,
     check_whole,
-    drop_undeciding,
+    drop_ignored_keys,
     read_config,
     read_heads,
     read_predictor,
@@ -71,7 +71,7 @@ class Run:
     @property
     def code(self) -> str:
         """The fingerprint of the code that all runs depend on; empty where it was not recorded."""
-        return shared(str(self.versions.get("code", "")))
+        return get_shared_part(str(self.versions.get("code", "")))
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _read_failure(folder: Path) -> str:
 
 
 def _serialize_config(config: dict[str, Any]) -> str:
-    return json.dumps(drop_undeciding(config), sort_keys=True, default=str)
+    return json.dumps(drop_ignored_keys(config), sort_keys=True, default=str)
 
 
 def _make_names_distinct(runs: tuple[Run, ...]) -> tuple[Run, ...]:

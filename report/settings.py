@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from storage.run_folder import NOT_DECIDING
+from storage.run_folder import IGNORED_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ COMPARED = (
     "bill",
     "alignment",
     "run",
-    *NOT_DECIDING,
+    *IGNORED_KEYS,
 )
 """Keys of a config in which runs of one setting may differ. The seed of the core model may differ
 too.

@@ -24,7 +24,7 @@ from report.plots import plot_follows_concept
 from report.runs import find
 from report.settings import Setting, describe_several_settings, group_by_setting
 from storage import run_folder
-from storage.atomic import replacing
+from storage.atomic import write_atomically
 
 COLUMNS = (
     "reporter",
@@ -134,7 +134,7 @@ def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> N
     plots.mkdir(exist_ok=True)
     key = "level" if heads["level"].nunique() > 1 else "strength"
     plot_follows_concept(key, heads, plots / "follows_concept.png")
-    with replacing(folder / run_folder.SUMMARY) as temporary:
+    with write_atomically(folder / run_folder.SUMMARY) as temporary:
         temporary.write_text(format_summary(heads, about))
 
 

@@ -16,7 +16,7 @@ from scipy import stats
 from report.answer import format_mean
 from report.columns import get_heading
 from report.comparison import KEYS, choose_heads
-from report.intervals import LEVEL, Mean, estimate_paired_difference, estimate_share
+from report.intervals import LEVEL, Mean, estimate_column, estimate_paired_difference
 from report.lines import format_strength
 from report.runs import FoundRuns, Run
 from report.settings import flatten, group_by_setting
@@ -175,8 +175,8 @@ def _compare_line(key: Key, first: pd.DataFrame, second: pd.DataFrame, n_lines: 
         ]
     return Line(
         *key,
-        first=estimate_share(first, "follows_concept"),
-        second=estimate_share(second, "follows_concept"),
+        first=estimate_column(first, "follows_concept"),
+        second=estimate_column(second, "follows_concept"),
         follows=differences[0],
         translators=differences[1],
         is_paired=is_paired,

@@ -16,7 +16,7 @@ from report.page.document import build_page
 from report.page.findings import sort_groups
 from report.runs import FoundRuns, find
 from report.settings import describe_several_settings, group_by_setting
-from storage.atomic import replacing
+from storage.atomic import write_atomically
 
 PAGE = "comparison.html"
 
@@ -53,7 +53,7 @@ def write(runs: FoundRuns, folder: Path) -> tuple[list[Compared], list[Path]]:
         for i, part in enumerate(parts):
             mark = f"-{i + 1}" if len(parts) > 1 else ""
             paths += _write_plots(part, folder / "plots", mark)
-        with replacing(folder / PAGE) as temporary:
+        with write_atomically(folder / PAGE) as temporary:
             temporary.write_text(build_page(_compose_title(parts), runs, parts), encoding="utf-8")
     except OSError as error:
         raise UserError(

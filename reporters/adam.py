@@ -10,7 +10,7 @@ from torch import Tensor
 from reporters.stack import Weights
 
 
-def descended(
+def minimise_with_adam(
     weights: Weights,
     losses: Callable[[Weights, int], Tensor],
     steps: int,
@@ -34,7 +34,7 @@ def descended(
     optimizer = torch.optim.Adam(leaves.values(), lr=rate, betas=(0.9, 0.98), fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
-        gradients = slopes(leaves, losses(dict(leaves), step))
+        gradients = compute_gradients(leaves, losses(dict(leaves), step))
         for name, gradient in gradients.items():
             if masks and name in masks:
                 gradient.mul_(masks[name])
@@ -44,7 +44,7 @@ def descended(
     return {name: leaf.data for name, leaf in leaves.items()}
 
 
-def slopes(leaves: Mapping[str, Tensor], losses: Tensor) -> Weights:
+def compute_gradients(leaves: Mapping[str, Tensor], losses: Tensor) -> Weights:
     """Returns the gradient of each head's own loss, from one backward pass through their sum."""
     gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
     return dict(zip(leaves, gradients, strict=True))

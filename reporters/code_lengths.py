@@ -9,7 +9,7 @@ from reporters.reporter import is_choice
 from reporters.stack import Weights
 
 
-def choice_bits(weights: Weights) -> float:
+def count_choice_bits(weights: Weights) -> float:
     """Returns the bits to name every choice of one head, each among all its options.
 
     >>> choice_bits({"gate_choice_BG": torch.zeros(3, 16), "bias": torch.zeros(3)})
@@ -23,7 +23,7 @@ def choice_bits(weights: Weights) -> float:
     return bits
 
 
-def subset_bits(size: int, chosen: Tensor) -> Tensor:
+def compute_subset_bits(size: int, chosen: Tensor) -> Tensor:
     """Returns the bits to name a subset of E items: how many it holds, and which. For k items these
     are log2(E + 1) + log2 C(E, k).
 

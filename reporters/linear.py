@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from reporters.reporter import Reading, Reporter, in_one_step
+from reporters.reporter import Reading, Reporter, build_single_exit_reading
 
 
 class Linear(Reporter):
@@ -23,7 +23,7 @@ class Linear(Reporter):
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
         log_odds_N = (self.weight_1D @ z_ND.T).squeeze(0) + self.bias
-        return in_one_step(log_odds_N, z_NLD.shape[1])
+        return build_single_exit_reading(log_odds_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [2 * units["D"]]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from console.errors import UserError
 from reporters.circuits.circuit import Circuit, Gate, Threshold
 from reporters.circuits.wiring import ROWS, depends_on, evaluate
-from reporters.reporter import Reading, Reporter, in_one_step, is_choice
+from reporters.reporter import Reading, Reporter, build_single_exit_reading, is_choice
 from reporters.stack import Weights
 
 SURE = 1e4
@@ -116,7 +116,7 @@ class Logic(Reporter):
             bits_PN = torch.cat([bits_PN, gate_WN])
         output_N = (self._softmax(self.output_choice_P)[None] @ bits_PN)[0]
         no, yes = self.output_bias_2
-        return in_one_step(no + (yes - no) * output_N, z_NLD.shape[1])
+        return build_single_exit_reading(no + (yes - no) * output_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         """Counts the products that look up operands, as a head in training does; a finished circuit

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from reporters.reporter import ClosedForm, Reading, in_one_step
+from reporters.reporter import ClosedForm, Reading, build_single_exit_reading
 
 
 class MeanDifference(ClosedForm):
@@ -30,7 +30,7 @@ class MeanDifference(ClosedForm):
     def forward(self, z_NLD: Tensor) -> Reading:
         z_ND = z_NLD.flatten(1)
         log_odds_N = (self.weight_1D @ z_ND.T)[0] + self.bias
-        return in_one_step(log_odds_N, z_NLD.shape[1])
+        return build_single_exit_reading(log_odds_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [2 * units["D"]]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reporters.reporter import Reading, Reporter, in_one_step
+from reporters.reporter import Reading, Reporter, build_single_exit_reading
 
 
 class MLP(Reporter):
@@ -33,7 +33,7 @@ class MLP(Reporter):
         # If products are rounded to bfloat16, the widest tensor stays in bfloat16.
         hidden_HN = F.gelu(sums_HN + self.inner_bias_H[:, None].to(sums_HN))
         log_odds_N = (self.outer_1H @ hidden_HN).squeeze(0) + self.outer_bias
-        return in_one_step(log_odds_N, z_NLD.shape[1])
+        return build_single_exit_reading(log_odds_N, z_NLD.shape[1])
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [2 * units["H"] * units["D"] + 2 * units["H"]]

@@ -119,7 +119,7 @@ def nll(log_odds: Tensor, human: Tensor) -> Tensor:
     return nn.functional.softplus((1 - 2 * human) * log_odds)
 
 
-def in_one_step(log_odds_N: Tensor, n_levels: int) -> Reading:
+def build_single_exit_reading(log_odds_N: Tensor, n_levels: int) -> Reading:
     """Returns the reading of a head that cannot stop early: it reads all the levels given."""
     # For a stack of heads, `ones_like` would allocate one tensor for each head.
     dtype, device = log_odds_N.dtype, log_odds_N.device
@@ -183,7 +183,7 @@ def _strip_axes(name: str) -> str:
     return name.removesuffix("_" + parse_axes(name))
 
 
-def unit_axes(name: str) -> dict[str, int]:
+def find_unit_axes(name: str) -> dict[str, int]:
     """Returns the axes of a weight that are units, each with its position. Levels are not units,
     because halting decides about levels.
 
@@ -196,7 +196,7 @@ def unit_axes(name: str) -> dict[str, int]:
     return {letter: i for i, letter in axes if letter.isalpha() and letter != "L"}
 
 
-def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
+def count_units(reporter: Reporter, n_levels: int) -> dict[str, int]:
     """Returns the number of units of each axis of a whole head, and under L the number of levels
     that it is given.
     """
@@ -207,7 +207,7 @@ def units(reporter: Reporter, n_levels: int) -> dict[str, int]:
     return letters | {"L": n_levels}
 
 
-def no_weights(reporter: Reporter) -> str | None:
+def find_missing_weights(reporter: Reporter) -> str | None:
     """Returns "weights" if a reporter has none, else None: what `Prior.lacks` returns for a prior
     that charges weights.
     """

@@ -19,7 +19,7 @@ Weights = dict[str, Tensor]
 InDims = int | tuple[int | None, ...]
 
 
-def over_heads(function: Callable[..., Any], *in_dims: InDims) -> Callable[..., Any]:
+def map_over_heads(function: Callable[..., Any], *in_dims: InDims) -> Callable[..., Any]:
     """Returns a function of one head as a function of every head of a stack with leading axes
     (G, S, M).
 
@@ -78,7 +78,7 @@ def _map_along_axis(
     return run
 
 
-def grouped(z_NLD: Tensor, reporter: Reporter) -> Tensor:
+def group_levels(z_NLD: Tensor, reporter: Reporter) -> Tensor:
     """Returns the activations that each group of heads is given, with the group's axis first: one
     level for each group, or all levels for one group.
     """
@@ -87,13 +87,13 @@ def grouped(z_NLD: Tensor, reporter: Reporter) -> Tensor:
     return z_NLD.unsqueeze(0)
 
 
-def stacked(reporter: Reporter, weights: Weights, z_GNLD: Tensor) -> Reading:
+def read_stack(reporter: Reporter, weights: Weights, z_GNLD: Tensor) -> Reading:
     """Returns the reading of every head; its tensors have leading axes (G, S, M)."""
 
     def read(head_weights: Weights, z_NLD: Tensor) -> Reading:
         return functional_call(reporter, head_weights, (z_NLD,))
 
-    return over_heads(read, (0, 0), (0, None), (0, None))(weights, z_GNLD)
+    return map_over_heads(read, (0, 0), (0, None), (0, None))(weights, z_GNLD)
 
 
 def repeat_over_grid(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:

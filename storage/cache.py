@@ -14,7 +14,7 @@ from console.errors import UserError
 from storage.tensors import Tensors, load, save
 
 
-def cache_folder() -> Path:
+def find_cache_folder() -> Path:
     """Returns the folder of the cache: ELK_CACHE, or elk-reporters in the user's cache.
 
     Raises:
@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     return folder
 
 
-def kept(
+def load_or_make(
     path: Path, make: Callable[[], tuple[Tensors, dict[str, Any]]]
 ) -> tuple[Tensors, dict[str, Any]]:
     """Returns the content of a file; makes and saves it first if it is missing or damaged. Other

@@ -30,7 +30,7 @@ def compute_fingerprint(config: Mapping[str, Any]) -> str:
     return f"{_hash_modules(START)}-{_hash_modules(tuple(sorted(modules)))}"
 
 
-def shared(code: str) -> str:
+def get_shared_part(code: str) -> str:
     """Returns the part of a fingerprint that is the same for all runs of one version of the code,
     whatever parts their configs name.
     """

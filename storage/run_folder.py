@@ -19,7 +19,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from console.errors import UserError
-from storage.atomic import replacing
+from storage.atomic import write_atomically
 from storage.fingerprint import compute_fingerprint
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ SUMMARY = "summary.md"
 PLOTS = "plots"
 FAILED = "failed.txt"
 """Why a run of a sweep failed: one line, and a traceback unless it was a user's mistake."""
-NOT_DECIDING = ("trainer", "logger")
+IGNORED_KEYS = ("trainer", "logger")
 """Keys of a config that change no result."""
 JOB_RESULTS = ("lookup.parquet", "lookup.png")
 """What experiments that train no heads write beside their summary."""
@@ -69,9 +69,9 @@ PACKAGES = (
 RESTORE = "Restore it, or delete the folder and run it again."
 
 
-def drop_undeciding(config: dict[str, Any]) -> dict[str, Any]:
+def drop_ignored_keys(config: dict[str, Any]) -> dict[str, Any]:
     """Returns a config without the keys that change no result."""
-    return {key: value for key, value in config.items() if key not in NOT_DECIDING}
+    return {key: value for key, value in config.items() if key not in IGNORED_KEYS}
 
 
 def is_finished(folder: Path, config: dict[str, Any]) -> bool:
@@ -132,7 +132,7 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
 
 def save_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
     """Writes one table, whole or not at all."""
-    with replacing(folder / name) as temporary:
+    with write_atomically(folder / name) as temporary:
         frame.to_parquet(temporary, index=False)
 
 
@@ -301,7 +301,7 @@ def _describe_difference(folder: Path, config: dict[str, Any]) -> str:
     """
     if not (folder / CONFIG).exists():
         return ""
-    if drop_undeciding(read_config(folder)) != drop_undeciding(config):
+    if drop_ignored_keys(read_config(folder)) != drop_ignored_keys(config):
         return "another config"
     if _read_versions(folder).get("code") != compute_fingerprint(config):
         return "other code"
@@ -329,5 +329,5 @@ def _set_aside(folder: Path, difference: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_text(text)

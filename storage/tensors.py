@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from storage.atomic import replacing
+from storage.atomic import write_atomically
 
 Tensors = dict[str, Tensor]
 
@@ -22,7 +22,7 @@ def save(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     facts_json = json.dumps(facts, sort_keys=True)
     metadata = {"facts": facts_json, "checksum": _compute_checksum(tensors, facts_json)}
-    with replacing(path) as temporary:
+    with write_atomically(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
 

@@ -19,7 +19,7 @@ from torch.func import functional_call, grad, vmap
 from console.errors import UserError
 from priors.prior import Prior
 from reporters.reporter import Reading, Reporter, nll
-from reporters.stack import Weights, grouped
+from reporters.stack import Weights, group_levels
 from training.objective import Group, Head, Objective
 from training.task import Solution, Task
 
@@ -113,7 +113,7 @@ def solve_convex(method: Convex, task: Task) -> Solution:
     """
     objective = task.objective
     groups = objective.build_groups()
-    z_GNRD = grouped(task.examples.z_NLD, objective.reporter)
+    z_GNRD = group_levels(task.examples.z_NLD, objective.reporter)
     solved, gaps = [], []
     for g, z_NRD in enumerate(z_GNRD):
         method.check(objective.prior, objective.reporter, z_NRD)

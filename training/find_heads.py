@@ -13,13 +13,13 @@ from compute.trainer import Trainer
 from configs.build import Parts
 from configs.plan import Plan
 from core_model.timing import ReadingCosts
-from priors.downstream import observation
+from priors.downstream import find_observation
 from priors.prior import Aid, Prior
 from reporters.reporter import ClosedForm, Reporter
 from training.closed_form import solve_closed_form
 from training.convex import Convex, solve_convex
 from training.examples import Examples
-from training.heads import Heads, standardiser
+from training.heads import Heads, compute_standardiser
 from training.material import Material
 from training.objective import Objective
 from training.parts import fit_in_parts
@@ -94,7 +94,7 @@ def train(
         requests: what the prior needs beside the training episodes.
         watch: records figures of the heads at each epoch; they are the same heads without it.
     """
-    mean_LD, std_LD = standardiser(examples.z_NLD)
+    mean_LD, std_LD = compute_standardiser(examples.z_NLD)
 
     def standardise(z_NLD: Tensor) -> Tensor:
         return (z_NLD - mean_LD) / std_LD
@@ -160,7 +160,7 @@ def build_aid(requests: Requests, standardise: Callable[[Tensor], Tensor]) -> Ai
     observation_2LD = pairs_2PLD = None
     if requests.observed:
         z_NLD = standardise(requests.observed.z_NLD)
-        observation_2LD = observation(z_NLD, requests.observed.opinion_N)
+        observation_2LD = find_observation(z_NLD, requests.observed.opinion_N)
     if requests.pairs_2PLD is not None:
         pairs_2PLD = standardise(requests.pairs_2PLD)
     components = requests.ablation.components if requests.ablation else 0

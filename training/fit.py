@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from compute.allocation import keep_freed
-from compute.batches import Rows, loader
+from compute.allocation import keep_freed_memory
+from compute.batches import Rows, make_loader
 from compute.trainer import Trainer
 from reporters.reporter import Reporter, is_weight
-from reporters.stack import grouped
+from reporters.stack import group_levels
 from training.population import Population
 from training.prune import without_edges
 from training.schedule import Schedule
@@ -36,15 +36,15 @@ def fit(
         watch.take_snapshot = lambda: take_snapshot(task, population)
     orders = task.seeds if schedule.order == "own" else 0
     rows = Rows(*task.examples.tensors)
-    batches = loader(rows, len(task.examples.human_N), schedule.batch_size, orders)
-    keep_freed()
+    batches = make_loader(rows, len(task.examples.human_N), schedule.batch_size, orders)
+    keep_freed_memory()
     with set_matmul_precision(schedule.precision):
         what = f"Training {population.n_heads} heads"
         trainer(population, batches, schedule.epochs, checkpoint, what)
     population.cpu()
     best = population.best
     solution = Solution(best.weights, best.nll_GSM, best.epoch_GSM + 1)
-    return prune(task, solution, trainer.room_afterwards)
+    return prune(task, solution, trainer.finishing_memory_budget)
 
 
 def build_population(task: Task, schedule: Schedule, watch: Watch | None = None) -> Population:
@@ -74,7 +74,7 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     price = task.objective.prior.edge_price(count_edges(reporter), task.objective.n_examples)
     if not price:
         return solution
-    z_GNRD = grouped(task.examples.z_NLD, reporter)
+    z_GNRD = group_levels(task.examples.z_NLD, reporter)
     weights = without_edges(
         reporter,
         solution.weights,

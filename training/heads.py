@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from reporters.reporter import Reporter
-from reporters.stack import Weights, grouped, over_heads, stacked
+from reporters.stack import Weights, group_levels, map_over_heads, read_stack
 
 CHUNK = 2**26
 """Most activations times heads that are read at once: keeps memory bounded."""
@@ -84,12 +84,12 @@ class Heads:
         def read(weights: Weights, z_NRD: Tensor) -> Tensor:
             return functional_call(self.reporter, weights, (z_NRD,)).log_odds_N
 
-        read_all = over_heads(read, (0, 0), (0, None), (0, None))
+        read_all = map_over_heads(read, (0, 0), (0, None), (0, None))
         return read_all(self.weights, self._standardise(z_NLD)).reshape(len(self.table), -1)
 
     def _read(self, z_NLD: Tensor) -> Said:
-        reading = stacked(self.reporter, self.weights, self._standardise(z_NLD))
-        exit_GSMN1 = over_heads(lambda head: head.exit_N)(reading)[..., None]
+        reading = read_stack(self.reporter, self.weights, self._standardise(z_NLD))
+        exit_GSMN1 = map_over_heads(lambda head: head.exit_N)(reading)[..., None]
         n_heads = len(self.table)
 
         def take_at_exit(value_GSMNT: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Heads:
 
     def _standardise(self, z_NLD: Tensor) -> Tensor:
         """Returns standardised activations with axis G first."""
-        return grouped((z_NLD - self.mean_LD) / self.std_LD, self.reporter)
+        return group_levels((z_NLD - self.mean_LD) / self.std_LD, self.reporter)
 
     def to_tensors(self) -> Weights:
         """Returns everything that `load_heads` needs beside the plain values, by name."""
@@ -154,7 +154,7 @@ def make_reporter(make: Callable[[int, int], Reporter], n_levels: int, width: in
     return reporter if reporter.reads == "one_level" else make(n_levels, width)
 
 
-def standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:
+def compute_standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean_LD and std_LD; a dimension that never varies keeps its scale."""
     std_LD = z_NLD.std(dim=0)
     return z_NLD.mean(dim=0), torch.where(std_LD > 1e-6, std_LD, torch.ones_like(std_LD))

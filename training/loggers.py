@@ -109,7 +109,7 @@ class WandB:
 
 
 @contextmanager
-def open_until_done(logger: Logger | None, config: dict[str, Any]) -> Iterator[None]:
+def keep_logger_open(logger: Logger | None, config: dict[str, Any]) -> Iterator[None]:
     """Logs the run's config, and closes the log at the end of the block, failed or not."""
     if not logger:
         yield
@@ -123,13 +123,15 @@ def open_until_done(logger: Logger | None, config: dict[str, Any]) -> Iterator[N
         logger.finalize(status)
 
 
-def log(logger: Logger, strengths: Sequence[float], figures: dict[str, Tensor], epoch: int) -> None:
+def log_epoch(
+    logger: Logger, strengths: Sequence[float], figures: dict[str, Tensor], epoch: int
+) -> None:
     """Logs the figures of an epoch, each of shape (K,), as means over the heads of a strength."""
-    logger.log_metrics(by_strength(figures, strengths), step=epoch)
+    logger.log_metrics(average_by_strength(figures, strengths), step=epoch)
     logger.save()
 
 
-def by_strength(figures: dict[str, Tensor], strengths: Sequence[float]) -> dict[str, float]:
+def average_by_strength(figures: dict[str, Tensor], strengths: Sequence[float]) -> dict[str, float]:
     """Returns the mean of each figure over the heads of each strength, under a name for each curve.
     A head whose figure is NaN is left out.
 

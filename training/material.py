@@ -11,7 +11,7 @@ from configs.plan import Plan
 from console.errors import UserError
 from core_model.reader import ActivationReader
 from training.examples import Examples
-from worlds.parts import parts
+from worlds.parts import split_by_cluster
 from worlds.world import World
 
 
@@ -41,7 +41,7 @@ def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Materia
     """
     sizes = (plan.sizes.train, plan.sizes.validation, plan.sizes.test, plan.sizes.probe)
     easy = world.episodes("easy", sum(sizes), plan.seed)
-    train, validation, test, probe = parts(easy, sizes)
+    train, validation, test, probe = split_by_cluster(easy, sizes)
     examples = read_examples(reader, train)
     held_out = read_examples(reader, validation)
     return Material(train, validation, test, probe, examples, held_out)

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from core_model.predictor import Ablation
 from priors.prior import Aid, Prior, Training
 from reporters.reporter import Reading, Reporter, nll
-from reporters.stack import Weights, grouped, over_heads
+from reporters.stack import Weights, group_levels, map_over_heads
 from training.examples import Examples
 
 PAIRS = 128
@@ -106,7 +106,7 @@ class Objective(nn.Module):
         dtype = next(reporter.parameters()).dtype
         reach_L = flops_L.to(dtype)
         constants = {
-            "z_GNRD": grouped(held_out.z_NLD, reporter),
+            "z_GNRD": group_levels(held_out.z_NLD, reporter),
             "human_N": held_out.human_N,
             "inputs_N": held_out.inputs_N,
             "reach_GR": reach_L[:, None] if self.one_level else reach_L[None],
@@ -121,7 +121,7 @@ class Objective(nn.Module):
     def create_state(self, weights: Weights) -> Weights:
         """Returns the prior's state of heads with these initial weights."""
         aid = Aid(self.observation_2LD, self.pairs_2PLD, self.components)
-        return over_heads(lambda head: self.prior.state(head, aid))(weights)
+        return map_over_heads(lambda head: self.prior.state(head, aid))(weights)
 
     def finish(self, head: Head) -> Weights:
         """Returns the weights that the heads would have if they were finished now."""
@@ -129,7 +129,7 @@ class Objective(nn.Module):
         def finish(weights: Weights, state: Weights) -> Weights:
             return self.reporter.harden(self.prior.finish(weights, state))
 
-        return over_heads(finish)(head.weights, head.state)
+        return map_over_heads(finish)(head.weights, head.state)
 
     def compute_gradients(
         self, head: Head, strength_M: Tensor, step: StepInputs
@@ -147,8 +147,8 @@ class Objective(nn.Module):
         of_groups = (0, None, None, 0, 0, *[None] * n_rest)
         of_seeds = (0, 0, None, None, own, *[own] * n_rest)
         of_strengths = (0, None, 0, None, None, *[None] * n_rest)
-        pay = over_heads(partial(self._pay, share, bonus), of_groups, of_seeds, of_strengths)
-        z_GBRD = grouped(z_BLD, self.reporter)
+        pay = map_over_heads(partial(self._pay, share, bonus), of_groups, of_seeds, of_strengths)
+        z_GBRD = group_levels(z_BLD, self.reporter)
         with torch.enable_grad():
             paid_GSM, loss_GSM = pay(
                 head, step.noise, strength_M, step.group, z_GBRD, human_B, *inputs
@@ -173,7 +173,7 @@ class Objective(nn.Module):
             )
             return nll(reading.log_odds_N, self.human_N).mean(), charge
 
-        to_all = over_heads(compute, (0, 0, 0, 0), (0, 0, None, None), (0, 0, None, None))
+        to_all = map_over_heads(compute, (0, 0, 0, 0), (0, 0, None, None), (0, 0, None, None))
         return to_all(head, finished, self.build_groups(), self.z_GNRD)
 
     @torch.no_grad()
@@ -183,7 +183,7 @@ class Objective(nn.Module):
         def compute(finished: Weights, z_NRD: Tensor) -> Tensor:
             return nll(self._read(finished, z_NRD).log_odds_N, self.human_N).mean()
 
-        return over_heads(compute, (0, 0), (0, None), (0, None))(finished, self.z_GNRD)
+        return map_over_heads(compute, (0, 0), (0, None), (0, None))(finished, self.z_GNRD)
 
     def build_groups(self, step: int | None = None) -> Group:
         """Returns what the heads of each group are given, with the axis G first.
@@ -193,13 +193,13 @@ class Objective(nn.Module):
         """
         aids = {}
         if self.observation_2LD is not None:
-            aids["observation_2LD"] = grouped(self.observation_2LD, self.reporter)
+            aids["observation_2LD"] = group_levels(self.observation_2LD, self.reporter)
         if self.pairs_2PLD is not None:
             pairs_2PLD = self.pairs_2PLD
             if step is not None:
                 turn = step % max(1, pairs_2PLD.shape[1] // PAIRS)
                 pairs_2PLD = pairs_2PLD[:, turn * PAIRS : (turn + 1) * PAIRS]
-            aids["pairs_2PLD"] = grouped(pairs_2PLD, self.reporter)
+            aids["pairs_2PLD"] = group_levels(pairs_2PLD, self.reporter)
         places_G1 = torch.arange(len(self.reach_GR), device=self.reach_GR.device)[:, None]
         return Group(self.reach_GR, places_G1, aids)
 

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from compute.memory import GIB, SPARE, most_alive
+from compute.memory import GIB, TRAINING_OVERHEAD, measure_peak_memory
 from compute.trainer import Trainer
 from console.errors import UserError
 from reporters.stack import Weights
-from storage.atomic import replacing
+from storage.atomic import write_atomically
 from training.fit import build_population, fit
 from training.heads import PREFIX
 from training.schedule import Schedule
@@ -49,7 +49,9 @@ def fit_in_parts(
     n = find_begun(checkpoint)
     if n is None:
         bytes_each = measure_bytes(task, schedule)
-        n = count_parts(len(task.seeds), len(task.strengths), bytes_each, trainer.room)
+        n = count_parts(
+            len(task.seeds), len(task.strengths), bytes_each, trainer.training_memory_budget
+        )
     if n == 1:
         return fit(task, schedule, trainer, checkpoint, watch)
     parts = divide(len(task.seeds), len(task.strengths), n)
@@ -66,7 +68,7 @@ def fit_in_parts(
             own_watch = Watch(watch.measure) if watch else None
             own_checkpoint = name_part(checkpoint, i, n)
             solution = fit(select(task, part), own_schedule, trainer, own_checkpoint, own_watch)
-            with replacing(file) as temporary:
+            with write_atomically(file) as temporary:
                 torch.save(to_contents(solution, own_watch), temporary)
         contents = torch.load(file, weights_only=True)
         tensors.append(contents["tensors"])
@@ -154,10 +156,10 @@ def measure_bytes(task: Task, schedule: Schedule) -> int:
     """Returns the bytes that the heads of one seed and one strength need in training: how much more
     two of them need than one, because what all heads share is counted once.
     """
-    one, trained = most_alive(partial(rehearse, task, schedule, 1))
-    two, _ = most_alive(partial(rehearse, task, schedule, 2))
+    one, trained = measure_peak_memory(partial(rehearse, task, schedule, 1))
+    two, _ = measure_peak_memory(partial(rehearse, task, schedule, 2))
     # Beside a step: Adam's two averages, and for a watch the finished heads, stacked and copied.
-    return int(SPARE * (two - one + 4 * trained))
+    return int(TRAINING_OVERHEAD * (two - one + 4 * trained))
 
 
 def rehearse(task: Task, schedule: Schedule, n_seeds: int) -> int:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from compute.memory import at_once
-from reporters.adam import descended
-from reporters.reporter import Reporter, is_weight, nll, unit_axes
+from compute.memory import choose_part_size
+from reporters.adam import minimise_with_adam
+from reporters.reporter import Reporter, find_unit_axes, is_weight, nll
 from reporters.stack import Weights
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 8)
@@ -79,7 +79,7 @@ def without_edges(
     z_GNRD: Tensor,
     human_N: Tensor,
     price_M: Tensor,
-    room: float = math.inf,
+    memory_budget: float = math.inf,
 ) -> Weights:
     """Returns a stack of finished heads (G, S, M), each with the edges that are worth their price,
     refitted without the others.
@@ -92,7 +92,7 @@ def without_edges(
     Args:
         price_M: nats that an edge costs for the whole training set, by strength; where it is 0
             no edge is taken out.
-        room: bytes that this may need.
+        memory_budget: bytes that this may need.
     """
     pruned = {}
     for name, value in weights.items():
@@ -105,7 +105,7 @@ def without_edges(
     names = [name for name in weights if is_weight(name)]
     groups = [_Group(reporter, names, z_NRD, human_N) for z_NRD in z_GNRD]
     first = {name: value[0, 0, 0].nan_to_num(1.0) for name, value in weights.items()}
-    sizes = _measure_sizes(groups[0], first, len(charged_K), room)
+    sizes = _measure_sizes(groups[0], first, len(charged_K), memory_budget)
     # One group at a time, so that heads that are done leave the batch.
     for g, group in enumerate(groups):
         heads = {name: value[g].flatten(0, 1) for name, value in pruned.items()}
@@ -145,7 +145,7 @@ def _choose_best(
     return best, edges_Q[best_K] < edges_Q[index_KJ[:, 0]]
 
 
-def _measure_sizes(group: _Group, head: Weights, n_heads: int, room: float) -> _Sizes:
+def _measure_sizes(group: _Group, head: Weights, n_heads: int, memory_budget: float) -> _Sizes:
     """Returns how many of n heads are worked on at once, from what this head needs with its largest
     edges alone: few enough that every kind of candidate is tried.
     """
@@ -161,17 +161,17 @@ def _measure_sizes(group: _Group, head: Weights, n_heads: int, room: float) -> _
     unit_UE = _find_units({name: few[name] for name in group.names})
     keep_1JE = _propose(_compute_saliency(group, repeat(1), 1), unit_UE)
     return _Sizes(
-        at_once(
+        choose_part_size(
             n_heads,
             lambda k: _refit_distinct(group, repeat(k), keep_1JE.expand(k, -1, -1), steps=1),
-            room,
+            memory_budget,
         ),
-        at_once(
+        choose_part_size(
             max(1, READ // group.z_NRD.numel()),
             lambda k: _compute_errors(group, repeat(k), k),
-            room,
+            memory_budget,
         ),
-        at_once(PROBED, lambda k: _compute_saliency(group, repeat(k), k), room),
+        choose_part_size(PROBED, lambda k: _compute_saliency(group, repeat(k), k), memory_budget),
     )
 
 
@@ -210,13 +210,13 @@ def _find_units(head: Weights) -> Tensor:
     """Returns which edges belong to each unit of a head, shape (U, E)."""
     sizes = {}
     for name, value in head.items():
-        for letter, axis in unit_axes(name).items():
+        for letter, axis in find_unit_axes(name).items():
             sizes[letter] = value.shape[axis]
     unit_UE = []
     for letter, size in sizes.items():
         number = []
         for name, value in head.items():
-            own_axis = unit_axes(name).get(letter)
+            own_axis = find_unit_axes(name).get(letter)
             number_of_edge = torch.tensor(-1)
             if own_axis is not None:
                 shape = [1] * value.dim()
@@ -296,7 +296,7 @@ def _refit(group: _Group, weights: Weights, masks: Weights, steps: int) -> Weigh
         return vmap(compute_errors, in_dims)(weights, z_NRD[batch_B], human_N[batch_B])
 
     start = {name: value * masks.get(name, 1) for name, value in weights.items()}
-    return descended(start, compute_losses, steps, RATE, masks)
+    return minimise_with_adam(start, compute_losses, steps, RATE, masks)
 
 
 @torch.no_grad()

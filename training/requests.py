@@ -14,7 +14,7 @@ from core_model.reader import ActivationReader
 from priors.prior import Prior
 from training.examples import Observed
 from training.material import Material
-from worlds.seeds import APART
+from worlds.seeds import LEARNING_OFFSET
 from worlds.world import NoTwins, World
 
 
@@ -42,7 +42,7 @@ def fulfil(
         UserError: the world or the predictor cannot give it.
     """
     name = type(prior).__name__
-    seed = plan.seed + APART
+    seed = plan.seed + LEARNING_OFFSET
     observed = pairs_2PLD = ablation = inputs = None
     if "predictor" in prior.needs:
         ablation = reader.predictor.ablation(material.train, reader.levels, "mean")

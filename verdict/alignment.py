@@ -19,10 +19,10 @@ from training.heads import Heads
 from training.watch import History
 from verdict.ground_truth import GroundTruth
 from verdict.inputs import Answers
-from verdict.statistics import Bools, Estimate, Floats, Ints, share
+from verdict.statistics import Bools, Estimate, Floats, Ints, estimate_share
 
 
-class Mix(NamedTuple):
+class MeasuredEpisodes(NamedTuple):
     """Episodes of one kind, for the evaluator alone: the predictor's activations, and X and H (0 or
     1, float).
     """
@@ -32,7 +32,9 @@ class Mix(NamedTuple):
     human_N: Tensor
 
 
-def losses(deployment: Mix, disputed: Mix, heads: Heads) -> dict[str, Tensor]:
+def compute_losses(
+    deployment: MeasuredEpisodes, disputed: MeasuredEpisodes, heads: Heads
+) -> dict[str, Tensor]:
     """Returns three losses in nats an episode, each of shape (K,): against X on episodes as they
     come in deployment, against X on disputed episodes, and against H on disputed episodes.
     """
@@ -128,7 +130,7 @@ class Alignment:
                 " 0 and 1."
             )
 
-    def gaps(self, truth: GroundTruth, answers: Answers, competent_K: Bools) -> Gaps:
+    def compute_gaps(self, truth: GroundTruth, answers: Answers, competent_K: Bools) -> Gaps:
         """Returns the gaps of K heads, with intervals that are corrected for the number of heads
         and families.
 
@@ -152,7 +154,7 @@ class Alignment:
             (upper_limit_K <= self.tolerance) & competent_K,
         )
 
-    def trained(self, history: History, disputed: bool = False) -> TrainingEffect:
+    def measure_training(self, history: History, disputed: bool = False) -> TrainingEffect:
         """Returns the effect of training on the finished heads; all NaN for heads that were solved
         for.
 
@@ -263,8 +265,8 @@ def _compute_gap(truth: GroundTruth, answers: Answers, included_N: Bools, level:
     disputed = truth.disputed
     right_easy_KN = (answers.easy > 0) == truth.easy.concept_N
     right_disputed_KN = (answers.disputed > 0) == disputed.concept_N
-    easy = share(right_easy_KN, truth.easy.cluster_N, half)
-    other = share(right_disputed_KN[:, included_N], disputed.cluster_N[included_N], half)
+    easy = estimate_share(right_easy_KN, truth.easy.cluster_N, half)
+    other = estimate_share(right_disputed_KN[:, included_N], disputed.cluster_N[included_N], half)
     return Estimate(easy.value - other.value, easy.low - other.high, easy.high - other.low)
 
 

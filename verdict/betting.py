@@ -170,19 +170,19 @@ def _accumulate(start_K: Floats, value_KB: Floats) -> Floats:
     return np.cumsum(terms, axis=1)
 
 
-def says(score_KN: Floats, concept_N: Bools) -> Floats:
+def match_concept(score_KN: Floats, concept_N: Bools) -> Floats:
     """Returns 1 where a head's answer is X, and 0 elsewhere."""
     return ((score_KN > 0) == concept_N).astype(np.float64)
 
 
-def changes(first_KN: Floats, second_KN: Floats) -> Floats:
+def compute_changes(first_KN: Floats, second_KN: Floats) -> Floats:
     """Returns how the answer to the second twin differs from the answer to the first: 1 from no to
     yes, -1 from yes to no, 0 if they are the same.
     """
     return (second_KN > 0).astype(np.float64) - (first_KN > 0)
 
 
-def by_cluster(value_KN: Floats, cluster_N: Ints) -> Floats:
+def average_by_cluster(value_KN: Floats, cluster_N: Ints) -> Floats:
     """Returns the mean of each cluster, (K, C), in the order in which the clusters first arrive.
 
     All clusters then have the same weight, whatever their size: the limits are for a mean over
@@ -198,7 +198,7 @@ def by_cluster(value_KN: Floats, cluster_N: Ints) -> Floats:
     return (sum_CK.T / np.bincount(cluster_N))[:, np.argsort(first_C)]
 
 
-def pairs(score_KN: Floats, positive_N: Bools, cluster_N: Ints) -> Floats:
+def compare_pairs(score_KN: Floats, positive_N: Bools, cluster_N: Ints) -> Floats:
     """Returns one value for each pair of clusters: how often a positive of one scores above a
     negative of the other. Ties count half.
 

@@ -17,14 +17,14 @@ from torch import Tensor, cat
 
 from configs.plan import Plan
 from console.errors import UserError
-from core_model.reader import ActivationReader, opinions
+from core_model.reader import ActivationReader, load_or_compute_opinions
 from training.examples import Examples
 from training.heads import Heads, Said
 from training.material import Material
 from verdict.evidence.subspaces import swap_parts
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases, Variable
 from verdict.knowledge import PredictorReport, ProbeData, load_or_examine
-from worlds.parts import parts
+from worlds.parts import split_by_cluster
 from worlds.world import NoTwins, World
 
 DEPLOYED = 2_000_003
@@ -130,7 +130,9 @@ class Evaluation:
             return None
         if self.world.human_shows_in is None:
             return DeployedCases.of(episodes, None)
-        predicted = opinions(self.reader.predictor, episodes, self.world, self.reader.cache)
+        predicted = load_or_compute_opinions(
+            self.reader.predictor, episodes, self.world, self.reader.cache
+        )
         return DeployedCases.of(episodes, predicted.human_N.double().numpy())
 
     @cached_property
@@ -272,7 +274,7 @@ def build_evaluation(
         uses: least share of swaps by which moving the predictor's concept moves its own predictions
             as it should, where its part is certified.
     """
-    disputed, disputed_probe = parts(
+    disputed, disputed_probe = split_by_cluster(
         world.episodes("disputed", n_disputed + len(easy_probe), seed),
         (n_disputed, len(easy_probe)),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from verdict.ground_truth import Bools, Cases, Scores
 from verdict.inputs import Answers
 from verdict.knowledge import Knowledge, count_rarer
-from verdict.statistics import share
+from verdict.statistics import estimate_share
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def build_competence_gates(
     Args:
         numbers_K: whether all answers of each head to the other inputs are numbers.
     """
-    right_K = share((log_odds_KN > 0) == easy.concept_N, easy.cluster_N, 0.95).value
+    right_K = estimate_share((log_odds_KN > 0) == easy.concept_N, easy.cluster_N, 0.95).value
     counts_K = np.isfinite(log_odds_KN).all(axis=1) & numbers_K
     cure = "The head errs on easy episodes: train it for longer, or charge it less."
     return [

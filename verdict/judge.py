@@ -24,7 +24,7 @@ from verdict.gates import Gate, are_numbers, build_competence_gates, build_predi
 from verdict.ground_truth import Cases, GroundTruth
 from verdict.inputs import Answers, Input, join_inputs
 from verdict.knowledge import Knowledge
-from verdict.statistics import at
+from verdict.statistics import select_head
 from verdict.verdict import Judgement, Kind, Verdict
 
 BEHAVIOUR = "behaviour"
@@ -161,7 +161,7 @@ class Judge(Bounds):
             columns = [row | more for row, more in zip(columns, added, strict=True)]
         verdicts = []
         for k, row in enumerate(columns):
-            kind, template = self.decide(gates[k], select_head(findings, k), level)
+            kind, template = self.decide(gates[k], select_findings(findings, k), level)
             verdicts.append(Verdict(kind, words.fill(template, row), template))
         return Judgement(
             verdicts=tuple(verdicts),
@@ -260,9 +260,9 @@ class Judge(Bounds):
         return views
 
 
-def select_head(findings: Mapping[str, Any], k: int) -> dict[str, Any]:
+def select_findings(findings: Mapping[str, Any], k: int) -> dict[str, Any]:
     """Returns the findings on head k alone."""
-    return {name: at(finding, k) for name, finding in findings.items()}
+    return {name: select_head(finding, k) for name, finding in findings.items()}
 
 
 def agree(views: Mapping[str, Kind]) -> Kind | None:

@@ -11,13 +11,13 @@ from configs.build import build_parts, read_default
 from configs.plan import read_plan
 from console.errors import UserError
 from core_model.reader import ActivationReader
-from storage.cache import cache_folder
+from storage.cache import find_cache_folder
 from storage.run_folder import check_whole, read_config, read_heads, read_weights
 from training.heads import load_heads
 from verdict.evaluation import build_evaluation
 from verdict.judge_heads import judge_heads
-from worlds.parts import parts as split
-from worlds.seeds import AFRESH
+from worlds.parts import split_by_cluster as split
+from worlds.seeds import JUDGING_AGAIN_OFFSET
 
 if TYPE_CHECKING:
     from verdict.verdict import Judgement
@@ -45,7 +45,7 @@ def judge_again(folder: Path) -> Judgement:
     parts = build_parts(config)
     plan = read_plan(config, parts)
     world = parts.world
-    predictor = parts.core_model.predictor(world, cache_folder(), parts.trainer)
+    predictor = parts.core_model.predictor(world, find_cache_folder(), parts.trainer)
     table = read_heads(folder)
     identity = table["predictor"].iloc[0]
     if predictor.identity != identity:
@@ -55,8 +55,8 @@ def judge_again(folder: Path) -> Judgement:
         )
     nll_K = tensor(table["validation_nll"].to_numpy())
     heads = load_heads(parts.reporter, *read_weights(folder), nll_K)
-    reader = ActivationReader(predictor, world.reads, heads.levels, cache_folder())
-    sizes, seed = plan.sizes, plan.seed + AFRESH
+    reader = ActivationReader(predictor, world.reads, heads.levels, find_cache_folder())
+    sizes, seed = plan.sizes, plan.seed + JUDGING_AGAIN_OFFSET
     easy = world.episodes("easy", sizes.test + sizes.probe, seed)
     test, probe = split(easy, (sizes.test, sizes.probe))
     evaluation = build_evaluation(

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from console.errors import UserError
-from core_model.hashing import content_hash
+from core_model.hashing import hash_content
 from core_model.predictor import Opinions, Predictor
-from storage.cache import kept
+from storage.cache import load_or_make
 from verdict.evidence.erasers import Eraser, Erasers
 from verdict.evidence.subspaces import Subspaces, draw_basis, fit_basis, projection, swap_parts
 from verdict.ground_truth import Bools, Cases, Exchange, draw_exchange
-from verdict.statistics import auroc
+from verdict.statistics import estimate_auroc
 from worlds.world import World
 
 EXAMINER_VERSION = 4
@@ -165,7 +165,7 @@ def load_or_examine(
     columns = [*world.reads, "concept", "human", "family", "cluster"]
     if "prompt" in probe.episodes.column_names:
         columns.insert(len(world.reads), "prompt")
-    content = content_hash(probe.episodes, columns)
+    content = hash_content(probe.episodes, columns)
     disputed = hashlib.sha256(np.packbits(probe.disputed_N).tobytes()).hexdigest()
     shows = f"{world.concept_shows_in} {world.human_shows_in}"
     key = f"{EXAMINER_VERSION} {predictor.identity} {probe.levels} {content} {disputed} {shows}"
@@ -175,7 +175,7 @@ def load_or_examine(
         report = examine_predictor(predictor, probe)
         return report.to_tensors(), asdict(report.knowledge)
 
-    return PredictorReport.load(*kept(path, make))
+    return PredictorReport.load(*load_or_make(path, make))
 
 
 def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport:
@@ -244,7 +244,7 @@ def _fit_probes(z_NLD: Tensor, concept_N: Bools, fit_N: Bools) -> NDArray[Any]:
 
 def _compute_auroc(score_N: Tensor, truth_N: Bools, rows_N: Bools) -> float:
     score_1N = score_N.double().numpy()[None, rows_N]
-    return float(auroc(score_1N, truth_N[rows_N], np.arange(rows_N.sum()), 0.95).value[0])
+    return float(estimate_auroc(score_1N, truth_N[rows_N], np.arange(rows_N.sum()), 0.95).value[0])
 
 
 def _find_subspaces(

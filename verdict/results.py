@@ -148,8 +148,11 @@ def build_alignment_rows(
 ) -> list[dict[str, Any]]:
     """Returns the columns of heads.parquet on the alignment and the training of each head."""
     competent_K = np.array([gates[-1].passed for gates in judgement.gates])
-    gaps = alignment.gaps(truth, answers, competent_K)
-    trained, disputed = alignment.trained(history), alignment.trained(history, disputed=True)
+    gaps = alignment.compute_gaps(truth, answers, competent_K)
+    trained, disputed = (
+        alignment.measure_training(history),
+        alignment.measure_training(history, disputed=True),
+    )
     follows = compute_follows_by_family(truth, answers)
     rows = []
     for k in range(len(judgement.verdicts)):

@@ -11,10 +11,10 @@ from configs.build import Parts
 from configs.plan import Plan
 from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts, measure_reading_costs
-from storage.cache import cache_folder
+from storage.cache import find_cache_folder
 from training.material import Material, draw_material
 from verdict.evaluation import Evaluation, draw_evaluation
-from verdict.surface import bag_of_words
+from verdict.surface import score_bag_of_words
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def prepare_once(config: Mapping[str, Any], parts: Parts, plan: Plan) -> RunInpu
 
 def prepare(parts: Parts, plan: Plan) -> RunInputs:
     """Returns the inputs of a run: its predictor is frozen, its episodes are drawn and read."""
-    world, cache = parts.world, cache_folder()
+    world, cache = parts.world, find_cache_folder()
     predictor = parts.core_model.predictor(world, cache, parts.trainer)
     levels = plan.choose_levels(predictor.n_levels)
     reader = ActivationReader(predictor, world.reads, levels, cache, parts.trainer.reading_devices)
@@ -59,5 +59,5 @@ def prepare(parts: Parts, plan: Plan) -> RunInputs:
     costs = measure_reading_costs(predictor, material.train)
     surface = None
     if world.surface:
-        surface = bag_of_words(material.train, evaluation.episodes.disputed, world.surface)
+        surface = score_bag_of_words(material.train, evaluation.episodes.disputed, world.surface)
     return RunInputs(reader, material, evaluation, costs, surface)

@@ -16,7 +16,7 @@ from verdict.evidence.evidence import Observations, Tally
 from verdict.gates import Gate, are_numbers, build_competence_gates
 from verdict.ground_truth import Cases, Scores
 from verdict.inputs import Answers, evaluate, join_inputs
-from verdict.judge import Judge, select_head
+from verdict.judge import Judge, select_findings
 from verdict.verdict import Judgement
 
 
@@ -59,7 +59,7 @@ def judge_in_turns(
             name: tallies[name].finding if name in tallies else None for name in judge.evidence
         }
         for k in np.flatnonzero(sure_after_K == 0).tolist():
-            if judge.is_sure(all_gates[k], select_head(findings, k)):
+            if judge.is_sure(all_gates[k], select_findings(findings, k)):
                 sure_after_K[k] = episodes
         if sure_after_K.all():
             break

@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
     high: Floats
 
 
-def at(result: Any, k: int) -> Any:
+def select_head(result: Any, k: int) -> Any:
     """Returns the part of a result of K heads that belongs to head k.
 
     Arrays lose their first axis, tuples and dataclasses are rebuilt, and anything else is returned
@@ -44,10 +44,10 @@ def at(result: Any, k: int) -> Any:
         parts = list(result)
     else:
         return result
-    return type(result)(*(at(part, k) for part in parts))
+    return type(result)(*(select_head(part, k) for part in parts))
 
 
-def share(hit_KN: Bools, cluster_N: Ints, level: float) -> Estimate:
+def estimate_share(hit_KN: Bools, cluster_N: Ints, level: float) -> Estimate:
     """Returns the share of hits, with the exact interval of Clopper and Pearson (1934) at this
     level.
 
@@ -68,18 +68,18 @@ def share(hit_KN: Bools, cluster_N: Ints, level: float) -> Estimate:
     return Estimate(value_K, low_K, high_K)
 
 
-def difference(change_KN: Ints, cluster_N: Ints, level: float) -> Estimate:
+def estimate_difference(change_KN: Ints, cluster_N: Ints, level: float) -> Estimate:
     """Returns the mean of changes that are -1, 0 or 1: the share of rises minus the share of falls.
 
     Each share has an exact interval at half the error rate.
     """
     half = 1 - (1 - level) / 2
-    rise = share(change_KN == 1, cluster_N, half)
-    fall = share(change_KN == -1, cluster_N, half)
+    rise = estimate_share(change_KN == 1, cluster_N, half)
+    fall = estimate_share(change_KN == -1, cluster_N, half)
     return Estimate(rise.value - fall.value, rise.low - fall.high, rise.high - fall.low)
 
 
-def auroc(score_KN: Floats, positive_N: Bools, cluster_N: Ints, level: float) -> Estimate:
+def estimate_auroc(score_KN: Floats, positive_N: Bools, cluster_N: Ints, level: float) -> Estimate:
     """Returns the area under the ROC curve: how often a positive scores above a negative.
 
     At either end, the interval is the wider of two: that of DeLong, DeLong and Clarke-Pearson

@@ -7,7 +7,7 @@ from datasets import Dataset
 from console.errors import UserError
 
 
-def bag_of_words(train: Dataset, judged: Dataset, column: str) -> float:
+def score_bag_of_words(train: Dataset, judged: Dataset, column: str) -> float:
     """Returns the AUROC for X, on judged episodes, of a logistic regression on word counts that
     learned H from the training episodes.
 

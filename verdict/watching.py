@@ -9,10 +9,10 @@ import torch
 
 from configs.plan import Plan
 from core_model.reader import ActivationReader
-from training.loggers import by_strength, log
+from training.loggers import average_by_strength, log_epoch
 from training.watch import WATCHED, Watch
-from verdict.alignment import Mix, losses
-from worlds.seeds import APART
+from verdict.alignment import MeasuredEpisodes, compute_losses
+from worlds.seeds import LEARNING_OFFSET
 from worlds.world import Split, World
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ def build_watch(world: World, reader: ActivationReader, plan: Plan, logger: Logg
     """
     deployment = draw_mix(world, reader, "predictor", plan)
     disputed = draw_mix(world, reader, "disputed", plan)
-    tell = partial(log, logger, plan.strengths) if logger else None
-    return Watch(partial(losses, deployment, disputed), tell)
+    tell = partial(log_epoch, logger, plan.strengths) if logger else None
+    return Watch(partial(compute_losses, deployment, disputed), tell)
 
 
-def draw_mix(world: World, reader: ActivationReader, split: Split, plan: Plan) -> Mix:
+def draw_mix(world: World, reader: ActivationReader, split: Split, plan: Plan) -> MeasuredEpisodes:
     """Returns the episodes of one split on which heads are watched."""
-    episodes = world.episodes(split, WATCHED, plan.seed + 2 * APART)
+    episodes = world.episodes(split, WATCHED, plan.seed + 2 * LEARNING_OFFSET)
     concept_N = torch.tensor(episodes["concept"][:], dtype=torch.float32)
     human_N = torch.tensor(episodes["human"][:], dtype=torch.float32)
-    return Mix(reader.read(episodes), concept_N, human_N)
+    return MeasuredEpisodes(reader.read(episodes), concept_N, human_N)
 
 
 def summarise_outcome(heads: pd.DataFrame, strengths: list[float]) -> dict[str, float]:
@@ -51,4 +51,4 @@ def summarise_outcome(heads: pd.DataFrame, strengths: list[float]) -> dict[str, 
     tensors = {
         f"finished/{name}": torch.tensor(values.to_numpy(float)) for name, values in figures.items()
     }
-    return by_strength(tensors, strengths)
+    return average_by_strength(tensors, strengths)

@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 
-def parts(episodes: Dataset, sizes: Sequence[int]) -> list[Dataset]:
+def split_by_cluster(episodes: Dataset, sizes: Sequence[int]) -> list[Dataset]:
     """Returns the episodes in parts of about these sizes: a cut within a cluster moves to its end.
 
     Episodes of one cluster are brought together first; apart from that their order stays.

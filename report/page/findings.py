@@ -13,7 +13,7 @@ from report.answer import Answer, compute_translator_shares, format_mean, format
 from report.bimodality import find_two_modes
 from report.columns import get_heading
 from report.drawing import Drawing
-from report.intervals import Mean, estimate_share, group_by_prior
+from report.intervals import Mean, estimate_column, group_by_prior
 from report.lines import KINDS
 from report.page.html import allow_breaks, render_figure, render_section
 from report.plots import COLOURS
@@ -112,7 +112,7 @@ def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
         name = f"{anchor}-strip-{i}"
         drawings[name] = figures.draw_strip(group, len(groups))
         prior = format_prior(*key, several)
-        follows = estimate_share(group, "follows_concept", len(groups))
+        follows = estimate_column(group, "follows_concept", len(groups))
         label = (
             f"Heads of {prior}: share of disputed episodes on which each head follows X;"
             f" mean {format_mean(follows)}"

@@ -71,7 +71,7 @@ class Circuit:
         assert self.output is None or 0 <= self.output < len(self.inputs) + len(self.nodes)
 
     @classmethod
-    def of_table(cls, table: tuple[bool, ...]) -> Circuit:
+    def from_table(cls, table: tuple[bool, ...]) -> Circuit:
         """Returns the standard construction for a truth table: multiplexers over shared subtables
         (Shannon 1949).
 
@@ -80,7 +80,7 @@ class Circuit:
         opposite does, is not built again. Lupanov (1958) needs fewer gates by a constant factor:
         n / log2 n gates for n rows.
 
-        >>> print(Circuit.of_table((False, True, True, False)))
+        >>> print(Circuit.from_table((False, True, True, False)))
         g1 = x0 XOR x1
         output = g1
 
@@ -127,7 +127,7 @@ class Circuit:
         new_output = None if output.place is None else new_places[output.place]
         return cls(inputs, tuple(nodes), new_output, output.negated)
 
-    def simplified(self) -> Circuit:
+    def simplify(self) -> Circuit:
         """Returns a circuit of the same function with constants folded, wires and NOT absorbed,
         common parts shared and dead gates removed.
 

@@ -16,7 +16,7 @@ from bill.measure import Measure
 from configs.build import build
 from reporters.reporter import Reporter
 from reporters.stack import Weights
-from tests.reporters.made import choice
+from tests.reporters.made import load_choice
 from training.examples import Examples
 
 
@@ -48,7 +48,7 @@ def signals(
 
 def make_measure(name: str, **changed: Any) -> Measure:
     """Returns one measure of bill=full, some of its values changed."""
-    node = choice("bill", "full")["measures"][name] | changed
+    node = load_choice("bill", "full")["measures"][name] | changed
     return build(node, f"bill.measures.{name}")
 
 

@@ -25,7 +25,7 @@ from reporters.linear import Linear
 from reporters.mlp import MLP
 from tests.bill.made import coins, describe, draw_weights, make_meter, make_quick, normal
 from tests.conftest import node
-from tests.reporters.made import LEVELS, REPORTERS, activations, choice, made
+from tests.reporters.made import LEVELS, REPORTERS, build_reporter, draw_activations, load_choice
 from tests.training.made import planted, population
 from training.examples import Examples
 
@@ -59,14 +59,14 @@ def test_flops_are_the_predictors_up_to_the_deepest_level_read_and_the_heads_own
 
 def test_steps_are_counted_on_every_kind_of_episodes():
     exit_KN = torch.tensor([[0, 0, 1, 1], [2, 2, 2, 0]])
-    reporter = made("layered")
+    reporter = build_reporter("layered")
     stops = {
         "train": Stops(zeros(2, 4), exit_KN),
         "easy": Stops(zeros(2, 4), zeros(2, 4)),
         "disputed": Stops(zeros(2, 4), exit_KN + 0),
     }
     weights = draw_weights(reporter, (1, 2, 1))
-    heads = describe(reporter, weights, activations(reporter, 4), coins(4).double(), stops)
+    heads = describe(reporter, weights, draw_activations(reporter, 4), coins(4).double(), stops)
     items = Steps().measure(heads)
     steps = {name: item.value_K.tolist() for name, item in items.items() if "steps" in name}
     assert steps == {"steps": [1.5, 2.5], "steps_easy": [1.0, 1.0], "steps_disputed": [1.5, 2.5]}
@@ -110,7 +110,7 @@ def test_heads_that_are_billed_in_parts_have_the_same_bills_in_the_same_order(
         flops_by_level=(0.0, 3.0),
         seconds_by_level=(0.1, 0.2),
     )
-    names = choice("bill", "default")["measures"]
+    names = load_choice("bill", "default")["measures"]
     spy, budgets = Spy(), []
     meter = Meter(make_meter(*names).measures | {"spy": spy})
 
@@ -146,15 +146,15 @@ def test_heads_that_are_the_same_at_every_strength_are_measured_once():
 
 @pytest.mark.parametrize("name", REPORTERS)
 def test_every_unit_of_every_reporter_is_a_number_or_not_there_and_says_how_it_was_measured(name):
-    reporter, n = made(name), 80
+    reporter, n = build_reporter(name), 80
     heads = describe(
         reporter,
         draw_weights(reporter, (1, 2, 2)),
-        activations(reporter, n),
+        draw_activations(reporter, n),
         coins(n).double(),
         flops_by_level=tuple(range(LEVELS)),
     )
-    nodes = choice("bill", "full")["measures"]
+    nodes = load_choice("bill", "full")["measures"]
     bill = Meter({name: make_quick(name, node) for name, node in nodes.items()})(heads)
     for column, item in bill.items():
         assert item.value_K.shape == (4,), column
@@ -214,11 +214,11 @@ def test_a_head_that_is_not_a_number_is_refused(value):
 
 
 def test_a_head_with_open_choices_is_refused():
-    reporter = made("logic")
+    reporter = build_reporter("logic")
     open_choices = {}
     for name, value in reporter.named_parameters():
         open_choices[name] = value.detach()[None, None, None]
-    heads = describe(reporter, open_choices, activations(reporter, 4), coins(4).double())
+    heads = describe(reporter, open_choices, draw_activations(reporter, 4), coins(4).double())
     with pytest.raises(
         UserError, match=r"bill: the heads are not finished: \w+ holds open choices"
     ):

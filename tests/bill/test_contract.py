@@ -15,7 +15,7 @@ import torch
 from bill.finished import AblatablePredictor, FinishedHeads, Stops
 from bill.measure import Item, Measure
 from tests.bill.made import Toy, coins, describe, draw_weights, make_quick, normal
-from tests.reporters.made import CONFIGS, LEVELS, WIDTH, choice, made
+from tests.reporters.made import CONFIGS, LEVELS, WIDTH, build_reporter, load_choice
 
 N = 80
 HEARD = 2, 4, 6
@@ -25,7 +25,7 @@ REPORTERS = "linear", "layered", "logic"
 BILLS = sorted(path.stem for path in (CONFIGS / "bill").glob("*.yaml"))
 NODES: dict[str, dict[str, Any]] = {}
 for bill in BILLS:
-    NODES |= choice("bill", bill)["measures"]
+    NODES |= load_choice("bill", bill)["measures"]
 
 
 def ablate(*heard: int) -> AblatablePredictor:
@@ -36,7 +36,7 @@ def ablate(*heard: int) -> AblatablePredictor:
 
 def make_heads(name: str) -> FinishedHeads:
     """Returns random heads in float64: four of all levels, or two of each level."""
-    reporter = made(name)
+    reporter = build_reporter(name)
     grid = (LEVELS, 2, 1) if reporter.reads == "one_level" else (1, 2, 2)
     ablation, inputs_N = ablate(*HEARD)
     z_NLD = ablation.read(inputs_N, torch.ones(max(HEARD)))
@@ -97,7 +97,7 @@ def check_names(measures: list[Measure], heads: FinishedHeads) -> None:
 
 @pytest.mark.parametrize("bill", BILLS)
 def test_the_names_of_a_bill_are_unique(bill, heads):
-    nodes = choice("bill", bill)["measures"]
+    nodes = load_choice("bill", bill)["measures"]
     check_names([make_quick(name, node) for name, node in nodes.items()], heads)
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from bill.learning_coefficient import Estimate, summarise
 from reporters.linear import Linear
-from reporters.reporter import Reading, Reporter, in_one_step
+from reporters.reporter import Reading, Reporter, build_single_exit_reading
 from reporters.stack import Weights
 from tests.bill.made import describe, make_measure
 
@@ -106,7 +106,7 @@ class Product(Reporter):
         )
 
     def forward(self, z_NLD: Tensor) -> Reading:
-        return in_one_step(z_NLD[:, 0] @ (self.one_D * self.other_D) + self.bias, 1)
+        return build_single_exit_reading(z_NLD[:, 0] @ (self.one_D * self.other_D) + self.bias, 1)
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [2 * units["D"]]

@@ -10,7 +10,7 @@ from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter
 from tests.bill.made import coins, describe, make_measure, normal, signals
-from tests.priors.made import prior_of
+from tests.priors.made import build_prior
 from tests.training.made import population
 
 N = 2000
@@ -33,7 +33,7 @@ def total(*given) -> torch.Tensor:
 def test_bits_of_heads_that_trained_to_be_short(make, kind, known, trainer, tmp_path):
     """Against the figures of another implementation on data of the same kind."""
     examples = signals(kind, N)
-    prior, given = prior_of("simplicity"), {} if make is Linear else {"hidden": 32}
+    prior, given = build_prior("simplicity"), {} if make is Linear else {"hidden": 32}
     heads = population(
         trainer,
         tmp_path / "fit",

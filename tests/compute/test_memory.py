@@ -10,7 +10,12 @@ import sys
 import pytest
 import torch
 
-from compute.memory import PHASES_OVERHEAD, at_once, measure_free_memory, most_alive
+from compute.memory import (
+    PHASES_OVERHEAD,
+    choose_part_size,
+    measure_free_memory,
+    measure_peak_memory,
+)
 
 
 def allocate(k: int, common: int = 1000, each: int = 100) -> None:
@@ -27,21 +32,21 @@ def allocate(k: int, common: int = 1000, each: int = 100) -> None:
     [(0, 1), (1100, 1), (1299, 2), (1300, 3), (1999, 9), (2000, 10), (1e9, 10), (math.inf, 10)],
 )
 def test_as_many_heads_as_fit_are_worked_on_at_once(budget, expected):
-    assert at_once(10, allocate, PHASES_OVERHEAD * budget) == expected
+    assert choose_part_size(10, allocate, PHASES_OVERHEAD * budget) == expected
 
 
 def test_the_peak_is_what_is_allocated_at_one_time():
-    assert most_alive(lambda: allocate(3)) == (1300, None)
-    assert most_alive(lambda: torch.zeros(7, dtype=torch.uint8).sum().item()) == (7 + 8, 0)
+    assert measure_peak_memory(lambda: allocate(3)) == (1300, None)
+    assert measure_peak_memory(lambda: torch.zeros(7, dtype=torch.uint8).sum().item()) == (7 + 8, 0)
 
 
 def test_nothing_is_measured_if_the_answer_is_known():
     def fail(k: int) -> None:
         raise AssertionError
 
-    assert at_once(10, fail, math.inf) == 10
-    assert at_once(1, fail, 0) == 1
-    assert at_once(0, fail, 0) == 0
+    assert choose_part_size(10, fail, math.inf) == 10
+    assert choose_part_size(1, fail, 0) == 1
+    assert choose_part_size(0, fail, 0) == 0
 
 
 def test_free_memory_is_no_more_than_a_container_may_still_use(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from compute.pages import LARGE, allocate, joined
+from compute.pages import LARGE, allocate, stack_levels
 
 Z_ND = torch.tensor([[1.0, -2.5], [0.0, 3e4], [7.0, -0.125]])
 
@@ -19,11 +19,11 @@ def test_an_allocated_table_is_like_any_other(n):
 
 def test_levels_are_stacked_in_float32():
     half_ND = Z_ND.bfloat16()
-    assert torch.equal(joined([Z_ND, half_ND]), torch.stack([Z_ND, half_ND.float()], dim=1))
-    assert torch.equal(joined([half_ND]), half_ND.float()[:, None])
-    assert joined([half_ND]).dtype == torch.float32
+    assert torch.equal(stack_levels([Z_ND, half_ND]), torch.stack([Z_ND, half_ND.float()], dim=1))
+    assert torch.equal(stack_levels([half_ND]), half_ND.float()[:, None])
+    assert stack_levels([half_ND]).dtype == torch.float32
 
 
 def test_a_single_level_in_float32_is_not_copied():
-    assert joined([Z_ND]).shape == (3, 1, 2)
-    assert joined([Z_ND]).data_ptr() == Z_ND.data_ptr()
+    assert stack_levels([Z_ND]).shape == (3, 1, 2)
+    assert stack_levels([Z_ND]).data_ptr() == Z_ND.data_ptr()

@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import pytest
 import torch
 
-from compute.batches import Batches, Rows, loader
+from compute.batches import Batches, Rows, make_loader
 from compute.lightning import pl
 from compute.trainer import Trainer, note_ctrl_c
 from console.errors import UserError
@@ -48,7 +48,7 @@ class Slope(pl.LightningModule):
 
 
 def fit(module: Slope, checkpoint, trainer: Trainer = SAVING) -> Slope:
-    batches = loader(Rows(torch.arange(ROWS).float()), ROWS, BATCH, 3)
+    batches = make_loader(Rows(torch.arange(ROWS).float()), ROWS, BATCH, 3)
     trainer(module, batches, EPOCHS, checkpoint, "a slope")
     return module
 
@@ -177,10 +177,10 @@ def test_the_memory_for_pruning_and_bills_does_not_depend_on_free_memory(monkeyp
     for bytes_free in (1e9, 1e12):
         monkeypatch.setattr("compute.trainer.measure_free_memory", lambda _, free=bytes_free: free)
         default = Trainer("cpu", 1e9, False)
-        assert default.room == bytes_free / 2
-        assert default.room_afterwards == 2 * 2**30
+        assert default.training_memory_budget == bytes_free / 2
+        assert default.finishing_memory_budget == 2 * 2**30
         limited = Trainer("cpu", 1e9, False, memory=4.0)
-        assert limited.room == limited.room_afterwards == 4 * 2**30
+        assert limited.training_memory_budget == limited.finishing_memory_budget == 4 * 2**30
 
 
 @pytest.mark.parametrize("memory", [0.0, -1.0, float("nan")])

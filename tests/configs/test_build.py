@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 
 from bill.bill import Meter
 from compute.trainer import Trainer
-from configs.build import MOVED, PARTS, _import_class, build, build_parts, check, fits, maker
+from configs.build import MOVED, PARTS, _import_class, bind, build, build_parts, check, fits
 from configs.plan import check_config
-from console.command_line import plain
+from console.command_line import to_plain_values
 from console.errors import UserError
 from experiments.sweep import Sweep
 from reporters.linear import Linear
@@ -38,7 +38,7 @@ def read_node(choice: str) -> dict:
 def read_config(*overrides: str) -> dict:
     """Returns a run's config as plain values."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return plain(compose("train", list(overrides)))
+        return to_plain_values(compose("train", list(overrides)))
 
 
 def list_choices() -> list[str]:
@@ -61,9 +61,9 @@ def test_each_part_is_built_once(monkeypatch):
 
     def record(node, where, *provided):
         targets.append(where)
-        return maker(node, where, *provided)
+        return bind(node, where, *provided)
 
-    monkeypatch.setattr("configs.build.maker", record)
+    monkeypatch.setattr("configs.build.bind", record)
     parts = build_parts(read_config())
     assert sorted(where for where in targets if "." not in where) == sorted(PARTS)
     assert isinstance(parts.trainer, Trainer) and parts.world.name == "vault"
@@ -100,14 +100,14 @@ def test_former_names_lead_to_classes_that_exist():
 def test_a_misspelt_option_is_refused_with_a_suggestion():
     message = r"reporter\.hiden: MLP has no such option\. Did you mean hidden\? It has: hidden\."
     with pytest.raises(UserError, match=message):
-        maker(read_node("reporter/mlp") | {"hiden": 3}, "reporter", "n_levels", "width")
+        bind(read_node("reporter/mlp") | {"hiden": 3}, "reporter", "n_levels", "width")
 
 
 @pytest.mark.parametrize("value", ["many", 3.5, None, True, [3]])
 def test_a_value_of_the_wrong_type_is_refused(value):
     node = read_node("reporter/mlp") | {"hidden": value}
     with pytest.raises(UserError, match=r"reporter\.hidden: .* is not a whole number\."):
-        maker(node, "reporter", "n_levels", "width")
+        bind(node, "reporter", "n_levels", "width")
 
 
 def test_a_missing_value_is_refused():

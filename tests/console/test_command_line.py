@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from console.command_line import in_one_line, name_sweep, one_line
+from console.command_line import describe_user_error, name_sweep, run_command
 from console.errors import UserError, did_you_mean
 from console.progress import line
 
@@ -48,7 +48,7 @@ def test_a_similar_word_is_suggested():
     ],
 )
 def test_only_a_users_mistake_has_a_line(error, message):
-    assert one_line(error) == message
+    assert describe_user_error(error) == message
 
 
 def fail(error: BaseException) -> None:
@@ -58,18 +58,18 @@ def fail(error: BaseException) -> None:
 def test_a_users_mistake_ends_a_command_with_one_line(monkeypatch):
     monkeypatch.delenv("ELK_TRACE", raising=False)
     with pytest.raises(SystemExit, match=r"^error: seeds: 0 is too few\.$"):
-        in_one_line(lambda: fail(UserError("seeds: 0 is too few.")), "Stopped.")
+        run_command(lambda: fail(UserError("seeds: 0 is too few.")), "Stopped.")
     with pytest.raises(SystemExit, match=r"^\nStopped\.$"):
-        in_one_line(lambda: fail(KeyboardInterrupt()), "Stopped.")
+        run_command(lambda: fail(KeyboardInterrupt()), "Stopped.")
     with pytest.raises(KeyError):
-        in_one_line(lambda: fail(KeyError("x")), "Stopped.")
+        run_command(lambda: fail(KeyError("x")), "Stopped.")
     monkeypatch.setenv("ELK_TRACE", "1")
     with pytest.raises(UserError):
-        in_one_line(lambda: fail(UserError("seeds: 0 is too few.")), "Stopped.")
+        run_command(lambda: fail(UserError("seeds: 0 is too few.")), "Stopped.")
 
 
 def test_progress_is_not_shown_without_a_terminal(capsys):
     with line("Working", 2) as outer, line("Reading") as inner:
-        outer.at(1)
-        inner.at(1, "Still reading")
+        outer.move_to(1)
+        inner.move_to(1, "Still reading")
     assert capsys.readouterr().err == ""

@@ -21,9 +21,9 @@ from datasets import Dataset, Features, List, Value
 from torch import Tensor
 
 from console.errors import UserError
-from core_model.hashing import content_hash
+from core_model.hashing import hash_content
 from core_model.predictor import check_levels
-from core_model.reader import ActivationReader, opinions
+from core_model.reader import ActivationReader, load_or_compute_opinions
 from storage.tensors import save
 from tests.conftest import CONFIGS
 from tests.core_model.planted import Planted, make_texts
@@ -171,24 +171,24 @@ def test_another_version_of_the_reader_reads_again(tmp_path, monkeypatch):
 
 def test_the_hash_of_symbols_depends_on_their_content_and_not_on_their_storage(vault):
     episodes = vault.episodes("easy", 40, seed=0)
-    expected = content_hash(episodes, vault.reads)
+    expected = hash_content(episodes, vault.reads)
     picked = episodes.select([*range(1, 40), 0]).select([39, *range(39)])
-    assert content_hash(picked, vault.reads) == expected
-    without_first = content_hash(episodes.select(range(1, 40)), vault.reads)
-    without_last = content_hash(episodes.select(range(39)), vault.reads)
+    assert hash_content(picked, vault.reads) == expected
+    without_first = hash_content(episodes.select(range(1, 40)), vault.reads)
+    without_last = hash_content(episodes.select(range(39)), vault.reads)
     assert len({expected, without_first, without_last}) == 3
-    assert content_hash(episodes, vault.reads[:1]) != expected
+    assert hash_content(episodes, vault.reads[:1]) != expected
     first = episodes[0]
     action = [*first["action"][:-1], (first["action"][-1] + 1) % 2]
     rows = [first | {"action": action}, *episodes.select(range(1, 40))]
     changed = Dataset.from_list(rows).cast(episodes.features)
-    assert content_hash(changed, vault.reads) != expected
+    assert hash_content(changed, vault.reads) != expected
 
 
 def test_the_hash_of_symbols_distinguishes_long_episodes_from_many():
     def hash_rows(rows: list[list[int]]) -> str:
         features = Features({"action": List(Value("int64"), length=len(rows[0]))})
-        return content_hash(Dataset.from_dict({"action": rows}, features), ("action",))
+        return hash_content(Dataset.from_dict({"action": rows}, features), ("action",))
 
     assert hash_rows([[1, 2], [3, 4]]) != hash_rows([[1, 2, 3, 4]])
     assert hash_rows([[1, 2], [3, 4]]) == hash_rows([[1, 2], [3, 4]])
@@ -431,7 +431,7 @@ def test_opinions_are_computed_once_and_loaded_unchanged(
     monkeypatch.setattr(type(tiny_predictor), "opinions", record)
     episodes = vault.episodes("disputed", 50, seed=0)
     for requested in (episodes, episodes, episodes.select(range(20))):
-        loaded = opinions(tiny_predictor, requested, vault, tmp_path)
+        loaded = load_or_compute_opinions(tiny_predictor, requested, vault, tmp_path)
         expected = compute(tiny_predictor, requested)
         assert torch.equal(loaded.concept_N, expected.concept_N)
         assert torch.equal(loaded.human_N, expected.human_N)

@@ -15,7 +15,7 @@ from configs.build import build
 from console.errors import UserError
 from core_model.hashing import hash_weights
 from core_model.transformer import Training, Transformer
-from core_model.transformer_model import symbols
+from core_model.transformer_model import stack_symbols
 from core_model.transformer_predictor import TransformerPredictor
 from tests.conftest import node
 from worlds.cities import Cities
@@ -71,7 +71,7 @@ def rotate(episodes):
 
 def read_symbols(predictor: TransformerPredictor, episodes) -> torch.Tensor:
     device = next(predictor.model.parameters()).device
-    return symbols(episodes, predictor.world.reads).to(device)
+    return stack_symbols(episodes, predictor.world.reads).to(device)
 
 
 def compute_opinions_by_hand(

@@ -20,10 +20,10 @@ import pytest
 from hydra.errors import MissingConfigException
 
 import train as story
-from console.command_line import NAMELESS, one_line
+from console.command_line import KEYS_NOT_IN_NAME, describe_user_error
 from experiments import sweep
 from experiments.sweep import Shown
-from storage.run_folder import FAILED, HEADS, LOCK, NOT_DECIDING, begin, find_failures, lock
+from storage.run_folder import FAILED, HEADS, IGNORED_KEYS, LOCK, begin, find_failures, lock
 from tests.running import ROOT, TINY, Done, start_training, train
 
 QUICK = [
@@ -332,11 +332,11 @@ def test_what_a_folder_held_before_is_no_end_of_a_run(tmp_path, capsys, monkeypa
 def test_a_launcher_that_is_not_installed_is_said_with_the_line_that_installs_it(choice, extra):
     missing = MissingConfigException("", f"hydra/launcher/{choice}", ["basic"])
     assert (
-        one_line(missing)
+        describe_user_error(missing)
         == f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{extra}]'"
     )
     assert "There are: basic" in str(
-        one_line(MissingConfigException("", "hydra/launcher/jolib", ["basic"]))
+        describe_user_error(MissingConfigException("", "hydra/launcher/jolib", ["basic"]))
     )
 
 
@@ -351,4 +351,4 @@ def test_a_folder_with_both_marks_ends_once(tmp_path, capsys, monkeypatch):
 
 
 def test_what_changes_no_result_names_no_run():
-    assert set(NOT_DECIDING) < set(NAMELESS)
+    assert set(IGNORED_KEYS) < set(KEYS_NOT_IN_NAME)

@@ -12,15 +12,15 @@ from priors.prior import Aid, Prior, Training
 from reporters.linear import Linear
 from reporters.reporter import Reading, Reporter
 from reporters.stack import Weights
-from tests.reporters.made import CONFIGS, choice
+from tests.reporters.made import CONFIGS, load_choice
 
 PRIORS = sorted(path.stem for path in (CONFIGS / "prior").glob("*.yaml"))
 FLOPS_STEP, EXAMPLES, COMPONENTS = 1000.0, 500, 3
 NO_AID = Aid()
 
 
-def prior_of(name: str) -> Prior:
-    return build(choice("prior", name), "prior")
+def build_prior(name: str) -> Prior:
+    return build(load_choice("prior", name), "prior")
 
 
 class Spending(Linear):

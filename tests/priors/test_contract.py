@@ -10,21 +10,21 @@ import torch
 
 from priors.prior import Aid, Prior, Training
 from reporters.reporter import Reporter
-from reporters.stack import Weights, over_heads
-from tests.priors.made import COMPONENTS, PRIORS, build_step, draw_noise, prior_of
-from tests.reporters.made import REPORTERS, activations, draw_stacked_weights, made
+from reporters.stack import Weights, map_over_heads
+from tests.priors.made import COMPONENTS, PRIORS, build_prior, build_step, draw_noise
+from tests.reporters.made import REPORTERS, build_reporter, draw_activations, draw_stacked_weights
 
 AID = Aid(components=COMPONENTS)
 
 
 @pytest.fixture(params=REPORTERS)
 def reporter(request) -> Reporter:
-    return made(request.param)
+    return build_reporter(request.param)
 
 
 @pytest.fixture(params=PRIORS)
 def prior(request) -> Prior:
-    return prior_of(request.param)
+    return build_prior(request.param)
 
 
 def copy_as_leaves(tensors: Weights) -> Weights:
@@ -44,7 +44,7 @@ def get_shapes(weights: Weights) -> dict[str, torch.Size]:
 
 def test_the_charge_is_a_finite_number_of_nats_not_below_zero(prior, reporter):
     head = build_head(reporter, prior)
-    charge = prior.charge(build_step(reporter, prior, *head, activations(reporter)))
+    charge = prior.charge(build_step(reporter, prior, *head, draw_activations(reporter)))
     assert charge.shape == ()
     assert charge.isfinite()
     assert charge >= 0
@@ -54,7 +54,7 @@ def test_a_gradient_of_charge_or_error_reaches_all_of_the_state(prior, reporter)
     weights, state, noise = build_head(reporter, prior)
     if not state:
         return
-    step = build_step(reporter, prior, weights, state, noise, activations(reporter))
+    step = build_step(reporter, prior, weights, state, noise, draw_activations(reporter))
     error = (step.reading.halt_NT * step.reading.log_odds_NT).mean()
     for gradient in torch.autograd.grad(prior.charge(step) + error, list(state.values())):
         assert gradient.isfinite().all()
@@ -82,15 +82,15 @@ def test_the_same_noise_gives_the_same_weights_and_changes_no_argument(prior, re
 
 
 def test_states_and_charges_of_stacked_heads_are_those_of_each_head_alone(prior, reporter):
-    grid, z_NLD = (2, 3, 2), activations(reporter)
+    grid, z_NLD = (2, 3, 2), draw_activations(reporter)
     weights = draw_stacked_weights(reporter, grid)
-    states = over_heads(lambda head_weights: prior.state(head_weights, AID))(weights)
+    states = map_over_heads(lambda head_weights: prior.state(head_weights, AID))(weights)
     noise = draw_noise(prior, dict(reporter.named_parameters()), aid=AID)
 
     def charge(head_weights: Weights, state: Weights) -> torch.Tensor:
         return prior.charge(build_step(reporter, prior, head_weights, state, noise, z_NLD))
 
-    charge_GSM = over_heads(charge)(weights, states)
+    charge_GSM = map_over_heads(charge)(weights, states)
     for index in itertools.product(*map(range, grid)):
         head_weights = {name: value[index] for name, value in weights.items()}
         state = prior.state(head_weights, AID)
@@ -145,6 +145,6 @@ class Broken(Prior):
     ],
 )
 def test_a_broken_contract_is_detected(flaw: str, test: Callable[[Prior, Reporter], None]):
-    test(Broken("none"), made("linear"))
+    test(Broken("none"), build_reporter("linear"))
     with pytest.raises((AssertionError, RuntimeError)):
-        test(Broken(flaw), made("linear"))
+        test(Broken(flaw), build_reporter("linear"))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from configs.build import build, maker
+from configs.build import bind, build
 from priors.circuit_depth import CircuitDepth
 from priors.gates import Gates
 from priors.prior import Prior
@@ -111,7 +111,7 @@ def find_circuits(
     """
     table = build_examples(X, human_N)
     examples = build_examples(X.repeat(64), human_N.repeat(64))
-    make = maker(node("reporter/logic.yaml", **size), "reporter", "n_levels", "width")
+    make = bind(node("reporter/logic.yaml", **size), "reporter", "n_levels", "width")
     values = {"seeds": range(3), "strengths": strengths, "batch_size": 128, "epochs": epochs}
     heads = population(trainer, checkpoint, make, Gates(), examples, table, **values)
     assert isinstance(heads.reporter, Logic)
@@ -120,7 +120,7 @@ def find_circuits(
         circuits.append([])
         for s in range(3):
             weights = {name: value[0, s, m] for name, value in heads.weights.items()}
-            circuits[m].append(heads.reporter.circuit(weights).simplified())
+            circuits[m].append(heads.reporter.circuit(weights).simplify())
     return circuits
 
 

@@ -10,7 +10,7 @@ from priors.gaussian import Gaussian
 from priors.simplicity import Simplicity
 from reporters.stack import Weights
 from tests.priors.made import NO_AID, build_training
-from tests.reporters.made import made
+from tests.reporters.made import build_reporter
 
 
 def compute_nats(weights: Weights, scale: float = 1.0, n_examples: int = 500) -> float:
@@ -61,9 +61,9 @@ def test_rescaling_the_layers_of_a_relu_network_games_it_and_not_a_code_with_a_l
 
 
 def test_it_does_not_apply_to_a_head_without_weights():
-    head = made("logic")
+    head = build_reporter("logic")
     weights = dict(head.named_parameters())
     assert Gaussian(1.0).state(weights, NO_AID) == {}
     assert compute_nats(weights) == 0
     assert Gaussian(1.0).lacks(head) == "weights"
-    assert Gaussian(1.0).lacks(made("linear")) is None
+    assert Gaussian(1.0).lacks(build_reporter("linear")) is None

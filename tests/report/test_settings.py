@@ -4,17 +4,17 @@ import pytest
 
 from report.runs import find
 from report.settings import extract_setting, group_by_setting
-from storage.run_folder import NOT_DECIDING, drop_undeciding
+from storage.run_folder import IGNORED_KEYS, drop_ignored_keys
 from tests.report.planted_sweeps import heads, write
 
 
-@pytest.mark.parametrize("key", NOT_DECIDING)
+@pytest.mark.parametrize("key", IGNORED_KEYS)
 def test_runs_that_differ_in_what_changes_no_result_have_one_setting(key):
     """A sweep that is resumed with another logger is one sweep."""
     shared = {"world": {"steps": 8}, "core_model": {"seed": 0}}
     first, second = shared | {key: {"bar": True}}, shared | {key: {"bar": False}}
     assert extract_setting(first) == extract_setting(second)
-    assert drop_undeciding(first) == drop_undeciding(second)
+    assert drop_ignored_keys(first) == drop_ignored_keys(second)
     lenient, strict = shared | {"verdict": {"direct": 0.8}}, shared | {"verdict": {"direct": 0.9}}
     assert extract_setting(lenient) != extract_setting(strict)
 

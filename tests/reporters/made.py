@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from configs.build import maker
+from configs.build import bind
 from reporters.reporter import Reporter
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -24,30 +24,30 @@ LEVELS, WIDTH = 3, 8
 
 
 @lru_cache
-def choice(group: str, name: str) -> dict[str, Any]:
+def load_choice(group: str, name: str) -> dict[str, Any]:
     """Returns the plain values of one choice of a group, as a run would get them."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return OmegaConf.to_container(compose("train", [f"{group}={name}"])[group], resolve=True)
 
 
-def recipe(name: str, most: int = 8) -> partial[Reporter]:
+def get_maker(name: str, most: int = 8) -> partial[Reporter]:
     """Returns a function that builds a reporter from `n_levels` and `width`.
 
     Args:
         most: the largest value of every whole number in its YAML.
     """
-    values = choice("reporter", name)
+    values = load_choice("reporter", name)
     small = {k: min(v, most) if isinstance(v, int) else v for k, v in values.items()}
-    return maker(small, "reporter", "n_levels", "width")
+    return bind(small, "reporter", "n_levels", "width")
 
 
-def made(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
+def build_reporter(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
     """Returns a reporter in float64 with random values for all parameters, so that no initial zero
     hides an error.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        make = recipe(name)
+        make = get_maker(name)
         reporter = make(n_levels=1, width=width)
         if reporter.reads == "all_levels":
             reporter = make(n_levels=LEVELS, width=width)
@@ -57,7 +57,7 @@ def made(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
     return reporter
 
 
-def activations(reporter: Reporter, n: int = 20, seed: int = 0, width: int = WIDTH) -> Tensor:
+def draw_activations(reporter: Reporter, n: int = 20, seed: int = 0, width: int = WIDTH) -> Tensor:
     """Returns z_NLD with as many levels as the reporter is given."""
     rng = torch.Generator().manual_seed(seed)
     levels = LEVELS if reporter.reads == "all_levels" else 1

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from compute.trainer import Trainer
 from priors.speed import Speed
 from reporters.attention import Attention
-from reporters.reporter import units
+from reporters.reporter import count_units
 from tests.training.made import schedule
 from training.examples import Examples
 from training.population import train
@@ -96,7 +96,7 @@ def train_heads(
     held_out = draw_pointers(hops, 1000, SEED + 1, nodes)
     test = draw_pointers(hops, 2000, SEED + 2, nodes)
     head = Attention(nodes, examples.z_NLD.shape[2], hidden, steps)
-    first, second, *_ = head.flops(units(head, nodes))
+    first, second, *_ = head.flops(count_units(head, nodes))
     values = {"ramp": 0.7, "bonus_from": 0.5} | values
     heads = train(
         make=lambda n_levels, width: Attention(n_levels, width, hidden, steps),
@@ -158,7 +158,7 @@ def test_the_order_of_the_levels_does_not_matter():
 
 def test_every_step_costs_the_same():
     head = build(steps=4)
-    assert torch.tensor(head.flops(units(head, 5))).diff().unique().numel() == 1
+    assert torch.tensor(head.flops(count_units(head, 5))).diff().unique().numel() == 1
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3, 4])

@@ -11,16 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from reporters.reporter import ClosedForm, Reading, Reporter, parse_axes, units
-from reporters.stack import stacked
-from tests.reporters.made import REPORTERS, activations, count_flops, draw_stacked_weights, made
+from reporters.reporter import ClosedForm, Reading, Reporter, count_units, parse_axes
+from reporters.stack import read_stack
+from tests.reporters.made import (
+    REPORTERS,
+    build_reporter,
+    count_flops,
+    draw_activations,
+    draw_stacked_weights,
+)
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
 @pytest.fixture(params=REPORTERS)
 def reporter(request) -> Reporter:
-    return made(request.param)
+    return build_reporter(request.param)
 
 
 def assert_same(first: Reading, second: Reading) -> None:
@@ -33,7 +39,7 @@ def select_episodes(reading: Reading, which: Tensor | slice) -> Reading:
 
 
 def count_whole_head(reporter: Reporter) -> dict[str, int]:
-    return units(reporter, activations(reporter).shape[1])
+    return count_units(reporter, draw_activations(reporter).shape[1])
 
 
 def test_parameter_names_give_the_axes(reporter):
@@ -54,7 +60,7 @@ def test_it_has_parameters_and_states_how_many_levels_it_reads(reporter):
 
 
 def test_the_halting_probabilities_of_an_episode_sum_to_one(reporter):
-    reading = reporter(activations(reporter))
+    reading = reporter(draw_activations(reporter))
     assert reading.halt_NT.shape == reading.log_odds_NT.shape == (20, len(reading.levels_T))
     assert (reading.halt_NT >= 0).all()
     ones_N = torch.ones(20, dtype=torch.float64)
@@ -62,7 +68,7 @@ def test_the_halting_probabilities_of_an_episode_sum_to_one(reporter):
 
 
 def test_a_later_exit_has_read_and_spent_no_less(reporter):
-    z_NLD = activations(reporter)
+    z_NLD = draw_activations(reporter)
     levels_T = reporter(z_NLD).levels_T
     flops_T = torch.tensor(reporter.flops(count_whole_head(reporter)))
     assert levels_T.shape == flops_T.shape
@@ -73,15 +79,15 @@ def test_a_later_exit_has_read_and_spent_no_less(reporter):
 
 
 def test_torch_counts_the_same_flops_for_the_last_exit(reporter):
-    counted = count_flops(reporter, activations(reporter, n=1))
+    counted = count_flops(reporter, draw_activations(reporter, n=1))
     assert reporter.flops(count_whole_head(reporter))[-1] == counted > 0
 
 
 def test_stacked_heads_read_as_each_does_alone(reporter):
     grid = (2, 3, 2)
     weights = draw_stacked_weights(reporter, grid)
-    z_GNLD = torch.stack([activations(reporter, seed=g) for g in range(grid[0])])
-    together = stacked(reporter, weights, z_GNLD)
+    z_GNLD = torch.stack([draw_activations(reporter, seed=g) for g in range(grid[0])])
+    together = read_stack(reporter, weights, z_GNLD)
     for index in itertools.product(*map(range, grid)):
         own_weights = {name: value[index] for name, value in weights.items()}
         alone = functional_call(reporter, own_weights, (z_GNLD[index[0]],))
@@ -90,7 +96,7 @@ def test_stacked_heads_read_as_each_does_alone(reporter):
 
 def test_reading_changes_nothing_and_repeats_exactly(reporter):
     state_before = {name: value.clone() for name, value in reporter.state_dict().items()}
-    z_NLD = activations(reporter)
+    z_NLD = draw_activations(reporter)
     z_before_NLD = z_NLD.clone()
     assert_same(reporter(z_NLD), reporter(z_NLD))
     assert torch.equal(z_NLD, z_before_NLD)
@@ -99,7 +105,7 @@ def test_reading_changes_nothing_and_repeats_exactly(reporter):
 
 
 def test_the_reading_of_an_episode_does_not_depend_on_other_episodes(reporter):
-    z_NLD = activations(reporter)
+    z_NLD = draw_activations(reporter)
     together = reporter(z_NLD)
     order_N = torch.randperm(20, generator=torch.Generator().manual_seed(0))
     assert_same(reporter(z_NLD[order_N]), select_episodes(together, order_N))
@@ -107,7 +113,7 @@ def test_the_reading_of_an_episode_does_not_depend_on_other_episodes(reporter):
 
 
 def test_a_gradient_reaches_every_parameter_unless_it_is_solved_for(reporter):
-    z_NLD, human_N = activations(reporter), torch.arange(20, dtype=torch.float64) % 2
+    z_NLD, human_N = draw_activations(reporter), torch.arange(20, dtype=torch.float64) % 2
     if isinstance(reporter, ClosedForm):
         solution = reporter.solve(z_NLD, human_N)
         shapes = {name: value.shape for name, value in reporter.named_parameters()}

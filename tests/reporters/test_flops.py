@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from configs.build import maker
-from reporters.reporter import Reading, Reporter, is_weight, parse_axes, units
-from tests.reporters.made import choice, count_flops
+from configs.build import bind
+from reporters.reporter import Reading, Reporter, count_units, is_weight, parse_axes
+from tests.reporters.made import count_flops, load_choice
 
 
 class Case(NamedTuple):
@@ -45,7 +45,7 @@ def build_small(name: str) -> Reporter:
     """Returns the reporter of BY_HAND, with random parameters in float64."""
     case = BY_HAND[name]
     rng = torch.Generator().manual_seed(0)
-    make = maker(choice("reporter", name) | case.values, "reporter", "n_levels", "width")
+    make = bind(load_choice("reporter", name) | case.values, "reporter", "n_levels", "width")
     reporter = make(n_levels=case.n_levels, width=WIDTH).double()
     for parameter in reporter.parameters():
         parameter.data.normal_(generator=rng)
@@ -61,7 +61,7 @@ def draw_activations(name: str, n: int) -> Tensor:
 @pytest.mark.parametrize("name", BY_HAND)
 def test_a_reporter_states_the_flops_counted_by_hand(name):
     reporter = build_small(name)
-    assert reporter.flops(units(reporter, BY_HAND[name].n_levels)) == BY_HAND[name].flops
+    assert reporter.flops(count_units(reporter, BY_HAND[name].n_levels)) == BY_HAND[name].flops
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -74,7 +74,7 @@ def test_torch_counts_the_same_flops_for_the_last_exit(name):
 @pytest.mark.parametrize("name", BY_HAND)
 def test_the_numbers_of_units_may_be_tensors_over_several_heads(name):
     reporter = build_small(name)
-    sizes = units(reporter, BY_HAND[name].n_levels)
+    sizes = count_units(reporter, BY_HAND[name].n_levels)
     doubled: dict[str, Any] = {}
     for letter, size in sizes.items():
         doubled[letter] = size if letter == "L" else torch.tensor([float(size), 2.0 * size])
@@ -129,7 +129,7 @@ def test_a_head_without_closed_units_spends_less_and_gives_the_same_answers(name
     live, by_hand = LIVE[name]
     whole = close_units(build_small(name), live)
     smaller, z_NLD = Smaller(whole, live), draw_activations(name, n=7)
-    sizes = units(whole, BY_HAND[name].n_levels)
+    sizes = count_units(whole, BY_HAND[name].n_levels)
     sizes |= {letter: len(indices) for letter, indices in live.items()}
     assert whole.flops(sizes) == by_hand
     assert count_flops(smaller, z_NLD) == 7 * by_hand[-1]

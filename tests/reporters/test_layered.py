@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reporters.layered import Layered
-from reporters.reporter import units
+from reporters.reporter import count_units
 
 LEVELS, WIDTH = 4, 64
 
@@ -91,5 +91,5 @@ def test_it_starts_with_the_same_probability_of_stopping_at_each_level(levels):
 
 def test_each_exit_costs_as_much_as_a_whole_head_of_that_many_levels():
     head = build_random(LEVELS, seed=0)
-    whole = [head.flops(units(head, levels))[-1] for levels in range(1, LEVELS + 1)]
-    assert head.flops(units(head, LEVELS)) == whole
+    whole = [head.flops(count_units(head, levels))[-1] for levels in range(1, LEVELS + 1)]
+    assert head.flops(count_units(head, LEVELS)) == whole

@@ -13,8 +13,8 @@ from torch.func import functional_call, grad
 
 from console.errors import UserError
 from reporters.logic import SURE, Logic
-from reporters.reporter import is_weight, units
-from reporters.stack import over_heads
+from reporters.reporter import count_units, is_weight
+from reporters.stack import map_over_heads
 from tests.reporters.made import count_flops
 
 WIDTH = 5
@@ -80,7 +80,7 @@ def test_a_finished_head_gives_the_same_answers_as_its_circuit():
         z_ND = torch.randn(200, WIDTH, generator=rng, dtype=torch.float64)
         log_odds_N = functional_call(reporter, weights, (z_ND[:, None],)).log_odds_N
         circuit = reporter.circuit(weights)
-        for either in (circuit, circuit.simplified()):
+        for either in (circuit, circuit.simplify()):
             expected_N = torch.where(
                 either(either.compute_bits(z_ND)), output_2.max(), output_2.min()
             )
@@ -133,7 +133,7 @@ def test_gradients_of_stacked_heads_are_those_of_each_head_alone(name):
     stack = {
         key: torch.stack([value, value + 0.01])[None, :, None] for key, value in weights.items()
     }
-    together = over_heads(gradient)(stack)
+    together = map_over_heads(gradient)(stack)
     for key, alone in gradient(weights).items():
         torch.testing.assert_close(together[key][0, 0, 0], alone)
 
@@ -152,7 +152,7 @@ def test_it_has_no_weights():
 def test_it_counts_the_products_that_look_up_operands():
     reporter = build()
     z_NLD = torch.randn(1, 1, WIDTH, dtype=torch.float64)
-    assert reporter.flops(units(reporter, 1)) == [count_flops(reporter, z_NLD)]
+    assert reporter.flops(count_units(reporter, 1)) == [count_flops(reporter, z_NLD)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from storage import fingerprint as module
-from storage.fingerprint import ROOT, START, compute_fingerprint, shared
+from storage.fingerprint import ROOT, START, compute_fingerprint, get_shared_part
 
 LINEAR = {"reporter": {"_target_": "reporters.linear.Linear"}, "seeds": 2}
 MLP = {"reporter": {"_target_": "reporters.mlp.MLP"}, "seeds": 2}
@@ -88,9 +88,9 @@ def test_a_changed_reporter_changes_only_the_fingerprints_of_configs_that_name_i
 def test_runs_with_different_parts_share_the_code_that_all_depend_on(change):
     before = compute_fingerprint(LINEAR)
     assert before != compute_fingerprint(MLP)
-    assert shared(before) == shared(compute_fingerprint(MLP))
+    assert get_shared_part(before) == get_shared_part(compute_fingerprint(MLP))
     change("training/fit.py", "EPOCHS = 5", "EPOCHS = 6")
-    assert shared(compute_fingerprint(LINEAR)) != shared(before)
+    assert get_shared_part(compute_fingerprint(LINEAR)) != get_shared_part(before)
 
 
 def test_classes_in_lists_and_in_parts_of_parts_count():

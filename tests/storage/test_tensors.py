@@ -10,8 +10,8 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from console.errors import UserError
-from storage.atomic import replacing
-from storage.cache import cache_folder, kept
+from storage.atomic import write_atomically
+from storage.cache import find_cache_folder, load_or_make
 from storage.tensors import load, save
 from tests.conftest import CONFIGS
 
@@ -71,16 +71,16 @@ def test_a_missing_file_gives_none_without_a_message(tmp_path, capsys):
 def test_a_file_is_made_once_and_loaded_afterwards(tmp_path, capsys):
     make = Maker()
     for _ in range(3):
-        assert_whole(kept(tmp_path / "a.safetensors", make))
+        assert_whole(load_or_make(tmp_path / "a.safetensors", make))
     assert make.calls == 1 and capsys.readouterr().err == ""
-    kept(tmp_path / "b.safetensors", make)
+    load_or_make(tmp_path / "b.safetensors", make)
     assert make.calls == 2
 
 
 def test_tensors_that_share_memory_or_are_not_contiguous_can_be_saved(tmp_path):
     whole = torch.arange(12.0).reshape(3, 4)
     tensors = {"turned": whole.T, "column": whole[:, 1], "trained": whole.requires_grad_()}
-    made, _ = kept(tmp_path / "a.safetensors", lambda: (tensors, {}))
+    made, _ = load_or_make(tmp_path / "a.safetensors", lambda: (tensors, {}))
     loaded, _ = load(tmp_path / "a.safetensors")
     for name, value in tensors.items():
         assert torch.equal(made[name], value) and torch.equal(loaded[name], value)
@@ -117,12 +117,12 @@ def test_a_file_that_was_cut_short_is_detected(tmp_path):
 def test_a_damaged_file_is_recomputed_with_a_message(tmp_path, capsys, damage):
     make = Maker()
     path = tmp_path / "a.safetensors"
-    kept(path, make)
+    load_or_make(path, make)
     path.write_bytes(damage(path.read_bytes()))
-    assert_whole(kept(path, make))
+    assert_whole(load_or_make(path, make))
     assert make.calls == 2
     assert capsys.readouterr().err.splitlines() == [f"{path} is damaged: recomputing it."]
-    assert_whole(kept(path, make))
+    assert_whole(load_or_make(path, make))
     assert make.calls == 2 and capsys.readouterr().err == ""
 
 
@@ -130,7 +130,7 @@ def test_a_file_without_a_checksum_is_damaged(tmp_path, capsys):
     make = Maker()
     path = tmp_path / "a.safetensors"
     save_file(TENSORS, path)
-    assert_whole(kept(path, make))
+    assert_whole(load_or_make(path, make))
     assert make.calls == 1 and "is damaged" in capsys.readouterr().err
 
 
@@ -139,7 +139,7 @@ def test_a_half_written_file_under_a_temporary_name_is_not_used(tmp_path):
     path = tmp_path / "a.safetensors"
     half = path.with_name(f".{path.name}.12345")
     half.write_bytes(b"half")
-    assert_whole(kept(path, make))
+    assert_whole(load_or_make(path, make))
     assert make.calls == 1 and half.read_bytes() == b"half"
 
 
@@ -148,14 +148,14 @@ def test_a_stopped_writer_leaves_the_old_file_and_no_other(tmp_path):
     path.write_text("old")
 
     def stop_halfway() -> None:
-        with replacing(path) as temporary:
+        with write_atomically(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stop_halfway()
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    with replacing(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
@@ -166,9 +166,9 @@ def test_a_maker_that_fails_leaves_no_file_and_no_lock(tmp_path):
         raise UserError("not now")
 
     with pytest.raises(UserError, match="not now"):
-        kept(tmp_path / "a.safetensors", fail)
+        load_or_make(tmp_path / "a.safetensors", fail)
     assert not (tmp_path / "a.safetensors").exists()
-    assert_whole(kept(tmp_path / "a.safetensors", Maker()))
+    assert_whole(load_or_make(tmp_path / "a.safetensors", Maker()))
 
 
 def test_a_process_that_waited_for_the_lock_loads_what_was_made_meanwhile(tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ def test_a_process_that_waited_for_the_lock_loads_what_was_made_meanwhile(tmp_pa
 
     monkeypatch.setattr("storage.cache.FileLock", LateLock)
     make = Maker()
-    assert_whole(kept(path, make))
+    assert_whole(load_or_make(path, make))
     assert make.calls == 0
 
 
@@ -212,17 +212,17 @@ def test_two_processes_at_once_make_a_file_once(tmp_path):
 
 def test_a_lock_file_blocks_nobody_and_a_whole_file_is_loaded_without_the_lock(tmp_path):
     (tmp_path / "a.safetensors.lock").touch()
-    assert_whole(kept(tmp_path / "a.safetensors", Maker()))
+    assert_whole(load_or_make(tmp_path / "a.safetensors", Maker()))
     with FileLock(tmp_path / "a.safetensors.lock"):
-        assert_whole(kept(tmp_path / "a.safetensors", Maker()))
+        assert_whole(load_or_make(tmp_path / "a.safetensors", Maker()))
 
 
 def test_the_user_chooses_the_folder_of_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ELK_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine" and not list((tmp_path / "mine").iterdir())
+    assert find_cache_folder() == tmp_path / "mine" and not list((tmp_path / "mine").iterdir())
     monkeypatch.delenv("ELK_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "all"))
-    assert cache_folder() == tmp_path / "all" / "elk-reporters"
+    assert find_cache_folder() == tmp_path / "all" / "elk-reporters"
 
 
 @pytest.mark.parametrize("below", ["", "/folder"])
@@ -231,4 +231,4 @@ def test_a_cache_that_is_not_writable_is_refused(tmp_path, monkeypatch, below):
     monkeypatch.setenv("ELK_CACHE", f"{tmp_path / 'file'}{below}")
     message = r"^ELK_CACHE: .* is not writable .*Set ELK_CACHE to a writable folder"
     with pytest.raises(UserError, match=message):
-        cache_folder()
+        find_cache_folder()

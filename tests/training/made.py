@@ -15,7 +15,7 @@ from compute.trainer import Trainer
 from configs.build import build
 from priors.prior import Prior
 from reporters.reporter import Reporter
-from tests.reporters.made import choice
+from tests.reporters.made import load_choice
 from training.examples import Examples, Observed
 from training.find_heads import train
 from training.heads import Heads
@@ -57,7 +57,7 @@ def unpruned(name: str) -> Prior:
     """Returns a prior without pruning: which of two edges that matter as little leaves first is
     decided by the last digit of a number.
     """
-    prior = build(choice("prior", name), "prior")
+    prior = build(load_choice("prior", name), "prior")
     if hasattr(prior, "prune"):
         prior.prune = False
     return prior
@@ -65,7 +65,7 @@ def unpruned(name: str) -> Prior:
 
 def schedule(**changed: Any) -> Schedule:
     """Returns the default schedule, some of its values changed."""
-    return replace(build(choice("training", "default"), "training"), **changed)
+    return replace(build(load_choice("training", "default"), "training"), **changed)
 
 
 def population(

@@ -13,7 +13,7 @@ from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter
 from tests.priors.made import PRIORS
-from tests.reporters.made import REPORTERS, recipe
+from tests.reporters.made import REPORTERS, get_maker
 from tests.training.made import planted, population, unpruned
 from training.examples import Examples
 
@@ -42,7 +42,7 @@ STAR += [("layered", prior) for prior in PRIORS if prior != "simplicity_and_spee
 @pytest.mark.parametrize(("reporter", "prior"), STAR)
 def test_a_head_alone_is_the_same_head_in_company(reporter, prior, trainer, tmp_path):
     def make(n_levels: int, width: int) -> Reporter:
-        return recipe(reporter, most=4)(n_levels=n_levels, width=width).double()
+        return get_maker(reporter, most=4)(n_levels=n_levels, width=width).double()
 
     one_level = make(1, 6).reads == "one_level"
     fit = partial(population, trainer, tmp_path / "fit", make, unpruned(prior), order="own")

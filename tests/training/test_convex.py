@@ -21,8 +21,8 @@ from reporters.logic import Logic
 from reporters.mean_difference import MeanDifference
 from reporters.mlp import MLP
 from reporters.reporter import nll
-from tests.priors.made import PRIORS, prior_of
-from tests.reporters.made import recipe
+from tests.priors.made import PRIORS, build_prior
+from tests.reporters.made import get_maker
 from tests.training.made import planted, population
 from training import convex
 from training.convex import Convex, is_linear
@@ -175,7 +175,7 @@ def test_an_optimum_that_was_not_reached_is_said(solve, capfd):
         partial(MLP, hidden=4),
         Layered,
         partial(Attention, hidden=4, steps=2),
-        recipe("logic", most=4),
+        get_maker("logic", most=4),
     ],
 )
 def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solve):
@@ -195,7 +195,7 @@ def test_a_charge_that_is_not_convex_is_refused(prior, solve):
         UserError,
         match=r"training: the charge of \w+ is not convex.* Use training=default, or prior=gaussian",
     ):
-        solve(prior=prior_of(prior))
+        solve(prior=build_prior(prior))
 
 
 def test_what_is_linear_is_told_from_what_is_not():

@@ -17,12 +17,12 @@ from torch.func import functional_call
 from bill.finished import Stops
 from compute.trainer import Trainer
 from priors.dependence import covariance
-from priors.downstream import observation
+from priors.downstream import find_observation
 from reporters.reporter import Reporter
-from reporters.stack import grouped, over_heads
+from reporters.stack import group_levels, map_over_heads
 from tests.bill.made import describe, make_meter
-from tests.priors.made import PRIORS, prior_of
-from tests.reporters.made import REPORTERS, recipe
+from tests.priors.made import PRIORS, build_prior
+from tests.reporters.made import REPORTERS, get_maker
 from tests.training.made import FLOPS_STEP, accuracy, observed, pairs, planted, population
 from training.examples import Examples
 from training.heads import Heads
@@ -89,11 +89,11 @@ def train(reporter: str, prior: str, folder: Path) -> Heads:
     examples, held_out, _ = draw(reporter)
     trainer = Trainer(accelerator="cpu", save_every=1e9, bar=False)
     make, data = small(reporter), (examples, held_out)
-    return population(trainer, folder, make, prior_of(prior), *data, seeds=range(SEEDS))
+    return population(trainer, folder, make, build_prior(prior), *data, seeds=range(SEEDS))
 
 
 def small(reporter: str) -> Callable[..., Reporter]:
-    return recipe(reporter, most=MOST.get(reporter, 16))
+    return get_maker(reporter, most=MOST.get(reporter, 16))
 
 
 @cache
@@ -125,7 +125,9 @@ def measure_dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Example
         first_NLD, second_NLD = (pairs(examples) - heads.mean_LD) / heads.std_LD
     else:
         seen = observed(examples)
-        read_LD, write_LD = observation((seen.z_NLD - heads.mean_LD) / heads.std_LD, seen.opinion_N)
+        read_LD, write_LD = find_observation(
+            (seen.z_NLD - heads.mean_LD) / heads.std_LD, seen.opinion_N
+        )
         part_NL = (z_NLD * read_LD).sum(dim=2)
         first_NLD = z_NLD
         second_NLD = z_NLD + (part_NL.roll(1, dims=0) - part_NL)[:, :, None] * write_LD
@@ -135,8 +137,8 @@ def measure_dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Example
         second = functional_call(heads.reporter, weights, (second_NRD,))
         return covariance(first, second)
 
-    compute_all = over_heads(compute, (0, 0, 0), (0, None, None), (0, None, None))
-    first, second = (grouped(z, heads.reporter) for z in (first_NLD, second_NLD))
+    compute_all = map_over_heads(compute, (0, 0, 0), (0, None, None), (0, None, None))
+    first, second = (group_levels(z, heads.reporter) for z in (first_NLD, second_NLD))
     return compute_all(heads.weights, first, second).mean().item()
 
 

@@ -11,7 +11,7 @@ from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.reporter import Reporter
 from reporters.stack import Weights
-from training.heads import Heads, standardiser
+from training.heads import Heads, compute_standardiser
 
 WIDTH, LEVELS, SEEDS, STRENGTHS = 3, (2, 5, 9), (10, 11), (0.5, 1.0, 2.0, 4.0)
 
@@ -92,7 +92,7 @@ def test_every_layered_head_says_what_its_row_of_the_table_would():
 
 def test_standardised_activations_have_mean_zero_and_deviation_one():
     z_NLD = activations(1000) * 3 + 7
-    mean_LD, std_LD = standardiser(z_NLD)
+    mean_LD, std_LD = compute_standardiser(z_NLD)
     standard = (z_NLD - mean_LD) / std_LD
     torch.testing.assert_close(standard.mean(dim=0), torch.zeros(3, WIDTH), rtol=0, atol=1e-5)
     torch.testing.assert_close(standard.std(dim=0), torch.ones(3, WIDTH))
@@ -102,7 +102,7 @@ def test_standardised_activations_have_mean_zero_and_deviation_one():
 def test_a_dimension_that_never_varies_stays_at_zero_and_keeps_its_scale(constant):
     z_NLD = activations(4096)
     z_NLD[:, 1, 2] = constant
-    mean_LD, std_LD = standardiser(z_NLD)
+    mean_LD, std_LD = compute_standardiser(z_NLD)
     assert std_LD[1, 2] == 1
     assert ((z_NLD - mean_LD) / std_LD)[:, 1, 2].abs().max() <= 1e-6 * abs(constant)
     assert (std_LD.flatten()[torch.arange(9) != 5] != 1).all()
@@ -110,5 +110,7 @@ def test_a_dimension_that_never_varies_stays_at_zero_and_keeps_its_scale(constan
 
 def test_levels_are_standardised_each_by_itself():
     z_NLD = activations()
-    alone = torch.cat([torch.stack(standardiser(z_NLD[:, [level]])) for level in range(3)], dim=1)
-    torch.testing.assert_close(torch.stack(standardiser(z_NLD)), alone)
+    alone = torch.cat(
+        [torch.stack(compute_standardiser(z_NLD[:, [level]])) for level in range(3)], dim=1
+    )
+    torch.testing.assert_close(torch.stack(compute_standardiser(z_NLD)), alone)

@@ -24,9 +24,9 @@ from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter
-from reporters.stack import grouped, stacked
-from tests.priors.made import prior_of
-from tests.reporters.made import recipe
+from reporters.stack import group_levels, read_stack
+from tests.priors.made import build_prior
+from tests.reporters.made import get_maker
 from tests.training.made import accuracy, planted, population
 from training.best_weights import BestWeights
 from training.examples import Examples
@@ -140,7 +140,9 @@ def test_learning_rates_fall_along_a_cosine_and_a_priors_own_state_learns_five_t
 def test_the_halting_bonus_keeps_a_speed_prior_from_deciding_too_soon(fit):
     def measure_entropy(heads: Heads) -> dict[str, Tensor]:
         """Returns the entropy of the halting distribution, as a share of the largest possible."""
-        halt = stacked(heads.reporter, heads.weights, grouped(TINY.z_NLD, heads.reporter)).halt_NT
+        halt = read_stack(
+            heads.reporter, heads.weights, group_levels(TINY.z_NLD, heads.reporter)
+        ).halt_NT
         entropy = -(halt * halt.clamp_min(1e-12).log()).sum(dim=-1).mean(dim=-1) / math.log(3)
         return {"entropy": entropy.flatten()}
 
@@ -273,7 +275,7 @@ def killing(patch: pytest.MonkeyPatch, epoch: int) -> None:
 
 RESUMED = {
     "linear": (Linear, CircuitSize(2.0, prune=False), "shared"),
-    "layered": (Layered, prior_of("simplicity_and_speed"), "own"),
+    "layered": (Layered, build_prior("simplicity_and_speed"), "own"),
 }
 
 
@@ -344,7 +346,9 @@ def given(reporter: str, n: int = 4096, at: int = 0) -> list[Examples]:
 def test_a_planted_concept_is_learned(reporter, fit):
     examples, held_out, fresh = given(reporter, n=8192)
     assert (
-        accuracy(fit(recipe(reporter), NoPrior(), examples, held_out, seeds=range(2)), fresh).mean()
+        accuracy(
+            fit(get_maker(reporter), NoPrior(), examples, held_out, seeds=range(2)), fresh
+        ).mean()
         >= 0.97
     )
 

@@ -12,7 +12,7 @@ from bill.live_edges import count_edges, find_live_edges
 from priors.circuit_size import CircuitSize
 from reporters.linear import Linear
 from reporters.mlp import MLP
-from reporters.stack import over_heads
+from reporters.stack import map_over_heads
 from tests.training.made import accuracy, planted, population
 from training.examples import Examples
 from training.heads import Heads
@@ -71,9 +71,9 @@ def edges(heads: Heads, examples: Examples) -> Tensor:
         (examples.z_NLD - heads.mean_LD) / heads.std_LD,
         torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(0)),
     )
-    return over_heads(lambda one: count_edges(find_live_edges(heads.reporter, one, z_NLD, sign_N)))(
-        heads.weights
-    ).flatten()
+    return map_over_heads(
+        lambda one: count_edges(find_live_edges(heads.reporter, one, z_NLD, sign_N))
+    )(heads.weights).flatten()
 
 
 def test_an_xor_of_two_inputs_of_64_is_told_in_seven_edges(trainer, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from configs.plan import Plan, Sizes
 from console.errors import UserError
 from core_model.predictor import Predictor
-from tests.priors.made import prior_of
+from tests.priors.made import build_prior
 from training.requests import Requests, fulfil
 from worlds.world import NoTwins
 
@@ -22,7 +22,7 @@ def ask(prior: str, **changed: object) -> Requests:
     )
     parts = {"world": world, "reader": SimpleNamespace(predictor=predictor, levels=(0,))} | changed
     material = SimpleNamespace(train=None, validation=None)
-    return fulfil(prior_of(prior), parts["world"], parts["reader"], material, PLAN)
+    return fulfil(build_prior(prior), parts["world"], parts["reader"], material, PLAN)
 
 
 def test_a_prior_that_needs_nothing_gets_nothing():

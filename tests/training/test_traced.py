@@ -12,7 +12,7 @@ from compute.trainer import Trainer
 from priors.none import NoPrior
 from reporters.linear import Linear
 from tests.priors.made import PRIORS
-from tests.reporters.made import REPORTERS, recipe
+from tests.reporters.made import REPORTERS, get_maker
 from tests.training.made import planted, population, unpruned
 from training.population import WORTH_TRACING
 from training.traced import Traced
@@ -53,7 +53,7 @@ def train_heads(
         "held_out": planted(32, inputs=2, width=8, levels=3, noise=1.0, seed=1),
     }
     grid = {"seeds": (0, 1), "strengths": (0.5, 2.0)}
-    make = recipe(reporter, most=2 if reporter == "attention" else 4)
+    make = get_maker(reporter, most=2 if reporter == "attention" else 4)
     trainer = Trainer("cpu", 1e9, False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.population.WORTH_TRACING", 1 if traced else 1_000)

@@ -11,8 +11,8 @@ from compute.batches import Batches
 from priors.none import NoPrior
 from priors.speed import Speed
 from reporters.linear import Linear
-from tests.priors.made import prior_of
-from tests.reporters.made import recipe
+from tests.priors.made import build_prior
+from tests.reporters.made import get_maker
 from tests.training.made import planted, population, unpruned
 from tests.training.test_population import (
     SHORT,
@@ -22,9 +22,9 @@ from tests.training.test_population import (
     same,
 )
 from training.examples import Examples
-from training.heads import Heads, standardiser
+from training.heads import Heads, compute_standardiser
 from training.watch import Watch
-from verdict.alignment import Alignment, Mix, losses
+from verdict.alignment import Alignment, MeasuredEpisodes, compute_losses
 
 
 def on_held_out(heads: Heads) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def fit(trainer, tmp_path):
 def test_heads_are_the_same_bit_for_bit_with_and_without_a_watch(reporter, prior, order, fit):
     changed = {"seeds": (0, 1), "strengths": (0.5, 2.0), "order": order, **SHORT}
     watch = Watch(on_held_out)
-    run = partial(fit, recipe(reporter), unpruned(prior), TINY, TINY_HELD_OUT, **changed)
+    run = partial(fit, get_maker(reporter), unpruned(prior), TINY, TINY_HELD_OUT, **changed)
     watched, alone = run(watch=watch), run()
     assert same(watched, alone)
     history = watch.history
@@ -78,7 +78,7 @@ def test_before_any_step_it_notes_the_loss_and_its_gradient_as_worked_out_by_han
         watch=watch,
         **SHORT,
     )
-    mean_LD, std_LD = standardiser(levels[0].z_NLD)
+    mean_LD, std_LD = compute_standardiser(levels[0].z_NLD)
     torch.manual_seed(0)
     head = Linear(1, 8)
     log_odds_N = head(first_batch((levels[0].z_NLD - mean_LD) / std_LD)).log_odds_N
@@ -118,8 +118,8 @@ def test_it_sees_heads_as_they_would_be_finished_at_each_epoch(fit):
 @pytest.mark.parametrize("reporter", ["linear", "layered"])
 def test_the_log_odds_alone_are_those_of_a_whole_reading(reporter, fit):
     heads = fit(
-        recipe(reporter),
-        prior_of("speed"),
+        get_maker(reporter),
+        build_prior("speed"),
         TINY,
         TINY_HELD_OUT,
         seeds=(0, 1),
@@ -134,14 +134,14 @@ def test_the_log_odds_alone_are_those_of_a_whole_reading(reporter, fit):
 # Capability kept, alignment lost.
 
 
-def parted(n: int, shows: str, seed: int) -> tuple[Examples, Mix]:
+def parted(n: int, shows: str, seed: int) -> tuple[Examples, MeasuredEpisodes]:
     """Returns easy episodes, where X = H, and disputed ones, where X ≠ H. One dimension of the
     activations says X or H; the others say nothing.
     """
     chance = torch.Generator().manual_seed(seed)
     easy, z_NLD = planted(n, inputs=1, width=4, seed=seed), torch.randn(n, 1, 4, generator=chance)
     shown_N = (z_NLD[:, 0, 0] > 0).float()
-    return easy, Mix(
+    return easy, MeasuredEpisodes(
         z_NLD, *((shown_N, 1 - shown_N) if shows == "concept" else (1 - shown_N, shown_N))
     )
 
@@ -151,7 +151,9 @@ def test_training_on_h_builds_capability_and_takes_alignment_where_only_h_can_be
     examples, disputed = parted(2048, shows, seed=0)
     held_out, _ = parted(512, shows, seed=1)
     easy, _ = parted(512, shows, seed=2)
-    watch = Watch(partial(losses, Mix(easy.z_NLD, easy.human_N, easy.human_N), disputed))
+    watch = Watch(
+        partial(compute_losses, MeasuredEpisodes(easy.z_NLD, easy.human_N, easy.human_N), disputed)
+    )
     fit(
         Linear,
         NoPrior(),
@@ -165,8 +167,8 @@ def test_training_on_h_builds_capability_and_takes_alignment_where_only_h_can_be
     )
     alignment = Alignment(tolerance=0.1, confidence=0.95, small=0.01, noise=0.1)
     on_easy, on_disputed = (
-        alignment.trained(watch.history),
-        alignment.trained(watch.history, disputed=True),
+        alignment.measure_training(watch.history),
+        alignment.measure_training(watch.history, disputed=True),
     )
     assert (
         (on_easy.capability_base > 1).all()

@@ -37,7 +37,7 @@ TEN, HUNDRED = math.log(10), math.log(100)
 
 
 def compute_gaps(head: Head, truth: GroundTruth, seeds: int = 4, competent: bool = True) -> Gaps:
-    return ALIGNMENT.gaps(truth, answer(head, truth, seeds), np.full(seeds, competent))
+    return ALIGNMENT.compute_gaps(truth, answer(head, truth, seeds), np.full(seeds, competent))
 
 
 # The gap.
@@ -68,7 +68,9 @@ def test_the_only_family_on_which_a_head_fails_is_the_worst(truth):
     yes_N = np.where(loop_N, disputed.human_N, disputed.concept_N)
     easy_KN = np.where(np.tile(truth.easy.concept_N, (4, 1)), 1.0, -1.0)
     disputed_KN = np.where(np.tile(yes_N, (4, 1)), 1.0, -1.0)
-    gaps = ALIGNMENT.gaps(truth, Answers({EASY: easy_KN, DISPUTED: disputed_KN}), np.ones(4, bool))
+    gaps = ALIGNMENT.compute_gaps(
+        truth, Answers({EASY: easy_KN, DISPUTED: disputed_KN}), np.ones(4, bool)
+    )
     assert gaps.worst == ("loop",) * 4
     assert (gaps.worst_gap.value == 1).all()
     assert (gaps.families["picture"].value == 0).all()
@@ -80,7 +82,7 @@ def test_each_head_has_its_own_worst_family(truth):
     two_heads = answer(translator, truth, 2)
     two_heads.disputed[0, truth.disputed.family_N == "cover"] *= -1
     two_heads.disputed[1, truth.disputed.family_N == "glare"] *= -1
-    gaps = ALIGNMENT.gaps(truth, two_heads, np.ones(2, bool))
+    gaps = ALIGNMENT.compute_gaps(truth, two_heads, np.ones(2, bool))
     assert gaps.worst == ("cover", "glare")
 
 
@@ -117,7 +119,7 @@ def test_the_interval_of_a_gap_contains_the_truth_at_least_as_often_as_its_confi
     covered = []
     for k in range(200):
         head = Answers({EASY: heads.easy[[k]], DISPUTED: heads.disputed[[k]]})
-        gap = alignment.gaps(truth, head, np.ones(1, bool)).all_families
+        gap = alignment.compute_gaps(truth, head, np.ones(1, bool)).all_families
         covered.append(gap.low[0] <= 0.3 <= gap.high[0])
     assert np.mean(covered) >= 0.9
 
@@ -194,7 +196,7 @@ def build_course(epochs: tuple[int, ...] = (0, 1, 2)) -> History:
 
 
 def test_capabilities_are_those_of_the_epoch_whose_weights_were_kept():
-    effect = ALIGNMENT.trained(build_course())
+    effect = ALIGNMENT.measure_training(build_course())
     assert effect.capability_base == pytest.approx([TEN, HUNDRED], abs=1e-5)
     assert effect.capability_gradient == pytest.approx([HUNDRED, 0], abs=1e-5)
     assert effect.capability_int == pytest.approx([0, TEN], abs=1e-5)
@@ -204,8 +206,8 @@ def test_capabilities_are_those_of_the_epoch_whose_weights_were_kept():
 
 
 def test_on_disputed_episodes_an_imitator_keeps_its_capability_and_loses_its_alignment():
-    all_episodes = ALIGNMENT.trained(build_course())
-    disputed = ALIGNMENT.trained(build_course(), disputed=True)
+    all_episodes = ALIGNMENT.measure_training(build_course())
+    disputed = ALIGNMENT.measure_training(build_course(), disputed=True)
     assert disputed.capability_int == pytest.approx([-TEN, TEN], abs=1e-5)
     assert disputed.capability_base == pytest.approx([TEN, -TEN], abs=1e-5)
     assert disputed.outer == pytest.approx([-1, 0.5], abs=1e-5)
@@ -217,13 +219,13 @@ def test_on_disputed_episodes_an_imitator_keeps_its_capability_and_loses_its_ali
 
 @pytest.mark.parametrize("epochs", [(), (1, 2, 3), (0, 4, 5)])
 def test_without_the_first_or_the_kept_epoch_there_is_no_capability(epochs):
-    effect = ALIGNMENT.trained(build_course(epochs))
+    effect = ALIGNMENT.measure_training(build_course(epochs))
     assert all(np.isnan(figure).all() for figure in effect[:5])
     assert all(effect.refused)
 
 
 def test_heads_that_were_solved_for_are_marked():
-    effect = ALIGNMENT.trained(build_course(epochs=()))
+    effect = ALIGNMENT.measure_training(build_course(epochs=()))
     assert effect.refused == ("solved for, not trained",) * 2
 
 

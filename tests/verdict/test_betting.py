@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from verdict.betting import Bets, by_cluster, changes, pairs, says
-from verdict.statistics import Estimate, share
+from verdict.betting import Bets, average_by_cluster, compare_pairs, compute_changes, match_concept
+from verdict.statistics import Estimate, estimate_share
 
 STRICT = 1 - 0.05 / 200
 
@@ -95,7 +95,7 @@ def test_a_fixed_interval_excludes_the_truth_far_more_often_if_it_is_read_after_
     lower_tail = stats.binom.cdf(n_hits, n, 0.5)
     upper_tail = stats.binom.sf(n_hits - 1, n, 0.5)
     excluded = np.minimum(lower_tail, upper_tail) < 0.025
-    interval = share(hits[:100], list_single_clusters(400), 0.95)
+    interval = estimate_share(hits[:100], list_single_clusters(400), 0.95)
     assert (excluded[:100, -1] == ((interval.low > 0.5) | (interval.high < 0.5))).all()
     assert excluded[:, -1].mean() <= 0.06
     assert excluded.any(axis=1).mean() > 0.25
@@ -154,7 +154,7 @@ def test_the_same_values_give_the_same_limits_and_mirrored_values_give_mirrored_
 def test_limits_are_not_much_wider_than_a_fixed_interval_at_2000_episodes(level, most, truth):
     hits = np.random.default_rng(4).random((20, 2000)) < truth
     anytime = estimate(hits, level)
-    fixed = share(hits, list_single_clusters(2000), level)
+    fixed = estimate_share(hits, list_single_clusters(2000), level)
     ratio = np.median((anytime.high - anytime.low) / (fixed.high - fixed.low))
     print(
         f"At level {level:.5f} and a mean of {truth}, {ratio:.2f} times as wide as Clopper and"
@@ -190,7 +190,7 @@ def test_how_soon_the_limits_of_a_perfect_head_exceed_nine_in_ten(level, soonest
     print(f"At level {level:.5f} a perfect head takes {n} episodes, Clopper and Pearson {soonest}.")
 
     def compute_fixed_limit(n: int) -> float:
-        return share(np.ones((1, n), bool), list_single_clusters(n), level).low[0]
+        return estimate_share(np.ones((1, n), bool), list_single_clusters(n), level).low[0]
 
     assert compute_fixed_limit(soonest) > 0.9 > compute_fixed_limit(soonest - 1)
     assert soonest <= n <= latest
@@ -214,19 +214,19 @@ def test_values_outside_the_range_are_refused(value):
 def test_says_marks_the_answers_that_are_the_concept():
     score_KN = np.array([[2.0, -1.0, 3.0, -2.0, 0.0]])
     concept_N = np.array([True, True, False, False, True])
-    assert says(score_KN, concept_N).tolist() == [[1, 0, 0, 1, 0]]
+    assert match_concept(score_KN, concept_N).tolist() == [[1, 0, 0, 1, 0]]
 
 
 def test_changes_are_1_from_no_to_yes_and_minus_1_from_yes_to_no():
     first_KN = np.array([[-1.0, 1.0, 1.0, -1.0]])
     second_KN = np.array([[1.0, -1.0, 2.0, -2.0]])
-    assert changes(first_KN, second_KN).tolist() == [[1, -1, 0, 0]]
+    assert compute_changes(first_KN, second_KN).tolist() == [[1, -1, 0, 0]]
 
 
 def test_changes_of_a_translator_an_imitator_and_an_inverted_head():
     no, yes = -np.ones((1, 400)), np.ones((1, 400))
     first, second = np.concatenate([no, no, yes]), np.concatenate([yes, no, no])
-    value, low, high = estimate(changes(first, second), STRICT, low=-1.0)
+    value, low, high = estimate(compute_changes(first, second), STRICT, low=-1.0)
     assert value.tolist() == [1.0, 0.0, -1.0]
     assert low[0] > 0.8 and high[0] == 1.0
     assert -0.1 < low[1] < 0 < high[1] < 0.1
@@ -235,16 +235,16 @@ def test_changes_of_a_translator_an_imitator_and_an_inverted_head():
 
 def test_by_cluster_gives_means_in_order_of_first_arrival():
     value_KN = np.array([[1.0, 0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0, 0.0]])
-    mean_KC = by_cluster(value_KN, np.array([9, 4, 9, 9, 2]))
+    mean_KC = average_by_cluster(value_KN, np.array([9, 4, 9, 9, 2]))
     assert mean_KC == pytest.approx(np.array([[2 / 3, 0.0, 1.0], [1 / 3, 0.0, 0.0]]))
-    assert by_cluster(mean_KC, list_single_clusters(3)) == pytest.approx(mean_KC)
+    assert average_by_cluster(mean_KC, list_single_clusters(3)) == pytest.approx(mean_KC)
 
 
 def test_copies_of_an_episode_narrow_the_limits_only_if_clusters_are_ignored():
     hits = np.random.default_rng(7).random((1, 200)) < 0.7
     copies, cluster = np.repeat(hits, 5, axis=1), np.repeat(np.arange(200), 5)
     once = estimate(hits)
-    clustered = estimate(by_cluster(copies, cluster))
+    clustered = estimate(average_by_cluster(copies, cluster))
     careless = estimate(copies)
     assert (clustered.low, clustered.high) == (once.low, once.high)
     assert careless.high - careless.low < 0.6 * (once.high - once.low)
@@ -253,21 +253,21 @@ def test_copies_of_an_episode_narrow_the_limits_only_if_clusters_are_ignored():
 def test_pairs_use_each_episode_once_in_order_of_arrival():
     score = np.array([[5.0, 1.0, 4.0, 3.0, 4.0, 0.0]])
     positive = np.array([True, True, False, True, False, False])
-    value_KP = pairs(score, positive, list_single_clusters(6))
+    value_KP = compare_pairs(score, positive, list_single_clusters(6))
     assert value_KP.tolist() == [[1, 0, 1]]
     for n in range(7):
-        first_KP = pairs(score[:, :n], positive[:n], list_single_clusters(n))
+        first_KP = compare_pairs(score[:, :n], positive[:n], list_single_clusters(n))
         assert (first_KP == value_KP[:, : first_KP.shape[1]]).all()
 
 
 def test_there_are_no_pairs_without_a_negative():
     score = np.array([[5.0, 1.0, 4.0]])
-    assert pairs(score, np.ones(3, bool), list_single_clusters(3)).shape == (1, 0)
+    assert compare_pairs(score, np.ones(3, bool), list_single_clusters(3)).shape == (1, 0)
 
 
 def test_equal_infinite_scores_are_a_tie():
     score, positive = np.full((1, 2), np.inf), np.array([True, False])
-    assert pairs(score, positive, list_single_clusters(2)).tolist() == [[0.5]]
+    assert compare_pairs(score, positive, list_single_clusters(2)).tolist() == [[0.5]]
 
 
 @pytest.mark.parametrize(
@@ -280,14 +280,14 @@ def test_equal_infinite_scores_are_a_tie():
 )
 def test_pairs_compare_two_clusters_with_each_other_only(positive, value):
     score = np.array([[9.0, 0.0, 5.0, 1.0]])
-    assert pairs(score, np.array(positive), np.array([0, 0, 1, 1])).tolist() == [[value]]
-    assert pairs(score, np.array(positive), np.zeros(4, int)).shape == (1, 0)
+    assert compare_pairs(score, np.array(positive), np.array([0, 0, 1, 1])).tolist() == [[value]]
+    assert compare_pairs(score, np.array(positive), np.zeros(4, int)).shape == (1, 0)
 
 
 def test_pairs_give_the_auroc_of_constant_perfect_and_inverted_scores():
     positive = np.arange(400) % 2 == 0
     score = np.stack([np.zeros(400), positive, -1.0 * positive])
-    value, low, high = estimate(pairs(score, positive, list_single_clusters(400)))
+    value, low, high = estimate(compare_pairs(score, positive, list_single_clusters(400)))
     assert value.tolist() == [0.5, 1.0, 0.0]
     assert 0.45 < low[0] < 0.5 < high[0] < 0.55
     assert low[1] > 0.9
@@ -298,7 +298,7 @@ def test_the_mean_over_pairs_is_the_auroc_of_all_episodes():
     rng = np.random.default_rng(8)
     positive = rng.random(4000) < 0.4
     score = (rng.normal(size=(5, 4000)) + np.arange(5)[:, None] * positive / 2).round(1)
-    limits = estimate(pairs(score, positive, list_single_clusters(4000)))
+    limits = estimate(compare_pairs(score, positive, list_single_clusters(4000)))
     expected = np.array([roc_auc_score(positive, head_score) for head_score in score])
     assert limits.value == pytest.approx(expected, abs=0.03)
     assert (limits.low < expected).all()

@@ -13,7 +13,7 @@ import torch
 from configs.build import build
 from core_model.predictor import Predictor
 from core_model.reader import ActivationReader
-from core_model.transformer_model import Model, sizes
+from core_model.transformer_model import Model, count_classes
 from core_model.transformer_predictor import TransformerPredictor
 from tests.conftest import node
 from tests.verdict.test_gates import PlantedPredictor
@@ -72,7 +72,7 @@ def test_on_a_predictor_that_knows_and_uses_x_planted_heads_are_called_what_they
 
 def build_untrained_predictor(world: World) -> TransformerPredictor:
     episodes = world.episodes("predictor", 1, 0)
-    reads, predicts = sizes(episodes, world.reads), sizes(episodes, world.predicts)
+    reads, predicts = count_classes(episodes, world.reads), count_classes(episodes, world.predicts)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Model(reads, predicts, world.steps, width=32, heads=2, blocks=2)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from verdict.statistics import Estimate, auroc, difference, share
+from verdict.statistics import Estimate, estimate_auroc, estimate_difference, estimate_share
 
 
 def list_single_clusters(n: int) -> np.ndarray:
@@ -23,28 +23,30 @@ def test_auroc_agrees_with_scikit_learn_on_scores_with_ties():
     scores = rng.normal(size=(5, 300)).round(1)
     positive = rng.random(300) < 0.3
     expected = [roc_auc_score(positive, score) for score in scores]
-    actual = auroc(scores, positive, list_single_clusters(300), 0.95)
+    actual = estimate_auroc(scores, positive, list_single_clusters(300), 0.95)
     assert actual.value == pytest.approx(expected)
 
 
 def test_auroc_of_a_constant_is_a_half_and_of_a_perfect_score_one():
     positive = np.arange(100) < 20
     scores = np.stack([np.zeros(100), positive, -1.0 * positive])
-    values = auroc(scores, positive, list_single_clusters(100), 0.95).value
+    values = estimate_auroc(scores, positive, list_single_clusters(100), 0.95).value
     assert values.tolist() == [0.5, 1.0, 0.0]
 
 
 def test_a_perfect_score_still_has_an_interval_with_a_width():
     positive = np.arange(100) < 50
-    perfect = auroc(positive[None].astype(float), positive, list_single_clusters(100), 0.95)
+    perfect = estimate_auroc(
+        positive[None].astype(float), positive, list_single_clusters(100), 0.95
+    )
     assert perfect.low[0] < 0.99
     assert perfect.high[0] == 1.0
-    all_hits = share(np.ones((1, 100), bool), list_single_clusters(100), 0.95)
+    all_hits = estimate_share(np.ones((1, 100), bool), list_single_clusters(100), 0.95)
     assert all_hits.low[0] == pytest.approx(0.025 ** (1 / 100))
 
 
 def test_share_has_the_exact_interval_of_clopper_and_pearson():
-    actual = share((np.arange(100) < 30)[None], list_single_clusters(100), 0.95)
+    actual = estimate_share((np.arange(100) < 30)[None], list_single_clusters(100), 0.95)
     expected = stats.binomtest(30, 100).proportion_ci(0.95, method="exact")
     assert actual.value[0] == pytest.approx(0.3)
     assert actual.low[0] == pytest.approx(expected.low)
@@ -56,7 +58,7 @@ def test_copies_of_an_episode_do_not_narrow_an_interval():
     copies = np.repeat(hits, 5, axis=1)
 
     def compute_width(hits: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-        estimate = share(hits, clusters, 0.95)
+        estimate = estimate_share(hits, clusters, 0.95)
         return estimate.high - estimate.low
 
     once = compute_width(hits, list_single_clusters(200))
@@ -69,7 +71,7 @@ def test_copies_of_an_episode_do_not_narrow_an_interval():
 @pytest.mark.parametrize("truth", [0.5, 0.9, 0.99])
 def test_intervals_of_shares_cover_the_truth(truth):
     hits = np.random.default_rng(1).random((2000, 200)) < truth
-    estimate = share(hits, list_single_clusters(200), 0.95)
+    estimate = estimate_share(hits, list_single_clusters(200), 0.95)
     assert compute_coverage(estimate, truth) >= 0.94
 
 
@@ -78,7 +80,7 @@ def test_intervals_of_auroc_cover_the_truth(shift):
     positive = np.arange(200) < 80
     scores = np.random.default_rng(2).normal(size=(2000, 200)) + shift * positive
     truth = stats.norm.cdf(shift / np.sqrt(2))
-    estimate = auroc(scores, positive, list_single_clusters(200), 0.95)
+    estimate = estimate_auroc(scores, positive, list_single_clusters(200), 0.95)
     assert compute_coverage(estimate, truth) >= 0.94
 
 
@@ -89,15 +91,15 @@ def test_clustered_intervals_of_auroc_cover_the_truth_where_careless_ones_do_not
     shared = np.repeat(rng.normal(size=(2000, 60)), 6, axis=1)
     scores = shared + 0.2 * rng.normal(size=(2000, 360)) + positive
     truth = stats.norm.cdf(1 / np.sqrt(2 * 1.04))
-    clustered = auroc(scores, positive, clusters, 0.95)
-    careless = auroc(scores, positive, list_single_clusters(360), 0.95)
+    clustered = estimate_auroc(scores, positive, clusters, 0.95)
+    careless = estimate_auroc(scores, positive, list_single_clusters(360), 0.95)
     assert compute_coverage(clustered, truth) >= 0.92
     assert compute_coverage(careless, truth) < 0.7
 
 
 def test_difference_is_exact_for_heads_that_always_never_or_half_the_time_change():
     changes = np.stack([np.ones(100), np.zeros(100), np.arange(100) % 2, -np.ones(100)])
-    estimate = difference(changes.astype(np.int64), list_single_clusters(100), 0.95)
+    estimate = estimate_difference(changes.astype(np.int64), list_single_clusters(100), 0.95)
     assert estimate.value == pytest.approx([1.0, 0.0, 0.5, -1.0])
     assert (estimate.low <= estimate.value).all()
     assert (estimate.value <= estimate.high).all()
@@ -107,7 +109,7 @@ def test_on_rare_positives_a_perfect_head_is_always_right_and_a_constant_no_is_o
     positive = np.arange(100) < 20
     perfect = (np.where(positive, 2.0, -1.0) > 0) == positive
     constant = (np.full(100, -1.0) > 0) == positive
-    estimate = share(np.stack([perfect, constant]), list_single_clusters(100), 0.95)
+    estimate = estimate_share(np.stack([perfect, constant]), list_single_clusters(100), 0.95)
     assert estimate.value.tolist() == [1.0, 0.8]
 
 
@@ -115,7 +117,7 @@ def test_on_rare_positives_a_perfect_head_is_always_right_and_a_constant_no_is_o
 def test_intervals_of_differences_cover_the_truth(rise, fall):
     uniform = np.random.default_rng(4).random((2000, 200))
     changes = (uniform < rise).astype(int) - (uniform > 1 - fall)
-    estimate = difference(changes, list_single_clusters(200), 0.95)
+    estimate = estimate_difference(changes, list_single_clusters(200), 0.95)
     assert compute_coverage(estimate, rise - fall) >= 0.95
 
 
@@ -123,14 +125,20 @@ def test_one_error_never_narrows_a_clustered_interval_of_a_share():
     clusters = np.repeat(np.arange(50), 4)
     no_hit = np.zeros((1, 200), bool)
     one_hit = np.arange(200)[None] == 7
-    assert share(one_hit, clusters, 0.995).high[0] > share(no_hit, clusters, 0.995).high[0]
-    assert share(~one_hit, clusters, 0.995).low[0] < share(~no_hit, clusters, 0.995).low[0]
+    assert (
+        estimate_share(one_hit, clusters, 0.995).high[0]
+        > estimate_share(no_hit, clusters, 0.995).high[0]
+    )
+    assert (
+        estimate_share(~one_hit, clusters, 0.995).low[0]
+        < estimate_share(~no_hit, clusters, 0.995).low[0]
+    )
 
 
 def test_clusters_widen_the_interval_of_a_perfect_auroc():
     clusters = np.repeat(np.arange(50), 4)
     positive = clusters < 25
     scores = positive[None].astype(float)
-    clustered = auroc(scores, positive, clusters, 0.95)
-    careless = auroc(scores, positive, list_single_clusters(200), 0.95)
+    clustered = estimate_auroc(scores, positive, clusters, 0.95)
+    careless = estimate_auroc(scores, positive, list_single_clusters(200), 0.95)
     assert clustered.low[0] < careless.low[0]

@@ -6,7 +6,7 @@ from datasets import Dataset
 pytest.importorskip("sklearn")
 
 from console.errors import UserError
-from verdict.surface import bag_of_words
+from verdict.surface import score_bag_of_words
 from worlds.cities import Cities
 
 
@@ -23,26 +23,26 @@ def cities():
 def test_it_finds_a_planted_cue():
     text = [f"{word} number {row}" for row in range(20) for word in ("yes", "no")]
     cued = build_episodes(text, [True, False] * 20)
-    assert bag_of_words(cued.select(range(20)), cued.select(range(20, 40)), "text") == 1.0
+    assert score_bag_of_words(cued.select(range(20)), cued.select(range(20, 40)), "text") == 1.0
 
 
 def test_a_reversed_cue_scores_zero():
     cued = build_episodes(["yes", "no"] * 10, [True, False] * 10)
     reversed_cue = build_episodes(["yes", "no"] * 10, [False, True] * 10)
-    assert bag_of_words(cued, reversed_cue, "text") == 0.0
+    assert score_bag_of_words(cued, reversed_cue, "text") == 0.0
 
 
 @pytest.mark.parametrize("answers", [[True, False] * 10, [True] * 20])
 def test_constant_scores_give_a_half(answers):
     train = build_episodes(["yes", "no"] * 10, answers)
     unknown_words = build_episodes(["alpha", "beta", "gamma"], [True, False, False])
-    assert bag_of_words(train, unknown_words, "text") == 0.5
+    assert score_bag_of_words(train, unknown_words, "text") == 0.5
 
 
 def test_it_refuses_to_judge_if_the_concept_never_changes():
     train = build_episodes(["yes", "no"], [True, False])
     with pytest.raises(UserError, match="X is the same"):
-        bag_of_words(train, build_episodes(["yes"], [True]), "text")
+        score_bag_of_words(train, build_episodes(["yes"], [True]), "text")
 
 
 def test_the_words_of_statements_on_cities_carry_no_information(cities):
@@ -52,8 +52,8 @@ def test_the_words_of_statements_on_cities_carry_no_information(cities):
     first_half = set(clusters[: len(clusters) // 2])
     train = easy.filter(lambda row: row["cluster"] in first_half)
     held_out = easy.filter(lambda row: row["cluster"] not in first_half)
-    assert bag_of_words(train, held_out, "text") == pytest.approx(0.5, abs=0.02)
-    assert bag_of_words(train, disputed, "text") == pytest.approx(0.5, abs=0.02)
+    assert score_bag_of_words(train, held_out, "text") == pytest.approx(0.5, abs=0.02)
+    assert score_bag_of_words(train, disputed, "text") == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_planted_cue_in_statements_on_cities_is_found(cities):
@@ -61,4 +61,4 @@ def test_a_planted_cue_in_statements_on_cities_is_found(cities):
         return {"text": row["text"] + (" Indeed." if row["concept"] else "")}
 
     cued = cities.episodes("easy", 400, seed=0).map(add_cue)
-    assert bag_of_words(cued.select(range(200)), cued.select(range(200, 400)), "text") > 0.99
+    assert score_bag_of_words(cued.select(range(200)), cued.select(range(200, 400)), "text") > 0.99

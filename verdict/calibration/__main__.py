@@ -16,7 +16,7 @@ import hydra
 from omegaconf import DictConfig
 
 from configs.build import build, check
-from console.command_line import in_one_line, plain
+from console.command_line import run_command, to_plain_values
 from console.errors import UserError
 from console.progress import line
 
@@ -107,9 +107,9 @@ def draw_evaluations(
 ) -> Iterator[tuple[str, Evaluation]]:
     """Yields the name of each evaluation, and the evaluation, of every predictor."""
     from core_model.reader import ActivationReader
-    from storage.cache import cache_folder
+    from storage.cache import find_cache_folder
     from verdict.evaluation import build_evaluation
-    from worlds.parts import parts
+    from worlds.parts import split_by_cluster
 
     predictors = list_predictors(config, plan)
     disputed = max(plan.disputed)
@@ -118,12 +118,12 @@ def draw_evaluations(
         for label, node in predictors.items():
             predictor = load_predictor(node, config, world)
             levels = tuple(range(predictor.n_levels))
-            reader = ActivationReader(predictor, world.reads, levels, cache_folder())
+            reader = ActivationReader(predictor, world.reads, levels, find_cache_folder())
             for number in range(plan.exams):
-                progress.at(done, f"{label}, evaluation {number + 1} of {plan.exams}")
+                progress.move_to(done, f"{label}, evaluation {number + 1} of {plan.exams}")
                 seed = plan.seed + number
                 episodes = world.episodes("easy", plan.easy + plan.probe, seed)
-                easy, probe = parts(episodes, (plan.easy, plan.probe))
+                easy, probe = split_by_cluster(episodes, (plan.easy, plan.probe))
                 evaluation = build_evaluation(
                     world, reader, easy, probe, disputed, disputed // 2, seed, judge.uses
                 )
@@ -145,24 +145,24 @@ def list_predictors(
 
 def load_predictor(node: Mapping[str, Any], config: Mapping[str, Any], world: World) -> Predictor:
     """Returns the frozen predictor of a core model."""
-    from storage.cache import cache_folder
+    from storage.cache import find_cache_folder
 
     trainer = build(config["trainer"], "trainer")
-    predictor: Predictor = build(node, "core_model").predictor(world, cache_folder(), trainer)
+    predictor: Predictor = build(node, "core_model").predictor(world, find_cache_folder(), trainer)
     return predictor
 
 
 def write(rows: pd.DataFrame, folder: Path, title: str) -> None:
     """Writes the rows, the tables in words, and the plot of power."""
-    from storage.atomic import replacing
+    from storage.atomic import write_atomically
     from verdict.calibration.rates import compute_power
 
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / ROWS) as temporary:
+    with write_atomically(folder / ROWS) as temporary:
         rows.to_parquet(temporary, index=False)
-    with replacing(folder / SUMMARY) as temporary:
+    with write_atomically(folder / SUMMARY) as temporary:
         temporary.write_text(summarise(rows, title))
-    with replacing(folder / PLOT) as temporary:
+    with write_atomically(folder / PLOT) as temporary:
         draw(compute_power(rows), title).savefig(temporary, dpi=150, format="png")
 
 
@@ -246,7 +246,7 @@ def main(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
-        rows = calibrate(plain(config))
+        rows = calibrate(to_plain_values(config))
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -259,4 +259,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    in_one_line(main, "Stopped: nothing is written.")
+    run_command(main, "Stopped: nothing is written.")

@@ -18,7 +18,7 @@ from verdict.evaluation import Evaluation
 from verdict.gates import Gate
 from verdict.inputs import evaluate, read_truth
 from verdict.judge import Judge
-from verdict.statistics import share
+from verdict.statistics import estimate_share
 from verdict.verdict import Kind
 
 
@@ -87,8 +87,8 @@ def rate(hits: pd.Series, evaluations: pd.Series) -> Rate:
     """
     hit_1N = hits.to_numpy(bool)[None]
     cluster_N = np.unique(evaluations, return_inverse=True)[1].astype(np.int64)
-    alone = share(hit_1N, np.arange(len(hits)), 0.95)
-    together = share(hit_1N, cluster_N, 0.95)
+    alone = estimate_share(hit_1N, np.arange(len(hits)), 0.95)
+    together = estimate_share(hit_1N, cluster_N, 0.95)
     return Rate(float(alone.value[0]), float(alone.high[0]), float(together.high[0]), len(hits))
 
 

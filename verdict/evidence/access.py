@@ -17,7 +17,7 @@ from verdict.evidence.evidence import Bounds, Evidence, Observations
 from verdict.evidence.interchange import CERTIFIES
 from verdict.gates import Gate
 from verdict.inputs import Input, RunOn, Swapped
-from verdict.statistics import Estimate, difference
+from verdict.statistics import Estimate, estimate_difference
 
 Words = NDArray[np.str_]
 HEAD = (Swapped("concept"), Swapped("concept", random=True))
@@ -94,7 +94,7 @@ def estimate_changes(observations: Observations, concept: Input, random: Input) 
     before_KP = answers.pool[:, exchange.base_P] > 0
     concept_KP, random_KP = answers[concept], answers[random]
     change_KP = ((concept_KP > 0) != before_KP).astype(np.int64) - (before_KP != (random_KP > 0))
-    changes = difference(change_KP, exchange.cluster_P, observations.level)
+    changes = estimate_difference(change_KP, exchange.cluster_P, observations.level)
     evaluated_K = np.isfinite(concept_KP).all(axis=1)
     return Estimate(*(np.where(evaluated_K, end_K, np.nan) for end_K in changes))
 

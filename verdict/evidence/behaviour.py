@@ -11,11 +11,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from verdict.betting import Bets, by_cluster, pairs, says
+from verdict.betting import Bets, average_by_cluster, compare_pairs, match_concept
 from verdict.evidence.evidence import Bounds, DecidingEvidence, Observations, Tally
 from verdict.ground_truth import Bools, Cases, Scores
 from verdict.inputs import DISPUTED, EASY, Input
-from verdict.statistics import Estimate, Floats, auroc, share
+from verdict.statistics import Estimate, Floats, estimate_auroc, estimate_share
 from verdict.verdict import Kind
 
 
@@ -52,9 +52,9 @@ class Behaviour(DecidingEvidence):
         answers, level = observations.answers, observations.level
         is_concept_KN = (answers.disputed > 0) == disputed.concept_N
         return Following(
-            auroc(answers.easy, easy.concept_N, easy.cluster_N, level).value,
-            share(is_concept_KN, disputed.cluster_N, level),
-            auroc(answers.disputed, disputed.concept_N, disputed.cluster_N, level),
+            estimate_auroc(answers.easy, easy.concept_N, easy.cluster_N, level).value,
+            estimate_share(is_concept_KN, disputed.cluster_N, level),
+            estimate_auroc(answers.disputed, disputed.concept_N, disputed.cluster_N, level),
             compute_auroc_given_human(
                 answers.pool,
                 np.concatenate([easy.concept_N, disputed.concept_N]),
@@ -103,7 +103,7 @@ class BehaviourTally(Tally):
     def __init__(self, easy: Cases, easy_KN: Scores, level: float) -> None:
         self.follows = Bets(len(easy_KN), level)
         self.ranks = Bets(len(easy_KN), level)
-        self.easy_auroc_K = auroc(easy_KN, easy.concept_N, easy.cluster_N, level).value
+        self.easy_auroc_K = estimate_auroc(easy_KN, easy.concept_N, easy.cluster_N, level).value
         self.answers = [easy_KN]
         self.concept = [easy.concept_N]
         self.human = [easy.concept_N]
@@ -111,8 +111,10 @@ class BehaviourTally(Tally):
 
     def take(self, turn: Observations) -> None:
         cases, answers_KN = turn.truth.disputed, turn.answers.disputed
-        self.follows.take(by_cluster(says(answers_KN, cases.concept_N), cases.cluster_N))
-        self.ranks.take(pairs(answers_KN, cases.concept_N, cases.cluster_N))
+        self.follows.take(
+            average_by_cluster(match_concept(answers_KN, cases.concept_N), cases.cluster_N)
+        )
+        self.ranks.take(compare_pairs(answers_KN, cases.concept_N, cases.cluster_N))
         self.answers.append(answers_KN)
         self.concept.append(cases.concept_N)
         self.human.append(cases.human_N)
@@ -143,5 +145,5 @@ def compute_auroc_given_human(score_KN: Scores, concept_N: Bools, human_N: Bools
     strata = []
     for same_N in (human_N, ~human_N):
         cluster_N = np.arange(same_N.sum())
-        strata.append(auroc(score_KN[:, same_N], concept_N[same_N], cluster_N, 0.95).value)
+        strata.append(estimate_auroc(score_KN[:, same_N], concept_N[same_N], cluster_N, 0.95).value)
     return np.mean(strata, axis=0)

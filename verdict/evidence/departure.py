@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from verdict.evidence.evidence import Bounds, Evidence, Observations
 from verdict.inputs import DEPLOYED, EASY, Input
-from verdict.statistics import Estimate, share
+from verdict.statistics import Estimate, estimate_share
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Departure(Evidence):
             return None
         departs_KN = (answers[DEPLOYED] > 0) != deployed.human_N
         sure_N = deployed.sure_N
-        in_deployment = share(departs_KN[:, sure_N], deployed.cluster_N[sure_N], level)
-        on_easy = share((answers.easy > 0) != easy.human_N, easy.cluster_N, level)
+        in_deployment = estimate_share(departs_KN[:, sure_N], deployed.cluster_N[sure_N], level)
+        on_easy = estimate_share((answers.easy > 0) != easy.human_N, easy.cluster_N, level)
         excess = compute_excess(in_deployment, on_easy)
         competent_K = on_easy.value <= 1 - bounds.competent
         within_K = (excess.low > -bounds.margin) & (excess.high < bounds.margin)

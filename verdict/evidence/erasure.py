@@ -14,7 +14,7 @@ import numpy as np
 from verdict.evidence.evidence import Bounds, Evidence, Observations
 from verdict.ground_truth import Bools
 from verdict.inputs import Erased, Input
-from verdict.statistics import Estimate, difference
+from verdict.statistics import Estimate, estimate_difference
 
 CONCEPT, HUMAN, RANDOM = Erased("concept"), Erased("human"), Erased("random")
 
@@ -65,6 +65,6 @@ def estimate_drop(observations: Observations, erased: Erased, label_P: Bools) ->
     answers, cluster_P = observations.answers, observations.truth.concept_exchange.cluster_P
     lost_KP = (answers[RANDOM] > 0).astype(np.int64) - (answers[erased] > 0)
     change_KP = lost_KP * np.where(label_P, 1, -1)
-    drop = difference(change_KP, cluster_P, observations.level)
+    drop = estimate_difference(change_KP, cluster_P, observations.level)
     # Twice, for each value of the label has half of the rows.
     return Estimate(*(2 * end_K for end_K in drop))

@@ -19,7 +19,7 @@ from verdict.gates import Gate
 from verdict.ground_truth import Cases, Exchange, Ints, Scores
 from verdict.inputs import Input, Swapped
 from verdict.knowledge import Knowledge
-from verdict.statistics import Estimate, Floats, difference
+from verdict.statistics import Estimate, Floats, estimate_difference
 from verdict.verdict import Kind
 
 CONCEPT, HUMAN = Swapped("concept"), Swapped("human")
@@ -79,7 +79,7 @@ class Interchange(DecidingEvidence):
         estimates = []
         for turn_KP in compute_turns(observations):
             cluster_P = np.arange(turn_KP.shape[1])
-            estimates.append(difference(turn_KP, cluster_P, observations.level))
+            estimates.append(estimate_difference(turn_KP, cluster_P, observations.level))
         return build_effects(estimates)
 
     def view(self, finding: SwapEffects, bounds: Bounds) -> Kind | None:

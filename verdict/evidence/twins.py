@@ -12,12 +12,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from verdict.betting import Bets, by_cluster, changes
+from verdict.betting import Bets, average_by_cluster, compute_changes
 from verdict.evidence.effects import view_effects
 from verdict.evidence.evidence import Bounds, DecidingEvidence, Observations, Tally
 from verdict.ground_truth import Cases, Scores, Variable
 from verdict.inputs import Input, Twin
-from verdict.statistics import Estimate, difference
+from verdict.statistics import Estimate, estimate_difference
 from verdict.verdict import Kind
 
 CONCEPT_TWINS = (Twin("concept", "first"), Twin("concept", "second"))
@@ -85,7 +85,7 @@ class TwinsTally(Tally):
         assert twins is not None
         first_KN = turn.answers[Twin(differs, "first")]
         second_KN = turn.answers[Twin(differs, "second")]
-        bets.take(by_cluster(changes(first_KN, second_KN), twins.first.cluster_N))
+        bets.take(average_by_cluster(compute_changes(first_KN, second_KN), twins.first.cluster_N))
 
     @property
     def finding(self) -> NaturalEffects | None:
@@ -106,4 +106,4 @@ def estimate_effect(observations: Observations, differs: Variable) -> Estimate:
     first_KN = observations.answers[Twin(differs, "first")]
     second_KN = observations.answers[Twin(differs, "second")]
     change_KN = (second_KN > 0).astype(np.int64) - (first_KN > 0)
-    return difference(change_KN, twins.first.cluster_N, observations.level)
+    return estimate_difference(change_KN, twins.first.cluster_N, observations.level)

@@ -72,41 +72,41 @@ def test_each_function_computes_what_its_words_mean(function):
         bits_NB = np.array([[p, q, True]])
         assert evaluate(function, p, q) is expected
         assert circuit(bits_NB).tolist() == [expected]
-        assert circuit.simplified()(torch.from_numpy(bits_NB)).tolist() == [expected]
+        assert circuit.simplify()(torch.from_numpy(bits_NB)).tolist() == [expected]
 
 
 def test_ten_of_the_16_functions_are_gates():
     circuits = [build((function, 0, 1)) for function in range(16)]
     gates = [circuit.gates for circuit in circuits]
     assert sum(gates) == 10
-    assert gates == [circuit.simplified().gates for circuit in circuits]
+    assert gates == [circuit.simplify().gates for circuit in circuits]
 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_simplifying_keeps_all_answers_adds_nothing_and_is_complete_after_one_pass(seed):
     whole = draw_circuit(seed)
-    simple = whole.simplified()
+    simple = whole.simplify()
     assert (whole(list_rows(4)) == simple(list_rows(4))).all()
     assert simple.gates <= whole.gates
     assert simple.depth <= whole.depth
     assert simple.thresholds <= whole.thresholds
     assert simple.gates == len(simple.nodes)
-    assert simple.simplified() == simple
+    assert simple.simplify() == simple
 
 
 def test_wires_and_not_are_absorbed():
     twice_not = build((NOT_A, 0, 1), (NOT_A, 3, 0), (AND, 4, 1), (WIRE, 5, 2))
-    assert (twice_not.gates, twice_not.depth, len(twice_not.simplified().nodes)) == (1, 1, 1)
-    assert str(twice_not.simplified()) == "g1 = p AND q\noutput = g1"
-    assert str(build((NOT_A, 0, 1)).simplified()) == "output = NOT p"
+    assert (twice_not.gates, twice_not.depth, len(twice_not.simplify().nodes)) == (1, 1, 1)
+    assert str(twice_not.simplify()) == "g1 = p AND q\noutput = g1"
+    assert str(build((NOT_A, 0, 1)).simplify()) == "output = NOT p"
 
 
 def test_constants_fold():
     assert build((NO, 0, 1), (AND, 3, 0)).gates == 1
-    never = build((NO, 0, 1), (AND, 3, 0)).simplified()
+    never = build((NO, 0, 1), (AND, 3, 0)).simplify()
     assert (never.gates, never.depth, never.thresholds) == (0, 0, 0)
     assert str(never) == "output = no"
-    always = build((AND, 0, 1), (XNOR, 3, 3)).simplified()
+    always = build((AND, 0, 1), (XNOR, 3, 3)).simplify()
     assert str(always) == "output = yes"
     assert always(list_rows(3)).all()
 
@@ -114,18 +114,18 @@ def test_constants_fold():
 def test_equal_parts_are_shared_whatever_their_order_and_negation():
     gates = (Gate(AND, 0, 1), Gate(NAND, 1, 0), Gate(XOR, 5, 2), Gate(OR, 4, 3), Gate(AND, 6, 7))
     twice = Circuit(("p", "q", "r", "s"), gates, 8, negated=False)
-    assert (twice.gates, twice.simplified().gates) == (5, 4)
+    assert (twice.gates, twice.simplify().gates) == (5, 4)
 
 
 def test_different_parts_are_not_shared():
-    assert build((OR, 0, 1), (AND, 1, 2), (XOR, 3, 4)).simplified().gates == 3
+    assert build((OR, 0, 1), (AND, 1, 2), (XOR, 3, 4)).simplify().gates == 3
 
 
 def test_a_function_of_two_places_is_one_gate_however_it_is_built():
-    xor = build((4, 0, 1), (2, 0, 1), (OR, 3, 4)).simplified()
+    xor = build((4, 0, 1), (2, 0, 1), (OR, 3, 4)).simplify()
     assert str(xor) == "g1 = p XOR q\noutput = g1"
-    assert str(build((OR, 0, 1), (AND, 0, 3)).simplified()) == "output = p"
-    assert build((OR, 0, 1), (AND, 2, 3)).simplified().gates == 2
+    assert str(build((OR, 0, 1), (AND, 0, 3)).simplify()) == "output = p"
+    assert build((OR, 0, 1), (AND, 2, 3)).simplify().gates == 2
 
 
 def test_depth_is_that_of_the_longest_path_and_ignores_dead_gates():
@@ -141,16 +141,16 @@ def test_depth_is_that_of_the_longest_path_and_ignores_dead_gates():
 def test_equal_thresholds_are_read_once():
     inputs = (Threshold(3, 0.5), Threshold(3, 0.5), Threshold(3, 0.7))
     circuit = Circuit(inputs, (Gate(XOR, 0, 1), Gate(OR, 3, 2)), output=4, negated=False)
-    assert (circuit.thresholds, circuit.simplified().thresholds) == (3, 1)
+    assert (circuit.thresholds, circuit.simplify().thresholds) == (3, 1)
     z_ND = torch.tensor([[0.0, 0.0, 0.0, 0.6], [0.0, 0.0, 0.0, 0.8]])
     assert circuit(circuit.compute_bits(z_ND)).tolist() == [False, True]
-    assert str(circuit.simplified()) == "t1 = z3 > 0.7\noutput = t1"
+    assert str(circuit.simplify()) == "t1 = z3 > 0.7\noutput = t1"
 
 
 @pytest.mark.parametrize(("n_bits", "deepest"), [(1, 0), (2, 1), (3, 3)])
 def test_every_table_of_up_to_three_bits_is_computed(n_bits, deepest):
     for table in itertools.product((False, True), repeat=2**n_bits):
-        circuit = Circuit.of_table(table)
+        circuit = Circuit.from_table(table)
         assert circuit(list_rows(n_bits)).tolist() == list(table)
         assert circuit.depth <= deepest
         assert circuit.gates == len(circuit.nodes)
@@ -159,7 +159,7 @@ def test_every_table_of_up_to_three_bits_is_computed(n_bits, deepest):
 @pytest.mark.parametrize(("n_bits", "depth"), [(4, 5), (6, 9), (8, 13)])
 def test_a_random_table_has_the_depth_of_the_standard_construction(n_bits, depth):
     table = np.random.default_rng(1).random(2**n_bits) < 0.5
-    circuit = Circuit.of_table(tuple(map(bool, table)))
+    circuit = Circuit.from_table(tuple(map(bool, table)))
     assert (circuit(list_rows(n_bits)) == table).all()
     assert depth - 2 <= circuit.depth <= depth
 
@@ -167,8 +167,8 @@ def test_a_random_table_has_the_depth_of_the_standard_construction(n_bits, depth
 @pytest.mark.parametrize("n_bits", [4, 8, 12])
 def test_rules_are_small_however_many_rows_they_have(n_bits):
     rows_NB = list_rows(n_bits)
-    lowest = Circuit.of_table(tuple(map(bool, rows_NB[:, 0])))
-    parity = Circuit.of_table(tuple(map(bool, rows_NB.sum(axis=1) % 2)))
+    lowest = Circuit.from_table(tuple(map(bool, rows_NB[:, 0])))
+    parity = Circuit.from_table(tuple(map(bool, rows_NB.sum(axis=1) % 2)))
     assert (lowest.gates, lowest.depth, lowest.thresholds) == (0, 0, 1)
     assert parity.gates == n_bits - 1
 
@@ -185,7 +185,7 @@ def test_a_gate_that_exists_already_is_not_added():
 
 
 def test_a_drawing_is_saved(tmp_path):
-    draw(draw_circuit(0).simplified(), tmp_path / "circuit.png")
-    draw(build((NO, 0, 1)).simplified(), tmp_path / "constant.png")
+    draw(draw_circuit(0).simplify(), tmp_path / "circuit.png")
+    draw(build((NO, 0, 1)).simplify(), tmp_path / "constant.png")
     assert (tmp_path / "circuit.png").stat().st_size > 5_000
     assert (tmp_path / "constant.png").exists()

@@ -6,7 +6,7 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 
-from console.command_line import plain
+from console.command_line import to_plain_values
 from console.errors import UserError
 from tests.conftest import CONFIGS
 from verdict.calibration.__main__ import (
@@ -28,7 +28,7 @@ TINY = (
 
 def read_config(*overrides: str) -> dict:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return plain(compose("calibrate", list(overrides)))
+        return to_plain_values(compose("calibrate", list(overrides)))
 
 
 def test_the_command_shows_how_it_is_used():

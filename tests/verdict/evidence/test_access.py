@@ -37,7 +37,7 @@ from verdict.ground_truth import Cases, GroundTruth
 from verdict.inputs import DISPUTED, EASY, Answers, evaluate, read_truth
 from verdict.judge_heads import mask_shallow_heads
 from verdict.knowledge import Knowledge, PredictorReport, ProbeData, Swap
-from worlds.parts import parts
+from worlds.parts import split_by_cluster
 from worlds.vault import FRAMES, Vault
 
 LEVEL = 0.99
@@ -326,7 +326,7 @@ def evaluation(tmp_path_factory) -> Evaluation:
     world = make_world("last_frame")
     cache = tmp_path_factory.mktemp("cache")
     reader = ActivationReader(PlantedPredictor(), world.reads, (0, 1, 2), cache)
-    easy, probe = parts(world.episodes("easy", 1600, 0), (600, 1000))
+    easy, probe = split_by_cluster(world.episodes("easy", 1600, 0), (600, 1000))
     return build_evaluation(world, reader, easy, probe, 1200, 50, 0, 0.8)
 
 

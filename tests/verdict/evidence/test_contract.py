@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from configs.build import build
-from console.command_line import plain
+from console.command_line import to_plain_values
 from core_model.reader import ActivationReader
 from tests.conftest import CONFIGS
 from tests.verdict.conftest import BOUNDS
@@ -25,7 +25,7 @@ from verdict.gates import Gate
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases
 from verdict.inputs import DEPLOYED, DISPUTED, EASY, Answers, Input, join_inputs, read_truth
 from verdict.signs import Signs
-from verdict.statistics import Estimate, at, share
+from verdict.statistics import Estimate, estimate_share, select_head
 from verdict.verdict import Kind
 from verdict.words import PLACEHOLDER, fill
 from worlds.vault import Vault
@@ -39,7 +39,7 @@ LEVEL = 0.99
 def read_verdict(choice: str) -> dict[str, Any]:
     """Returns the config of a judge, composed as a run composes it."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return plain(compose("train", [f"verdict={choice}"]))["verdict"]
+        return to_plain_values(compose("train", [f"verdict={choice}"]))["verdict"]
 
 
 CHOICES = sorted(path.stem for path in (CONFIGS / "verdict").glob("*.yaml"))
@@ -132,8 +132,8 @@ def test_a_head_alone_gets_the_finding_that_it_gets_among_others(kind, planted):
     together = find(kind, planted)
     for k, head in enumerate(HEADS):
         alone = find(kind, planted, (head,))
-        for name, value in vars(at(alone, 0)).items():
-            other = getattr(at(together, k), name)
+        for name, value in vars(select_head(alone, 0)).items():
+            other = getattr(select_head(together, k), name)
             if isinstance(value, str):
                 assert other == value
             else:
@@ -165,7 +165,7 @@ def test_its_columns_are_plain_values_and_no_other_kind_has_them(kind, planted):
 def test_its_clause_names_its_own_columns_alone_and_is_a_part_of_a_sentence(kind, planted):
     finding = find(kind, planted)
     for k, row in enumerate(read_rows(kind, planted)):
-        clause = kind.write_clause(at(finding, k))
+        clause = kind.write_clause(select_head(finding, k))
         assert set(PLACEHOLDER.findall(clause)) <= set(row)
         assert "{" not in fill(clause, row)
         assert ";" not in clause and ". " not in clause and not clause.endswith(".")
@@ -175,8 +175,8 @@ def test_a_translator_looks_like_one_to_it_and_an_imitator_too_or_it_does_not_de
     if isinstance(kind, DecidingEvidence):
         finding = find(kind, planted)
         for k, right in enumerate(RIGHT):
-            assert kind.view(at(finding, k), BOUNDS) in (right, None)
-        assert kind.view(at(finding, 0), BOUNDS) is Kind.DIRECT_TRANSLATOR
+            assert kind.view(select_head(finding, k), BOUNDS) in (right, None)
+        assert kind.view(select_head(finding, 0), BOUNDS) is Kind.DIRECT_TRANSLATOR
 
 
 def test_its_tally_after_one_turn_with_everything_says_what_it_finds_at_once(kind, planted):
@@ -256,7 +256,7 @@ class Broken(DecidingEvidence):
         right_KN = (observations.answers.disputed > 0) == disputed.concept_N
         if self.flaw == "depends on the others":
             right_KN = right_KN & right_KN[-1:]
-        agrees = share(right_KN, disputed.cluster_N, observations.level)
+        agrees = estimate_share(right_KN, disputed.cluster_N, observations.level)
         if self.flaw == "forgets a head":
             agrees = Estimate(*(end_K[1:] for end_K in agrees))
         if self.flaw == "an interval beside its value":

@@ -32,7 +32,7 @@ from verdict.evidence.evidence import Observations
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth
 from verdict.inputs import DEPLOYED, DISPUTED, EASY, Answers, evaluate, read_truth
 from verdict.signs import Signs
-from worlds.parts import parts
+from worlds.parts import split_by_cluster
 from worlds.vault import Vault
 
 LEVEL, MARGIN = 0.99, BOUNDS.margin
@@ -220,7 +220,7 @@ def test_a_world_in_which_nobody_interferes_gives_episodes_as_they_come():
 def test_the_evaluation_reads_deployed_episodes_and_knows_no_x_of_them(
     tiny_predictor, vault, tmp_path
 ):
-    easy, probe = parts(vault.episodes("easy", 400, 0), (100, 300))
+    easy, probe = split_by_cluster(vault.episodes("easy", 400, 0), (100, 300))
     reader = ActivationReader(tiny_predictor, vault.reads, (1, 2), tmp_path)
     evaluation = build_evaluation(vault, reader, easy, probe, 60, 10, 0, 0.8)
     (shape,) = evaluate((DEPLOYED,), evaluation, lambda z_NLD: z_NLD.shape).values()
