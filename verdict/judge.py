@@ -125,18 +125,14 @@ class Judge(Bounds):
             gates: of each head, those that do not depend on its answers.
             judged_heads: number of heads that the intervals are corrected for, where it is not K.
         """
-        competence = build_competence_gates(
-            answers.easy, truth.easy, self.competent, are_numbers(answers)
-        )
-        observations = Observations(
-            truth, answers, gates, self.compute_level(judged_heads or len(competence))
-        )
+        numbers_K = are_numbers(answers)
+        competence = build_competence_gates(answers.easy, truth.easy, self.competent, numbers_K)
+        level = self.compute_level(judged_heads or len(competence))
+        observations = Observations(truth, answers, gates, level)
         findings = {name: kind.find(observations, self) for name, kind in self.evidence.items()}
         all_gates = [(*of_head, own) for of_head, own in zip(gates, competence, strict=True)]
         disputed = len(truth.disputed)
-        return self.conclude(
-            all_gates, findings, observations.level, [disputed] * len(all_gates), disputed
-        )
+        return self.conclude(all_gates, findings, level, [disputed] * len(all_gates), disputed)
 
     def conclude(
         self,

@@ -38,10 +38,6 @@ FAR = 0.99
 """Quantile of the distances of activations from their mean; an activation farther than that is
 off the data.
 """
-THIRDS = 3
-"""Probes and subspaces are fitted on one third of the clusters, chosen on another, and measured on
-the last.
-"""
 
 
 @dataclass(frozen=True)
@@ -179,7 +175,8 @@ def load_or_examine(
 
 
 def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport:
-    """Returns what the predictor knows and uses.
+    """Returns what the predictor knows and uses. Probes and subspaces are fitted on a third of the
+    clusters, chosen on another, and measured on the last.
 
     Easy episodes are among the probe data because X is "not H" on disputed ones alone: a probe for
     H, inverted, would there pass for a probe for X.
@@ -188,7 +185,7 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
         UserError: too few episodes.
     """
     cases = Cases.of(probe.episodes)
-    third_N = np.unique(cases.cluster_N, return_inverse=True)[1] % THIRDS
+    third_N = np.unique(cases.cluster_N, return_inverse=True)[1] % 3
     measured_N = (third_N == 2) & probe.disputed_N
     for rows_N in (third_N == 0, third_N == 1, measured_N):
         if count_rarer(cases.concept_N[rows_N]) == 0:

@@ -43,7 +43,7 @@ def build_results(
     parts: Parts,
     inputs: RunInputs,
     heads: Heads,
-    said: Mapping[str, Said],
+    reports: Mapping[str, Said],
     bill: Bill,
     judgement: Judgement,
     history: History,
@@ -52,7 +52,7 @@ def build_results(
     """Returns a run's results.
 
     Args:
-        said: what the heads report on the easy and the disputed episodes.
+        reports: what the heads report on the easy and the disputed episodes.
         seconds: the duration of each part of the run.
     """
     import pandas as pd
@@ -61,8 +61,8 @@ def build_results(
     disputed = judge.turn or len(evaluation.truth.disputed)
     first_turn = next(evaluation.split_into_turns(disputed))
     truth = replace(first_turn.truth, easy=evaluation.truth.easy)
-    easy_KN = said["easy"].log_odds_KN.double().numpy()
-    disputed_KN = said["disputed"].log_odds_KN.double().numpy()
+    easy_KN = reports["easy"].log_odds_KN.double().numpy()
+    disputed_KN = reports["disputed"].log_odds_KN.double().numpy()
     answers = Answers({EASY: easy_KN, DISPUTED: disputed_KN})
     about = describe_predictor(judge, inputs, judgement, bill) | {"seconds": seconds}
     of_heads = build_rows(config, heads, bill, judgement, about)

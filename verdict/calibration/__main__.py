@@ -1,7 +1,7 @@
 """Calibrate the judge: planted heads of known identity on a world and its predictors.
 
 python -m verdict.calibration world=vault
-python -m verdict.calibration world.human=careful hydra.run.dir=runs/calibration/careful
+python -m verdict.calibration world.human=careful hydra.run.dir=runs/careful
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Whether a report depends on X: planted heads that read the truth, and heads on a planted predictor
-that computes H above the level of X.
+"""Whether a report depends on X: planted heads that read the truth, and heads on a planted
+predictor that computes H above the level of X.
 """
 
 from types import SimpleNamespace

@@ -239,7 +239,7 @@ class Short(Input):
 
 
 class Broken(DecidingEvidence):
-    """The share of disputed episodes on which a head reports X, and one way to break the promise."""
+    """The share of disputed episodes on which a head reports X, and a way to break the promise."""
 
     inputs: tuple[Input, ...] = (DISPUTED,)
     finding: ClassVar[type[Any]] = Agreement
