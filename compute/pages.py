@@ -38,7 +38,7 @@ def stack_levels(z_LND: Sequence[Tensor]) -> Tensor:
     """Returns z_NLD, float32, from the tables of the levels. A single table in float32 is not
     copied.
 
-    >>> joined([torch.zeros(1, 2), torch.ones(1, 2).bfloat16()])
+    >>> stack_levels([torch.zeros(1, 2), torch.ones(1, 2).bfloat16()])
     tensor([[[0., 0.],
              [1., 1.]]])
     """

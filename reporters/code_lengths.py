@@ -12,7 +12,7 @@ from reporters.stack import Weights
 def count_choice_bits(weights: Weights) -> float:
     """Returns the bits to name every choice of one head, each among all its options.
 
-    >>> choice_bits({"gate_choice_BG": torch.zeros(3, 16), "bias": torch.zeros(3)})
+    >>> count_choice_bits({"gate_choice_BG": torch.zeros(3, 16), "bias": torch.zeros(3)})
     12.0
     """
     bits = 0.0
@@ -27,7 +27,7 @@ def compute_subset_bits(size: int, chosen: Tensor) -> Tensor:
     """Returns the bits to name a subset of E items: how many it holds, and which. For k items these
     are log2(E + 1) + log2 C(E, k).
 
-    >>> subset_bits(4, torch.tensor(2))  # one of 5 counts, one of 6 pairs
+    >>> compute_subset_bits(4, torch.tensor(2))  # one of 5 counts, one of 6 pairs
     tensor(4.9069)
 
     Args:

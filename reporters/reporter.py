@@ -187,7 +187,7 @@ def find_unit_axes(name: str) -> dict[str, int]:
     """Returns the axes of a weight that are units, each with its position. Levels are not units,
     because halting decides about levels.
 
-    >>> unit_axes("inner_HD"), unit_axes("weight_L2D"), unit_axes("inner_bias_H")
+    >>> find_unit_axes("inner_HD"), find_unit_axes("weight_L2D"), find_unit_axes("inner_bias_H")
     ({'H': 0, 'D': 1}, {'D': 2}, {})
     """
     if not is_weight(name):

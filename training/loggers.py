@@ -136,7 +136,7 @@ def average_by_strength(figures: dict[str, Tensor], strengths: Sequence[float]) 
     A head whose figure is NaN is left out.
 
     >>> import torch
-    >>> by_strength({"l_base": torch.tensor([1.0, 5.0, 3.0, torch.nan])}, [0.5, 1.0])
+    >>> average_by_strength({"l_base": torch.tensor([1.0, 5.0, 3.0, torch.nan])}, [0.5, 1.0])
     {'l_base/strength_0.5': 2.0, 'l_base/strength_1': 5.0}
     """
     curves = {}

@@ -189,7 +189,7 @@ def average_by_cluster(value_KN: Floats, cluster_N: Ints) -> Floats:
     clusters. Pass a cluster when all of it has arrived.
 
     Example:
-        >>> by_cluster(np.array([[1.0, 0.0, 0.0, 1.0]]), np.array([7, 3, 7, 5]))
+        >>> average_by_cluster(np.array([[1.0, 0.0, 0.0, 1.0]]), np.array([7, 3, 7, 5]))
         array([[0.5, 0. , 1. ]])
     """
     _, first_C, cluster_N = np.unique(cluster_N, return_index=True, return_inverse=True)
@@ -210,7 +210,7 @@ def compare_pairs(score_KN: Floats, positive_N: Bools, cluster_N: Ints) -> Float
 
     Example:
         >>> positive = np.array([True, True, False, False])
-        >>> pairs(np.array([[3.0, 1.0, 2.0, 1.0]]), positive, np.arange(4))
+        >>> compare_pairs(np.array([[3.0, 1.0, 2.0, 1.0]]), positive, np.arange(4))
         array([[1. , 0.5]])
     """
     assert not np.isnan(score_KN).any(), "A score is not a number."

@@ -64,11 +64,11 @@ from bill.edges import Edges
 from bill.finished import FinishedHeads, Stops
 from bill.two_part import TwoPart
 from reporters.mlp import MLP
-from compute.allocation import keep_freed
+from compute.allocation import keep_freed_memory
 from training import prune
 torch.set_num_threads(1)
-keep_freed()
-prune.descended = lambda *given, descended=prune.descended: descended(*given[:2], 2, *given[3:])  # fewer steps: they take as much memory
+keep_freed_memory()
+prune.minimise_with_adam = lambda *given, minimise=prune.minimise_with_adam: minimise(*given[:2], 2, *given[3:])  # fewer steps: they take as much memory
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 chance = torch.Generator().manual_seed(0)
 z_NLD, N, room = torch.randn(1024, 1, 32, generator=chance), 1024, float(sys.argv[2])

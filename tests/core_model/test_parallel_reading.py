@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from compute.trainer import Trainer
 from core_model.reader import ActivationReader
-from core_model.transformer_model import Model, sizes
+from core_model.transformer_model import Model, count_classes
 from core_model.transformer_predictor import TransformerPredictor
 from tests.core_model.planted import Planted, make_texts
 from worlds.vault import Vault
@@ -56,7 +56,7 @@ def is_equal_on_two_devices(predictor, episodes, columns, levels, folder):
 
 def make_untrained(world, episodes):
     torch.manual_seed(0)
-    reads, predicts = sizes(episodes, world.reads), sizes(episodes, world.predicts)
+    reads, predicts = count_classes(episodes, world.reads), count_classes(episodes, world.predicts)
     return TransformerPredictor(Model(reads, predicts, world.steps, 16, 2, 2), world)
 
 

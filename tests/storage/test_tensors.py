@@ -25,7 +25,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 import torch
-from storage.cache import kept
+from storage.cache import load_or_make
 
 def make():
     with open(sys.argv[2], "a") as calls:
@@ -35,7 +35,7 @@ def make():
 
 print("ready", flush=True)
 sys.stdin.readline()
-print(kept(Path(sys.argv[1]), make)[0]["z"].tolist())
+print(load_or_make(Path(sys.argv[1]), make)[0]["z"].tolist())
 """
 
 

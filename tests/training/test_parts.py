@@ -141,7 +141,7 @@ from functools import partial
 from pathlib import Path
 from compute.trainer import Trainer
 from reporters.mlp import MLP
-from tests.priors.made import prior_of
+from tests.priors.made import build_prior
 from tests.training.made import planted, population
 from training import parts
 torch.set_num_threads(1)
@@ -152,7 +152,7 @@ def peak():  # ru_maxrss starts with the parent's
 
 def run(n_seeds):
     data = planted(1024, 2, noise=1.0), planted(512, 2, noise=1.0, seed=1)
-    prior, steps = prior_of("simplicity"), {"epochs": 2, "batch_size": 256}
+    prior, steps = build_prior("simplicity"), {"epochs": 2, "batch_size": 256}
     make = partial(MLP, hidden=32)
     trainer = Trainer("cpu", 1e9, False)
     folder = Path(sys.argv[1])
