@@ -138,7 +138,7 @@ def main(config: DictConfig) -> None:
 
 
 def record_failure(folder: Path, error: Exception) -> None:
-    """Writes into its folder why a run failed, and where in the code unless it is a user's mistake."""
+    """Writes into its folder why a run failed, with the traceback unless it is a user's mistake."""
     mistake = one_line(error)
     reason = mistake or f"{type(error).__name__}: {' '.join(str(error).split())}"
     run_folder.record_failure(
