@@ -93,7 +93,7 @@ class JudgeError(Exception):
 
 
 def list_heads(folders: list[str], head: int | None) -> list[dict[str, Any]]:
-    """Returns the name, folder and number of each head, or of the one of that number in each run."""
+    """Returns the name, folder and number of each head, or of one head a run."""
     number = [] if head is None else ["--head", str(head)]
     heads: list[dict[str, Any]] = call("list", *folders, *number)
     return heads

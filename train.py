@@ -144,7 +144,7 @@ def main(config: DictConfig) -> None:
 
 
 def record_failure(folder: Path, error: Exception) -> None:
-    """Writes into its folder why a run of a sweep failed, and where, if it was no user's mistake."""
+    """Writes into its folder why a run failed, with the traceback unless it is a user's mistake."""
     mistake = describe_user_error(error)
     reason = mistake or f"{type(error).__name__}: {' '.join(str(error).split())}"
     run_folder.record_failure(

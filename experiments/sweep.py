@@ -1,5 +1,5 @@
-"""What a sweep does beside its runs, with any launcher: it checks every config first, shows how many
-runs are over, and ends with a table.
+"""What a sweep does beside its runs, with any launcher: it checks every config first, shows how
+many runs are over, and ends with a table.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ class Shown:
     def __init__(self, folders: Sequence[Path], finished: set[Path]) -> None:
         self.total = len(folders)
         self.running = [folder for folder in folders if folder not in finished]
-        self.before = {mark: _read_time(mark) for folder in self.running for mark in _marks(folder)}
+        marks = [mark for folder in self.running for mark in _list_marks(folder)]
+        self.before = {mark: _read_time(mark) for mark in marks}
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -175,10 +176,11 @@ class Shown:
         shown.move_to(count, f"Sweep: {count} of {self.total} runs")
 
     def _is_over(self, folder: Path) -> bool:
-        return any(_read_time(mark) not in (None, self.before[mark]) for mark in _marks(folder))
+        times = {mark: _read_time(mark) for mark in _list_marks(folder)}
+        return any(time not in (None, self.before[mark]) for mark, time in times.items())
 
 
-def _marks(folder: Path) -> tuple[Path, Path]:
+def _list_marks(folder: Path) -> tuple[Path, Path]:
     """Returns the two files of which a run writes one at its end."""
     return folder / FAILED, folder / SUMMARY
 
