@@ -309,7 +309,9 @@ def measure_statements(cache: Path) -> list[Bar]:
     predictor = recipe.predictor(world, cache, TRAINER)
     episodes = world.episodes("easy", STATEMENTS, 0)
     tokens = predictor._tokenize(episodes["text"])
-    batches = [predictor._pad([tokens[row] for row in rows]) for rows in predictor._group_by_length(tokens)]
+    batches = [
+        predictor._pad([tokens[row] for row in rows]) for rows in predictor._group_by_length(tokens)
+    ]
     decoder = predictor.model.get_decoder()
 
     def run_forward() -> None:

@@ -155,7 +155,8 @@ def test_where_every_episode_can_be_answered_correctly_only_a_charge_gives_an_op
     with pytest.raises(
         UserError,
         match=(
-            r"a head at level 1 of 2 can answer every training episode correctly.* Use prior=gaussian"
+            r"a head at level 1 of 2 can answer every training episode correctly.*"
+            r" Use prior=gaussian"
         ),
     ):
         solve(prior=NoPrior(), examples=easy)
@@ -193,7 +194,10 @@ def test_a_head_that_is_not_linear_in_its_parameters_is_refused(make, solve):
 def test_a_charge_that_is_not_convex_is_refused(prior, solve):
     with pytest.raises(
         UserError,
-        match=r"training: the charge of \w+ is not convex.* Use training=default, or prior=gaussian",
+        match=(
+            r"training: the charge of \w+ is not convex.*"
+            r" Use training=default, or prior=gaussian"
+        ),
     ):
         solve(prior=build_prior(prior))
 

@@ -1,16 +1,17 @@
 """Priors on reporters, where three of 64 inputs determine the answer: no head collapses, and each
 spends less of what it is charged for.
 
-By default every reporter under one prior that fits it, and every prior on one reporter; all pairs
-with -m slow.
+By default every reporter under one prior that fits it, and every prior on one reporter. With
+`-m slow` all pairs, and as many episodes for the reporters that are slow to train.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from torch import Tensor
 from torch.func import functional_call
 
@@ -33,7 +34,6 @@ MOST = {"attention": 8}
 """The most of whatever a reporter's YAML counts, so that all pairs take no longer than they must;
 16 for others.
 """
-BITS = make_meter("edges", "flops", "logic_circuit", "variational")
 CHARGED = {
     "gaussian": "norm",
     "simplicity": "variational_model_bits",
@@ -62,20 +62,31 @@ FITTING = {"logic": "gates", "attention": "speed", "mean_difference": "gaussian"
 PAIRS = [(reporter, prior) for reporter in REPORTERS for prior in PRIORS if prior != "none"]
 STAR = {("linear", prior) for prior in PRIORS}
 STAR |= {(reporter, FITTING.get(reporter, "simplicity")) for reporter in REPORTERS}
-CASES = [
-    pytest.param(*pair, marks=() if pair in STAR else pytest.mark.slow, id="-".join(pair))
-    for pair in PAIRS
-]
+EPISODES = 4096
+FEWER = {"attention": 1024}
+"""Training episodes, and how many of them are enough where a reporter is slow to train."""
+
+
+def list_cases() -> Iterator[ParameterSet]:
+    """Yields reporter, prior and number of training episodes."""
+    for reporter, prior in PAIRS:
+        is_fast = (reporter, prior) in STAR
+        n = FEWER.get(reporter, EPISODES)
+        if is_fast:
+            yield pytest.param(reporter, prior, n, id=f"{reporter}-{prior}")
+        if not is_fast or n < EPISODES:
+            slow = pytest.mark.slow
+            yield pytest.param(reporter, prior, EPISODES, id=f"{reporter}-{prior}-all", marks=slow)
 
 
 @cache
-def draw(reporter: str) -> list[Examples]:
+def draw(reporter: str, n_train: int) -> list[Examples]:
     """Returns training, held-out and fresh episodes. Three inputs of the first level determine the
     answer: whether their sum is above 0, with some noise; for circuits, which cannot add numbers,
     whether all are above a value that makes half of the answers yes.
     """
     examples = []
-    for n, seed in ((4096, 0), (1024, 1), (4000, 2)):
+    for n, seed in ((n_train, 0), (1024, 1), (4000, 2)):
         some = planted(n, inputs=3, levels=count_levels(reporter), noise=0.3, seed=seed)
         if reporter == "logic":
             all_high_N = (some.z_NLD[:, 0, :3] > -0.82).all(dim=1)
@@ -85,11 +96,12 @@ def draw(reporter: str) -> list[Examples]:
 
 
 @cache
-def train(reporter: str, prior: str, folder: Path) -> Heads:
-    examples, held_out, _ = draw(reporter)
+def train(reporter: str, prior: str, n_train: int, folder: Path) -> Heads:
+    examples, held_out, _ = draw(reporter, n_train)
     trainer = Trainer(accelerator="cpu", save_every=1e9, bar=False)
     make, data = small(reporter), (examples, held_out)
-    return population(trainer, folder, make, build_prior(prior), *data, seeds=range(SEEDS))
+    steps = {"seeds": range(SEEDS), "batch_size": n_train // 8}
+    return population(trainer, folder, make, build_prior(prior), *data, **steps)
 
 
 def small(reporter: str) -> Callable[..., Reporter]:
@@ -101,9 +113,8 @@ def count_levels(reporter: str) -> int:
     return 1 if small(reporter)(n_levels=1, width=64).reads == "one_level" else 3
 
 
-def measure(unit: str, heads: Heads, reporter: str) -> float:
+def measure(unit: str, heads: Heads, examples: Examples) -> float:
     """Returns how much of a unit the heads spend, mean over them."""
-    examples = draw(reporter)[0]
     z_NLD = (examples.z_NLD - heads.mean_LD) / heads.std_LD
     if unit == "norm":
         squares = [v.square().sum() for name, v in heads.weights.items() if "bias" not in name]
@@ -111,10 +122,12 @@ def measure(unit: str, heads: Heads, reporter: str) -> float:
     if unit in ("observation", "pairs"):
         return measure_dependence(unit, heads, z_NLD, examples)
     reading = heads.read(examples.z_NLD)
-    flops = tuple(level * FLOPS_STEP for level in range(count_levels(reporter)))
+    flops = tuple(level * FLOPS_STEP for level in range(examples.z_NLD.shape[1]))
     stops = {"train": Stops(reading.level_KN, reading.exit_KN)}
     finished = describe(heads.reporter, heads.weights, z_NLD, examples.human_N, stops, flops)
-    return BITS(finished)[unit].value_K.mean().item()
+    variational = ["variational"] if unit.startswith("variational") else []
+    meter = make_meter("edges", "flops", "logic_circuit", *variational)
+    return meter(finished)[unit].value_K.mean().item()
 
 
 def measure_dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Examples) -> float:
@@ -142,17 +155,18 @@ def measure_dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Example
     return compute_all(heads.weights, first, second).mean().item()
 
 
-@pytest.mark.parametrize(("reporter", "prior"), CASES)
+@pytest.mark.parametrize(("reporter", "prior", "n_train"), list_cases())
 def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_its_unit(
-    reporter, prior, tmp_path_factory, capsys, request
+    reporter, prior, n_train, tmp_path_factory, capsys, request
 ):
     if (reporter, prior) == ("attention", "simplicity_and_speed"):
         reason = "one of three heads ends as a coin: two full prices at once are too much for it"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-    folder, fresh = tmp_path_factory.getbasetemp() / "every_pair", draw(reporter)[2]
-    free = train(reporter, "none", folder)
+    folder = tmp_path_factory.getbasetemp() / "every_pair"
+    examples, _, fresh = draw(reporter, n_train)
+    free = train(reporter, "none", n_train, folder)
     capsys.readouterr()
-    priced = train(reporter, prior, folder)
+    priced = train(reporter, prior, n_train, folder)
     printed = capsys.readouterr().err
     assert accuracy(priced, fresh).mean() >= accuracy(free, fresh).mean() - 0.01
     if (reporter, prior) in NOTHING:
@@ -162,7 +176,7 @@ def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_
     assert not printed or "(its part speed)" in printed
     if prior not in CHARGED:
         return
-    before, after = (measure(CHARGED[prior], heads, reporter) for heads in (free, priced))
+    before, after = (measure(CHARGED[prior], heads, examples) for heads in (free, priced))
     if reporter != "logic":
         assert after < before
     elif prior in ("gates", "circuit_depth"):

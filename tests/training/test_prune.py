@@ -1,18 +1,19 @@
 """Prune and refit: planted circuits come back edge for edge, an XOR in seven edges or fewer, and
-nothing leaves that is worth its price.
+no edge is taken out that is worth its price.
 """
 
+import math
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from bill.live_edges import count_edges, find_live_edges
+from bill.edges import count, live_edges
 from priors.circuit_size import CircuitSize
 from reporters.linear import Linear
 from reporters.mlp import MLP
-from reporters.stack import map_over_heads
+from reporters.stack import Weights, map_over_heads
 from tests.training.made import accuracy, planted, population
 from training.examples import Examples
 from training.heads import Heads
@@ -45,20 +46,22 @@ def circuit(
     )
 
 
-@pytest.mark.parametrize("width", [64, 256, 576])
+WIDTHS = [64] + [pytest.param(width, marks=pytest.mark.slow) for width in (256, 576)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("seed", "inputs"), enumerate((3, 6, 12)))
 def test_planted_circuits_come_back_edge_for_edge_at_strengths_two_and_four(
-    width, trainer, tmp_path
+    seed, inputs, width, trainer, tmp_path
 ):
-    for seed, inputs in enumerate((3, 6, 12)):
-        examples, held_out = (
-            planted(n, inputs, width, noise=1.0, seed=10 * seed + part)
-            for part, n in enumerate((2000, 1000))
-        )
-        heads = circuit(
-            trainer, tmp_path, Linear, examples, held_out, (2.0, 4.0), seeds=1, batch_size=200
-        )
-        live_MD = heads.weights["weight_1D"][0, 0, :, 0] != 0
-        assert live_MD.nonzero()[:, 1].tolist() == 2 * list(range(inputs))
+    examples = planted(2000, inputs, width, noise=1.0, seed=10 * seed)
+    held_out = planted(1000, inputs, width, noise=1.0, seed=10 * seed + 1)
+    strengths = (2.0, 4.0)
+    heads = circuit(
+        trainer, tmp_path, Linear, examples, held_out, strengths, seeds=1, batch_size=200
+    )
+    live_MD = heads.weights["weight_1D"][0, 0, :, 0] != 0
+    assert live_MD.nonzero()[:, 1].tolist() == 2 * list(range(inputs))
 
 
 def xor(n: int, seed: int) -> Examples:
@@ -67,33 +70,25 @@ def xor(n: int, seed: int) -> Examples:
 
 
 def edges(heads: Heads, examples: Examples) -> Tensor:
-    z_NLD, sign_N = (
-        (examples.z_NLD - heads.mean_LD) / heads.std_LD,
-        torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(0)),
-    )
-    return map_over_heads(
-        lambda one: count_edges(find_live_edges(heads.reporter, one, z_NLD, sign_N))
-    )(heads.weights).flatten()
+    z_NLD = (examples.z_NLD - heads.mean_LD) / heads.std_LD
+    sign_N = torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(0))
+
+    def count_live(head: Weights) -> Tensor:
+        return count(live_edges(heads.reporter, head, z_NLD, sign_N))
+
+    return map_over_heads(count_live)(heads.weights).flatten()
 
 
-def test_an_xor_of_two_inputs_of_64_is_told_in_seven_edges(trainer, tmp_path):
+@pytest.mark.parametrize("seeds", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_an_xor_of_two_inputs_of_64_is_computed_by_seven_edges(seeds, trainer, tmp_path):
     """Six are the least: two units of two edges in and one out."""
     examples, held_out = xor(4096, seed=0), xor(1024, seed=1)
-    heads = circuit(
-        trainer,
-        tmp_path,
-        partial(MLP, hidden=16),
-        examples,
-        held_out,
-        (2.0,),
-        seeds=6,
-        epochs=60,
-        patience=60,
-    )
+    make, data, long = partial(MLP, hidden=16), (examples, held_out), {"epochs": 60, "patience": 60}
+    heads = circuit(trainer, tmp_path, make, *data, (2.0,), seeds, **long)
     edges_K = edges(heads, examples)
     assert (accuracy(heads, held_out) == 1).all()
     assert (edges_K >= 6).all()
-    assert (edges_K <= 7).sum() >= 5
+    assert (edges_K <= 7).sum() >= seeds - 1
 
 
 def heads_of(weight: list[float]) -> dict[str, Tensor]:
@@ -124,30 +119,29 @@ def test_an_edge_leaves_only_if_it_saves_less_than_its_price():
 
 
 def test_a_head_is_pruned_alone_as_it_is_in_company():
-    examples = planted(512, inputs=2, width=8, levels=2, noise=1.0)
-    z_GNRD, human_N = examples.z_NLD.double().movedim(1, 0)[:, :, None], examples.human_N.double()
-    chance = torch.Generator().manual_seed(0)
+    examples = planted(256, inputs=2, width=6, levels=2, noise=1.0)
+    z_GNRD = examples.z_NLD.double().movedim(1, 0)[:, :, None]
+    rng = torch.Generator().manual_seed(0)
     weights = {
-        "weight_1D": torch.randn(2, 3, 2, 1, 8, generator=chance).double(),
-        "bias": torch.zeros(2, 3, 2).double(),
+        "weight_1D": torch.randn(2, 2, 2, 1, 6, generator=rng).double(),
+        "bias": torch.zeros(2, 2, 2).double(),
     }
-    company = without_edges(
-        Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double()
-    )
-    alone = without_edges(
-        Linear(1, 8),
-        {name: value[1:, 2:, 1:] for name, value in weights.items()},
-        z_GNRD[1:],
-        human_N,
-        torch.tensor([8.0]).double(),
-    )
-    for name, value in alone.items():
-        torch.testing.assert_close(
-            value[0, 0, 0], company[name][1, 2, 1], rtol=0, atol=1e-6
-        )  # Adam divides by numbers down to 1e-8
-    for room in (1.0, 3e5):  # for one head at a time, and for some
-        apart = without_edges(
-            Linear(1, 8), weights, z_GNRD, human_N, torch.tensor([2.0, 8.0]).double(), room
+
+    def prune(
+        weights: Weights, z_GNRD: Tensor, prices: list[float], room: float = math.inf
+    ) -> Weights:
+        price_M = torch.tensor(prices).double()
+        return without_edges(
+            Linear(1, 6), weights, z_GNRD, examples.human_N.double(), price_M, room
         )
+
+    company = prune(weights, z_GNRD, [2.0, 8.0])
+    last = {name: value[1:, 1:, 1:] for name, value in weights.items()}
+    alone = prune(last, z_GNRD[1:], [8.0])
+    for name, value in alone.items():
+        # Adam divides by numbers down to 1e-8.
+        torch.testing.assert_close(value[0, 0, 0], company[name][1, 1, 1], rtol=0, atol=1e-6)
+    for room in (1.0, 2e5):  # enough for one head at a time, and for some
+        in_parts = prune(weights, z_GNRD, [2.0, 8.0], room)
         for name, value in company.items():
-            torch.testing.assert_close(apart[name], value, rtol=0, atol=1e-6)
+            torch.testing.assert_close(in_parts[name], value, rtol=0, atol=1e-6)
