@@ -46,7 +46,7 @@ from reporters.mlp import MLP
 from reporters.reporter import Reporter, nll
 from training.convex import Convex, solve
 from training.examples import Examples
-from training.population import train
+from training.find_heads import train
 from training.schedule import Schedule
 
 K, N, EPOCHS, BATCH, HIDDEN = 960, 4096, 20, 256, 64

@@ -62,8 +62,8 @@ def test_the_page_adds_each_part_by_one_file_and_one_yaml_or_one_line_of_it():
     assert [name for name, _ in FILES] == [
         *("reporters/gated.py", "configs/reporter/gated.yaml"),
         *("priors/confidence.py", "configs/prior/confidence.yaml"),
-        *("worlds/lamp.py", "configs/world/lamp.yaml"),
         "bill/margin.py",
+        *("worlds/lamp.py", "configs/world/lamp.yaml"),
         *("verdict/evidence/noise.py", "configs/verdict/noise.yaml"),
     ]
     assert [(name, text.count("\n")) for name, text in LINES] == [("configs/bill/full.yaml", 1)]

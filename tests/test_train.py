@@ -264,7 +264,7 @@ MISTAKES = [
     (["bill=ful"], "bill: there is no choice ful. Did you mean full?"),
     (
         ["experiment=lookup", "job.rows=[16,20]"],
-        "job.rows: a table of 20 rows is none of whole bits.",
+        "job.rows: a table of 20 rows cannot be numbered by whole bits.",
     ),
     (["alignment.tolerance=-1"], "alignment.tolerance: -1 is too small."),
     (["levels=[9]"], "levels: transformer has no level 9. It has 0 to 2."),

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from compute.lightning import pl
@@ -83,7 +82,7 @@ class Population(pl.LightningModule):
     def configure_callbacks(self) -> Sequence[pl.Callback]:
         return self.callbacks
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def configure_optimizers(self) -> pl.utilities.types.OptimizerLRScheduler:
         rates = self.schedule.list_rates(len(self.strength_M))
         highest = max(rates)
         groups: list[dict[str, Any]] = [{"params": list(self.weights.values())}]

@@ -118,7 +118,7 @@ def test_heads_that_are_billed_in_parts_have_the_same_bills_in_the_same_order(
         budgets.append((n, budget))
         return min(n, 4 if budget < math.inf else n)
 
-    monkeypatch.setattr("bill.bill.at_once", fit_four)
+    monkeypatch.setattr("bill.bill.choose_part_size", fit_four)
     together, apart = meter(heads), meter(heads, memory_budget=1e6)
     assert budgets == [(6, math.inf), (6, 1e6)]
     assert spy.grids == [(groups, 3, 2), (groups, 4, 1), (groups, 2, 1)]

@@ -53,7 +53,7 @@ def test_the_switches_of_a_predictor_are_built_once_and_only_where_a_measure_nee
     heads = describe_run(predictor)
     make_meter("edges", "steps", "seconds")(heads)
     assert predictor.built == 0
-    monkeypatch.setattr("bill.bill.at_once", lambda n, run, budget: 1)
+    monkeypatch.setattr("bill.bill.choose_part_size", lambda n, run, budget: 1)
     bill = make_meter("edges", "explanation")(heads)
     assert predictor.built == 1
     assert len(bill["explanation_bits"].value_K) == 3

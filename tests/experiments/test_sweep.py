@@ -161,7 +161,7 @@ def test_a_run_that_another_process_is_making_is_waited_for_and_not_made_again(t
     done = train(*TINY, "levels=[2]", folder=run)
     other.join()
     assert done.returncode == 0
-    assert "another process is at work on this run" in done.stderr
+    assert "waiting for another process that works on this run" in done.stderr
     assert "is finished: nothing to do." in done.stderr
     assert (run / HEADS).stat().st_mtime_ns == (tiny_run / HEADS).stat().st_mtime_ns
 

@@ -17,7 +17,9 @@ from reporters.linear import Linear
 from reporters.stack import Weights
 from tests.training.made import accuracy, schedule
 from training.examples import Examples
-from training.population import Population, train
+from training.find_heads import train
+from training.population import Population
+from training.requests import Requests
 from training.standardised import Standardised
 
 WIDTH, COMPONENTS, EXAMPLES, BATCH = 8, 4, 500, 40
@@ -181,10 +183,10 @@ def test_training_shuts_components_that_do_not_matter_and_the_head_stays_right(
         flops_step=1000.0,
         seeds=(0, 1, 2),
         strengths=(0.0, 8.0),
-        schedule=schedule(epochs=20, batch_size=64, patience=20),
+        method=schedule(epochs=20, batch_size=64, patience=20),
         trainer=trainer,
         checkpoint=tmp_path / "fit",
-        ablation=Toy(),
+        requests=Requests(ablation=Toy()),
     )
     free_SC, charged_SC = gates[OWN][0].unbind(dim=1)
     assert (charged_SC[:, 2:] < 0.1).all()

@@ -18,7 +18,7 @@ from reporters.attention import Attention
 from reporters.reporter import count_units
 from tests.training.made import schedule
 from training.examples import Examples
-from training.population import train
+from training.find_heads import train
 
 AGREE = 0.9
 SEED = 200
@@ -108,7 +108,7 @@ def train_heads(
         flops_step=second - first,
         seeds=(SEED, SEED + 1, SEED + 2),
         strengths=prices,
-        schedule=schedule(
+        method=schedule(
             epochs=setting.epochs,
             batch_size=setting.batch_size,
             learning_rate=setting.learning_rate,

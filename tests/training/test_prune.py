@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bill.edges import count, live_edges
+from bill.live_edges import count_edges, find_live_edges
 from priors.circuit_size import CircuitSize
 from reporters.linear import Linear
 from reporters.mlp import MLP
@@ -74,7 +74,7 @@ def edges(heads: Heads, examples: Examples) -> Tensor:
     sign_N = torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(0))
 
     def count_live(head: Weights) -> Tensor:
-        return count(live_edges(heads.reporter, head, z_NLD, sign_N))
+        return count_edges(find_live_edges(heads.reporter, head, z_NLD, sign_N))
 
     return map_over_heads(count_live)(heads.weights).flatten()
 

@@ -39,9 +39,8 @@ def test_the_command_shows_how_it_is_used():
     assert "copies: 10" in done.stdout
 
 
-@pytest.mark.usefixtures("cached")
 @pytest.mark.parametrize("told", [True, False])
-def test_it_judges_every_planted_head_and_writes_the_tables(tmp_path, told):
+def test_it_judges_every_planted_head_and_writes_the_tables(cache, tmp_path, told):
     rows = calibrate(read_config(*TINY, f"told={told}"))
     assert len(rows) == 2 * 2 * len(PLANTED)
     assert rows["exam"].nunique() == 1 and set(rows["disputed"]) == {40, 60}
