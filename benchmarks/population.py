@@ -1,12 +1,12 @@
 """Populations of heads beside what a user would do instead; a Markdown table of bars, met or not.
 python -m benchmarks.population
 
-Everything is measured in one run, on one thread and one after the other in turns; only ratios are
-worth keeping. `eleuther-elk` wants concept-erasure 0.1.0, which cannot be installed beside this
-project: its way of training, full-batch LBFGS with a strong Wolfe search from zero weights, head by
-head, is written down here as its `Classifier.fit` has it.
+Everything is measured in one run, on one thread, in turns; only ratios are worth keeping.
+`eleuther-elk` needs concept-erasure 0.1.0, which cannot be installed beside this project: its way
+of training, full-batch LBFGS with a strong Wolfe search from zero weights, head by head, is written
+down here as its `Classifier.fit` has it.
 
-N: episodes, D: width, K: heads, P: parameters.
+N: episodes, D: width, K: heads, B: episodes of a batch, W: parameters of a head.
 """
 
 from __future__ import annotations
@@ -53,16 +53,20 @@ K, N, EPOCHS, BATCH, HIDDEN = 960, 4096, 20, 256, 64
 MLP_EPOCHS, ROUNDS = 4, 3
 DEFAULTS: dict[str, Any] = {
     "_target_": "training.schedule.Schedule",
+    "batch_size": BATCH,
     "learning_rate": 0.02,
     "clip": 1.0,
     "ramp": 0.4,
     "halting_bonus": 0.3,
+    "bonus_from": 0.4,
+    "bonus_to": 0.8,
+    "order": "shared",
+    "precision": "float32",
 }
-DEFAULTS |= {"bonus_from": 0.4, "bonus_to": 0.8, "order": "shared", "batch_size": BATCH}
 
 
 class Row(NamedTuple):
-    """One line of the table: smaller than the bar is met, or above it where a bar is a least."""
+    """One line of the table. A bar is met from below, or from above where it is a least."""
 
     what: str
     measured: float
@@ -71,63 +75,58 @@ class Row(NamedTuple):
     unit: str = "times"
 
     def __str__(self) -> str:
+        sign = "≥" if self.least else "≤"
         met = self.measured >= self.bar if self.least else self.measured <= self.bar
-        return (
-            f"| {self.what} | {self.measured:.3g} {self.unit} |"
-            f" {'≥' if self.least else '≤'} {self.bar:g} | {'met' if met else 'not met'} |"
-        )
+        result = "met" if met else "not met"
+        return f"| {self.what} | {self.measured:.3g} {self.unit} | {sign} {self.bar:g} | {result} |"
 
 
 @dataclass(frozen=True)
 class Timed(Trainer):
-    """A fit that notes when each of its steps begins."""
+    """A fit that records when each of its steps begins."""
 
     steps: list[float] = field(default_factory=list)
 
-    def __call__(self, module: pl.LightningModule, *given: Any) -> None:
+    def __call__(self, module: pl.LightningModule, *rest: Any) -> None:
         step = module.training_step
 
         @functools.wraps(step)
-        def timed(batch: Any) -> Any:
+        def timed_step(batch: Any) -> Any:
             self.steps.append(time.perf_counter())
             return step(batch)
 
-        module.training_step = timed  # type: ignore[method-assign]
-        super().__call__(module, *given)
+        module.training_step = timed_step  # type: ignore[method-assign]
+        super().__call__(module, *rest)
 
     @property
     def step(self) -> float:
         """Seconds a step, the median without the first."""
-        return statistics.median(
-            b - a for a, b in zip(self.steps[1:-1], self.steps[2:], strict=True)
-        )
+        pairs = zip(self.steps[1:-1], self.steps[2:], strict=True)
+        return statistics.median(end - start for start, end in pairs)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Returns how long a call takes."""
-    begun = time.perf_counter()
+def time_call(run: Callable[[], object]) -> float:
+    """Returns the seconds that a call takes."""
+    start = time.perf_counter()
     run()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
-def medians(*runs: Callable[[], object]) -> list[float]:
-    """Returns what calls take that are made in turns."""
-    return [
-        statistics.median(times)
-        for times in zip(*([seconds(run) for run in runs] for _ in range(ROUNDS)), strict=True)
-    ]
+def time_in_turns(*runs: Callable[[], object]) -> list[float]:
+    """Returns the median seconds of calls that are made in turns."""
+    rounds = [[time_call(run) for run in runs] for _ in range(ROUNDS)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
 
-def planted(n: int, width: int, levels: int = 1, seed: int = 0) -> Examples:
-    """Returns episodes that eight inputs say something of."""
-    chance = torch.Generator().manual_seed(seed)
-    z_NLD = torch.randn(n, levels, width, generator=chance)
-    return Examples(
-        z_NLD, (z_NLD[:, 0, :8].sum(dim=1) + 2 * torch.randn(n, generator=chance) > 0).float()
-    )
+def draw_planted(n: int, width: int, levels: int = 1, seed: int = 0) -> Examples:
+    """Returns episodes whose answers depend on eight inputs, and on noise."""
+    rng = torch.Generator().manual_seed(seed)
+    z_NLD = torch.randn(n, levels, width, generator=rng)
+    noise_N = 2 * torch.randn(n, generator=rng)
+    return Examples(z_NLD, (z_NLD[:, 0, :8].sum(dim=1) + noise_N > 0).float())
 
 
-def population(
+def train_population(
     make: Callable[[int, int], Reporter],
     examples: Examples,
     prior: Prior,
@@ -138,31 +137,23 @@ def population(
     **changed: Any,
 ) -> None:
     """Trains heads, each with its clipping, validation and best weights."""
-    levels = examples.z_NLD.shape[1]
-    schedule: Schedule = build(
-        DEFAULTS | {"epochs": epochs, "patience": epochs, "precision": "float32"} | changed,
-        "training",
-    )
+    levels, width = examples.z_NLD.shape[1:]
+    steps = {"epochs": epochs, "patience": epochs}
+    schedule: Schedule = build(DEFAULTS | steps | changed, "training")
     with tempfile.TemporaryDirectory() as folder:
-        flops_L = torch.arange(levels) * 1000.0
-        held_out = planted(N // 4, examples.z_NLD.shape[2], levels, seed=1)
-        seeds, how = (
-            range(heads // len(strengths)),
-            trainer or Trainer("cpu", 1e9, False, memory=64.0),
-        )
         train(
-            make,
-            prior,
-            examples,
-            held_out,
-            range(levels),
-            flops_L,
-            1000.0,
-            seeds,
-            strengths,
-            schedule,
-            how,
-            Path(folder) / "fit",
+            make=make,
+            prior=prior,
+            examples=examples,
+            held_out=draw_planted(N // 4, width, levels, seed=1),
+            levels=range(levels),
+            flops_L=torch.arange(levels) * 1000.0,
+            flops_step=1000.0,
+            seeds=range(heads // len(strengths)),
+            strengths=strengths,
+            method=schedule,
+            trainer=trainer or Trainer("cpu", 1e9, False, memory=64.0),
+            checkpoint=Path(folder) / "fit",
         )
 
 
@@ -174,11 +165,9 @@ class Alone(pl.LightningModule):
 
     def __init__(self, width: int, hidden: int, log: bool) -> None:
         super().__init__()
-        self.net = (
-            nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, 1))
-            if hidden
-            else nn.Linear(width, 1)
-        )
+        self.net: nn.Module = nn.Linear(width, 1)
+        if hidden:
+            self.net = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, 1))
         self.logs = log
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
@@ -191,264 +180,190 @@ class Alone(pl.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=0.02)
 
 
-def lightning(
+def fit_with_lightning(
     examples: Examples, hidden: int = 0, epochs: int = EPOCHS, lean: bool = False
 ) -> None:
     """Fits one head as Lightning does by default, or without logger, bar and checkpoints."""
-    off = (
-        {
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_checkpointing": False,
-            "enable_model_summary": False,
-        }
-        if lean
-        else {}
-    )
-    batches = DataLoader(
-        TensorDataset(examples.z_NLD[:, 0], examples.human_N), batch_size=BATCH, shuffle=True
-    )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.redirect_stdout(io.StringIO()),
-    ):  # its bar is drawn, and not shown between the rows
-        pl.Trainer(max_epochs=epochs, accelerator="cpu", default_root_dir=folder, **off).fit(
-            Alone(examples.z_NLD.shape[2], hidden, not lean), batches
-        )
+    options: dict[str, Any] = {"max_epochs": epochs, "accelerator": "cpu"}
+    if lean:
+        for name in ("progress_bar", "checkpointing", "model_summary"):
+            options[f"enable_{name}"] = False
+        options["logger"] = False
+    rows = TensorDataset(examples.z_NLD[:, 0], examples.human_N)
+    batches = DataLoader(rows, batch_size=BATCH, shuffle=True)
+    head = Alone(examples.z_NLD.shape[2], hidden, not lean)
+    # Its bar is drawn, and not shown between the rows.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        pl.Trainer(default_root_dir=folder, **options).fit(head, batches)
 
 
-def plain_loop(examples: Examples) -> None:
+def fit_in_plain_loop(examples: Examples) -> None:
     """Fits one linear head in a loop of its own."""
     head = nn.Linear(examples.z_NLD.shape[2], 1)
-    optimizer, z_ND = (
-        torch.optim.AdamW(head.parameters(), lr=0.02, fused=True),
-        examples.z_NLD[:, 0],
-    )
+    optimizer = torch.optim.AdamW(head.parameters(), lr=0.02, fused=True)
+    z_ND = examples.z_NLD[:, 0]
     for _ in range(EPOCHS):
         for index_B in torch.randperm(N).split(BATCH):
             optimizer.zero_grad()
-            F.binary_cross_entropy_with_logits(
-                head(z_ND[index_B]).squeeze(1), examples.human_N[index_B]
-            ).backward()
+            log_odds_B = head(z_ND[index_B]).squeeze(1)
+            F.binary_cross_entropy_with_logits(log_odds_B, examples.human_N[index_B]).backward()
             optimizer.step()
 
 
-def elk(z_ND: Tensor, human_N: Tensor, penalty: float) -> None:
+def fit_like_elk(z_ND: Tensor, human_N: Tensor, price: float) -> None:
     """Fits one linear head as eleuther-elk 0.1.1 does."""
     head = nn.Linear(z_ND.shape[1], 1, dtype=z_ND.dtype)
-    nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
     optimizer = torch.optim.LBFGS(head.parameters(), line_search_fn="strong_wolfe", max_iter=10_000)
 
     def closure() -> float:
         optimizer.zero_grad()
-        loss = (
-            F.binary_cross_entropy_with_logits(head(z_ND).squeeze(-1), human_N)
-            + penalty * head.weight.square().sum()
-        )
+        loss = F.binary_cross_entropy_with_logits(head(z_ND).squeeze(-1), human_N)
+        loss = loss + price / 2 * head.weight.square().sum()
         loss.backward()
-        return float(loss)
+        return loss.item()
 
     optimizer.step(closure)  # type: ignore[arg-type]
+
+
+def fit_like_scikit_learn(z_ND: Tensor, human_N: Tensor, price: float) -> None:
+    """Fits one linear head as scikit-learn does."""
+    model = LogisticRegression(C=1 / (price * N), tol=1e-6, max_iter=10_000)
+    model.fit(z_ND.numpy(), human_N.numpy())
 
 
 # The bars.
 
 
-def linear_heads() -> list[Row]:
+def measure_linear_heads() -> list[Row]:
     """Returns what 960 linear heads take beside one fit, and what others take a head."""
     rows = []
+    precisions = ("float32", "bfloat16")
     for width in (128, 576):
-        examples = planted(N, width)
-        runs = [partial(lightning, examples)] + [
-            partial(population, Linear, examples, NoPrior(), precision=p)
-            for p in ("float32", "bfloat16")
-        ]
-        own = partial(
-            population,
-            Linear,
-            examples,
-            NoPrior(),
-            strengths=(1.0,) * 8,
-            learning_rate=[0.01 * 1.3**m for m in range(8)],
+        examples = draw_planted(N, width)
+        one_rate = partial(train_population, Linear, examples, NoPrior())
+        rates = [0.01 * 1.3**m for m in range(8)]
+        own_rates = partial(one_rate, strengths=(1.0,) * 8, learning_rate=rates)
+        alone, *times = time_in_turns(
+            partial(fit_with_lightning, examples),
+            *[partial(one_rate, precision=precision) for precision in precisions],
+            *[partial(own_rates, precision=precision) for precision in precisions],
         )
-        one, *many = medians(*runs, *(partial(own, precision=p) for p in ("float32", "bfloat16")))
-        for name, bar, times in (
-            ("clipping, validation, best weights", 2.5, many[:2]),
-            ("and eight learning rates", 3.0, many[2:]),
-        ):
-            rows += [
-                Row(
-                    f"{K} linear heads, {width} wide, {p}: {name}; beside one default"
-                    " Lightning fit",
-                    t / one,
-                    bar,
-                )
-                for p, t in zip(("float32", "bfloat16"), times, strict=True)
-            ]
+        heads = f"{K} linear heads, {width} wide"
+        beside = "beside one default Lightning fit"
+        for precision, plain, own in zip(precisions, times[:2], times[2:], strict=True):
+            what = f"{heads}, {precision}: clipping, validation, best weights; {beside}"
+            rows.append(Row(what, plain / alone, 2.5))
+            what = f"{heads}, {precision}: and eight learning rates; {beside}"
+            rows.append(Row(what, own / alone, 3.0))
         others = {
-            "lean Lightning": partial(lightning, examples, lean=True),
-            "a plain loop": partial(plain_loop, examples),
+            "lean Lightning": partial(fit_with_lightning, examples, lean=True),
+            "a plain loop": partial(fit_in_plain_loop, examples),
         }
-        rows += [
-            Row(
-                f"{name}, {width} wide, head by head; beside the population",
-                seconds(run) * K / many[0],
-                1,
-                least=True,
-            )
-            for name, run in others.items()
-        ]
+        for name, run in others.items():
+            what = f"{name}, {width} wide, head by head; beside the population"
+            rows.append(Row(what, time_call(run) * K / times[0], 1, least=True))
     return rows
 
 
-def mlp_heads() -> list[Row]:
-    """Returns how much quicker 960 MLPs are than one after the other, and how near their step is to
+def measure_mlp_heads() -> list[Row]:
+    """Returns how much faster 960 MLPs are than one after the other, and how near their step is to
     the machine's best.
     """
-    examples = planted(N, 576)
-    make = partial(MLP, hidden=HIDDEN)
-    one = seconds(partial(lightning, examples, HIDDEN, MLP_EPOCHS))
+    examples = draw_planted(N, 576)
+    one = time_call(partial(fit_with_lightning, examples, HIDDEN, MLP_EPOCHS))
+    shares = {"float32": (torch.float32, 0.8), "bfloat16": (torch.bfloat16, 0.55)}
     rows = []
-    for precision, dtype, share in (
-        ("float32", torch.float32, 0.8),
-        ("bfloat16", torch.bfloat16, 0.55),
-    ):
+    for precision, (dtype, share) in shares.items():
         square = torch.randn(2048, 2048, dtype=dtype)
         trainer = Timed("cpu", 1e9, False, memory=64.0)
-        took = seconds(
-            partial(
-                population,
-                make,
-                examples,
-                NoPrior(),
-                epochs=MLP_EPOCHS,
-                trainer=trainer,
-                precision=precision,
-            )
-        )
-        peak = 2 * 2048**3 / min(seconds(lambda square=square: square @ square) for _ in range(8))  # type: ignore[misc]
-        rows.append(
-            Row(
-                f"one after the other instead of {K} MLPs, 576-{HIDDEN}, {precision}",
-                one * K / took,
-                15,
-                least=True,
-            )
-        )
+        options: dict[str, Any] = {"epochs": MLP_EPOCHS, "trainer": trainer, "precision": precision}
+        make = partial(MLP, hidden=HIDDEN)
+        all_heads = time_call(partial(train_population, make, examples, NoPrior(), **options))
+        fastest = min(time_call(partial(torch.matmul, square, square)) for _ in range(8))
+        peak = 2 * 2048**3 / fastest
+        what = f"one after the other instead of {K} MLPs, 576-{HIDDEN}, {precision}"
+        rows.append(Row(what, one * K / all_heads, 15, least=True))
+        what = f"their step, of the {precision} peak of {peak / 1e9:.0f} GFLOP/s"
         reached = 4 * K * 576 * HIDDEN * BATCH / trainer.step / peak
-        rows.append(
-            Row(
-                f"their step, of the {precision} peak of {peak / 1e9:.0f} GFLOP/s",
-                reached,
-                share,
-                least=True,
-                unit="of it",
-            )
-        )
+        rows.append(Row(what, reached, share, least=True, unit="of it"))
     return rows
 
 
-def conditioned(width: int, condition: float) -> tuple[Tensor, Tensor]:
-    """Returns activations whose directions differ so many times in size, and noisy answers, in
-    float64.
+def draw_conditioned(width: int, condition: float) -> tuple[Tensor, Tensor]:
+    """Returns activations in float64 whose largest standard deviation is `condition` times the
+    smallest, and noisy answers.
     """
-    chance = torch.Generator().manual_seed(0)
-    normal_ND = torch.randn(N, width, generator=chance, dtype=torch.float64)
-    turn_DD = torch.linalg.qr(torch.randn(width, width, generator=chance, dtype=torch.float64))[0]
+    rng = torch.Generator().manual_seed(0)
+    draw = partial(torch.randn, generator=rng, dtype=torch.float64)
+    normal_ND = draw(N, width)
+    turn_DD = torch.linalg.qr(draw(width, width))[0]
     size_D = torch.logspace(0, -math.log10(condition), width, dtype=torch.float64)
-    return (
-        normal_ND * size_D @ turn_DD.T,
-        (
-            normal_ND[:, :8].sum(dim=1) + 3 * torch.randn(N, generator=chance, dtype=torch.float64)
-            > 0
-        ).double(),
-    )
+    human_N = (normal_ND[:, :8].sum(dim=1) + 3 * draw(N) > 0).double()
+    return normal_ND * size_D @ turn_DD.T, human_N
 
 
-def convex_heads(heads: int = 352) -> list[Row]:
-    """Returns what a head takes that is solved for, and how many times longer others take."""
+def measure_convex_heads(heads: int = 352) -> list[Row]:
+    """Returns what a head takes that is solved to its optimum, and how many times longer others
+    take.
+    """
     rows = []
     for width in (128, 576):
         for condition in (1.0, 1e6):
-            z_ND, human_N = conditioned(width, condition)
-            a_NP = torch.cat([z_ND, torch.ones(N, 1, dtype=torch.float64)], dim=1)
+            z_ND, human_N = draw_conditioned(width, condition)
             price_K = torch.logspace(-2, 2, heads, dtype=torch.float64) / N
-
-            def losses(
-                k: Tensor,
-                theta_KP: Tensor,
-                log_odds_KN: Tensor,
-                price_K: Tensor = price_K,
-                human_N: Tensor = human_N,
-            ) -> Tensor:
-                return (
-                    nll(log_odds_KN, human_N).mean(dim=1)
-                    + price_K[k] * theta_KP[:, :-1].square().sum(dim=1) / 2
-                )
-
-            took = (
-                seconds(
-                    lambda a_NP=a_NP, price_K=price_K, losses=losses: solve(
-                        Convex(1e-8, 1000), a_NP, losses, price_K
-                    )
-                )
-                / heads
-            )  # type: ignore[misc]
-            rows.append(
-                Row(
-                    f"a convex head, {width} wide, conditioning {condition:g}, to 1e-6 nats",
-                    took * 1e3,
-                    2,
-                    unit="ms",
-                )
-            )
+            each = time_call(partial(solve_heads, z_ND, human_N, price_K)) / heads
+            name = f"a convex head, {width} wide, conditioning {condition:g}, to 1e-6 nats"
+            rows.append(Row(name, each * 1e3, 2, unit="ms"))
             few = price_K[:: heads // 4].tolist()
             peers = {
-                "scikit-learn's L-BFGS": (
-                    lambda p, z=z_ND, y=human_N: LogisticRegression(
-                        C=1 / (p * N), tol=1e-6, max_iter=10_000
-                    ).fit(z, y)
-                ),
-                "eleuther-elk's way": lambda p, z=z_ND, y=human_N: elk(z, y, p / 2),
+                "scikit-learn's L-BFGS": fit_like_scikit_learn,
+                "eleuther-elk's way": fit_like_elk,
             }
-            rows += [
-                Row(
-                    f"{name} beside it",
-                    sum(seconds(partial(run, p)) for p in few) / len(few) / took,
-                    1,
-                    least=True,
-                )
-                for name, run in peers.items()
-            ]
+            for peer, fit in peers.items():
+                times = [time_call(partial(fit, z_ND, human_N, price)) for price in few]
+                ratio = statistics.mean(times) / each
+                rows.append(Row(f"{peer} beside it", ratio, 1, least=True))
     return rows
 
 
-def families() -> list[Row]:
+def solve_heads(z_ND: Tensor, human_N: Tensor, price_K: Tensor) -> None:
+    """Solves a linear head for each price of its squared weights."""
+    a_NW = torch.cat([z_ND, torch.ones(N, 1, dtype=torch.float64)], dim=1)
+
+    def compute_losses(k: Tensor, theta_KW: Tensor, log_odds_KN: Tensor) -> Tensor:
+        errors_K = nll(log_odds_KN, human_N).mean(dim=1)
+        return errors_K + price_K[k] * theta_KW[:, :-1].square().sum(dim=1) / 2
+
+    solve(Convex(1e-8, 1000), a_NW, compute_losses, price_K)
+
+
+def measure_families() -> list[Row]:
     """Returns what heads under four priors take, a quarter each, beside as many under none: of few
     linear heads, of many, and of MLPs.
     """
     priors = NoPrior(), Simplicity(0.05), Speed(2.0), CircuitSize(2.0, prune=False)
-    linear, rows = planted(N, 64, levels=5), []
-    for what, make, heads, examples, epochs in (
-        ("linear heads of five levels", Linear, K, linear, EPOCHS),
-        ("linear heads of five levels", Linear, 3520, linear, EPOCHS),
-        (f"MLPs, 576-{HIDDEN},", partial(MLP, hidden=HIDDEN), K, planted(N, 576), MLP_EPOCHS),
-    ):
-        each = partial(population, make, examples, epochs=epochs)
-        seeds = heads // examples.z_NLD.shape[1]
+    linear, mlp = (
+        partial(train_population, Linear),
+        partial(train_population, partial(MLP, hidden=HIDDEN)),
+    )
+    five_levels, one_level = draw_planted(N, 64, levels=5), draw_planted(N, 576)
+    cases = [
+        (f"{K} linear heads of five levels", partial(linear, five_levels, epochs=EPOCHS), K // 5),
+        ("3520 linear heads of five levels", partial(linear, five_levels, epochs=EPOCHS), 704),
+        (f"{K} MLPs, 576-{HIDDEN},", partial(mlp, one_level, epochs=MLP_EPOCHS), K),
+    ]
+    rows = []
+    for what, run, seeds in cases:
 
-        def four(each: Callable[..., None] = each, seeds: int = seeds) -> None:
+        def run_four(run: Callable[..., None] = run, seeds: int = seeds) -> None:
             for prior in priors:
-                each(prior, heads=seeds // 4)
+                run(prior, heads=seeds // 4)
 
-        one, several = medians(partial(each, NoPrior(), heads=seeds), four)
-        rows.append(
-            Row(
-                f"{heads} {what} under four priors, a quarter each; beside as many under none",
-                several / one,
-                1.5,
-            )
-        )
+        one, four = time_in_turns(partial(run, NoPrior(), heads=seeds), run_four)
+        name = f"{what} under four priors, a quarter each; beside as many under none"
+        rows.append(Row(name, four / one, 1.5))
     return rows
 
 
@@ -463,8 +378,9 @@ def main() -> None:
         f"torch {torch.__version__}, one thread\n\n| what | measured | bar | |\n|---|---|---|---|",
         flush=True,
     )
-    for part in (linear_heads, mlp_heads, convex_heads, families):
-        for row in part():
+    parts = (measure_linear_heads, measure_mlp_heads, measure_convex_heads, measure_families)
+    for measure in parts:
+        for row in measure():
             print(row, flush=True)
 
 
