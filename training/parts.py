@@ -60,9 +60,8 @@ def fit_in_parts(
         f" trained in {len(parts)} parts.",
         file=sys.stderr,
     )
-    tensors, figures = [], []
-    for i, part in enumerate(parts):
-        file = name_part(checkpoint.with_suffix(".part"), i, n)
+    files = [name_part(checkpoint.with_suffix(".part"), i, n) for i in range(len(parts))]
+    for i, (part, file) in enumerate(zip(parts, files, strict=True)):
         if not file.exists():
             own_schedule = replace(schedule, learning_rate=[rates[m] for m in part.strengths])
             own_watch = Watch(watch.measure) if watch else None
@@ -70,15 +69,13 @@ def fit_in_parts(
             solution = fit(select(task, part), own_schedule, trainer, own_checkpoint, own_watch)
             with write_atomically(file) as temporary:
                 torch.save(to_contents(solution, own_watch), temporary)
-        contents = torch.load(file, weights_only=True)
-        tensors.append(contents["tensors"])
-        figures.append(contents["figures"])
-    for i in range(len(parts)):
-        name_part(checkpoint.with_suffix(".part"), i, n).unlink()
-    n_seeds, n_strengths = len(task.seeds), len(task.strengths)
+    contents = [torch.load(file, weights_only=True) for file in files]
     if watch:
-        watch.figures = join_figures(parts, figures, n_seeds, n_strengths)
-    return to_solution(join(parts, tensors, n_seeds, n_strengths))
+        watch.figures = join_figures(task, parts, [part["figures"] for part in contents])
+    whole = join(task, parts, [part["tensors"] for part in contents])
+    for file in files:
+        file.unlink()
+    return to_solution(whole)
 
 
 # How many parts, and which.
@@ -208,13 +205,11 @@ def to_solution(tensors: Weights) -> Solution:
     return Solution(weights, tensors["nll"], tensors["epoch"])
 
 
-def join(
-    parts: Sequence[Part], tensors: Sequence[Mapping[str, Tensor]], n_seeds: int, n_strengths: int
-) -> Weights:
-    """Returns tensors of all heads, with axes (G, S, M, ...), from those of each part."""
+def join(task: Task, parts: Sequence[Part], tensors: Sequence[Mapping[str, Tensor]]) -> Weights:
+    """Returns tensors of all heads of a task, with axes (G, S, M, ...), from those of each part."""
     whole = {}
     for name, some in tensors[0].items():
-        value = some.new_empty(len(some), n_seeds, n_strengths, *some.shape[3:])
+        value = some.new_empty(*task.grid, *some.shape[3:])
         for (seeds, strengths), of_part in zip(parts, tensors, strict=True):
             of_seeds = value[:, seeds.start : seeds.stop]
             of_seeds[:, :, strengths.start : strengths.stop] = of_part[name]
@@ -223,10 +218,7 @@ def join(
 
 
 def join_figures(
-    parts: Sequence[Part],
-    figures: Sequence[dict[int, Weights]],
-    n_seeds: int,
-    n_strengths: int,
+    task: Task, parts: Sequence[Part], figures: Sequence[dict[int, Weights]]
 ) -> dict[int, Weights]:
     """Returns the figures of all heads by epoch; those of a part that was done sooner keep their
     last values.
@@ -235,6 +227,6 @@ def join_figures(
     whole = {}
     for epoch in range(max(n_epochs)):
         values = [of_part[min(epoch, n - 1)] for of_part, n in zip(figures, n_epochs, strict=True)]
-        joined = join(parts, values, n_seeds, n_strengths)
+        joined = join(task, parts, values)
         whole[epoch] = {name: value_GSM.flatten() for name, value_GSM in joined.items()}
     return whole
