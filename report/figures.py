@@ -86,8 +86,8 @@ def draw_panels(heads: pd.DataFrame, table: pd.DataFrame, key: str) -> list[Pane
     each reporter and prior.
 
     Args:
-        heads: those that `comparison.choose_heads` selects; `index` is the number of each on the page.
-        table: `comparison.lines` of these heads.
+        heads: those that `comparison.choose_heads` selects; `index` numbers them on the page.
+        table: `comparison.build_lines` of these heads.
         key: strength or level.
     """
     table = table[table[key].notna()]

@@ -24,7 +24,7 @@ ORDER = (
     "experiments",
     "train",
 )
-"""From the bottom to the top: a module imports only from its own folder and from those before it."""
+"""From the bottom to the top: a module imports from its own folder and from those before it."""
 
 
 def find_modules(root: Path) -> dict[str, Path]:

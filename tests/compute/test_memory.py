@@ -66,22 +66,31 @@ from bill.two_part import TwoPart
 from reporters.mlp import MLP
 from compute.allocation import keep_freed_memory
 from training import prune
+STATUS = Path("/proc/self/status")
 torch.set_num_threads(1)
 keep_freed_memory()
-prune.minimise_with_adam = lambda *given, minimise=prune.minimise_with_adam: minimise(*given[:2], 2, *given[3:])  # fewer steps: they take as much memory
-peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-chance = torch.Generator().manual_seed(0)
-z_NLD, N, room = torch.randn(1024, 1, 32, generator=chance), 1024, float(sys.argv[2])
+minimise = prune.minimise_with_adam
+# Fewer steps take as much memory.
+prune.minimise_with_adam = lambda *words: minimise(*words[:2], 2, *words[3:])
+peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", STATUS.read_text())[1]) * 1024
+rng = torch.Generator().manual_seed(0)
+z_NLD, N, budget = torch.randn(1024, 1, 32, generator=rng), 1024, float(sys.argv[2])
 human_N = (z_NLD[:, 0, :2].sum(dim=1) > 0).float()
-def run(heads, room):
-    weights = {name: torch.randn(1, heads, 1, *value.shape, generator=chance) * 0.1 for name, value in MLP(1, 32, 32).named_parameters()}
+mlp = MLP(1, 32, 32)
+def run(heads, budget):
+    weights = {
+        name: torch.randn(1, heads, 1, *value.shape, generator=rng) * 0.1
+        for name, value in mlp.named_parameters()
+    }
     if sys.argv[1] == "prune":
-        return prune.without_edges(MLP(1, 32, 32), weights, z_NLD.movedim(1, 0)[:, :, None], human_N, torch.tensor([300.0]), room)
+        z_GNRD, price_M = z_NLD.movedim(1, 0)[:, :, None], torch.tensor([300.0])
+        return prune.without_edges(mlp, weights, z_GNRD, human_N, price_M, budget)
     nothing = torch.zeros(heads, N, dtype=torch.long)
-    finished = FinishedHeads(MLP(1, 32, 32), weights, z_NLD, human_N, {"train": Stops(nothing, nothing)}, (0.0,))
-    return Meter({"two_part": TwoPart(), "edges": Edges()})(finished, room)
+    stops = {"train": Stops(nothing, nothing)}
+    finished = FinishedHeads(mlp, weights, z_NLD, human_N, stops, (0.0,))
+    return Meter({"two_part": TwoPart(), "edges": Edges()})(finished, budget)
 run(2, 1e6)
-for most in (room, float("inf")):
+for most in (budget, float("inf")):
     before = peak()
     run(int(sys.argv[3]), most)
     print(peak() - before)

@@ -1,4 +1,4 @@
-"""Language models: read as transformers reads them, in any batches; refused if they are incomplete."""
+"""Language models: read as transformers reads them, in any batches; refused if incomplete."""
 
 import json
 import shutil

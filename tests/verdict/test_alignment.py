@@ -188,9 +188,7 @@ FIGURES = {
 
 
 def build_course(epochs: tuple[int, ...] = (0, 1, 2)) -> History:
-    """Returns a history in which the first head is finished after epoch 1 and the second after epoch
-    2.
-    """
+    """Returns a history: the first head is finished after epoch 1, the second after epoch 2."""
     figures = {name: torch.tensor(value) for name, value in FIGURES.items()} if epochs else {}
     return History(epochs=epochs, figures=figures, kept_K=torch.tensor([1, 2]))
 

@@ -182,7 +182,7 @@ def test_limits_keep_shrinking_after_the_last_horizon():
 
 @pytest.mark.parametrize(("level", "soonest", "latest"), [(0.95, 36, 48), (STRICT, 86, 100)])
 def test_how_soon_the_limits_of_a_perfect_head_exceed_nine_in_ten(level, soonest, latest):
-    """The soonest is that of Clopper and Pearson: the first n where ((1 - level) / 2)^(1/n) > 0.9."""
+    """Clopper and Pearson give the soonest: the first n where ((1 - level) / 2)^(1/n) > 0.9."""
     bets, n = Bets(1, level), 0
     while bets.estimate.low[0] <= 0.9:
         bets.take(np.ones((1, 1)))
