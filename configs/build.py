@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import OmegaConf
 
@@ -132,7 +132,16 @@ def check(cls: type, values: Mapping[str, Any], where: str, provided: Iterable[s
                 f"{path}: it has no value, and {cls.__name__} needs one. Set it: {path}=..."
             )
         if not fits(values[key], hints.get(key, Any)):
-            raise UserError(f"{path}: {values[key]!r} is not {_describe_type(hints[key])}.")
+            _refuse_type(path, values[key], hints[key])
+
+
+def _refuse_type(path: str, value: Any, kind: Any) -> NoReturn:
+    """Raises UserError for a value of the wrong type; in a dictionary, for its first wrong item."""
+    if typing.get_origin(kind) is dict and isinstance(value, dict):
+        item_kind = typing.get_args(kind)[1]
+        wrong = next(key for key, item in value.items() if not fits(item, item_kind))
+        path, value, kind = f"{path}.{wrong}", value[wrong], item_kind
+    raise UserError(f"{path}: {value!r} is not {_describe_type(kind)}.")
 
 
 def fits(value: Any, kind: Any) -> bool:
