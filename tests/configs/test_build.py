@@ -161,6 +161,6 @@ def test_check_names_top_level_keys_without_a_path():
 
 
 def test_of_a_dictionary_the_wrong_item_is_named():
-    bill = node("bill/default") | {"measures": {"edges": None, "prequential": False}}
+    bill = read_node("bill/default") | {"measures": {"edges": None, "prequential": False}}
     with pytest.raises(UserError, match=r"^bill\.measures\.prequential: False is not Measure, or"):
         build(bill, "bill")
