@@ -26,7 +26,7 @@ def job(**changed: object) -> Lookup:
         OmegaConf.load(CONFIGS / "experiment/lookup.yaml"), resolve=False
     )["job"]
     parts = {
-        "schedule": node("training/default.yaml", batch_size=128),
+        "schedule": node("training/default.yaml", batch_size=128, epochs=24),
         "trainer": node("trainer/default.yaml", accelerator="cpu", bar=False),
     }
     return build(values | parts | SMALL | changed, "job")
