@@ -1,13 +1,14 @@
 """Priors on reporters, where three of 64 inputs determine the answer: no head collapses, and each
 spends less of what it is charged for.
 
-By default every reporter under one prior that fits it, and every prior on one reporter. With
-`-m slow` all pairs, and as many episodes for the reporters that are slow to train.
+By default every reporter under one prior that fits it, and every prior on one reporter; with
+`-m slow` all pairs, with larger heads that are trained for longer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -19,7 +20,6 @@ from bill.finished import Stops
 from compute.trainer import Trainer
 from priors.dependence import covariance
 from priors.downstream import find_observation
-from reporters.reporter import Reporter
 from reporters.stack import group_levels, map_over_heads
 from tests.bill.made import describe, make_meter
 from tests.priors.made import PRIORS, build_prior
@@ -30,10 +30,24 @@ from training.heads import Heads
 
 SEEDS = 3
 """Heads of each pair."""
-MOST = {"attention": 8}
-"""The most of whatever a reporter's YAML counts, so that all pairs take no longer than they must;
-16 for others.
-"""
+
+
+class Size(NamedTuple):
+    """How large heads are, and how long they are trained."""
+
+    most: int = 16
+    """The most of whatever a reporter's YAML counts."""
+    n_train: int = 4096
+    """Training episodes; eight steps make an epoch."""
+    epochs: int = 30
+    learning_rate: float = 0.02
+
+
+WHOLE = Size()
+WHOLE_ATTENTION = Size(most=8)
+SHORT = Size(most=8, epochs=15, learning_rate=0.05)
+SMALL = {"attention": Size(2, 1024, 12, 0.05), "logic": Size(8, 2048)}
+"""What is enough for the default tests; SHORT for other reporters."""
 CHARGED = {
     "gaussian": "norm",
     "simplicity": "variational_model_bits",
@@ -57,26 +71,21 @@ NOTHING |= {("logic", prior) for prior in ("gaussian", "circuit_size", "speed")}
     ("mean_difference", prior) for prior in PRIORS
 }
 """Pairs in which there is nothing to charge."""
-FITTING = {"logic": "gates", "attention": "speed", "mean_difference": "gaussian"}
-"""The prior that stands for all on a reporter; simplicity on others."""
+FITTING = {"logic": "gates", "layered": "speed"}
+"""The prior that stands for all on a reporter; gaussian on others."""
 PAIRS = [(reporter, prior) for reporter in REPORTERS for prior in PRIORS if prior != "none"]
 STAR = {("linear", prior) for prior in PRIORS}
-STAR |= {(reporter, FITTING.get(reporter, "simplicity")) for reporter in REPORTERS}
-EPISODES = 4096
-FEWER = {"attention": 1024}
-"""Training episodes, and how many of them are enough where a reporter is slow to train."""
+STAR |= {(reporter, FITTING.get(reporter, "gaussian")) for reporter in REPORTERS}
 
 
 def list_cases() -> Iterator[ParameterSet]:
-    """Yields reporter, prior and number of training episodes."""
+    """Yields reporter, prior and size."""
     for reporter, prior in PAIRS:
-        is_fast = (reporter, prior) in STAR
-        n = FEWER.get(reporter, EPISODES)
-        if is_fast:
-            yield pytest.param(reporter, prior, n, id=f"{reporter}-{prior}")
-        if not is_fast or n < EPISODES:
-            slow = pytest.mark.slow
-            yield pytest.param(reporter, prior, EPISODES, id=f"{reporter}-{prior}-all", marks=slow)
+        name = f"{reporter}-{prior}"
+        whole = WHOLE_ATTENTION if reporter == "attention" else WHOLE
+        if (reporter, prior) in STAR:
+            yield pytest.param(reporter, prior, SMALL.get(reporter, SHORT), id=name)
+        yield pytest.param(reporter, prior, whole, id=f"{name}-whole", marks=pytest.mark.slow)
 
 
 @cache
@@ -96,21 +105,25 @@ def draw(reporter: str, n_train: int) -> list[Examples]:
 
 
 @cache
-def train(reporter: str, prior: str, n_train: int, folder: Path) -> Heads:
-    examples, held_out, _ = draw(reporter, n_train)
-    trainer = Trainer(accelerator="cpu", save_every=1e9, bar=False)
-    make, data = small(reporter), (examples, held_out)
-    steps = {"seeds": range(SEEDS), "batch_size": n_train // 8}
-    return population(trainer, folder, make, build_prior(prior), *data, **steps)
-
-
-def small(reporter: str) -> Callable[..., Reporter]:
-    return get_maker(reporter, most=MOST.get(reporter, 16))
+def count_levels(reporter: str) -> int:
+    return 1 if get_maker(reporter)(n_levels=1, width=64).reads == "one_level" else 3
 
 
 @cache
-def count_levels(reporter: str) -> int:
-    return 1 if small(reporter)(n_levels=1, width=64).reads == "one_level" else 3
+def train(reporter: str, prior: str, size: Size, folder: Path) -> Heads:
+    examples, held_out, _ = draw(reporter, size.n_train)
+    return population(
+        Trainer(accelerator="cpu", save_every=1e9, bar=False),
+        folder,
+        get_maker(reporter, size.most),
+        build_prior(prior),
+        examples,
+        held_out,
+        seeds=range(SEEDS),
+        batch_size=size.n_train // 8,
+        epochs=size.epochs,
+        learning_rate=size.learning_rate,
+    )
 
 
 def measure(unit: str, heads: Heads, examples: Examples) -> float:
@@ -155,18 +168,18 @@ def measure_dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Example
     return compute_all(heads.weights, first, second).mean().item()
 
 
-@pytest.mark.parametrize(("reporter", "prior", "n_train"), list_cases())
+@pytest.mark.parametrize(("reporter", "prior", "size"), list_cases())
 def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_its_unit(
-    reporter, prior, n_train, tmp_path_factory, capsys, request
+    reporter, prior, size, tmp_path_factory, capsys, request
 ):
-    if (reporter, prior) == ("attention", "simplicity_and_speed"):
+    if (reporter, prior, size) == ("attention", "simplicity_and_speed", WHOLE_ATTENTION):
         reason = "one of three heads ends as a coin: two full prices at once are too much for it"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     folder = tmp_path_factory.getbasetemp() / "every_pair"
-    examples, _, fresh = draw(reporter, n_train)
-    free = train(reporter, "none", n_train, folder)
+    examples, _, fresh = draw(reporter, size.n_train)
+    free = train(reporter, "none", size, folder)
     capsys.readouterr()
-    priced = train(reporter, prior, n_train, folder)
+    priced = train(reporter, prior, size, folder)
     printed = capsys.readouterr().err
     assert accuracy(priced, fresh).mean() >= accuracy(free, fresh).mean() - 0.01
     if (reporter, prior) in NOTHING:

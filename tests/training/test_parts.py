@@ -167,6 +167,7 @@ print(bytes_each[0] * 400, peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most"
 )
