@@ -272,7 +272,7 @@ def measure_mlp_heads() -> list[Row]:
     the machine's best.
     """
     examples = draw_planted(N, 576)
-    one = time_call(partial(fit_with_lightning, examples, HIDDEN, MLP_EPOCHS))
+    alone = time_call(partial(fit_with_lightning, examples, HIDDEN, MLP_EPOCHS))
     shares = {"float32": (torch.float32, 0.8), "bfloat16": (torch.bfloat16, 0.55)}
     rows = []
     for precision, (dtype, share) in shares.items():
@@ -284,7 +284,7 @@ def measure_mlp_heads() -> list[Row]:
         fastest = min(time_call(partial(torch.matmul, square, square)) for _ in range(8))
         peak = 2 * 2048**3 / fastest
         what = f"one after the other instead of {K} MLPs, 576-{HIDDEN}, {precision}"
-        rows.append(Row(what, one * K / all_heads, 15, least=True))
+        rows.append(Row(what, alone * K / all_heads, 15, least=True))
         what = f"their step, of the {precision} peak of {peak / 1e9:.0f} GFLOP/s"
         reached = 4 * K * 576 * HIDDEN * BATCH / trainer.step / peak
         rows.append(Row(what, reached, share, least=True, unit="of it"))
@@ -361,9 +361,9 @@ def measure_families() -> list[Row]:
             for prior in priors:
                 run(prior, heads=seeds // 4)
 
-        one, four = time_in_turns(partial(run, NoPrior(), heads=seeds), run_four)
+        none, four = time_in_turns(partial(run, NoPrior(), heads=seeds), run_four)
         name = f"{what} under four priors, a quarter each; beside as many under none"
-        rows.append(Row(name, four / one, 1.5))
+        rows.append(Row(name, four / none, 1.5))
     return rows
 
 

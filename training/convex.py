@@ -124,9 +124,9 @@ def solve_convex(method: Convex, task: Task) -> Solution:
             method, objective.reporter, charge, task.strength_M, z_NRD, task.examples.human_N
         )
         if not has_optimum:
-            place = f" at level {g + 1} of {len(z_GNRD)}" if len(z_GNRD) > 1 else ""
+            where = f" at level {g + 1} of {len(z_GNRD)}" if len(z_GNRD) > 1 else ""
             raise UserError(
-                f"training: a head{place} can answer every training episode correctly, so without a"
+                f"training: a head{where} can answer every training episode correctly, so without a"
                 " charge it has no optimum. Use prior=gaussian with strengths above 0, levels"
                 " without it, or training=default."
             )

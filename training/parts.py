@@ -153,10 +153,10 @@ def measure_bytes(task: Task, schedule: Schedule) -> int:
     """Returns the bytes that the heads of one seed and one strength need in training: how much more
     two of them need than one, because what all heads share is counted once.
     """
-    one, trained = measure_peak_memory(partial(rehearse, task, schedule, 1))
-    two, _ = measure_peak_memory(partial(rehearse, task, schedule, 2))
+    of_one, trained = measure_peak_memory(partial(rehearse, task, schedule, 1))
+    of_two, _ = measure_peak_memory(partial(rehearse, task, schedule, 2))
     # Beside a step: Adam's two averages, and for a watch the finished heads, stacked and copied.
-    return int(TRAINING_OVERHEAD * (two - one + 4 * trained))
+    return int(TRAINING_OVERHEAD * (of_two - of_one + 4 * trained))
 
 
 def rehearse(task: Task, schedule: Schedule, n_seeds: int) -> int:

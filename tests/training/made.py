@@ -119,8 +119,8 @@ class Halves:
 
 
 def observed(examples: Examples) -> Observed:
-    """Returns activations whose last dimension alone, alike at every level, says what is predicted
-    to be seen.
+    """Returns activations whose last dimension alone, the same at every level, carries what is
+    predicted to be seen.
     """
     z_NLD, seen_N = (
         examples.z_NLD.clone(),
@@ -138,7 +138,7 @@ def pairs(examples: Examples) -> Tensor:
 
 
 def accuracy(heads: Heads, examples: Examples) -> Tensor:
-    """Returns the share of episodes on which each head says what the human answers, shape (K,)."""
+    """Returns the share of episodes on which each head gives the human's answer, shape (K,)."""
     return (
         ((heads.read(examples.z_NLD).log_odds_KN > 0) == examples.human_N.bool())
         .double()

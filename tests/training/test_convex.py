@@ -202,7 +202,7 @@ def test_a_charge_that_is_not_convex_is_refused(prior, solve):
         solve(prior=build_prior(prior))
 
 
-def test_what_is_linear_is_told_from_what_is_not():
+def test_linear_heads_are_distinguished_from_others():
     z_NRD = torch.randn(64, 1, 8, generator=torch.Generator().manual_seed(0))
     assert is_linear(Linear(1, 8), z_NRD) and is_linear(MeanDifference(1, 8), z_NRD)
     assert not is_linear(MLP(1, 8, hidden=2), z_NRD) and not is_linear(

@@ -56,7 +56,7 @@ def test_reading_in_parts_is_reading_at_once(population, chunk, monkeypatch):
         torch.testing.assert_close(part, whole, rtol=1e-5, atol=1e-6)
 
 
-def test_every_linear_head_says_what_its_row_of_the_table_would():
+def test_every_linear_head_predicts_what_its_row_of_the_table_would():
     population, z_NLD = linear(), activations()
     said = population.read(z_NLD)
     assert len(population.table) == len(said.log_odds_KN) == 3 * 2 * 4
@@ -73,7 +73,7 @@ def test_every_linear_head_says_what_its_row_of_the_table_would():
         assert (said.exit_KN[k] == 0).all()
 
 
-def test_every_layered_head_says_what_its_row_of_the_table_would():
+def test_every_layered_head_predicts_what_its_row_of_the_table_would():
     population, z_NLD = layered(), activations()
     said = population.read(z_NLD)
     assert population.groups == (LEVELS,)

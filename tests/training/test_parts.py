@@ -1,5 +1,5 @@
 """A population in parts: the same heads and the same history as at once, resumed in as many parts,
-and the memory that heads are said to need is what they take.
+and heads take the memory that is predicted.
 """
 
 import math
@@ -171,7 +171,7 @@ print(bytes_each[0] * 400, peak() - before)
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="/proc says what a process has taken at most"
 )
-def test_what_heads_are_said_to_need_is_what_they_take(tmp_path):
+def test_heads_take_the_memory_that_is_predicted(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(tmp_path)],
         capture_output=True,

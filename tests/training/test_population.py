@@ -1,5 +1,5 @@
-"""A population: strengths, levels and rates as told, one head's trouble is its own, a fit that was
-killed resumes, and what is planted is learned.
+"""A population: every head has its own level, strength and rate, a head that fails harms no other,
+a fit that was killed resumes, and what is planted is learned.
 """
 
 import inspect

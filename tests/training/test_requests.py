@@ -1,4 +1,4 @@
-"""What a prior asks a run for, and what is said where the world or the predictor cannot give it."""
+"""What a prior requests of a run, and the error where world or predictor cannot provide it."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ PLAN = Plan(seed=0, seeds=1, strengths=[1.0], levels=None, sizes=Sizes(256, 64, 
 
 
 def ask(prior: str, **changed: object) -> Requests:
-    """Asks a run for what a prior needs; its world says nothing of what the human sees."""
+    """Requests what a prior needs; the world does not state what the human sees."""
     world = SimpleNamespace(name="cities", human_shows_in=None, reads=("text",))
     predictor = SimpleNamespace(
         name="smollm2", ablation=lambda *given: Predictor.ablation(predictor, *given)
