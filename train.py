@@ -91,12 +91,12 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         with line("Billing and judging"):
             judgement = judge_heads(parts.verdict, heads, evaluation)
             clock.lap("judging")
-            said = evaluation.collect_reports(heads, material.examples, parts.verdict.turn)
-            finished = describe_finished(heads, said, material, reader, inputs.costs)
+            reports = evaluation.collect_reports(heads, material.examples, parts.verdict.turn)
+            finished = describe_finished(heads, reports, material, reader, inputs.costs)
             bill = parts.bill(finished, parts.trainer.finishing_memory_budget)
             clock.lap("billing")
             results = build_results(
-                config, parts, inputs, heads, said, bill, judgement, watch.history, clock.laps
+                config, parts, inputs, heads, reports, bill, judgement, watch.history, clock.laps
             )
             facts = heads.to_facts() | {"reporter": config["reporter"]}
             run_folder.save(folder, heads.to_tensors(), facts, *results)

@@ -23,9 +23,9 @@ from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts
 from reporters.reporter import Reporter, find_missing_weights
 from reporters.stack import Weights, group_levels, map_over_heads
-from training.heads import Heads, Said
+from training.heads import Heads, Predictions
 from training.material import Material
-from training.standardised import Standardised
+from training.standardised import StandardisedAblation
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ def check_finished(heads: FinishedHeads) -> None:
 
 def describe_finished(
     heads: Heads,
-    said: Mapping[str, Said],
+    reports: Mapping[str, Predictions],
     material: Material,
     reader: ActivationReader,
     costs: ReadingCosts,
@@ -178,18 +178,18 @@ def describe_finished(
     """Returns a run's heads as measures see them.
 
     Args:
-        said: what the heads report on the training, the easy and the disputed episodes.
+        reports: what the heads report on the training, the easy and the disputed episodes.
     """
 
     @cache
     def build_ablation() -> AblatablePredictor:
         ablation = reader.predictor.ablation(material.train, reader.levels, "mean")
-        standardised = Standardised(ablation, heads.mean_LD, heads.std_LD)
+        standardised = StandardisedAblation(ablation, heads.mean_LD, heads.std_LD)
         return AblatablePredictor(standardised, ablation.inputs(material.train))
 
     stops = {}
-    for kind, reports in said.items():
-        stops[kind] = Stops(reports.level_KN, reports.exit_KN)
+    for kind, report in reports.items():
+        stops[kind] = Stops(report.level_KN, report.exit_KN)
     return FinishedHeads(
         reporter=heads.reporter,
         weights=heads.weights,

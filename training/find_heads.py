@@ -25,7 +25,7 @@ from training.objective import Objective
 from training.parts import fit_in_parts
 from training.requests import Requests
 from training.schedule import Schedule
-from training.standardised import Standardised
+from training.standardised import StandardisedAblation
 from training.task import Solution, Task, draw_reporter
 from training.watch import Watch
 
@@ -113,7 +113,7 @@ def train(
         flops_L,
         flops_step,
         build_aid(requests, standardise),
-        Standardised(ablation, mean_LD, std_LD) if ablation else None,
+        StandardisedAblation(ablation, mean_LD, std_LD) if ablation else None,
         rounds=method.precision == "bfloat16",
     )
     task = Task(

@@ -17,7 +17,7 @@ from compute.trainer import Trainer
 from reporters.reporter import Reporter, is_weight
 from reporters.stack import group_levels
 from training.population import Population
-from training.prune import without_edges
+from training.prune import prune_edges
 from training.schedule import Schedule
 from training.task import Solution, Task
 from training.watch import Snapshot, Watch
@@ -75,7 +75,7 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     if not price:
         return solution
     z_GNRD = group_levels(task.examples.z_NLD, reporter)
-    weights = without_edges(
+    weights = prune_edges(
         reporter,
         solution.weights,
         z_GNRD,

@@ -23,7 +23,7 @@ PREFIX = "weights."
 """Before the names of weights among saved tensors."""
 
 
-class Said(NamedTuple):
+class Predictions(NamedTuple):
     """What K finished heads predict for N episodes, and where they stop."""
 
     log_odds_KN: Tensor
@@ -69,14 +69,14 @@ class Heads:
         return list(product(self.groups, self.seeds, self.strengths))
 
     @torch.no_grad()
-    def read(self, z_NLD: Tensor) -> Said:
+    def read(self, z_NLD: Tensor) -> Predictions:
         """Returns what the heads predict from activations as the predictor gives them."""
         size = max(1, CHUNK // (len(self.table) * z_NLD[0].numel()))
         parts = [self._read(chunk) for chunk in z_NLD.split(size)]
-        return Said(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
+        return Predictions(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
 
     @torch.no_grad()
-    def says(self, z_NLD: Tensor) -> Tensor:
+    def predict_log_odds(self, z_NLD: Tensor) -> Tensor:
         """Returns the log-odds alone, of shape (K, N), in half the time that `read` takes. All
         episodes are read at once, so there should be few.
         """
@@ -87,7 +87,7 @@ class Heads:
         read_all = map_over_heads(read, (0, 0), (0, None), (0, None))
         return read_all(self.weights, self._standardise(z_NLD)).reshape(len(self.table), -1)
 
-    def _read(self, z_NLD: Tensor) -> Said:
+    def _read(self, z_NLD: Tensor) -> Predictions:
         reading = read_stack(self.reporter, self.weights, self._standardise(z_NLD))
         exit_GSMN1 = map_over_heads(lambda head: head.exit_N)(reading)[..., None]
         n_heads = len(self.table)
@@ -99,7 +99,7 @@ class Heads:
         read_GSMT = reading.levels_T.long() - 1
         level_GSMR = torch.tensor(self.groups)[:, None, None].expand(*read_GSMT.shape[:3], -1)
         level_GSMNT = level_GSMR.gather(-1, read_GSMT)[..., None, :]
-        return Said(
+        return Predictions(
             take_at_exit(reading.log_odds_NT),
             take_at_exit(level_GSMNT),
             exit_GSMN1.reshape(n_heads, -1),

@@ -73,7 +73,7 @@ class _Distinct(NamedTuple):
     """The distinct candidate that each candidate of a head is."""
 
 
-def without_edges(
+def prune_edges(
     reporter: Reporter,
     weights: Weights,
     z_GNRD: Tensor,

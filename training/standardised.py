@@ -11,7 +11,7 @@ from core_model.predictor import Ablation
 
 
 @dataclass
-class Standardised:
+class StandardisedAblation:
     """A predictor whose ablated activations are standardised as heads are trained on them."""
 
     ablation: Ablation

@@ -38,7 +38,7 @@ def compute_losses(
     """Returns three losses in nats an episode, each of shape (K,): against X on episodes as they
     come in deployment, against X on disputed episodes, and against H on disputed episodes.
     """
-    log_odds_KN = heads.says(torch.cat([deployment.z_NLD, disputed.z_NLD]))
+    log_odds_KN = heads.predict_log_odds(torch.cat([deployment.z_NLD, disputed.z_NLD]))
     sizes = [len(deployment.concept_N), len(disputed.concept_N)]
     deployment_KN, disputed_KN = log_odds_KN.split(sizes, dim=1)
     return {

@@ -19,7 +19,7 @@ from configs.plan import Plan
 from console.errors import UserError
 from core_model.reader import ActivationReader, load_or_compute_opinions
 from training.examples import Examples
-from training.heads import Heads, Said
+from training.heads import Heads, Predictions
 from training.material import Material
 from verdict.evidence.subspaces import swap_parts
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases, Variable
@@ -201,7 +201,7 @@ class Evaluation:
 
     def collect_reports(
         self, heads: Heads, examples: Examples, turn: int | None
-    ) -> dict[str, Said]:
+    ) -> dict[str, Predictions]:
         """Returns what heads report on the training, the easy and the disputed episodes.
 
         Args:

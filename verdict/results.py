@@ -14,7 +14,7 @@ import numpy as np
 
 from bill.bill import Bill
 from configs.build import Parts
-from training.heads import Heads, Said
+from training.heads import Heads, Predictions
 from training.watch import History
 from verdict.alignment import Alignment
 from verdict.calibration.planted import count_verdicts
@@ -43,7 +43,7 @@ def build_results(
     parts: Parts,
     inputs: RunInputs,
     heads: Heads,
-    reports: Mapping[str, Said],
+    reports: Mapping[str, Predictions],
     bill: Bill,
     judgement: Judgement,
     history: History,

@@ -12,7 +12,7 @@ from bill.finished import FinishedHeads, Stops, describe_finished
 from core_model.timing import ReadingCosts
 from reporters.linear import Linear
 from tests.bill.made import Toy, coins, describe, draw_weights, make_meter, normal
-from training.heads import Heads, Said
+from training.heads import Heads, Predictions
 
 N, COMPONENTS = 80, 3
 
@@ -42,8 +42,8 @@ def describe_run(predictor: Predictor) -> FinishedHeads:
     examples = SimpleNamespace(z_NLD=z_NLD, human_N=coins(N))
     material = SimpleNamespace(train=z_NLD[:, 0], examples=examples)
     reader = SimpleNamespace(predictor=predictor, levels=(0,))
-    said = {"train": Said(torch.zeros(3, N), zeros_KN, zeros_KN)}
-    return describe_finished(heads, said, material, reader, ReadingCosts((0.0,), (0.0,)))
+    predictions = {"train": Predictions(torch.zeros(3, N), zeros_KN, zeros_KN)}
+    return describe_finished(heads, predictions, material, reader, ReadingCosts((0.0,), (0.0,)))
 
 
 def test_the_switches_of_a_predictor_are_built_once_and_only_where_a_measure_needs_them(

@@ -84,7 +84,7 @@ def run(heads, budget):
     }
     if sys.argv[1] == "prune":
         z_GNRD, price_M = z_NLD.movedim(1, 0)[:, :, None], torch.tensor([300.0])
-        return prune.without_edges(mlp, weights, z_GNRD, human_N, price_M, budget)
+        return prune.prune_edges(mlp, weights, z_GNRD, human_N, price_M, budget)
     nothing = torch.zeros(heads, N, dtype=torch.long)
     stops = {"train": Stops(nothing, nothing)}
     finished = FinishedHeads(mlp, weights, z_NLD, human_N, stops, (0.0,))

@@ -20,7 +20,7 @@ from training.examples import Examples
 from training.find_heads import train
 from training.population import Population
 from training.requests import Requests
-from training.standardised import Standardised
+from training.standardised import StandardisedAblation
 
 WIDTH, COMPONENTS, EXAMPLES, BATCH = 8, 4, 500, 40
 ELEMENT, VALUE = math.log(WIDTH + COMPONENTS), math.log(EXAMPLES) / 2
@@ -147,7 +147,7 @@ def test_gradients_open_the_components_that_matter_and_shut_the_others():
 
 def test_heads_are_given_the_ablated_predictor_in_the_units_in_which_they_are_trained():
     mean_LD, std_LD = torch.arange(8.0)[None], torch.full((1, WIDTH), 2.0)
-    ablation = Standardised(Toy(), mean_LD, std_LD)
+    ablation = StandardisedAblation(Toy(), mean_LD, std_LD)
     gates_C = torch.tensor([1.0, 0.0, 0.5, 1.0])
     assert ablation.components == COMPONENTS
     actual = ablation.read(draw_inputs(), gates_C) * 2 + mean_LD

@@ -58,8 +58,8 @@ def test_reading_in_parts_is_reading_at_once(population, chunk, monkeypatch):
 
 def test_every_linear_head_predicts_what_its_row_of_the_table_would():
     population, z_NLD = linear(), activations()
-    said = population.read(z_NLD)
-    assert len(population.table) == len(said.log_odds_KN) == 3 * 2 * 4
+    predictions = population.read(z_NLD)
+    assert len(population.table) == len(predictions.log_odds_KN) == 3 * 2 * 4
     for k, (levels, seed, strength) in enumerate(population.table):
         place = LEVELS.index(levels[0]), SEEDS.index(seed), STRENGTHS.index(strength)
         weight_D, bias = (
@@ -67,15 +67,15 @@ def test_every_linear_head_predicts_what_its_row_of_the_table_would():
             population.weights["bias"][place],
         )
         torch.testing.assert_close(
-            said.log_odds_KN[k], (z_NLD[:, place[0]] - 1) / 2 @ weight_D + bias
+            predictions.log_odds_KN[k], (z_NLD[:, place[0]] - 1) / 2 @ weight_D + bias
         )
-        assert (said.level_KN[k] == levels[0]).all()
-        assert (said.exit_KN[k] == 0).all()
+        assert (predictions.level_KN[k] == levels[0]).all()
+        assert (predictions.exit_KN[k] == 0).all()
 
 
 def test_every_layered_head_predicts_what_its_row_of_the_table_would():
     population, z_NLD = layered(), activations()
-    said = population.read(z_NLD)
+    predictions = population.read(z_NLD)
     assert population.groups == (LEVELS,)
     for k, (levels, seed, strength) in enumerate(population.table):
         place = 0, SEEDS.index(seed), STRENGTHS.index(strength)
@@ -84,10 +84,10 @@ def test_every_layered_head_predicts_what_its_row_of_the_table_would():
             {name: value[place] for name, value in population.weights.items()},
             ((z_NLD - 1) / 2,),
         )
-        torch.testing.assert_close(said.log_odds_KN[k], alone.log_odds_N)
-        assert said.level_KN[k].tolist() == [levels[exit] for exit in alone.exit_N.tolist()]
-        assert torch.equal(said.exit_KN[k], alone.exit_N)
-    assert said.level_KN.unique().tolist() == list(LEVELS)
+        torch.testing.assert_close(predictions.log_odds_KN[k], alone.log_odds_N)
+        assert predictions.level_KN[k].tolist() == [levels[exit] for exit in alone.exit_N.tolist()]
+        assert torch.equal(predictions.exit_KN[k], alone.exit_N)
+    assert predictions.level_KN.unique().tolist() == list(LEVELS)
 
 
 def test_standardised_activations_have_mean_zero_and_deviation_one():

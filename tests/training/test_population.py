@@ -284,7 +284,9 @@ def run_eight_epochs(reporter: str, checkpoint: Path) -> tuple[Heads, History]:
     are traced, and what is left of them after a restart only where it is as many as ten.
     """
     make, prior, order = RESUMED[reporter]
-    watch = Watch(lambda heads: {"held_out": heads.says(TINY_HELD_OUT.z_NLD).mean(dim=1)})
+    watch = Watch(
+        lambda heads: {"held_out": heads.predict_log_odds(TINY_HELD_OUT.z_NLD).mean(dim=1)}
+    )
     saving = Trainer(accelerator="cpu", save_every=0, bar=False)
     grid = {"seeds": (0, 1, 2), "strengths": (0.5, 2.0)}
     steps = {"epochs": 8, "batch_size": 64, "learning_rate": 0.1, "order": order}

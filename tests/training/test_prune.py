@@ -17,7 +17,7 @@ from reporters.stack import Weights, map_over_heads
 from tests.training.made import accuracy, planted, population
 from training.examples import Examples
 from training.heads import Heads
-from training.prune import without_edges
+from training.prune import prune_edges
 
 WIDTH = 64
 
@@ -99,7 +99,7 @@ def heads_of(weight: list[float]) -> dict[str, Tensor]:
 def test_at_a_price_of_nothing_nothing_is_touched():
     examples = planted(256, inputs=2, width=4)
     weights = heads_of([3.0, 3.0, 0.1, 0.0])
-    pruned = without_edges(
+    pruned = prune_edges(
         Linear(1, 4), weights, examples.z_NLD[None], examples.human_N, torch.zeros(1)
     )
     assert all(torch.equal(pruned[name], value) for name, value in weights.items())
@@ -110,7 +110,7 @@ def test_an_edge_leaves_only_if_it_saves_less_than_its_price():
     weights = heads_of([1.5, 1.5, 0.1, -0.1])
 
     def live(price: float) -> list[int]:
-        pruned = without_edges(
+        pruned = prune_edges(
             Linear(1, 4), weights, examples.z_NLD[None], examples.human_N, torch.tensor([price])
         )
         return pruned["weight_1D"].flatten().nonzero().flatten().tolist()
@@ -132,9 +132,7 @@ def test_a_head_is_pruned_alone_as_it_is_in_company():
         weights: Weights, z_GNRD: Tensor, prices: list[float], room: float = math.inf
     ) -> Weights:
         price_M = torch.tensor(prices).double()
-        return without_edges(
-            Linear(1, 4), weights, z_GNRD, examples.human_N.double(), price_M, room
-        )
+        return prune_edges(Linear(1, 4), weights, z_GNRD, examples.human_N.double(), price_M, room)
 
     company = prune(weights, z_GNRD, [2.0, 8.0])
     last = {name: value[1:, 1:, 1:] for name, value in weights.items()}

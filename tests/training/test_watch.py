@@ -28,7 +28,7 @@ from verdict.alignment import Alignment, MeasuredEpisodes, compute_losses
 
 
 def on_held_out(heads: Heads) -> dict[str, Tensor]:
-    return {"held_out": heads.says(TINY_HELD_OUT.z_NLD).mean(dim=1)}
+    return {"held_out": heads.predict_log_odds(TINY_HELD_OUT.z_NLD).mean(dim=1)}
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_the_log_odds_alone_are_those_of_a_whole_reading(reporter, fit):
         **SHORT,
     )
     torch.testing.assert_close(
-        heads.says(TINY_HELD_OUT.z_NLD), heads.read(TINY_HELD_OUT.z_NLD).log_odds_KN
+        heads.predict_log_odds(TINY_HELD_OUT.z_NLD), heads.read(TINY_HELD_OUT.z_NLD).log_odds_KN
     )
 
 
