@@ -3,7 +3,7 @@
     from compute.lightning import pl
 
 `import pytorch_lightning` alone takes three times as long as `import torch`: for the class `Metric`
-it loads all of torchmetrics, and with that transformers and scipy.signal; for the class
+it loads all of torchmetrics, and with that transformers, scipy.signal and matplotlib; for the class
 `OptimizedModule` it loads PyTorch's compiler. Here it finds these classes alone. Both packages load
 as usual when something else of them is needed.
 """
@@ -14,6 +14,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
@@ -23,20 +24,24 @@ import torch
 
 COMPILER = "torch._dynamo"
 METRICS = "torchmetrics"
+METRIC_PLOTS = "torchmetrics.utilities.plot"
 
 
-def defer(package: str, **known: Any) -> ModuleType:
+def defer(package: str, folder: str | None = None, **known: Any) -> ModuleType:
     """Installs a package whose own code runs, in the same module object, when a name is needed that
     the package does not have yet.
 
     Args:
+        folder: where it lies, if finding it by its name would import a package around it.
         known: the names that it has from the start.
     """
-    spec = find_spec(package)
+    spec = PathFinder.find_spec(package, [folder]) if folder else find_spec(package)
     assert spec and spec.loader, package
     loader, module = spec.loader, module_from_spec(spec)
 
     def load(name: str) -> Any:
+        if name.startswith("__"):  # The import system asks any module for its __path__.
+            raise AttributeError(name)
         del module.__getattr__
         loader.exec_module(module)
         return getattr(module, name)
@@ -56,6 +61,9 @@ def _defer_metrics() -> None:
     logger = logging.getLogger(METRICS)
     metrics = defer(METRICS, _logger=logger, __version__=version(METRICS))
     try:
+        folder = f"{metrics.__path__[0]}/utilities"
+        types = {"_AX_TYPE": object, "_PLOT_OUT_TYPE": object}
+        defer(METRIC_PLOTS, folder, **types, plot_single_or_multi_val=_plot)
         # First, because torchmetrics.metric and this package import each other.
         importlib.import_module(f"{METRICS}.utilities")
         for module, name in (("metric", "Metric"), ("collections", "MetricCollection")):
@@ -63,6 +71,14 @@ def _defer_metrics() -> None:
     except ImportError:
         for name in [name for name in sys.modules if name.partition(".")[0] == METRICS]:
             del sys.modules[name]
+
+
+def _plot(*values: Any, **options: Any) -> Any:
+    """Plots the values of metrics, for which the module of this function is loaded first."""
+    module = sys.modules[METRIC_PLOTS]
+    if is_deferred(METRIC_PLOTS):
+        module.__getattr__("plot_single_or_multi_val")
+    return module.plot_single_or_multi_val(*values, **options)
 
 
 class _CompiledType(type):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from verdict.statistics import estimate_difference, estimate_share
 
@@ -121,7 +121,7 @@ def _compute_student_interval(values: NDArray[np.float64], level: float) -> tupl
     n = len(values)
     if n < 2:
         return np.nan, np.nan
-    half = stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    half = stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(n)
     return float(values.mean() - half), float(values.mean() + half)
 
 

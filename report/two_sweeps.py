@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from report.answer import format_mean
 from report.columns import get_heading
@@ -143,7 +143,7 @@ def compute_welch_interval(
         return middle, middle
     first_part, second_part = first**2 / (len(first_means) - 1), second**2 / (len(second_means) - 1)
     degrees = total**2 / (first_part + second_part)
-    half = float(stats.t.ppf((1 + level) / 2, degrees) * np.sqrt(total))
+    half = float(stdtrit(degrees, (1 + level) / 2) * np.sqrt(total))
     return middle - half, middle + half
 
 

@@ -10,8 +10,9 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betaincinv, ndtri
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -61,8 +62,8 @@ def estimate_share(hit_KN: Bools, cluster_N: Ints, level: float) -> Estimate:
     hits_K = value_K * n_K
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):
-        low_K = stats.beta.ppf(tail, hits_K, n_K - hits_K + 1)
-        high_K = stats.beta.ppf(1 - tail, hits_K + 1, n_K - hits_K)
+        low_K = betaincinv(hits_K, n_K - hits_K + 1, tail)
+        high_K = betaincinv(hits_K + 1, n_K - hits_K, 1 - tail)
     low_K = np.where(value_K == 0, 0.0, low_K)
     high_K = np.where(value_K == 1, 1.0, high_K)
     return Estimate(value_K, low_K, high_K)
@@ -87,7 +88,7 @@ def estimate_auroc(score_KN: Floats, positive_N: Bools, cluster_N: Ints, level: 
     place of episodes, which has a width at 0 and 1 too.
     """
     value_K, placement_KN = _compute_placements(score_KN, positive_N)
-    z = stats.norm.ppf(1 - (1 - level) / 2)
+    z = ndtri(1 - (1 - level) / 2)
     negative_N = ~positive_N
     weight_N = np.where(positive_N, 1 / positive_N.sum(), 1 / negative_N.sum())
     influence_KN = weight_N * (placement_KN - value_K[:, None])
@@ -108,13 +109,15 @@ def _compute_placements(score_KN: Floats, positive_N: Bools) -> tuple[Floats, Fl
     """Returns the AUROC, and for each episode the share of the other class against which it is
     ranked correctly.
     """
-    n_positive, n_negative = int(positive_N.sum()), int((~positive_N).sum())
-    rank_KN = stats.rankdata(score_KN, axis=1)
-    rank_in_class_KN = np.empty_like(rank_KN)
+    placement_KN = np.empty(score_KN.shape)
     for class_N in (positive_N, ~positive_N):
-        rank_in_class_KN[:, class_N] = stats.rankdata(score_KN[:, class_N], axis=1)
-    below_KN = rank_KN - rank_in_class_KN
-    placement_KN = np.where(positive_N, below_KN / n_negative, 1 - below_KN / n_positive)
+        own_KP = torch.from_numpy(score_KN[:, class_N]).contiguous()
+        other_KQ = torch.from_numpy(score_KN[:, ~class_N]).contiguous().sort().values
+        below_KP = torch.searchsorted(other_KQ, own_KP)
+        not_above_KP = torch.searchsorted(other_KQ, own_KP, right=True)
+        placement_KN[:, class_N] = (below_KP + not_above_KP).numpy() / 2 / other_KQ.shape[1]
+    placement_KN = np.where(positive_N, placement_KN, 1 - placement_KN)
+    placement_KN[np.isnan(score_KN).any(axis=1)] = np.nan
     return placement_KN[:, positive_N].mean(axis=1), placement_KN
 
 

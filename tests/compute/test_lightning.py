@@ -1,4 +1,4 @@
-"""A run imports neither transformers nor the compiler, and who needs them still gets them whole."""
+"""A run starts without transformers, plots and the compiler; whoever needs them gets them whole."""
 
 import re
 import subprocess
@@ -12,7 +12,15 @@ from tests.test_imports import ROOT, find_modules
 
 Metric, MetricCollection = pl.core.module.Metric, pl.core.module.MetricCollection
 OptimizedModule = pl.utilities.compile.OptimizedModule
-HEAVY = ["transformers", "torchmetrics.functional", "torch._dynamo", "sklearn", "scipy.signal"]
+HEAVY = [
+    "transformers",
+    "torchmetrics.functional",
+    "torch._dynamo",
+    "sklearn",
+    "scipy.signal",
+    "scipy.stats",
+    "matplotlib",
+]
 START = f"""
 import sys
 from benchmarks.imports import import_run
@@ -34,6 +42,15 @@ def test_torchmetrics_loads_whole_when_it_is_needed():
     assert torchmetrics.MetricCollection is MetricCollection
     assert torchmetrics.metric.Metric is Metric
     assert not is_deferred("torchmetrics")
+
+
+def test_a_metric_can_be_plotted():
+    import torchmetrics
+
+    metric = torchmetrics.MeanMetric()
+    metric.update(3.0)
+    _, axes = metric.plot()
+    assert axes.lines[0].get_ydata() == [3.0]
 
 
 def test_lightning_recognises_compiled_modules():
