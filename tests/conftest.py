@@ -2,6 +2,7 @@
 cache that they lie in.
 """
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 def node(yaml: Path | str, **changed: Any) -> dict[str, Any]:
     """Returns the plain values of a YAML, named from `configs` on, some of them changed."""
     return OmegaConf.to_container(OmegaConf.load(CONFIGS / yaml)) | changed
+
+
+def pytest_collection_finish():
+    """Keeps the garbage collector from searching all that was imported, again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

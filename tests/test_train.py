@@ -81,6 +81,7 @@ def test_a_run_keeps_one_row_a_head_and_epoch_of_its_training(tiny_run):
     assert history[losses].notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_another_process_trains_the_same_heads(tiny_run, tmp_path):
     done = train_apart(*TINY, "levels=[2]", folder=tmp_path / "run")
     assert done.returncode == 0, done.stderr

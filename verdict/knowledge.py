@@ -24,7 +24,7 @@ from storage.cache import load_or_make
 from verdict.evidence.erasers import Eraser, Erasers
 from verdict.evidence.subspaces import Subspaces, draw_basis, fit_basis, projection, swap_parts
 from verdict.ground_truth import Bools, Cases, Exchange, draw_exchange
-from verdict.statistics import estimate_auroc
+from verdict.ranking import estimate_auroc
 from worlds.world import World
 
 EXAMINER_VERSION = 4

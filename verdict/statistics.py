@@ -1,5 +1,5 @@
-"""Rates, rankings and their intervals, for K heads at once. Ties count half, and a perfect score
-still has an interval with a width.
+"""Rates and their intervals, for K heads at once; a perfect score still has an interval with a
+width.
 
 K: heads, N: episodes.
 """
@@ -10,9 +10,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -80,71 +79,6 @@ def estimate_difference(change_KN: Ints, cluster_N: Ints, level: float) -> Estim
     return Estimate(rise.value - fall.value, rise.low - fall.high, rise.high - fall.low)
 
 
-def estimate_auroc(score_KN: Floats, positive_N: Bools, cluster_N: Ints, level: float) -> Estimate:
-    """Returns the area under the ROC curve: how often a positive scores above a negative.
-
-    At either end, the interval is the wider of two: that of DeLong, DeLong and Clarke-Pearson
-    (1988) with clusters as in Obuchowski (1997), and method 5 of Newcombe (2006) with clusters in
-    place of episodes, which has a width at 0 and 1 too.
-    """
-    value_K, placement_KN = _compute_placements(score_KN, positive_N)
-    z = ndtri(1 - (1 - level) / 2)
-    negative_N = ~positive_N
-    weight_N = np.where(positive_N, 1 / positive_N.sum(), 1 / negative_N.sum())
-    influence_KN = weight_N * (placement_KN - value_K[:, None])
-    _, cluster = np.unique(cluster_N, return_inverse=True)
-    variance_K = _sum_by_cluster(influence_KN, cluster).var(axis=1) * (cluster.max() + 1)
-    margin_K = z * np.sqrt(variance_K)
-    n_positive = len(np.unique(cluster[positive_N]))
-    n_negative = len(np.unique(cluster[negative_N]))
-    low_K, high_K = _solve_newcombe(value_K, n_positive, n_negative, z)
-    return Estimate(
-        value_K,
-        np.minimum(low_K, np.maximum(value_K - margin_K, 0)),
-        np.maximum(high_K, np.minimum(value_K + margin_K, 1)),
-    )
-
-
-def _compute_placements(score_KN: Floats, positive_N: Bools) -> tuple[Floats, Floats]:
-    """Returns the AUROC, and for each episode the share of the other class against which it is
-    ranked correctly.
-    """
-    placement_KN = np.empty(score_KN.shape)
-    for class_N in (positive_N, ~positive_N):
-        own_KP = torch.from_numpy(score_KN[:, class_N]).contiguous()
-        other_KQ = torch.from_numpy(score_KN[:, ~class_N]).contiguous().sort().values
-        below_KP = torch.searchsorted(other_KQ, own_KP)
-        not_above_KP = torch.searchsorted(other_KQ, own_KP, right=True)
-        placement_KN[:, class_N] = (below_KP + not_above_KP).numpy() / 2 / other_KQ.shape[1]
-    placement_KN = np.where(positive_N, placement_KN, 1 - placement_KN)
-    placement_KN[np.isnan(score_KN).any(axis=1)] = np.nan
-    return placement_KN[:, positive_N].mean(axis=1), placement_KN
-
-
-def _solve_newcombe(
-    value_K: Floats, n_positive: int, n_negative: int, z: float
-) -> tuple[Floats, Floats]:
-    """Solves |theta - value| = z sqrt(V(theta)) on either side of the value, where V is that of
-    Hanley and McNeil (1982) with the mean number of positives and negatives in its factor.
-    """
-    mean = (n_positive + n_negative) / 2
-
-    def compute_margin(theta_K: Floats) -> Floats:
-        ratios_K = (1 - theta_K) / (2 - theta_K) + theta_K / (1 + theta_K)
-        inner_K = 1 + (mean - 1) * ratios_K
-        return z * np.sqrt(theta_K * (1 - theta_K) * inner_K / (n_positive * n_negative))
-
-    def bisect(inside_K: Floats, outside_K: Floats) -> Floats:
-        for _ in range(50):
-            middle_K = (inside_K + outside_K) / 2
-            too_far_K = np.abs(middle_K - value_K) > compute_margin(middle_K)
-            inside_K = np.where(too_far_K, inside_K, middle_K)
-            outside_K = np.where(too_far_K, middle_K, outside_K)
-        return outside_K
-
-    return bisect(value_K, np.zeros_like(value_K)), bisect(value_K, np.ones_like(value_K))
-
-
 def _compute_effective_size(hit_KN: Bools, value_K: Floats, cluster_N: Ints) -> Floats:
     """Returns how many independent episodes carry as much information as these: their number
     divided by the design effect, and never more than their number.
@@ -154,7 +88,7 @@ def _compute_effective_size(hit_KN: Bools, value_K: Floats, cluster_N: Ints) -> 
     n_clusters = int(cluster.max()) + 1
     if n_clusters == n:
         return np.full(len(hit_KN), float(n))
-    residual_sums = _sum_by_cluster(hit_KN - value_K[:, None], cluster)
+    residual_sums = sum_by_cluster(hit_KN - value_K[:, None], cluster)
     variance_of_mean_K = np.square(residual_sums).sum(axis=1) / n**2
     with np.errstate(divide="ignore", invalid="ignore"):
         n_K = np.clip(value_K * (1 - value_K) / variance_of_mean_K, 1, n)
@@ -166,10 +100,10 @@ def _compute_effective_size(hit_KN: Bools, value_K: Floats, cluster_N: Ints) -> 
 
 def _count_clusters(marked_KN: Bools, cluster_N: NDArray[np.intp]) -> Floats:
     """Returns in how many clusters at least one episode is marked."""
-    return (_sum_by_cluster(marked_KN.astype(float), cluster_N) > 0).sum(axis=1)
+    return (sum_by_cluster(marked_KN.astype(float), cluster_N) > 0).sum(axis=1)
 
 
-def _sum_by_cluster(value_KN: Floats, cluster_N: NDArray[np.intp]) -> Floats:
+def sum_by_cluster(value_KN: Floats, cluster_N: NDArray[np.intp]) -> Floats:
     """Returns the sums over the episodes of each cluster."""
     if int(cluster_N.max()) + 1 == len(cluster_N):
         return value_KN

@@ -170,8 +170,12 @@ def test_every_unit_of_every_reporter_is_a_number_or_not_there_and_says_how_it_w
     } <= bill.keys()
 
 
+def build_small_mlp(n_levels: int, width: int) -> MLP:
+    return MLP(n_levels, width, hidden=8)
+
+
 @pytest.mark.parametrize(
-    "make", [Linear, lambda n_levels, width: MLP(n_levels, width, hidden=8)], ids=["linear", "mlp"]
+    "make", [Linear, pytest.param(build_small_mlp, marks=pytest.mark.slow)], ids=["linear", "mlp"]
 )
 def test_trained_heads_pay_for_random_labels_in_full_and_save_on_a_concept(make, trainer, tmp_path):
     concept = planted(2000, inputs=2, width=16)

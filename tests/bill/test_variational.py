@@ -26,8 +26,8 @@ def total(*given) -> torch.Tensor:
         (Linear, "concept", 277),
         (Linear, "xor", 2013),
         (Linear, "random", 2014),
-        (MLP, "xor", 893),
-        (MLP, "random", 2025),
+        pytest.param(MLP, "xor", 893, marks=pytest.mark.slow),
+        pytest.param(MLP, "random", 2025, marks=pytest.mark.slow),
     ],
 )
 def test_bits_of_heads_that_trained_to_be_short(make, kind, known, trainer, tmp_path):

@@ -85,7 +85,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
-@pytest.mark.parametrize("strategy", ["ddp_fork", pytest.param("auto", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp_fork", "auto"])
 def test_two_processes_read_what_one_reads_bit_by_bit(tmp_path, strategy):
     """Each portion is read as a whole by one process, with the same shapes and on one thread, so
     nothing is summed in another order.

@@ -103,12 +103,12 @@ def test_priors_are_compared_within_their_reporter_and_named_with_it():
     assert "good (linear) finds" in answer.headline
 
 
-@pytest.mark.parametrize("rounds", [60])
-def test_heads_without_any_difference_seldom_make_a_claim(rounds):
+@pytest.mark.parametrize(("rounds", "most"), [(12, 3), pytest.param(60, 8, marks=pytest.mark.slow)])
+def test_heads_without_any_difference_seldom_make_a_claim(rounds, most):
     rng = np.random.default_rng(1)
     n_claims = 0
     for _ in range(rounds):
         shares = {name: rng.normal(0.5, 0.1, 4).clip(0, 1).tolist() for name in "abcde"}
         answer = compose_answer(plant(shares, seeds=8))
         n_claims += any(pair.translators.decided for pair in answer.pairs)
-    assert n_claims <= 8
+    assert n_claims <= most

@@ -187,6 +187,7 @@ def test_one_hop_takes_one_step_under_a_price_and_more_without(trainer, tmp_path
     assert steps_SM[:, 1].max() < 1.15
 
 
+@pytest.mark.slow
 def test_two_hops_take_two_of_three_steps_under_a_price(trainer, tmp_path):
     right_SM, steps_SM = train_heads(trainer, tmp_path, 2, (1 / 8,), SMALL)
     # A head may fail to find the second hop.

@@ -15,7 +15,8 @@ from verdict.betting import Bets, average_by_cluster, compare_pairs, match_conce
 from verdict.evidence.evidence import Bounds, DecidingEvidence, Observations, Tally
 from verdict.ground_truth import Bools, Cases, Scores
 from verdict.inputs import DISPUTED, EASY, Input
-from verdict.statistics import Estimate, Floats, estimate_auroc, estimate_share
+from verdict.ranking import estimate_auroc
+from verdict.statistics import Estimate, Floats, estimate_share
 from verdict.verdict import Kind
 
 

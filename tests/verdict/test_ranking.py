@@ -1,0 +1,73 @@
+"""Rankings and their intervals, compared with known answers and with simulations of the truth."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from tests.verdict.test_statistics import compute_coverage, list_single_clusters
+from verdict.ranking import estimate_auroc
+
+
+def test_auroc_agrees_with_scikit_learn_on_scores_with_ties():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(5, 300)).round(1)
+    positive = rng.random(300) < 0.3
+    expected = [roc_auc_score(positive, score) for score in scores]
+    actual = estimate_auroc(scores, positive, list_single_clusters(300), 0.95)
+    assert actual.value == pytest.approx(expected)
+
+
+def test_auroc_of_a_constant_is_a_half_and_of_a_perfect_score_one():
+    positive = np.arange(100) < 20
+    scores = np.stack([np.zeros(100), positive, -1.0 * positive])
+    values = estimate_auroc(scores, positive, list_single_clusters(100), 0.95).value
+    assert values.tolist() == [0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
+def test_intervals_of_auroc_cover_the_truth(shift):
+    positive = np.arange(200) < 80
+    scores = np.random.default_rng(2).normal(size=(2000, 200)) + shift * positive
+    truth = stats.norm.cdf(shift / np.sqrt(2))
+    estimate = estimate_auroc(scores, positive, list_single_clusters(200), 0.95)
+    assert compute_coverage(estimate, truth) >= 0.94
+
+
+def test_clustered_intervals_of_auroc_cover_the_truth_where_careless_ones_do_not():
+    rng = np.random.default_rng(3)
+    clusters = np.repeat(np.arange(60), 6)
+    positive = clusters < 30
+    shared = np.repeat(rng.normal(size=(2000, 60)), 6, axis=1)
+    scores = shared + 0.2 * rng.normal(size=(2000, 360)) + positive
+    truth = stats.norm.cdf(1 / np.sqrt(2 * 1.04))
+    clustered = estimate_auroc(scores, positive, clusters, 0.95)
+    careless = estimate_auroc(scores, positive, list_single_clusters(360), 0.95)
+    assert compute_coverage(clustered, truth) >= 0.92
+    assert compute_coverage(careless, truth) < 0.7
+
+
+def test_clusters_widen_the_interval_of_a_perfect_auroc():
+    clusters = np.repeat(np.arange(50), 4)
+    positive = clusters < 25
+    scores = positive[None].astype(float)
+    clustered = estimate_auroc(scores, positive, clusters, 0.95)
+    careless = estimate_auroc(scores, positive, list_single_clusters(200), 0.95)
+    assert clustered.low[0] < careless.low[0]
+
+
+def test_a_perfect_score_still_has_an_interval_with_a_width():
+    positive = np.arange(100) < 50
+    perfect = estimate_auroc(
+        positive[None].astype(float), positive, list_single_clusters(100), 0.95
+    )
+    assert perfect.low[0] < 0.99
+    assert perfect.high[0] == 1.0
+
+
+def test_a_head_whose_report_is_no_number_has_no_ranking_and_the_others_keep_theirs():
+    positive = np.arange(100) < 50
+    scores = np.stack([positive, np.where(np.arange(100) == 7, np.nan, positive)])
+    values = estimate_auroc(scores, positive, list_single_clusters(100), 0.95).value
+    assert values[0] == 1.0
+    assert np.isnan(values[1])
