@@ -35,13 +35,16 @@ Done = subprocess.CompletedProcess[str]
 
 
 def run_here(main: Callable[[], None], *words: str) -> Done:
-    """Runs a command in this process, with these words on its command line."""
+    """Runs a command in this process, with these words on its command line, and then what a sweep
+    leaves for the end of the process.
+    """
     GlobalHydra.instance().clear()
     output, errors, code = StringIO(), StringIO(), 0
     with (
         patch.object(sys, "argv", list(words)),
         redirect_stdout(output),
         redirect_stderr(errors),
+        patch("experiments.sweep.atexit") as at_exit,
     ):
         try:
             main()
@@ -49,6 +52,8 @@ def run_here(main: Callable[[], None], *words: str) -> Done:
             code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
             if isinstance(stopped.code, str):
                 print(stopped.code, file=sys.stderr)
+        for registered in at_exit.register.call_args_list:
+            registered.args[0]()
     return Done(list(words), code, output.getvalue(), errors.getvalue())
 
 
