@@ -34,7 +34,7 @@ PARTS = ("world", "core_model", "verdict", "trainer")
 ROWS, SUMMARY, PLOT = "calibration.parquet", "calibration.md", "power.png"
 COLOURS = {"right": "#2a9d5c", "undecided": "#c9c9c9", "wrong": "#c0392b"}
 """Undecided: though more episodes would tell."""
-LEAST = {"seed": 0, "exams": 1, "copies": 1, "heads": 1, "easy": 40, "probe": 40}
+LEAST = {"seed": 0, "evaluations": 1, "copies": 1, "heads": 1, "easy": 40, "probe": 40}
 LEAST_DISPUTED = 40
 
 
@@ -43,14 +43,14 @@ class CalibrationPlan:
     """The values that belong to no part; calibrate.yaml says what each is."""
 
     seed: int
-    exams: int
+    evaluations: int
     predictors: list[int]
     copies: int
     heads: int
     disputed: list[int]
     easy: int
     probe: int
-    told: bool
+    given_truth: bool
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -93,8 +93,8 @@ def calibrate(config: Mapping[str, Any]) -> pd.DataFrame:
         raise UserError("verdict.turn: the judge is not calibrated in turns. Use null.")
     rows: list[dict[str, Any]] = []
     for name, evaluation in draw_evaluations(config, plan, world, judge):
-        identity = {"predictor": evaluation.reader.predictor.identity, "exam": name}
-        probes = None if plan.told else SignProbes.fit(evaluation.probe)
+        identity = {"predictor": evaluation.reader.predictor.identity, "evaluation": name}
+        probes = None if plan.given_truth else SignProbes.fit(evaluation.probe)
         for row in judge_planted_heads(
             judge, evaluation, probes, plan.disputed, plan.copies, plan.heads
         ):
@@ -113,14 +113,14 @@ def draw_evaluations(
 
     predictors = list_predictors(config, plan)
     disputed = max(plan.disputed)
-    with line("Starting", len(predictors) * plan.exams) as progress:
+    with line("Starting", len(predictors) * plan.evaluations) as progress:
         done = 0
         for label, node in predictors.items():
             predictor = load_predictor(node, config, world)
             levels = tuple(range(predictor.n_levels))
             reader = ActivationReader(predictor, world.reads, levels, find_cache_folder())
-            for number in range(plan.exams):
-                progress.move_to(done, f"{label}, evaluation {number + 1} of {plan.exams}")
+            for number in range(plan.evaluations):
+                progress.move_to(done, f"{label}, evaluation {number + 1} of {plan.evaluations}")
                 seed = plan.seed + number
                 episodes = world.episodes("easy", plan.easy + plan.probe, seed)
                 easy, probe = split_by_cluster(episodes, (plan.easy, plan.probe))
@@ -210,7 +210,7 @@ def list_rates(rows: pd.DataFrame) -> list[str]:
     from verdict.calibration.rates import add_outcomes, rate, rate_false_translators, select_able
 
     able = add_outcomes(select_able(rows))
-    rates = {name: rate(able[name], able["exam"]) for name in ("right", "undecided", "wrong")}
+    rates = {name: rate(able[name], able["evaluation"]) for name in ("right", "undecided", "wrong")}
     rates["called translators without being one"] = rate_false_translators(rows)
     lines = []
     for name, share in rates.items():

@@ -103,7 +103,7 @@ def rate_false_translators(rows: pd.DataFrame) -> Rate:
     """Returns how often a head that is right on easy episodes and no translator was called one."""
     able = select_able(rows)
     others = able[able["is"] != str(Kind.DIRECT_TRANSLATOR)]
-    return rate(others["called"] == str(Kind.DIRECT_TRANSLATOR), others["exam"])
+    return rate(others["called"] == str(Kind.DIRECT_TRANSLATOR), others["evaluation"])
 
 
 def count_confusions(rows: pd.DataFrame) -> pd.DataFrame:

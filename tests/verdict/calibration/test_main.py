@@ -22,7 +22,7 @@ from verdict.calibration.planted import PLANTED
 TINY = (
     *("world.steps=6", "core_model.blocks=1", "core_model.width=16", "core_model.heads=2"),
     *("core_model.episodes=256", "core_model.epochs=1", "trainer.bar=false"),
-    *("exams=1", "predictors=[0]", "copies=2", "disputed=[40,60]", "easy=40", "probe=80"),
+    *("evaluations=1", "predictors=[0]", "copies=2", "disputed=[40,60]", "easy=40", "probe=80"),
 )
 
 
@@ -39,12 +39,12 @@ def test_the_command_shows_how_it_is_used():
     assert "copies: 10" in done.stdout
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_it_judges_every_planted_head_and_writes_the_tables(cache, tmp_path, told):
-    rows = calibrate(read_config(*TINY, f"told={told}"))
+@pytest.mark.parametrize("given_truth", [True, False])
+def test_it_judges_every_planted_head_and_writes_the_tables(cache, tmp_path, given_truth):
+    rows = calibrate(read_config(*TINY, f"given_truth={given_truth}"))
     assert len(rows) == 2 * 2 * len(PLANTED)
-    assert rows["exam"].nunique() == 1 and set(rows["disputed"]) == {40, 60}
-    assert set(rows["reads"]) == {"the truth" if told else "activations"}
+    assert rows["evaluation"].nunique() == 1 and set(rows["disputed"]) == {40, 60}
+    assert set(rows["reads"]) == {"the truth" if given_truth else "activations"}
     write(rows, tmp_path, "tiny vault")
     assert {path.name for path in tmp_path.iterdir()} == {ROWS, SUMMARY, PLOT}
     summary = (tmp_path / SUMMARY).read_text()
