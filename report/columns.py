@@ -133,8 +133,8 @@ COLUMNS = (
            " a translator, 0 for an imitator.", "NDE", 2, has_limits=True),
     Column("nie", "share", "Change of the report when only what the human sees changes (natural"
            " indirect effect): 0 for a translator, 1 for an imitator.", "NIE", 2, has_limits=True),
-    Column("twins_from_no", "share", "Share of reports that are yes before the change, of twins that"
-           " begin at X = H = no."),
+    Column("twins_from_no", "share", "Share of reports that are yes before the change, on twins"
+           " that begin at X = H = no."),
     Column("twins_from_yes", "share", "The same of twins that begin at X = H = yes."),
     Column("swap_concept", "share", "Change of the report when the predictor's part of X is"
            " exchanged: 1 for a translator, 0 for an imitator.", "swap X", 2, has_limits=True),

@@ -260,7 +260,7 @@ class Broken(DecidingEvidence):
             agrees = Estimate(*(end_K[1:] for end_K in agrees))
         if self.flaw == "an interval beside its value":
             agrees = agrees._replace(low=agrees.high, high=agrees.high + 1)
-        if self.flaw == "finds a tuple without inputs" and len(observations.answers.by_input) == 2:
+        if self.flaw == "finds a tuple without inputs" and len(observations.answers.by_input) == 3:
             return (agrees,)
         return self.finding(agrees)
 
