@@ -114,18 +114,28 @@ COLUMNS = (
            " answers; levels and strengths are chosen by it.", "error, nats", 4),
     Column("easy_accuracy", "share", "Share of held-out easy episodes on which the head is right.",
            "easy", 3),
+    Column("concept_accuracy", "share", "Share of reports that are X, mean over all cells of X × H"
+           " × amiss.", "right on X", 2, has_limits=True),
+    Column("concept_accuracy_worst", "share", "Share of reports that are X in the cell of X × H ×"
+           " family where it is least.", "worst cell", 2, has_limits=True),
+    Column("human_accuracy_worst", "share", "Share of reports that are H in the cell of X × H ×"
+           " family where it is least.", "worst cell for H", 2, has_limits=True),
+    Column("worst_cell", "", "Cell in which the fewest reports are X."),
     Column("easy_auroc", "AUROC", "AUROC for X, which is H there, on held-out easy episodes.",
            "easy AUROC", 3),
     Column("follows_concept", "share", "Share of disputed episodes on which the report is X.",
            "follows X", 2, has_limits=True),
     Column("ranks_concept", "AUROC", "AUROC of the head's log-odds for X on disputed episodes.",
            "AUROC", 2, has_limits=True),
-    Column("ranks_concept_given_human", "AUROC", "AUROC for X among easy and disputed episodes with"
-           " the same H, mean over both values of H."),
+    Column("ranks_concept_given_human", "AUROC", "AUROC for X among episodes of all cells with the"
+           " same H, mean over both values of H."),
     Column("nde", "share", "Change of the report when only X changes (natural direct effect): 1 for"
            " a translator, 0 for an imitator.", "NDE", 2, has_limits=True),
     Column("nie", "share", "Change of the report when only what the human sees changes (natural"
            " indirect effect): 0 for a translator, 1 for an imitator.", "NIE", 2, has_limits=True),
+    Column("twins_from_no", "share", "Share of reports that are yes before the change, on twins"
+           " that begin at X = H = no."),
+    Column("twins_from_yes", "share", "The same of twins that begin at X = H = yes."),
     Column("swap_concept", "share", "Change of the report when the predictor's part of X is"
            " exchanged: 1 for a translator, 0 for an imitator.", "swap X", 2, has_limits=True),
     Column("swap_human", "share", "Change of the report when the predictor's part of H is"
@@ -160,7 +170,8 @@ COLUMNS = (
     Column("disputed", "episodes", "Disputed episodes that the judge had."),
     Column("gates_passed", "", "Whether the head and its predictor pass all gates of the judge.",
            "gates passed", 2),
-    Column("failed_gates", "", "Gates that the head or its predictor does not pass."),
+    Column("failed_gates", "", "Gates that the head or its predictor does not pass; not shown: the"
+           " interval holds the bound."),
     Column("verdict", "", "What the head is: direct_translator, human_imitator, mixture, neither or"
            " undecided.", "verdict"),
     Column("reason", "", "The evidence for the verdict, in words."),

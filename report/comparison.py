@@ -21,6 +21,8 @@ from report.settings import Setting
 KEYS = ["reporter", "prior", "strength", "level"]
 SHARE = (0.0, 1.0)
 AVERAGED = (
+    "concept_accuracy",
+    "concept_accuracy_worst",
     "easy_accuracy",
     "easy_auroc",
     "validation_nll",

@@ -20,6 +20,7 @@ mean.
 """
 WHERE = ["world", "predictor", "reporter", "level"]
 """What heads must share for their errors to be compared."""
+ACCURACIES = ("concept_accuracy", "concept_accuracy_worst")
 COLUMNS = (
     "reporter",
     "prior",
@@ -27,6 +28,7 @@ COLUMNS = (
     "heads",
     "predictors",
     *KINDS[:3],
+    *ACCURACIES,
     "follows_concept",
     "quartiles",
     "easy_accuracy",
@@ -105,6 +107,10 @@ def _format_line(
         str(len(heads)),
         str(heads["predictor"].nunique()),
         *(f"{(heads['verdict'] == kind).mean():.2f}" for kind in KINDS[:3]),
+        *(
+            find_column(name).format(heads[name].mean()) if name in heads else "–"
+            for name in ACCURACIES
+        ),
         format_mean(interval),
         " ".join(quartiles),
         *(find_column(name).format(heads[name].mean()) for name in ("easy_accuracy", *costs)),

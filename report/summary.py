@@ -39,6 +39,8 @@ COLUMNS = (
     "level_read",
     "easy_accuracy",
     "easy_auroc",
+    "concept_accuracy",
+    "concept_accuracy_worst",
     "follows_concept",
     "spread",
     "ranks_concept",

@@ -59,11 +59,18 @@ def fulfil(
         observed = Observed(reader.read(episodes), opinion_N)
     if "pairs" in prior.needs:
         try:
-            twins = world.twins("human", plan.sizes.twins, seed)
+            first, second = world.twins("human", plan.sizes.twins, seed)
         except NoTwins:
             raise UserError(
                 f"prior: {name} needs pairs with the same X; {world.name} makes no twins. Use"
                 " another prior, or world=vault."
             ) from None
-        pairs_2PLD = torch.stack([reader.read(episodes) for episodes in twins])
+        begins_at_yes_P11 = torch.tensor(first["human"][:])[:, None, None]
+        first_PLD, second_PLD = reader.read(first), reader.read(second)
+        pairs_2PLD = torch.stack(
+            [
+                torch.where(begins_at_yes_P11, second_PLD, first_PLD),
+                torch.where(begins_at_yes_P11, first_PLD, second_PLD),
+            ]
+        )
     return Requests(observed, pairs_2PLD, ablation, inputs)

@@ -58,6 +58,8 @@ class EvaluationEpisodes:
     easy: Dataset
     """Held out from training."""
     disputed: Dataset
+    amiss: Dataset
+    """Where something is amiss, and yet X = H: with the others, every cell of X × H × amiss."""
     concept_twins: TwinEpisodes | None
     """None in a world that cannot make twins."""
     human_twins: TwinEpisodes | None
@@ -66,9 +68,9 @@ class EvaluationEpisodes:
 
     @property
     def fewest(self) -> int:
-        """The number of easy episodes, or of pairs of twins, whichever is smallest."""
+        """The smallest of the numbers of easy episodes, of those amiss, and of pairs of twins."""
         twins = [twins.first for twins in (self.concept_twins, self.human_twins) if twins]
-        return min(len(episodes) for episodes in (self.easy, *twins))
+        return min(len(episodes) for episodes in (self.easy, self.amiss, *twins))
 
     def select(self, choose: Callable[[int], range]) -> EvaluationEpisodes:
         """Returns some rows of each set of episodes, without those of deployment.
@@ -86,6 +88,7 @@ class EvaluationEpisodes:
         return EvaluationEpisodes(
             easy=select(self.easy),
             disputed=select(self.disputed),
+            amiss=select(self.amiss),
             concept_twins=select_twins(self.concept_twins),
             human_twins=select_twins(self.human_twins),
             deployed=None,
@@ -116,6 +119,7 @@ class Evaluation:
         return GroundTruth(
             easy=Cases.of(episodes.easy),
             disputed=Cases.of(episodes.disputed),
+            amiss=Cases.of(episodes.amiss),
             concept_twins=episodes.concept_twins and episodes.concept_twins.to_cases(),
             human_twins=episodes.human_twins and episodes.human_twins.to_cases(),
             deployed=self._find_deployed_cases(),
@@ -144,6 +148,11 @@ class Evaluation:
     def disputed_NLD(self) -> Tensor:
         """The activations of the disputed episodes."""
         return self.read(self.episodes.disputed)
+
+    @cached_property
+    def amiss_NLD(self) -> Tensor:
+        """The activations of the episodes where something is amiss, and yet X = H."""
+        return self.read(self.episodes.amiss)
 
     @cached_property
     def pool_NLD(self) -> Tensor:
@@ -216,8 +225,8 @@ class Evaluation:
         }
 
     def split_into_turns(self, n_disputed: int) -> Iterator[Evaluation]:
-        """Yields the evaluation in parts of n disputed episodes and a like share of easy ones and
-        of twins. The activations of a part are read when they are used.
+        """Yields the evaluation in parts of n disputed episodes and a like share of all others
+        that are judged. The activations of a part are read when they are used.
         """
         turns = max(1, min(len(self.episodes.disputed) // n_disputed, self.episodes.fewest))
         for turn in range(turns):
@@ -229,8 +238,8 @@ class Evaluation:
             yield replace(self, episodes=episodes, read=read)
 
     def take_first(self, n_disputed: int) -> Evaluation:
-        """Returns the evaluation with the first n disputed episodes, a like share of the twins, and
-        all easy episodes.
+        """Returns the evaluation with the first n disputed episodes, a like share of those amiss
+        and of the twins, and all easy episodes.
         """
         share = n_disputed / len(self.episodes.disputed)
         episodes = self.episodes.select(lambda n: range(round(n * share)))
@@ -267,24 +276,26 @@ def build_evaluation(
         reader: reads the predictor at the levels that heads are given.
         easy: easy episodes that measure competence.
         easy_probe: other easy episodes, on which the predictor itself is examined; as many disputed
-            ones are drawn beside them.
-        n_disputed: number of disputed episodes that judge. As many unlabelled deployed episodes,
-            and as many with tampering, show which heads depart from the human.
+            ones, and as many amiss, are drawn beside them.
+        n_disputed: number of disputed episodes that judge, and of those amiss. As many unlabelled
+            deployed episodes, and as many with tampering, show which heads depart from the human.
         n_twins: pairs of twins of either kind.
         uses: least share of swaps by which moving the predictor's concept moves its own predictions
             as it should, where its part is certified.
     """
+    n_probe = len(easy_probe)
     disputed, disputed_probe = split_by_cluster(
-        world.episodes("disputed", n_disputed + len(easy_probe), seed),
-        (n_disputed, len(easy_probe)),
+        world.episodes("disputed", n_disputed + n_probe, seed), (n_disputed, n_probe)
     )
-    probe_episodes = concatenate_datasets([easy_probe, disputed_probe])
-    is_disputed_N = np.arange(len(probe_episodes)) >= len(easy_probe)
+    amiss, amiss_probe = split_by_cluster(
+        world.episodes("amiss", n_disputed + n_probe, seed), (n_disputed, n_probe)
+    )
+    probe_episodes = concatenate_datasets([easy_probe, disputed_probe, amiss_probe])
     probe_NLD = reader.read(probe_episodes)
-    probe = ProbeData(probe_episodes, is_disputed_N, probe_NLD, reader.levels)
+    probe = ProbeData(probe_episodes, n_probe, probe_NLD, reader.levels)
     concept_twins, human_twins = draw_twins(world, n_twins, seed)
     deployed = draw_deployed(world, n_disputed, seed + DEPLOYED)
-    episodes = EvaluationEpisodes(easy, disputed, concept_twins, human_twins, deployed)
+    episodes = EvaluationEpisodes(easy, disputed, amiss, concept_twins, human_twins, deployed)
     report = load_or_examine(reader.predictor, probe, world, reader.cache)
     return Evaluation(world, reader, episodes, reader.read, probe, report, uses)
 

@@ -6,32 +6,72 @@ N: episodes, K: heads.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
-from verdict.ground_truth import Bools, Cases, Scores
-from verdict.inputs import Answers
+from verdict.ground_truth import Cases, Scores
+from verdict.inputs import Answers, Input
 from verdict.knowledge import Knowledge, count_rarer
-from verdict.statistics import estimate_share
+from verdict.statistics import Floats, Interval, estimate_share, take_interval
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition: the measured value, its bound, and the cure where it is below the bound."""
+    """One condition: the measured value, its bound, and the cure where it is below the bound.
+
+    Args:
+        low: the low limit of its 95% interval, or of an exact number the value itself.
+        high: the high limit.
+        more: the key of the config that gives it more episodes.
+    """
 
     name: str
     value: float
     bound: float
     cure: str
+    low: float | None = None
+    high: float | None = None
+    more: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether the condition is met; NaN does not meet it."""
-        return bool(self.value >= self.bound)
+        """Whether the condition is shown to be met: NaN does not meet it."""
+        return bool((self.value if self.low is None else self.low) >= self.bound)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the condition is shown not to be met. Near its bound it is neither."""
+        return not (self.value if self.high is None else self.high) >= self.bound
 
     def __str__(self) -> str:
-        return f"{self.name} {self.value:.3f} (required: {self.bound:g}). {self.cure}"
+        figure = f"{self.name} {_format_value(self.value, self.bound)}"
+        if self.low is not None:
+            figure += f" [{self.low:.3f}, {self.high:.3f}]"
+        if self.passed:
+            return figure
+        required = f"{figure} (required: {self.bound:g})"
+        if self.failed:
+            return f"{required}. {self.cure}"
+        return f"{required}: not shown, too few episodes to tell. Raise {self.more}."
+
+
+def _format_value(value: float, bound: float) -> str:
+    """Returns a value with as many digits as show on which side of its bound it lies.
+
+    >>> _format_value(0.5, 0.95), _format_value(0.99992, 1), _format_value(1000, 200)
+    ('0.500', '0.999920', '1000')
+    """
+    if value > 1:
+        return f"{value:g}"
+    rounded = f"{value:.3f}"
+    return rounded if (float(rounded) >= bound) == (value >= bound) else f"{value:.6f}"
+
+
+def build_gate(name: str, measured: Interval, bound: float, cure: str, more: str) -> Gate:
+    """Returns the gate of a number that was measured with an interval."""
+    return Gate(name, measured.value, bound, cure, measured.low, measured.high, more)
 
 
 def build_predictor_gates(
@@ -39,24 +79,27 @@ def build_predictor_gates(
 ) -> tuple[Gate, ...]:
     """Returns the gates that do not depend on the head."""
     return (
-        Gate(
+        build_gate(
             "knows",
-            dict(knowledge.ceilings)[knowledge.ceiling_level],
+            knowledge.ceiling,
             knows,
             "The predictor does not know X well enough: train it for longer, or read it at more"
             " levels.",
+            "data.probe",
         ),
-        Gate(
+        build_gate(
             "knows (worst family)",
             knowledge.worst_family_ceiling,
             knows,
             f"On {knowledge.worst_family} the predictor does not know X: train it on more of it.",
+            "data.probe",
         ),
-        Gate(
+        build_gate(
             "uses",
             knowledge.opinion_concept,
             knows,
             "The predictor's own predictions do not follow X: it may not use what it knows of X.",
+            "data.probe",
         ),
         Gate(
             "enough",
@@ -67,29 +110,38 @@ def build_predictor_gates(
     )
 
 
-def build_competence_gates(
-    log_odds_KN: Scores, easy: Cases, bound: float, numbers_K: Bools | bool = True
-) -> list[Gate]:
-    """Returns a gate for each head: its share right on held-out easy episodes, whose truth is X; 0
-    for a head with an answer that is not a number.
+def build_own_gates(
+    log_odds_KN: Scores, easy: Cases, bound: float, numbers_K: Floats
+) -> list[tuple[Gate, Gate]]:
+    """Returns the gates of each head that depend on its answers: the share of its answers that are
+    numbers, and its share right on held-out easy episodes, whose truth is X.
 
     Args:
-        numbers_K: whether all answers of each head to the other inputs are numbers.
+        numbers_K: as `count_numbers` returns it.
     """
-    right_K = estimate_share((log_odds_KN > 0) == easy.concept_N, easy.cluster_N, 0.95).value
-    counts_K = np.isfinite(log_odds_KN).all(axis=1) & numbers_K
-    cure = "The head errs on easy episodes: train it for longer, or charge it less."
+    right = estimate_share((log_odds_KN > 0) == easy.concept_N, easy.cluster_N, 0.95)
+    not_numbers = (
+        "Some of its answers are NaN or infinite: train it with a smaller rate or clip, in float32."
+    )
+    errs = "The head errs on easy episodes: train it for longer, or charge it less."
     return [
-        Gate("competent", float(value), bound, cure) for value in np.where(counts_K, right_K, 0.0)
+        (
+            Gate("numbers", float(numbers), 1.0, not_numbers),
+            build_gate("competent", take_interval(right, k), bound, errs, "data.test"),
+        )
+        for k, numbers in enumerate(numbers_K)
     ]
 
 
-def are_numbers(answers: Answers) -> Bools:
-    """Returns for each of K heads whether all its answers are finite numbers; those to inputs that
-    not every head is evaluated on do not count.
+def count_numbers(answers: Answers, inputs: Collection[Input]) -> Floats:
+    """Returns for each of K heads the share of its answers that are finite numbers.
+
+    Args:
+        inputs: those of the evidence that decides. Answers that decide nothing do not void a head,
+            and inputs that not every head is evaluated on do not count.
     """
     numbers = []
     for key, log_odds_KN in answers.by_input.items():
-        if not key.after_write:
-            numbers.append(np.isfinite(log_odds_KN).all(axis=1))
-    return np.logical_and.reduce(numbers)
+        if key in inputs and not key.after_write:
+            numbers.append(np.isfinite(log_odds_KN))
+    return np.concatenate(numbers, axis=1).mean(axis=1)

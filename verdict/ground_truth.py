@@ -5,7 +5,8 @@ N: episodes, P: pairs of an exchange.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -41,14 +42,60 @@ class Cases:
     def __len__(self) -> int:
         return len(self.concept_N)
 
+    @property
+    def amiss_N(self) -> Bools:
+        """Whether somebody interfered, or the human's view failed."""
+        return (self.family_N != "none") | self.tampered_N
+
+    def with_exact_human(self) -> Cases:
+        """Returns easy episodes with H = X: their recorded answers may be noisy."""
+        return replace(self, human_N=self.concept_N)
+
+
+def join_cases(parts: Sequence[Cases]) -> Cases:
+    """Returns the ground truth of several sets of episodes, one after the other."""
+    joined = [
+        np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Cases)
+    ]
+    return Cases(*joined)
+
+
+class Cells(NamedTuple):
+    """To which cell each of N episodes belongs."""
+
+    cell_N: Ints
+    names: list[str]
+    """Of each cell, in words."""
+
+
+def number_cells(cases: Cases, by_family: bool = False) -> Cells:
+    """Returns the cells of X × H × amiss, or of X × H × family, that occur.
+
+    >>> concept, human, tampered = np.array([[True, False], [True, True], [False, True]])
+    >>> cases = Cases(concept, human, tampered, np.array(["none", "loop"]), np.arange(2))
+    >>> number_cells(cases).names, number_cells(cases, by_family=True).names
+    (['X no, H yes, amiss', 'X yes, H yes, not amiss'], ['X no, H yes, loop', 'X yes, H yes, none'])
+    """
+    label_N = cases.family_N if by_family else np.where(cases.amiss_N, "amiss", "not amiss")
+    labels, label_N = np.unique(label_N, return_inverse=True)
+    codes, cell_N = np.unique(
+        4 * label_N + 2 * cases.concept_N + cases.human_N, return_inverse=True
+    )
+    answer = ("no", "yes")
+    names = [f"X {answer[c // 2 % 2]}, H {answer[c % 2]}, {labels[c // 4]}" for c in codes]
+    return Cells(cell_N, names)
+
 
 class TwinCases(NamedTuple):
-    """Ground truth of N pairs of twins: in the first X = H = False, in the second one of them is
-    True.
-    """
+    """Ground truth of N pairs of twins: X = H in the first; in the second, one has flipped."""
 
     first: Cases
     second: Cases
+
+    @property
+    def sign_N(self) -> Ints:
+        """1 where what flips becomes True, -1 where it becomes False."""
+        return np.where(self.first.concept_N, -1, 1)
 
 
 class Exchange(NamedTuple):
@@ -125,6 +172,8 @@ class GroundTruth:
 
     easy: Cases
     disputed: Cases
+    amiss: Cases
+    """Where something is amiss, and yet X = H."""
     concept_twins: TwinCases | None = None
     human_twins: TwinCases | None = None
     deployed: DeployedCases | None = None
@@ -134,14 +183,12 @@ class GroundTruth:
         """The easy episodes, then the disputed ones. H is X on easy ones: their answers may be
         noisy.
         """
-        easy, disputed = self.easy, self.disputed
-        return Cases(
-            concept_N=np.concatenate([easy.concept_N, disputed.concept_N]),
-            human_N=np.concatenate([easy.concept_N, disputed.human_N]),
-            tampered_N=np.concatenate([easy.tampered_N, disputed.tampered_N]),
-            family_N=np.concatenate([easy.family_N, disputed.family_N]),
-            cluster_N=np.concatenate([easy.cluster_N, disputed.cluster_N]),
-        )
+        return join_cases([self.easy.with_exact_human(), self.disputed])
+
+    @cached_property
+    def all_cells(self) -> Cases:
+        """The easy episodes, the disputed ones and those amiss: every cell of X × H × amiss."""
+        return join_cases([self.easy.with_exact_human(), self.disputed, self.amiss])
 
     @cached_property
     def concept_exchange(self) -> Exchange:

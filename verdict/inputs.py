@@ -68,6 +68,17 @@ class Disputed(Input):
 
 
 @dataclass(frozen=True)
+class Amiss(Input):
+    """Episodes where something is amiss, and yet X = H."""
+
+    def read(self, evaluation: Evaluation) -> Tensor:
+        return evaluation.amiss_NLD
+
+    def read_truth(self, truth: GroundTruth) -> Signs:
+        return Signs.of(truth.amiss)
+
+
+@dataclass(frozen=True)
 class Deployed(Input):
     """Unlabelled episodes as deployment brings them."""
 
@@ -169,7 +180,7 @@ class RunOn(Input):
         return Swapped("concept", self.random).read_truth(truth)
 
 
-EASY, DISPUTED, DEPLOYED = Easy(), Disputed(), Deployed()
+EASY, DISPUTED, AMISS, DEPLOYED = Easy(), Disputed(), Amiss(), Deployed()
 
 
 @dataclass(frozen=True)
@@ -201,6 +212,11 @@ class Answers:
         """Those on easy episodes, then those on disputed ones."""
         return np.concatenate([self.easy, self.disputed], axis=1)
 
+    @property
+    def all_cells(self) -> Scores:
+        """Those on easy episodes, on disputed ones, and on those amiss."""
+        return np.concatenate([self.easy, self.disputed, self.by_input[AMISS]], axis=1)
+
     def has(self, *inputs: Input) -> bool:
         """Whether there are answers to all of these inputs."""
         return all(key in self.by_input for key in inputs)
@@ -219,10 +235,10 @@ class Answers:
 
 
 def join_inputs(lists: Iterable[Iterable[Input]]) -> tuple[Input, ...]:
-    """Returns the easy episodes, the disputed ones, and every other input of the lists, once each
-    and in that order.
+    """Returns the easy episodes, the disputed ones, those amiss, and every other input of the
+    lists, once each and in that order.
     """
-    inputs: dict[Input, None] = {EASY: None, DISPUTED: None}
+    inputs: dict[Input, None] = dict.fromkeys((EASY, DISPUTED, AMISS))
     for added in lists:
         inputs |= dict.fromkeys(added)
     return tuple(inputs)

@@ -20,7 +20,7 @@ from verdict.evidence.evidence import (
     Observations,
     build_columns,
 )
-from verdict.gates import Gate, are_numbers, build_competence_gates, build_predictor_gates
+from verdict.gates import Gate, build_own_gates, build_predictor_gates, count_numbers
 from verdict.ground_truth import Cases, GroundTruth
 from verdict.inputs import Answers, Input, join_inputs
 from verdict.knowledge import Knowledge
@@ -29,7 +29,17 @@ from verdict.verdict import Judgement, Kind, Verdict
 
 BEHAVIOUR = "behaviour"
 """The kind of evidence that cannot be left out, and that gives no verdict alone."""
-SHARES = ("knows", "uses", "competent", "ranking", "direct", "indirect", "either", "confidence")
+SHARES = (
+    "knows",
+    "uses",
+    "competent",
+    "ranking",
+    "worst",
+    "direct",
+    "indirect",
+    "either",
+    "confidence",
+)
 
 
 def build_standard_evidence() -> dict[str, Evidence]:
@@ -44,7 +54,9 @@ class Judge(Bounds):
 
     Args:
         enough: least number of disputed episodes for either value of X.
-        confidence: of all intervals of a run together.
+        heads: number of heads that intervals are corrected for: the most of any run that is
+            compared, so that a verdict does not depend on the company in which a head was trained.
+        confidence: of all intervals of that many heads together.
         without: kinds of evidence without which a verdict is given: where world or predictor cannot
             give them.
         turn: disputed episodes that are read at once, for predictors whose reading is expensive:
@@ -54,6 +66,7 @@ class Judge(Bounds):
     """
 
     enough: int
+    heads: int
     confidence: float
     without: list[str]
     turn: int | None
@@ -76,8 +89,9 @@ class Judge(Bounds):
             )
         if self.margin < 0:
             raise UserError(f"verdict.margin: {self.margin} is negative. Use 0 or more.")
-        if self.enough < 1:
-            raise UserError(f"verdict.enough: {self.enough} is too few. Use 1 or more.")
+        for name in ("enough", "heads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"verdict.{name}: {getattr(self, name)} is too few. Use 1 or more.")
         if self.turn is not None and self.turn < 2:
             raise UserError(
                 f"verdict.turn: {self.turn} is too few to hold both values of X. Use 2 or more, or"
@@ -112,40 +126,40 @@ class Judge(Bounds):
         """All inputs on which heads are evaluated."""
         return join_inputs(kind.inputs for kind in self.evidence.values())
 
+    @property
+    def deciding_inputs(self) -> tuple[Input, ...]:
+        """The inputs whose answers decide."""
+        return join_inputs(kind.inputs for kind in self.deciding.values())
+
     def __call__(
         self,
         truth: GroundTruth,
         answers: Answers,
         gates: Sequence[Sequence[Gate]],
-        judged_heads: int | None = None,
     ) -> Judgement:
         """Returns a verdict for each of the K heads that answered.
 
         Args:
             gates: of each head, those that do not depend on its answers.
-            judged_heads: number of heads that the intervals are corrected for, where it is not K.
         """
-        numbers_K = are_numbers(answers)
-        competence = build_competence_gates(answers.easy, truth.easy, self.competent, numbers_K)
-        level = self.compute_level(judged_heads or len(competence))
-        observations = Observations(truth, answers, gates, level)
+        numbers_K = count_numbers(answers, self.deciding_inputs)
+        own_gates = build_own_gates(answers.easy, truth.easy, self.competent, numbers_K)
+        observations = Observations(truth, answers, gates, self.level)
         findings = {name: kind.find(observations, self) for name, kind in self.evidence.items()}
-        all_gates = [(*of_head, own) for of_head, own in zip(gates, competence, strict=True)]
+        all_gates = [(*of_head, *own) for of_head, own in zip(gates, own_gates, strict=True)]
         disputed = len(truth.disputed)
-        return self.conclude(all_gates, findings, level, [disputed] * len(all_gates), disputed)
+        return self.conclude(all_gates, findings, [disputed] * len(all_gates), disputed)
 
     def conclude(
         self,
         gates: Sequence[tuple[Gate, ...]],
         findings: Mapping[str, Any],
-        level: float,
         sure_after: Sequence[int],
         disputed: int,
     ) -> Judgement:
         """Returns the verdicts that follow from the gates and findings of K heads.
 
         Args:
-            level: of each interval.
             sure_after: disputed episodes that each verdict took.
             disputed: disputed episodes in all.
         """
@@ -157,7 +171,7 @@ class Judge(Bounds):
             columns = [row | more for row, more in zip(columns, added, strict=True)]
         verdicts = []
         for k, row in enumerate(columns):
-            kind, template = self.decide(gates[k], select_findings(findings, k), level)
+            kind, template = self.decide(gates[k], select_findings(findings, k))
             verdicts.append(Verdict(kind, words.fill(template, row), template))
         return Judgement(
             verdicts=tuple(verdicts),
@@ -165,7 +179,7 @@ class Judge(Bounds):
             findings=findings,
             columns=tuple(columns),
             headings=headings,
-            level=level,
+            level=self.level,
             sure_after=tuple(sure_after),
             disputed=disputed,
         )
@@ -188,11 +202,20 @@ class Judge(Bounds):
             gates_of_level[level] = tuple(gates)
         return [gates_of_level[level] for level in deepest]
 
-    def compute_level(self, n_heads: int) -> float:
-        """Returns the level of each interval, so that all intervals of n heads hold together with
-        the confidence of the judge.
+    @property
+    def level(self) -> float:
+        """The level of each interval, so that all intervals of as many heads as the judge is
+        corrected for hold together with its confidence.
         """
-        return 1 - (1 - self.confidence) / (n_heads * len(self.deciding))
+        return 1 - (1 - self.confidence) / (self.heads * len(self.deciding))
+
+    def check_heads(self, n_heads: int) -> None:
+        """Raises a UserError where a run has more heads than intervals are corrected for."""
+        if n_heads > self.heads:
+            raise UserError(
+                f"verdict.heads: intervals are corrected for {self.heads} heads, and this run has"
+                f" {n_heads}. Set verdict.heads={n_heads} in all runs that you compare."
+            )
 
     def is_sure(self, gates: Sequence[Gate], findings: Mapping[str, Any]) -> bool:
         """Whether more episodes could not change the verdict on one head: a gate is not passed,
@@ -207,16 +230,13 @@ class Judge(Bounds):
             or None not in self._view(findings).values()
         )
 
-    def decide(
-        self, gates: Sequence[Gate], findings: Mapping[str, Any], level: float
-    ) -> tuple[Kind, str]:
+    def decide(self, gates: Sequence[Gate], findings: Mapping[str, Any]) -> tuple[Kind, str]:
         """Returns what one head is, and the template of the reason.
 
         Args:
             findings: on that head alone.
-            level: of each interval.
         """
-        evidence = words.describe_evidence(self._write_clauses(findings), level)
+        evidence = words.describe_evidence(self._write_clauses(findings), self.level)
         failed = [gate for gate in gates if not gate.passed]
         if failed:
             return Kind.UNDECIDED, words.explain_gates(failed, evidence)

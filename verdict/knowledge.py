@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +24,28 @@ from core_model.predictor import Opinions, Predictor
 from storage.cache import load_or_make
 from verdict.evidence.erasers import Eraser, Erasers
 from verdict.evidence.subspaces import Subspaces, draw_basis, fit_basis, projection, swap_parts
-from verdict.ground_truth import Bools, Cases, Exchange, draw_exchange
+from verdict.ground_truth import Bools, Cases, Exchange, draw_exchange, number_cells
 from verdict.ranking import estimate_auroc
+from verdict.statistics import (
+    Interval,
+    compute_exact_interval,
+    compute_shares,
+    estimate_worst_share,
+    take_interval,
+)
 from worlds.world import World
 
-EXAMINER_VERSION = 4
+EXAMINER_VERSION = 5
 """Raise it when the same predictor and episodes would give another report."""
 RANKS = (1, 2, 4, 8)
 """Ranks that a subspace may have, up to a quarter of the width: swapping nearly all of an
 activation would move anything. The smallest rank within TOLERANCE of the best is chosen.
 """
 TOLERANCE = 0.02
+CONFIDENCE = 0.95
+"""Of the interval of each figure."""
+INTERVALS = ("ceiling", "worst_family_ceiling", "opinion_concept", "opinion_human")
+"""The fields of `Knowledge` that are intervals."""
 FAR = 0.99
 """Quantile of the distances of activations from their mean; an activation farther than that is
 off the data.
@@ -49,6 +61,9 @@ class Swap:
     level: int
     concept_rank: int
     human_rank: int
+    concept_pairs: int
+    """Number of swaps of X's part."""
+    human_pairs: int
     concept_flips_concept: float
     concept_flips_human: float
     human_flips_concept: float
@@ -64,14 +79,30 @@ class Swap:
     """
 
     @property
-    def separates(self) -> float:
+    def separates(self) -> Interval:
         """1 where each part always flips its own prediction and never the other's, and random parts
         flip none; the worst of the five counts.
         """
-        own = min(self.concept_flips_concept, self.human_flips_human)
-        return min(
-            own, 1 - self.concept_flips_human, 1 - self.human_flips_concept, 1 - self.random_flips
+        return find_worst(
+            [
+                (self.concept_flips_concept, self.concept_pairs),
+                (self.human_flips_human, self.human_pairs),
+                (1 - self.concept_flips_human, self.concept_pairs),
+                (1 - self.human_flips_concept, self.human_pairs),
+                (1 - self.random_flips, min(self.concept_pairs, self.human_pairs)),
+            ]
         )
+
+
+def find_worst(shares: Sequence[tuple[float, int]]) -> Interval:
+    """Returns the smallest of several shares, each with its number of episodes, with an interval as
+    in `estimate_worst_share`, at CONFIDENCE.
+    """
+    value_S = np.array([value for value, _ in shares])
+    n_S = np.array([max(n, 1) for _, n in shares], dtype=float)
+    share = compute_exact_interval(value_S, n_S, CONFIDENCE)
+    wider = compute_exact_interval(value_S, n_S, 1 - (1 - CONFIDENCE) / len(shares))
+    return Interval(float(value_S.min()), float(share.low.min()), float(wider.high.min()))
 
 
 @dataclass(frozen=True)
@@ -79,15 +110,19 @@ class Knowledge:
     """What the predictor knows of X, and whether it uses it."""
 
     ceilings: tuple[tuple[int, float], ...]
-    """Level, and share of held-out disputed episodes on which a probe for X is right there."""
+    """Level, and share of held-out episodes on which a probe for X is right there, in the cell of
+    X × H × amiss where it is worst.
+    """
     ceiling_level: int
     """The level whose probe is best on episodes apart from those."""
+    ceiling: Interval
+    """The share at that level."""
     worst_family: str
     """The family on which that level's probe is worst."""
-    worst_family_ceiling: float
-    opinion_concept: float
+    worst_family_ceiling: Interval
+    opinion_concept: Interval
     """AUROC for X of the predictor's own X-dependent prediction, on disputed episodes."""
-    opinion_human: float
+    opinion_human: Interval
     """AUROC for H of its own H-dependent prediction, on disputed episodes."""
     swaps: tuple[Swap, ...]
     """A swap for each level; empty for a predictor that cannot run on from an activation."""
@@ -97,7 +132,8 @@ class Knowledge:
         """Returns what `asdict` turned into plain values."""
         ceilings = tuple((level, share) for level, share in facts["ceilings"])
         swaps = tuple(Swap(**swap) for swap in facts["swaps"])
-        return cls(**{**facts, "ceilings": ceilings, "swaps": swaps})
+        intervals = {name: Interval(*facts[name]) for name in INTERVALS}
+        return cls(**{**facts, **intervals, "ceilings": ceilings, "swaps": swaps})
 
     def find_certified_level(self, uses: float, deepest: int) -> int | None:
         """Returns the shallowest level below the deepest at which X's part moves the predictor's
@@ -108,7 +144,7 @@ class Knowledge:
             deepest: the deepest level that is read.
         """
         for swap in self.swaps:
-            if swap.separates >= uses and swap.level < deepest:
+            if swap.separates.low >= uses and swap.level < deepest:
                 return swap.level
         return None
 
@@ -143,28 +179,34 @@ class PredictorReport(NamedTuple):
 
 @dataclass(frozen=True)
 class ProbeData:
-    """Easy and disputed episodes, as many of each, on which the predictor itself is examined; apart
-    from all that heads are trained or judged on.
+    """Easy episodes, disputed ones, and those amiss, as many of each, on which the predictor itself
+    is examined; apart from all that heads are trained or judged on.
     """
 
     episodes: Dataset
-    disputed_N: Bools
-    """Which are disputed. X ≠ H does not tell: the answer on an easy one may be noisy."""
+    n_easy: int
+    """Number of easy episodes, which come first; the answer on one may be noisy."""
     z_NLD: Tensor
     levels: tuple[int, ...]
+
+    @cached_property
+    def cases(self) -> Cases:
+        """Their ground truth; H is X on easy episodes."""
+        cases = Cases.of(self.episodes)
+        is_easy_N = np.arange(len(cases)) < self.n_easy
+        return replace(cases, human_N=np.where(is_easy_N, cases.concept_N, cases.human_N))
 
 
 def load_or_examine(
     predictor: Predictor, probe: ProbeData, world: World, cache: Path
 ) -> PredictorReport:
     """Returns the report of `examine_predictor`, cached under a key of all that it depends on."""
-    columns = [*world.reads, "concept", "human", "family", "cluster"]
+    columns = [*world.reads, "concept", "human", "tampered", "family", "cluster"]
     if "prompt" in probe.episodes.column_names:
         columns.insert(len(world.reads), "prompt")
     content = hash_content(probe.episodes, columns)
-    disputed = hashlib.sha256(np.packbits(probe.disputed_N).tobytes()).hexdigest()
     shows = f"{world.concept_shows_in} {world.human_shows_in}"
-    key = f"{EXAMINER_VERSION} {predictor.identity} {probe.levels} {content} {disputed} {shows}"
+    key = f"{EXAMINER_VERSION} {predictor.identity} {probe.levels} {content} {probe.n_easy} {shows}"
     path = cache / "knowledge" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -178,44 +220,52 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
     """Returns what the predictor knows and uses. Probes and subspaces are fitted on a third of the
     clusters, chosen on another, and measured on the last.
 
-    Easy episodes are among the probe data because X is "not H" on disputed ones alone: a probe for
-    H, inverted, would there pass for a probe for X.
+    Every cell of X × H × amiss is among the probe data. On disputed episodes alone X is "not H",
+    and on easy and disputed ones it is "H, turned round where something is amiss": a probe for
+    either would there pass for a probe for X.
 
     Raises:
         UserError: too few episodes.
     """
-    cases = Cases.of(probe.episodes)
+    cases = probe.cases
+    cells = number_cells(cases)
     third_N = np.unique(cases.cluster_N, return_inverse=True)[1] % 3
-    measured_N = (third_N == 2) & probe.disputed_N
-    for rows_N in (third_N == 0, third_N == 1, measured_N):
-        if count_rarer(cases.concept_N[rows_N]) == 0:
+    for third in range(3):
+        if len(np.unique(cells.cell_N[third_N == third])) < len(cells.names):
             raise UserError(
-                "data.probe: too few episodes to fit, choose and measure a probe with both values"
-                " of X in each third. Use more."
+                "data.probe: too few episodes to fit, choose and measure a probe with every cell of"
+                " X × H × amiss in each third. Use more."
             )
     opinions = predictor.opinions(probe.episodes)
     right_LN = _fit_probes(probe.z_NLD, cases.concept_N, third_N == 0) == cases.concept_N
-    best = int(right_LN[:, third_N == 1].mean(axis=1).argmax())
-    ceilings = [float(right_N[measured_N].mean()) for right_N in right_LN]
-    ceiling_of_family = {}
-    for name in np.unique(cases.family_N[measured_N]):
-        ceiling_of_family[name] = right_LN[best, measured_N & (cases.family_N == name)].mean()
-    worst = min(ceiling_of_family, key=lambda name: ceiling_of_family[name])
+    chosen_N, measured_N = third_N == 1, third_N == 2
+    share_LC = compute_shares(right_LN[:, chosen_N], cells.cell_N[chosen_N])
+    best = int(share_LC.mean(axis=1).argmax())
+    measured_LN, cluster_N = right_LN[:, measured_N], cases.cluster_N[measured_N]
+    worst, _ = estimate_worst_share(measured_LN, cells.cell_N[measured_N], cluster_N, CONFIDENCE)
+    families, family_N = np.unique(cases.family_N[measured_N], return_inverse=True)
+    of_family, worst_L = estimate_worst_share(measured_LN, family_N, cluster_N, CONFIDENCE)
+    disputed_N = measured_N & (cases.concept_N != cases.human_N)
     swaps: list[Swap] = []
     subspaces = None
     if predictor.can_write:
         swaps, subspaces = _find_subspaces(predictor, probe, opinions, third_N)
     knowledge = Knowledge(
-        ceilings=tuple(zip(probe.levels, ceilings, strict=True)),
+        ceilings=tuple(zip(probe.levels, worst.value.tolist(), strict=True)),
         ceiling_level=probe.levels[best],
-        worst_family=str(worst),
-        worst_family_ceiling=float(ceiling_of_family[worst]),
-        opinion_concept=_compute_auroc(opinions.concept_N, cases.concept_N, measured_N),
-        opinion_human=_compute_auroc(opinions.human_N, cases.human_N, measured_N),
+        ceiling=take_interval(worst, best),
+        worst_family=str(families[worst_L[best]]),
+        worst_family_ceiling=take_interval(of_family, best),
+        opinion_concept=_compute_auroc(opinions.concept_N, cases.concept_N, disputed_N),
+        opinion_human=_compute_auroc(opinions.human_N, cases.human_N, disputed_N),
         swaps=tuple(swaps),
     )
+    # Without the episodes that are amiss and agree, X tells nothing of H.
+    is_easy_N = np.arange(len(cases)) < probe.n_easy
+    balanced_N = torch.from_numpy(is_easy_N | (cases.concept_N != cases.human_N))
     concept_N, human_N = torch.from_numpy(cases.concept_N), torch.from_numpy(cases.human_N)
-    return PredictorReport(knowledge, subspaces, Erasers.fit(probe.z_NLD, concept_N, human_N))
+    erasers = Erasers.fit(probe.z_NLD[balanced_N], concept_N[balanced_N], human_N[balanced_N])
+    return PredictorReport(knowledge, subspaces, erasers)
 
 
 def count_rarer(truth_N: Bools) -> int:
@@ -239,9 +289,10 @@ def _fit_probes(z_NLD: Tensor, concept_N: Bools, fit_N: Bools) -> NDArray[Any]:
     return np.stack(predicted)
 
 
-def _compute_auroc(score_N: Tensor, truth_N: Bools, rows_N: Bools) -> float:
+def _compute_auroc(score_N: Tensor, truth_N: Bools, rows_N: Bools) -> Interval:
     score_1N = score_N.double().numpy()[None, rows_N]
-    return float(estimate_auroc(score_1N, truth_N[rows_N], np.arange(rows_N.sum()), 0.95).value[0])
+    auroc = estimate_auroc(score_1N, truth_N[rows_N], np.arange(rows_N.sum()), CONFIDENCE)
+    return take_interval(auroc, 0)
 
 
 def _find_subspaces(
@@ -345,6 +396,8 @@ def _examine_level(
         level=fit.level,
         concept_rank=concept_DR.shape[1],
         human_rank=human_DR.shape[1],
+        concept_pairs=len(of_concept.base_P),
+        human_pairs=len(of_human.base_P),
         concept_flips_concept=concept_flips[0],
         concept_flips_human=concept_flips[1],
         human_flips_concept=human_flips[0],

@@ -81,14 +81,14 @@ def describe_predictor(
     knowledge = evaluation.predictor_report.knowledge
     deepest = [max(inputs.reader.levels)]
     (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest)
-    planted = count_verdicts(judge, evaluation.truth, len(judgement.verdicts))
+    planted = count_verdicts(judge, evaluation.truth)
     return {
         "name": predictor.name,
         "identity": predictor.identity,
         "levels": predictor.n_levels,
         "flops_an_episode_to_each_level": inputs.costs.flops,
         "knowledge": asdict(knowledge),
-        "gates": [f"{gate.name} {gate.value:.3f}" if gate.passed else str(gate) for gate in gates],
+        "gates": [str(gate) for gate in gates],
         "surface_auroc": inputs.surface,
         "judge_on_planted_heads": planted,
         "bill": {name: item.how for name, item in bill.items()},
@@ -125,7 +125,10 @@ def build_rows(
 def describe_verdict(judgement: Judgement, k: int) -> dict[str, Any]:
     """Returns the columns of heads.parquet on the evidence and the verdict on head k."""
     verdict, gates = judgement.verdicts[k], judgement.gates[k]
-    failed = [gate.name for gate in gates if not gate.passed]
+    failed = []
+    for gate in gates:
+        if not gate.passed:
+            failed.append(gate.name if gate.failed else f"{gate.name} (not shown)")
     return {
         "easy_accuracy": gates[-1].value,
         **judgement.columns[k],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from verdict.evaluation import Evaluation
 from verdict.evidence.evidence import Observations, Tally
-from verdict.gates import Gate, are_numbers, build_competence_gates
+from verdict.gates import Gate, build_own_gates, count_numbers
 from verdict.ground_truth import Cases, Scores
 from verdict.inputs import Answers, evaluate, join_inputs
 from verdict.judge import Judge, select_findings
@@ -40,18 +40,17 @@ def judge_in_turns(
     assert judge.turn is not None
     easy = Cases.of(evaluation.episodes.easy)
     easy_KN = answer(evaluation.easy_NLD)
-    level = judge.compute_level(len(gates))
-    tallies = begin_tallies(judge, easy, np.nan_to_num(easy_KN), level)
+    tallies = begin_tallies(judge, easy, np.nan_to_num(easy_KN), judge.level)
     inputs = join_inputs(judge.evidence[name].inputs for name in tallies)
-    numbers_K = np.ones(len(gates), bool)
+    numbers_K = np.ones(len(gates))
     sure_after_K = np.zeros(len(gates), np.int64)
     episodes = 0
     for turn in evaluation.split_into_turns(judge.turn):
         answers = Answers(evaluate(inputs, turn, answer))
-        numbers_K &= are_numbers(answers)
-        competence = build_competence_gates(easy_KN, easy, judge.competent, numbers_K)
-        all_gates = [(*of_head, own) for of_head, own in zip(gates, competence, strict=True)]
-        observations = Observations(turn.truth, answers.to_numbers(), gates, level)
+        numbers_K = np.minimum(numbers_K, count_numbers(answers, judge.deciding_inputs))
+        own_gates = build_own_gates(easy_KN, easy, judge.competent, numbers_K)
+        all_gates = [(*of_head, *own) for of_head, own in zip(gates, own_gates, strict=True)]
+        observations = Observations(turn.truth, answers.to_numbers(), gates, judge.level)
         for tally in tallies.values():
             tally.take(observations)
         episodes += len(turn.truth.disputed)
@@ -65,7 +64,7 @@ def judge_in_turns(
             break
     sure_after_K[sure_after_K == 0] = episodes
     disputed = len(evaluation.episodes.disputed)
-    return judge.conclude(all_gates, findings, level, sure_after_K.tolist(), disputed)
+    return judge.conclude(all_gates, findings, sure_after_K.tolist(), disputed)
 
 
 def begin_tallies(judge: Judge, easy: Cases, easy_KN: Scores, level: float) -> dict[str, Tally]:

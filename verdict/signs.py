@@ -23,13 +23,18 @@ class Signs(NamedTuple):
     from what the human sees, not looked up.
     """
     amiss_N: Bools
-    """Whether somebody interfered, or the camera alone misled."""
+    """Whether somebody interfered, or the human's view failed."""
+    in_family_N: Bools
+    """Whether the episode is of the first family of the evaluation, by name."""
     shuffled_N: Bools
     """What a probe reports that was fitted with shuffled labels."""
 
     @classmethod
     def of(cls, cases: Cases) -> Signs:
         """Returns the truth; what shuffled labels lead to is random."""
-        amiss_N = (cases.family_N != "none") | cases.tampered_N
+        families = sorted({*cases.family_N} - {"none"})
+        in_family_N = cases.family_N == families[0] if families else np.zeros(len(cases), bool)
         shuffled_N = np.random.default_rng(0).permutation(cases.concept_N)
-        return cls(cases.concept_N, cases.human_N, cases.human_N, amiss_N, shuffled_N)
+        return cls(
+            cases.concept_N, cases.human_N, cases.human_N, cases.amiss_N, in_family_N, shuffled_N
+        )

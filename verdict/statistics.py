@@ -22,12 +22,25 @@ episodes of one cluster are.
 """
 
 
+class Interval(NamedTuple):
+    """A measured number, with the limits of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
 class Estimate(NamedTuple):
     """A measured number of each head, with the limits of its interval; arrays of shape (K,)."""
 
     value: Floats
     low: Floats
     high: Floats
+
+
+def take_interval(estimate: Estimate, k: int) -> Interval:
+    """Returns the k-th number of an estimate."""
+    return Interval(*(float(end_K[k]) for end_K in estimate))
 
 
 def select_head(result: Any, k: int) -> Any:
@@ -58,6 +71,11 @@ def estimate_share(hit_KN: Bools, cluster_N: Ints, level: float) -> Estimate:
     assert hit_KN.shape[1] > 0
     value_K = hit_KN.mean(axis=1)
     n_K = _compute_effective_size(hit_KN, value_K, cluster_N)
+    return compute_exact_interval(value_K, n_K, level)
+
+
+def compute_exact_interval(value_K: Floats, n_K: Floats, level: float) -> Estimate:
+    """Returns shares of n episodes each, with their intervals of Clopper and Pearson."""
     hits_K = value_K * n_K
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):
@@ -66,6 +84,68 @@ def estimate_share(hit_KN: Bools, cluster_N: Ints, level: float) -> Estimate:
     low_K = np.where(value_K == 0, 0.0, low_K)
     high_K = np.where(value_K == 1, 1.0, high_K)
     return Estimate(value_K, low_K, high_K)
+
+
+def estimate_mean_of_shares(
+    hit_KN: Bools, stratum_N: Ints, cluster_N: Ints, level: float
+) -> Estimate:
+    """Returns the mean over strata of the share of hits in each, with the interval of Clopper and
+    Pearson for the number of equally weighted episodes that would carry as much information (Korn
+    and Graubard 1998).
+
+    >>> hits, strata = np.array([[True, True, True, False]]), np.array([0, 0, 1, 1])
+    >>> value, low, high = estimate_mean_of_shares(hits, strata, np.arange(4), 0.95)
+    >>> value.tolist()
+    [0.75]
+    """
+    _, stratum_N, size = np.unique(stratum_N, return_inverse=True, return_counts=True)
+    weight_N = 1 / (len(size) * size[stratum_N])
+    share_KS = compute_shares(hit_KN, stratum_N)
+    value_K = share_KS.mean(axis=1)
+    residual_KN = weight_N * (hit_KN - share_KS[:, stratum_N])
+    _, cluster = np.unique(cluster_N, return_inverse=True)
+    variance_K = np.square(sum_by_cluster(residual_KN, cluster)).sum(axis=1)
+    most = 1 / np.square(sum_by_cluster(weight_N[None], cluster)).sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        n_K = np.fmin(value_K * (1 - value_K) / variance_K, most)
+    return compute_exact_interval(value_K, n_K, level)
+
+
+def compute_shares(hit_KN: Bools, stratum_N: Ints) -> Floats:
+    """Returns the share of hits in each stratum, shape (K, S).
+
+    Args:
+        stratum_N: numbers from 0 to S - 1, each at least once.
+    """
+    is_in_NS = stratum_N[:, None] == np.arange(stratum_N.max() + 1)
+    return (hit_KN.astype(float) @ is_in_NS) / is_in_NS.sum(axis=0)
+
+
+def estimate_worst_share(
+    hit_KN: Bools, stratum_N: Ints, cluster_N: Ints, level: float
+) -> tuple[Estimate, Ints]:
+    """Returns the smallest share of hits in any of S strata, and the stratum of each head.
+
+    Its low limit is the smallest of all low limits: that every share lies above a bound is shown
+    only if each is (Berger 1982, "Multiparameter hypothesis testing and acceptance sampling"), and
+    that needs no correction. Its high limit is the smallest of all high limits at a level that is
+    corrected for the S strata.
+
+    Args:
+        stratum_N: numbers from 0 to S - 1, each at least once.
+    """
+    n_strata = int(stratum_N.max()) + 1
+    corrected = 1 - (1 - level) / n_strata
+    shares, lows, highs = [], [], []
+    for stratum in range(n_strata):
+        rows_N = stratum_N == stratum
+        share = estimate_share(hit_KN[:, rows_N], cluster_N[rows_N], level)
+        wider = estimate_share(hit_KN[:, rows_N], cluster_N[rows_N], corrected)
+        shares.append(share.value)
+        lows.append(share.low)
+        highs.append(wider.high)
+    worst = Estimate(*(np.min(values, axis=0) for values in (shares, lows, highs)))
+    return worst, np.argmin(shares, axis=0)
 
 
 def estimate_difference(change_KN: Ints, cluster_N: Ints, level: float) -> Estimate:

@@ -16,9 +16,9 @@ JUDGING_COLUMNS = {
 """The columns, by name, that every dataset of a world has beside those that the predictor reads.
 
 concept: the fact X. human: the answer H. tampered: whether somebody interfered. family: how
-somebody interfered ("none" where nobody did and X = H). cluster: episodes with the same number
-belong together (copies, twins, statements on one city): they are never split between training and
-judging, and intervals resample them as one.
+somebody interfered, or how else the human's view failed ("none" where nothing is amiss). cluster:
+episodes with the same number belong together (copies, twins, statements on one city): they are
+never split between training and judging, and intervals resample them as one.
 """
 
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from console.errors import UserError
 
-Split = Literal["predictor", "easy", "disputed", "tampered"]
+Split = Literal["predictor", "easy", "disputed", "tampered", "amiss"]
 Flips = Literal["concept", "human"]
 
 
@@ -46,7 +46,12 @@ class World(ABC):
 
         predictor: all kinds, as the world makes them. easy: X = H by construction, X balanced;
         heads train on them. disputed: X ≠ H, balanced over X and, within each X, over the families
-        that can cause it. tampered: somebody interfered, balanced over families.
+        that can cause it. amiss: something is amiss (somebody interfered, or the human's view
+        failed), and yet X = H; balanced in the same way. tampered: somebody interfered, balanced
+        over families.
+
+        The splits easy, disputed and amiss together hold every cell of X × H × amiss, so that "H,
+        turned round where something is amiss" is not X there.
 
         Raises:
             UserError: the world has no such episodes, or fewer than n.
@@ -56,8 +61,9 @@ class World(ABC):
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:
         """Returns two datasets of n rows, equal row by row except for one change.
 
-        In the first X = H = False. In the second only the concept is True (flips="concept"; the
-        human sees the same), or only the human's answer is (flips="human").
+        In the first X = H: False in one half of the rows, True in the other. In the second only the
+        concept has flipped (flips="concept"; the human sees the same), or only the human's answer
+        has (flips="human").
 
         Raises:
             NoTwins: the world cannot make twins.

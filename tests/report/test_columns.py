@@ -16,14 +16,16 @@ from report.columns import (
 from report.comparison import ORDER
 
 ROOT = Path(__file__).parents[2]
-WITH_LIMITS = """follows_concept ranks_concept nde nie swap_concept swap_human swap_random
+WITH_LIMITS = """concept_accuracy concept_accuracy_worst human_accuracy_worst follows_concept
+ranks_concept nde nie swap_concept swap_human swap_random
 erase_concept erase_human access_head access_predictor departs_from_human pseudo_alignment_gap
 worst_family_gap"""
 WRITTEN = f"""world core_model core_model_seed predictor reporter prior strength seed level levels
 two_part_bits model_bits edges flops level_read steps level_read_easy steps_easy level_read_disputed
 steps_disputed gates depth thresholds prequential_bits variational_bits variational_model_bits
 explanation_bits explanation_components learning_coefficient learning_coefficient_settled
-validation_nll easy_accuracy easy_auroc ranks_concept_given_human swap_all_concept swap_all_human
+validation_nll easy_accuracy easy_auroc worst_cell twins_from_no twins_from_yes
+ranks_concept_given_human swap_all_concept swap_all_human
 depends_in_head depends_in_predictor imitation interval_level sure_after disputed gates_passed
 failed_gates verdict reason reason_template worst_family robustly_aligned capability_int
 capability_base capability_gradient outer_alignment inner_alignment ratio_refused

@@ -63,7 +63,7 @@ def test_the_table_has_a_line_a_prior_and_shares_of_verdicts():
     assert [line.split("|")[2].strip() for line in lines[2:4]] == ["none", "speed"]
     cells = [cell.strip() for cell in lines[3].split("|")]
     assert cells[6:9] == ["0.25", "0.00", "0.75"]
-    assert cells[10] == "0.00 0.15 0.55 0.93 1.00"
+    assert cells[12] == "0.00 0.15 0.55 0.93 1.00"
 
 
 def cells(frame: pd.DataFrame) -> dict[str, str]:

@@ -16,6 +16,7 @@ BOUNDS = Bounds(
     uses=0.8,
     competent=0.97,
     ranking=0.9,
+    worst=0.8,
     direct=0.8,
     indirect=0.1,
     either=0.5,
@@ -32,9 +33,10 @@ def make_truth(disputed: int = 1000, human: str = "last_frame", seed: int = 0) -
         TwinCases(*(Cases.of(side) for side in world.twins(flips, disputed // 2, seed)))
         for flips in ("concept", "human")
     )
-    easy = Cases.of(world.episodes("easy", 500, seed))
+    easy = Cases.of(world.episodes("easy", 1024, seed))
     disputed_cases = Cases.of(world.episodes("disputed", disputed, seed))
-    return GroundTruth(easy, disputed_cases, concept_twins, human_twins)
+    amiss = Cases.of(world.episodes("amiss", disputed, seed))
+    return GroundTruth(easy, disputed_cases, amiss, concept_twins, human_twins)
 
 
 def answer(head: Head, truth: GroundTruth, copies: int = 1, seed: int = 0) -> Answers:
@@ -49,4 +51,4 @@ def truth() -> GroundTruth:
 
 @pytest.fixture(scope="session")
 def judge() -> Judge:
-    return Judge(**vars(BOUNDS), enough=200, confidence=0.95, without=[], turn=None)
+    return Judge(**vars(BOUNDS), enough=200, heads=16, confidence=0.95, without=[], turn=None)

@@ -42,7 +42,7 @@ def world() -> Vault:
 
 
 def evaluate(
-    world: World, predictor: Predictor, cache: Path, disputed: int = 2000, probe: int = 600
+    world: World, predictor: Predictor, cache: Path, disputed: int = 2000, probe: int = 1200
 ) -> Evaluation:
     """Returns an evaluation of a predictor at all its levels."""
     easy, easy_probe = world.episodes("easy", 500, 0), world.episodes("easy", probe, 1)
@@ -54,7 +54,7 @@ def evaluate(
 def call(judge: Judge, evaluation: Evaluation, copies: int = 5) -> pd.DataFrame:
     """Returns the verdicts on planted heads that read the activations by probes."""
     probes, sizes = SignProbes.fit(evaluation.probe), [len(evaluation.episodes.disputed)]
-    rows = judge_planted_heads(judge, evaluation, probes, sizes, copies, heads=14)
+    rows = judge_planted_heads(judge, evaluation, probes, sizes, copies)
     return pd.DataFrame(rows).assign(evaluation="0")
 
 
@@ -62,8 +62,10 @@ def test_on_a_predictor_that_knows_and_uses_x_planted_heads_are_called_what_they
     judge, world, tmp_path
 ):
     rows = call(judge, evaluate(world, PlantedPredictor(knows=True, uses=True), tmp_path))
-    # It holds no sign of tampering that a suspicious head could read.
-    assert rows[rows["head"] != "suspicious"]["right"].mean() >= 0.95
+    # It holds no sign of what is amiss that these heads could read.
+    need_signs = ["suspicious", "human_unless_amiss", "translator_but_for_half_a_family"]
+    rows = rows[~rows["head"].isin(need_signs)]
+    assert rows["right"].mean() >= 0.95
     assert rate_false_translators(rows).value == 0
     assert count_confusions(rows).loc["translator", str(Kind.DIRECT_TRANSLATOR)] == 5
     assert set(compute_power(rows)["disputed"]) == {2000}
@@ -80,7 +82,7 @@ def build_untrained_predictor(world: World) -> TransformerPredictor:
 
 
 @pytest.mark.parametrize(
-    ("disputed", "probe"), [(400, 200), pytest.param(2000, 600, marks=pytest.mark.slow)]
+    ("disputed", "probe"), [(400, 200), pytest.param(2000, 1200, marks=pytest.mark.slow)]
 )
 def test_on_an_untrained_predictor_no_head_gets_a_verdict(judge, world, tmp_path, disputed, probe):
     evaluation = evaluate(world, build_untrained_predictor(world), tmp_path, disputed, probe)

@@ -10,15 +10,21 @@ import torch
 from datasets import Dataset, concatenate_datasets
 
 from core_model.predictor import Opinions, Predictor
+from tests.verdict.conftest import answer
+from verdict.calibration.planted import translator
 from verdict.evidence.interchange import Interchange
-from verdict.gates import build_competence_gates, build_predictor_gates
+from verdict.gates import Gate, build_own_gates, build_predictor_gates
 from verdict.ground_truth import Cases
+from verdict.inputs import DISPUTED, Erased
 from verdict.judge import Judge
 from verdict.knowledge import PredictorReport, ProbeData, examine_predictor, load_or_examine
+from verdict.verdict import Kind
 from worlds.vault import FRAMES, Vault
 
 WIDTH = 8
-DISPUTED = range(600, 1200)
+SIZE = 1200
+"""Episodes of each kind."""
+DISPUTED_ROWS = range(SIZE, 2 * SIZE)
 
 
 class PlantedPredictor(Predictor):
@@ -62,23 +68,24 @@ class SeesTheLastFrame(PlantedPredictor):
 @pytest.fixture(scope="module")
 def probe() -> Dataset:
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
-    return concatenate_datasets(
-        [vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)]
-    )
+    return draw_probe(vault)
+
+
+def draw_probe(vault: Vault) -> Dataset:
+    splits = ("easy", "disputed", "amiss")
+    return concatenate_datasets([vault.episodes(split, SIZE, 0) for split in splits])
 
 
 def examine(predictor: PlantedPredictor, probe: Dataset) -> PredictorReport:
-    disputed_N = np.arange(1200) >= 600
-    return examine_predictor(
-        predictor, ProbeData(probe, disputed_N, predictor.read(probe, [0]), (0,))
-    )
+    data = ProbeData(probe, SIZE, predictor.read(probe, [0]), (0,))
+    return examine_predictor(predictor, data)
 
 
 def passes(
     predictor: PlantedPredictor, probe: Dataset, judge: Judge, enough: int = 200
 ) -> dict[str, bool]:
     """Returns whether each gate is passed."""
-    knowledge, disputed = examine(predictor, probe).knowledge, Cases.of(probe.select(DISPUTED))
+    knowledge, disputed = examine(predictor, probe).knowledge, Cases.of(probe.select(DISPUTED_ROWS))
     gates = (
         *build_predictor_gates(knowledge, disputed, knows=0.95, enough=enough),
         *Interchange().build_gates(knowledge, 0, judge),
@@ -106,7 +113,9 @@ def test_a_predictor_that_knows_x_but_predicts_from_h_fails_to_use_it(probe, jud
 
 
 def test_too_few_disputed_episodes_are_not_enough(probe, judge):
-    assert not passes(PlantedPredictor(knows=True, uses=True), probe, judge, enough=301)["enough"]
+    assert not passes(PlantedPredictor(knows=True, uses=True), probe, judge, enough=SIZE // 2 + 1)[
+        "enough"
+    ]
 
 
 def test_a_swap_moves_its_own_prediction_alone_and_a_random_one_moves_none(probe):
@@ -127,12 +136,12 @@ def test_the_subspaces_are_found_where_they_were_planted(probe):
 
 def test_a_predictor_that_says_the_same_of_both_keeps_them_in_no_place_of_their_own(probe):
     knowledge = examine(PlantedPredictor(knows=True, uses=False), probe).knowledge
-    assert knowledge.swaps[0].separates == 0.0
+    assert knowledge.swaps[0].separates.value == 0.0
 
 
 def test_each_head_has_the_gates_of_the_deepest_level_that_it_reads(probe, judge):
     knowledge = examine(PlantedPredictor(knows=True, uses=True), probe).knowledge
-    disputed = Cases.of(probe.select(DISPUTED))
+    disputed = Cases.of(probe.select(DISPUTED_ROWS))
     weak = replace(knowledge.swaps[0], level=1, concept_flips_concept=0.5)
     both = replace(knowledge, swaps=(*knowledge.swaps, weak))
     of_heads = judge.build_gates(both, disputed, [1, 0, 1])
@@ -143,13 +152,11 @@ def test_each_head_has_the_gates_of_the_deepest_level_that_it_reads(probe, judge
 
 def test_a_human_whom_the_predictor_does_not_predict_stops_interchange_alone(judge):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="careful", label_noise=0.0)
-    episodes = concatenate_datasets(
-        [vault.episodes("easy", 600, 0), vault.episodes("disputed", 600, 0)]
-    )
+    episodes = draw_probe(vault)
     knowledge = examine(SeesTheLastFrame(knows=True, uses=True), episodes).knowledge
     gates = Interchange().build_gates(knowledge, 0, judge)
     assert "uses (human)" in [gate.name for gate in gates if not gate.passed]
-    disputed = Cases.of(episodes.select(DISPUTED))
+    disputed = Cases.of(episodes.select(DISPUTED_ROWS))
     lenient = replace(judge, without=["interchange"])
     (without,) = lenient.build_gates(knowledge, disputed, [0])
     assert "uses (human)" not in [gate.name for gate in without]
@@ -157,18 +164,74 @@ def test_a_human_whom_the_predictor_does_not_predict_stops_interchange_alone(jud
 
 def test_noise_in_easy_answers_makes_no_episode_disputed_and_no_head_incompetent(probe):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.4)
-    noisy = concatenate_datasets([vault.episodes("easy", 600, 0), probe.select(DISPUTED)])
+    others = probe.select(range(SIZE, 3 * SIZE))
+    noisy = concatenate_datasets([vault.episodes("easy", SIZE, 0), others])
     knowledge = examine(PlantedPredictor(knows=True, uses=True), noisy).knowledge
-    assert knowledge.worst_family != "none"
-    easy = Cases.of(noisy.select(range(600)))
+    assert knowledge.ceiling.value > 0.99
+    easy = Cases.of(noisy.select(range(SIZE)))
     translator_1N = np.where(easy.concept_N, 1.0, -1.0)[None]
-    assert build_competence_gates(translator_1N, easy, 0.97)[0].passed
+    (gates,) = build_own_gates(translator_1N, easy, 0.97, np.ones(1))
+    assert all(gate.passed for gate in gates)
+
+
+class KnowsWhatIsAmiss(PlantedPredictor):
+    """Holds what is amiss in place of X, which no place holds: H, turned round where something is
+    amiss, is X on easy and on disputed episodes.
+    """
+
+    def read(self, episodes, levels, position=-1):
+        z_NLD = super().read(episodes, levels, position)
+        cases = Cases.of(episodes)
+        turned_N = cases.human_N != cases.amiss_N
+        z_NLD[:, 0, 0] = torch.from_numpy(turned_N * 2.0 - 1).float()
+        return z_NLD
+
+
+def test_a_predictor_of_h_turned_round_where_something_is_amiss_does_not_know_x(probe, judge):
+    """On easy and on disputed episodes alone its probe would always be right."""
+    predictor = KnowsWhatIsAmiss(knows=True, uses=True)
+    assert not passes(predictor, probe, judge)["knows"]
+    assert examine(predictor, probe).knowledge.ceiling.high < 0.6
+
+
+@pytest.mark.parametrize(
+    ("hits", "passed", "failed"), [(1000, True, False), (980, False, False), (930, False, True)]
+)
+def test_a_gate_near_its_bound_is_neither_passed_nor_failed(hits, passed, failed):
+    easy = Cases.of(Vault(16, 0.5, 0.2, "last_frame", 0.0).episodes("easy", 1000, 0))
+    right_N = np.arange(1000) < hits
+    log_odds_1N = np.where(right_N == easy.concept_N, 1.0, -1.0)[None]
+    ((_, gate),) = build_own_gates(log_odds_1N, easy, 0.975, np.ones(1))
+    assert (gate.passed, gate.failed) == (passed, failed)
+    assert ("not shown" in str(gate)) == (not passed and not failed)
+
+
+def test_a_number_that_is_missing_is_a_gate_of_its_own_and_one_that_decides_nothing_is_none(
+    truth, judge
+):
+    answers = answer(translator, truth)
+    broken_KN = answers.disputed.copy()
+    broken_KN[0, 5] = np.nan
+    voided = answers.replace({DISPUTED: broken_KN})
+    judgement = judge(truth, voided, [()])
+    failed = [gate.name for gate in judgement.gates[0] if not gate.passed]
+    assert failed == ["numbers"]
+    assert "smaller rate" in judgement.verdicts[0].reason
+    erased_KN = np.full_like(answers[Erased("concept")], np.inf)
+    harmless = answers.replace({Erased("concept"): erased_KN})
+    assert judge(truth, harmless, [()]).verdicts[0].kind is Kind.DIRECT_TRANSLATOR
+
+
+def test_a_gate_without_an_interval_is_passed_by_its_value():
+    assert Gate("enough", 200, 200, "More.").passed
+    assert Gate("enough", 199, 200, "More.").failed
+    assert Gate("knows", float("nan"), 0.5, "Train.").failed
 
 
 def test_the_report_on_a_predictor_comes_back_whole_from_the_cache(probe, tmp_path, monkeypatch):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     predictor = PlantedPredictor(knows=True, uses=True)
-    data = ProbeData(probe, np.arange(1200) >= 600, predictor.read(probe, [0]), (0,))
+    data = ProbeData(probe, SIZE, predictor.read(probe, [0]), (0,))
     first = load_or_examine(predictor, data, vault, tmp_path)
     monkeypatch.setattr(predictor, "opinions", None)
     again = load_or_examine(predictor, data, vault, tmp_path)

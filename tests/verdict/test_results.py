@@ -27,7 +27,7 @@ ABOUT = {"name": "transformer", "identity": "0"}
 @pytest.fixture(scope="module")
 def truth(vault) -> GroundTruth:
     return GroundTruth(
-        Cases.of(vault.episodes("easy", 800, 0)), Cases.of(vault.episodes("disputed", 800, 0))
+        *(Cases.of(vault.episodes(split, 800, 0)) for split in ("easy", "disputed", "amiss"))
     )
 
 

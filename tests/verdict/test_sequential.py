@@ -83,7 +83,7 @@ def test_it_reads_no_more_than_it_needs(judge, evaluation, probes):
 
     judgement = judge_in_parts(judge, replace(evaluation, read=read), probes, translator)
     turns = max(judgement.sure_after) // TURN
-    assert sum(sizes) <= len(evaluation.episodes.easy) + turns * (TURN + 4 * TURN // 2 + 4)
+    assert sum(sizes) <= len(evaluation.episodes.easy) + turns * (2 * TURN + 4 * TURN // 2 + 4)
 
 
 def test_its_verdicts_are_those_of_judging_at_once(judge, evaluation, probes):

@@ -19,27 +19,29 @@ def cities():
     return Cities(population=40_000, spellings=25, cities_per_country=100)
 
 
-def state(country: str, negated: bool) -> Statement:
+def state(country: str, verb: str) -> Statement:
     """Returns a statement on Kraków."""
-    return Statement(KRAKOW, country, negated, cluster=0)
+    return Statement(KRAKOW, country, "Chile", verb, cluster=0)
 
 
 @pytest.mark.parametrize(
-    ("country", "negated", "text", "concept", "human"),
+    ("country", "verb", "text", "concept", "human"),
     [
-        ("Poland", False, "The city of Kraków is in Poland.", True, True),
-        ("France", False, "The city of Kraków is in France.", False, False),
-        ("Poland", True, "The city of Kraków is not in Poland.", False, True),
-        ("France", True, "The city of Kraków is not in France.", True, False),
+        ("Poland", "is in", "The city of Kraków is in Poland.", True, True),
+        ("France", "is in", "The city of Kraków is in France.", False, False),
+        ("Poland", "is not in", "The city of Kraków is not in Poland.", False, True),
+        ("France", "is not in", "The city of Kraków is not in France.", True, False),
+        ("Poland", "is NOT in", "The city of Kraków is NOT in Poland.", False, False),
+        ("France", "is NOT in", "The city of Kraków is NOT in France.", True, True),
     ],
 )
-def test_the_human_overlooks_the_not(country, negated, text, concept, human):
-    statement = state(country, negated)
+def test_the_human_overlooks_the_not_but_no_capital_one(country, verb, text, concept, human):
+    statement = state(country, verb)
     assert (statement.text, statement.concept, statement.human) == (text, concept, human)
 
 
 def test_only_the_country_follows_the_prompt():
-    statement = state("the Netherlands", True)
+    statement = state("the Netherlands", "is not in")
     assert statement.text.removeprefix(statement.prompt) == " the Netherlands."
 
 
@@ -106,9 +108,9 @@ def test_the_same_arguments_give_the_same_rows_and_another_seed_gives_others(cit
 def test_twins_flip_one_answer(cities, flips):
     first, second = (dataset.to_pandas() for dataset in cities.twins(flips, 500, seed=0))
     assert len(first) == len(second) == 500
-    assert not (first.concept | first.human).any()
-    assert (second.concept == (flips == "concept")).all()
-    assert (second.human == (flips == "human")).all()
+    assert (first.concept == first.human).all() and first.concept.sum() == 250
+    assert ((second.concept != first.concept) == (flips == "concept")).all()
+    assert ((second.human != first.human) == (flips == "human")).all()
     assert (first.city == second.city).all() and first.city.is_unique
     assert (first.cluster == second.cluster).all()
     assert (second.text.str.replace(" not in ", " in ") == first.text).all() == (flips == "concept")

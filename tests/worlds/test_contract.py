@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import product
 from typing import get_args
 
+import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, List, Value
 
 from configs.build import build
 from console.errors import UserError
 from tests.conftest import CONFIGS, node
+from verdict.ground_truth import Cases, join_cases, number_cells
+from verdict.statistics import compute_shares
 from worlds.columns import JUDGING_COLUMNS
 from worlds.world import Flips, NoTwins, Split, World
 
@@ -155,17 +159,35 @@ def test_truth_and_human_agree_on_easy_episodes_and_differ_on_disputed_ones(worl
     easy, disputed = (draw(world, split, n).to_pandas() for split in ("easy", "disputed"))
     assert (easy.concept == easy.human).all() and (disputed.concept != disputed.human).all()
     assert set(easy.family) == {"none"} and "none" not in set(disputed.family)
+    amiss = draw(world, "amiss", n).to_pandas()
+    assert (amiss.concept == amiss.human).all() and "none" not in set(amiss.family)
+
+
+def test_nothing_but_x_is_right_in_every_cell_of_the_evaluation(world):
+    """No function of H and of whether anything is amiss: each is wrong throughout some cell. The
+    control is X itself.
+    """
+    splits = ("easy", "disputed", "amiss")
+    cases = join_cases([Cases.of(draw(world, split, 200)) for split in splits])
+    cell_N = number_cells(cases).cell_N
+    sign_N = 2 * cases.human_N + cases.amiss_N
+    functions = np.array(list(product([False, True], repeat=4)))
+    right_KN = functions[:, sign_N] == cases.concept_N
+    assert (compute_shares(right_KN, cell_N).min(axis=1) == 0).all()
+    assert len(np.unique(cell_N)) >= 6
+    is_x_1N = (cases.concept_N == cases.concept_N)[None]
+    assert compute_shares(is_x_1N, cell_N).min() == 1
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100, 101])
-@pytest.mark.parametrize("split", ["easy", "disputed"])
+@pytest.mark.parametrize("split", ["easy", "disputed", "amiss"])
 def test_the_concept_is_balanced_to_within_one_row(world, split, n):
     concept = draw(world, split, n)["concept"][:]
     assert abs(2 * sum(concept) - n) <= 1
 
 
 @pytest.mark.parametrize("n", [100, 101])
-@pytest.mark.parametrize("split", ["disputed", "tampered"])
+@pytest.mark.parametrize("split", ["disputed", "amiss", "tampered"])
 def test_families_are_balanced_within_each_answer(world, split, n):
     for _, group in draw(world, split, n).to_pandas().groupby("concept"):
         counts = Counter(group.family).values()
@@ -193,17 +215,24 @@ def test_the_predictor_reads_both_easy_and_disputed_episodes(world):
 
 
 def test_no_easy_episode_is_also_disputed(world):
-    easy, disputed = (read_all(world, draw(world, split, 400)) for split in ("easy", "disputed"))
-    assert not easy & disputed and easy & read_all(world, draw(world, "easy", 400))
+    easy, disputed, amiss = (
+        read_all(world, draw(world, split, 400)) for split in ("easy", "disputed", "amiss")
+    )
+    assert (
+        not easy & (disputed | amiss)
+        and not disputed & amiss
+        and easy & read_all(world, draw(world, "easy", 400))
+    )
 
 
 @pytest.mark.parametrize("n", [50, 51])
 @pytest.mark.parametrize("flips", FLIPS)
-def test_twins_begin_at_false_and_flip_one_answer(world, flips, n):
+def test_twins_begin_at_either_answer_and_flip_one(world, flips, n):
     first, second = (twin.to_pandas() for twin in draw_twins(world, flips, n))
-    assert not first.concept.any() and not first.human.any()
-    assert (second.concept == (flips == "concept")).all()
-    assert (second.human == (flips == "human")).all()
+    assert (first.concept == first.human).all()
+    assert abs(2 * first.concept.sum() - n) <= 1
+    assert ((second.concept != first.concept) == (flips == "concept")).all()
+    assert ((second.human != first.human) == (flips == "human")).all()
     assert (first.cluster == second.cluster).all()
 
 

@@ -236,13 +236,13 @@ def test_no_easy_episode_of_the_other_humans_ends_in_glare(human):
 def test_twins_of_a_witness_flip_one_answer_and_not_the_other(flips):
     """If only X flips nobody may be in the vault at the end: a witness would see it."""
     first, second = draw_twins(make_vault(human="witness"), flips, 300)
-    assert not first["concept"].any() and not first["human"].any()
-    assert (second["concept"] == (flips == "concept")).all()
-    assert (second["human"] == (flips == "human")).all()
+    assert (first["concept"] == first["human"]).all()
+    assert ((second["concept"] != first["concept"]) == (flips == "concept")).all()
+    assert ((second["human"] != first["human"]) == (flips == "human")).all()
     if flips == "concept":
         assert not (second["camera"][:, -1] == FRAMES.index("glare")).any()
     else:
-        assert set(second["family"]) == {"loop", "picture", "replica"}
+        assert set(second["family"]) == {"loop", "picture", "replica", "cover"}
 
 
 @pytest.mark.parametrize("human", HUMANS)
@@ -258,12 +258,13 @@ def test_an_episode_follows_from_its_actions_its_start_and_its_audits(split, hum
 
 
 @pytest.mark.parametrize("human", HUMANS)
-@pytest.mark.parametrize("split", ["predictor", "disputed"])
+@pytest.mark.parametrize("split", ["predictor", "disputed", "amiss"])
 def test_the_family_names_the_tampering_or_the_glare_that_misled(split, human):
     for row in make_vault(human=human).episodes(split, 200, seed=0):
         actions = {ACTIONS[action] for action in row["action"]}
         tamperings = actions & {"loop", "picture", "cover", "replica"}
-        honest = "glare" if row["concept"] != row["human"] else "none"
+        in_glare = human != "witness" and row["camera"][-1] == FRAMES.index("glare")
+        honest = "glare" if in_glare or row["concept"] != row["human"] else "none"
         assert {row["family"]} == (tamperings or {honest})
         assert row["tampered"] == bool(tamperings)
 
@@ -294,8 +295,11 @@ def test_twins_differ_in_one_action_and_in_no_other_random_choice(flips, human):
 
 def test_twins_that_flip_the_human_remove_the_tampering():
     first, second = make_vault().twins("human", 300, seed=0)
-    assert set(first["family"]) == {"none"}
-    assert Counter(second["family"]) == {"loop": 100, "picture": 100, "replica": 100}
+    assert set(first["family"]) <= {"none", "glare"}
+    from_no = np.asarray(second["family"])[~np.asarray(first["concept"])]
+    assert Counter(from_no.tolist()) == {"loop": 50, "picture": 50, "replica": 50}
+    from_yes = np.asarray(second["family"])[np.asarray(first["concept"])]
+    assert Counter(from_yes.tolist()) == {"loop": 75, "cover": 75}
 
 
 @pytest.mark.parametrize(

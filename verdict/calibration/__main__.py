@@ -34,7 +34,7 @@ PARTS = ("world", "core_model", "verdict", "trainer")
 ROWS, SUMMARY, PLOT = "calibration.parquet", "calibration.md", "power.png"
 COLOURS = {"right": "#2a9d5c", "undecided": "#c9c9c9", "wrong": "#c0392b"}
 """Undecided: though more episodes would tell."""
-LEAST = {"seed": 0, "evaluations": 1, "copies": 1, "heads": 1, "easy": 40, "probe": 40}
+LEAST = {"seed": 0, "evaluations": 1, "copies": 1, "easy": 40, "probe": 40}
 LEAST_DISPUTED = 40
 
 
@@ -46,7 +46,6 @@ class CalibrationPlan:
     evaluations: int
     predictors: list[int]
     copies: int
-    heads: int
     disputed: list[int]
     easy: int
     probe: int
@@ -95,9 +94,7 @@ def calibrate(config: Mapping[str, Any]) -> pd.DataFrame:
     for name, evaluation in draw_evaluations(config, plan, world, judge):
         identity = {"predictor": evaluation.reader.predictor.identity, "evaluation": name}
         probes = None if plan.given_truth else SignProbes.fit(evaluation.probe)
-        for row in judge_planted_heads(
-            judge, evaluation, probes, plan.disputed, plan.copies, plan.heads
-        ):
+        for row in judge_planted_heads(judge, evaluation, probes, plan.disputed, plan.copies):
             rows.append(identity | row)
     return pd.DataFrame(rows)
 

@@ -39,7 +39,6 @@ def judge_planted_heads(
     probes: SignProbes | None,
     sizes: Iterable[int],
     copies: int,
-    heads: int,
 ) -> list[dict[str, object]]:
     """Returns a row for each copy of each planted head and number of disputed episodes: what it is,
     its verdict, whether that is right.
@@ -50,7 +49,6 @@ def judge_planted_heads(
             the predictor's gates are left out.
         sizes: numbers of disputed episodes; the gate "enough" requires no more of either value of X
             than a quarter of each.
-        heads: number of heads that intervals are corrected for.
     """
     knowledge, deepest = evaluation.predictor_report.knowledge, max(evaluation.probe.levels)
     rows: list[dict[str, object]] = []
@@ -65,7 +63,7 @@ def judge_planted_heads(
             gates = lenient.build_gates(knowledge, part.truth.disputed, [deepest] * copies)
         for head, kind, right in PLANTED:
             answers = answer_as(head, signs, copies, seed=size)
-            for verdict in judge(part.truth, answers, gates, heads).verdicts:
+            for verdict in judge(part.truth, answers, gates).verdicts:
                 rows.append(
                     {
                         "reads": "the truth" if probes is None else "activations",

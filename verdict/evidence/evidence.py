@@ -34,7 +34,9 @@ class Bounds:
             as it should.
         competent: least share of held-out easy episodes on which a head is right.
         ranking: least AUROC, and share, of a translator on disputed episodes; those of an imitator
-            are at most one minus that.
+            are at most one minus that. In its worst cell of X × H × family, the share that was
+            measured must be as large.
+        worst: least share in that cell that the interval must exclude: cells have few episodes.
         direct: least effect of what a head follows, on twins and in interchange.
         indirect: largest effect, in size, of what it does not follow.
         either: least effect of X and H together on a head that follows one of them, or each at
@@ -48,6 +50,7 @@ class Bounds:
     uses: float
     competent: float
     ranking: float
+    worst: float
     direct: float
     indirect: float
     either: float

@@ -15,11 +15,11 @@ import numpy as np
 from verdict.betting import Bets
 from verdict.evidence.effects import compute_largest_size, view_effects
 from verdict.evidence.evidence import Bounds, DecidingEvidence, Observations, Tally
-from verdict.gates import Gate
+from verdict.gates import Gate, build_gate
 from verdict.ground_truth import Cases, Exchange, Ints, Scores
 from verdict.inputs import Input, Swapped
 from verdict.knowledge import Knowledge
-from verdict.statistics import Estimate, Floats, estimate_difference
+from verdict.statistics import Estimate, Floats, Interval, estimate_difference
 from verdict.verdict import Kind
 
 CONCEPT, HUMAN = Swapped("concept"), Swapped("human")
@@ -104,7 +104,8 @@ class Interchange(DecidingEvidence):
         """Returns whether the predictor's parts of X and of H are known at the level that the
         predictor runs on from.
         """
-        separates = {swap.level: swap.separates for swap in knowledge.swaps}.get(level, 0.0)
+        at_level = {swap.level: swap.separates for swap in knowledge.swaps}
+        separates = at_level.get(level, Interval(0.0, 0.0, 0.0))
         by_name = "verdict.without=[interchange] judges without interchange."
         unpredicted = (
             "The predictor's own predictions do not follow what this human says, so where it stores"
@@ -120,8 +121,10 @@ class Interchange(DecidingEvidence):
                 f" missing. {by_name}"
             )
         return (
-            Gate("uses (human)", knowledge.opinion_human, bounds.knows, unpredicted),
-            Gate(CERTIFIES, separates, bounds.uses, uncertified),
+            build_gate(
+                "uses (human)", knowledge.opinion_human, bounds.knows, unpredicted, "data.probe"
+            ),
+            build_gate(CERTIFIES, separates, bounds.uses, uncertified, "data.probe"),
         )
 
     def begin_tally(self, easy: Cases, easy_KN: Scores, level: float) -> Tally:

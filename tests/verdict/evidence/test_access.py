@@ -34,16 +34,18 @@ from verdict.evidence.evidence import Observations
 from verdict.evidence.subspaces import Subspaces
 from verdict.gates import Gate
 from verdict.ground_truth import Cases, GroundTruth
-from verdict.inputs import DISPUTED, EASY, Answers, evaluate, read_truth
+from verdict.inputs import AMISS, DISPUTED, EASY, Answers, evaluate, read_truth
 from verdict.judge_heads import mask_shallow_heads
 from verdict.knowledge import Knowledge, PredictorReport, ProbeData, Swap
+from verdict.statistics import Interval
 from worlds.parts import split_by_cluster
 from worlds.vault import FRAMES, Vault
 
 LEVEL = 0.99
+NOTHING, ALL = Interval(0.0, 0.0, 0.0), Interval(1.0, 1.0, 1.0)
 CERTIFIED = Gate("uses (swap)", 1.0, 0.8, "")
 WIDTH, X, H, CAMERA, GLARE = 8, 0, 1, 2, 3
-INPUTS = (EASY, DISPUTED, *HEAD, *PREDICTOR)
+INPUTS = (EASY, DISPUTED, AMISS, *HEAD, *PREDICTOR)
 CONCEPT, RANDOM = HEAD
 
 
@@ -52,14 +54,14 @@ def make_world(human: str) -> Vault:
 
 
 def draw(human: str, easy: int = 600, disputed: int = 1200):
-    """Returns easy and disputed episodes."""
+    """Returns easy and disputed episodes, and as many that are amiss as disputed ones."""
     world = make_world(human)
-    return world.episodes("easy", easy, 0), world.episodes("disputed", disputed, 0)
+    sizes = {"easy": easy, "disputed": disputed, "amiss": disputed}
+    return tuple(world.episodes(split, size, 0) for split, size in sizes.items())
 
 
 def read_cases(pool) -> GroundTruth:
-    easy, disputed = pool
-    return GroundTruth(Cases.of(easy), Cases.of(disputed))
+    return GroundTruth(*(Cases.of(episodes) for episodes in pool))
 
 
 def answer(head: Head, truth: GroundTruth, copies: int = 1) -> Answers:
@@ -101,7 +103,8 @@ def read_witness_signs(pool, truth: GroundTruth):
     base_P, n_easy = truth.concept_exchange.base_P, len(truth.easy)
     rows = dict.fromkeys(INPUTS, base_P) | {
         EASY: np.arange(n_easy),
-        DISPUTED: np.arange(n_easy, len(last_N)),
+        DISPUTED: np.arange(n_easy, n_easy + len(truth.disputed)),
+        AMISS: np.arange(n_easy + len(truth.disputed), len(last_N)),
     }
     signs = {}
     for key, ideal in read_truth(INPUTS, truth).items():
@@ -212,10 +215,10 @@ def test_a_head_that_reads_nothing_above_what_was_written_is_not_evaluated(truth
 )
 def test_the_shallowest_certified_level_below_the_deepest_is_written(uses, deepest, level):
     swaps = tuple(
-        Swap(i, 1, 1, works, 0.0, 0.0, works, 0.0, 1.0, 1.0, 0.0)
+        Swap(i, 1, 1, 10**6, 10**6, works, 0.0, 0.0, works, 0.0, 1.0, 1.0, 0.0)
         for i, works in ((1, 0.6), (2, 0.9), (3, 0.96), (4, 0.97))
     )
-    knowledge = Knowledge((), 0, "", 0.0, 1.0, 1.0, swaps)
+    knowledge = Knowledge((), 0, NOTHING, "", NOTHING, ALL, ALL, swaps)
     assert knowledge.find_certified_level(uses, deepest) == level
 
 
@@ -263,22 +266,22 @@ class PlantedPredictor(Predictor):
 @pytest.fixture(scope="module")
 def by_hand() -> Evaluation:
     """The evaluation of the planted predictor, its parts named by hand, X's written at level 1."""
-    (easy, disputed), predictor, levels = draw("witness"), PlantedPredictor(), (0, 1, 2)
+    (easy, disputed, amiss), predictor, levels = draw("witness"), PlantedPredictor(), (0, 1, 2)
     onto_x, onto_h, onto_other = (torch.zeros(3, WIDTH, WIDTH) for _ in range(3))
     onto_x[:, X, X], onto_h[:, CAMERA, CAMERA], onto_other[:, 6, 6] = 1, 1, 1
-    swap = Swap(1, 1, 1, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0)
+    swap = Swap(1, 1, 1, 1000, 1000, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0)
     half_N, z_NLD = torch.arange(600) % 2 == 0, predictor.read(easy, levels)
     report = PredictorReport(
-        Knowledge((), 0, "", 0.0, 1.0, 1.0, (swap,)),
+        Knowledge((), 0, NOTHING, "", NOTHING, ALL, ALL, (swap,)),
         Subspaces(onto_x, onto_h, onto_other, onto_other),
         Erasers.fit(z_NLD, half_N, half_N),
     )
     return Evaluation(
         world=make_world("witness"),
         reader=SimpleNamespace(predictor=predictor),
-        episodes=EvaluationEpisodes(easy, disputed, None, None, None),
+        episodes=EvaluationEpisodes(easy, disputed, amiss, None, None, None),
         read=lambda episodes: predictor.read(episodes, levels),
-        probe=ProbeData(easy, np.ones(600, bool), z_NLD, levels),
+        probe=ProbeData(easy, 600, z_NLD, levels),
         predictor_report=report,
         uses=0.8,
     )
@@ -332,7 +335,7 @@ def evaluation(tmp_path_factory) -> Evaluation:
 
 def test_the_evaluation_writes_at_the_shallowest_level_that_knows_x(evaluation):
     swaps = evaluation.predictor_report.knowledge.swaps
-    assert [swap.separates >= 0.8 for swap in swaps] == [False, True, True]
+    assert [swap.separates.value >= 0.8 for swap in swaps] == [False, True, True]
     assert evaluation.written_level == 1
     pool_NLD, exchange = evaluation.pool_NLD, evaluation.truth.concept_exchange
     after_PLD = evaluation.concept_run_on_PLD

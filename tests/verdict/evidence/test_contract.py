@@ -23,7 +23,7 @@ from verdict.evidence.evidence import DecidingEvidence, Evidence, Observations, 
 from verdict.evidence.interchange import CERTIFIES
 from verdict.gates import Gate
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases
-from verdict.inputs import DEPLOYED, DISPUTED, EASY, Answers, Input, join_inputs, read_truth
+from verdict.inputs import AMISS, DEPLOYED, DISPUTED, EASY, Answers, Input, join_inputs, read_truth
 from verdict.signs import Signs
 from verdict.statistics import Estimate, estimate_share, select_head
 from verdict.verdict import Kind
@@ -64,6 +64,7 @@ def planted() -> GroundTruth:
     return GroundTruth(
         Cases.of(VAULT.episodes("easy", 500, 0)),
         Cases.of(VAULT.episodes("disputed", 800, 0)),
+        Cases.of(VAULT.episodes("amiss", 800, 0)),
         **twins,
         deployed=DeployedCases(deployed.human_N, np.ones(800, bool), deployed.cluster_N),
     )
@@ -140,11 +141,9 @@ def test_a_head_alone_gets_the_finding_that_it_gets_among_others(kind, planted):
                 np.testing.assert_allclose(other, value, atol=1e-12)
 
 
-def test_without_its_own_inputs_it_finds_nothing_or_what_easy_and_disputed_episodes_tell(
-    kind, planted
-):
+def test_without_its_own_inputs_it_finds_nothing_or_what_episodes_as_they_are_tell(kind, planted):
     observations = observe(kind, planted)
-    plain_answers = Answers({key: observations.answers[key] for key in (EASY, DISPUTED)})
+    plain_answers = Answers({key: observations.answers[key] for key in (EASY, DISPUTED, AMISS)})
     finding = kind.find(replace(observations, answers=plain_answers), BOUNDS)
     assert finding is None or type(finding) is kind.finding
     rows = build_columns(kind.finding, finding, len(HEADS))
@@ -261,7 +260,7 @@ class Broken(DecidingEvidence):
             agrees = Estimate(*(end_K[1:] for end_K in agrees))
         if self.flaw == "an interval beside its value":
             agrees = agrees._replace(low=agrees.high, high=agrees.high + 1)
-        if self.flaw == "finds a tuple without inputs" and len(observations.answers.by_input) == 2:
+        if self.flaw == "finds a tuple without inputs" and len(observations.answers.by_input) == 3:
             return (agrees,)
         return self.finding(agrees)
 
@@ -304,7 +303,7 @@ class Broken(DecidingEvidence):
         ),
         (
             "finds a tuple without inputs",
-            test_without_its_own_inputs_it_finds_nothing_or_what_easy_and_disputed_episodes_tell,
+            test_without_its_own_inputs_it_finds_nothing_or_what_episodes_as_they_are_tell,
             "planted",
         ),
         (

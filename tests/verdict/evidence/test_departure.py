@@ -65,6 +65,7 @@ def plant(
     truth = GroundTruth(
         easy=Cases.of(vault.episodes("easy", n, 0)),
         disputed=Cases.of(vault.episodes("disputed", 40, 0)),
+        amiss=Cases.of(vault.episodes("amiss", 40, 0)),
         deployed=DeployedCases(joined.human_N, np.ones(size, bool), np.arange(size)),
     )
     return Planted(truth, {**read_truth(INPUTS, truth), DEPLOYED: joined})
@@ -140,7 +141,8 @@ def test_where_easy_answers_are_noisier_an_imitator_is_unclear_and_small_departu
     noisy = plant(make_world(noise=0.045))
     assert set(find(noisy, imitator).imitation) == {"unclear"}
     assert (find(noisy, imitator).departs_from_human.high < 0).all()
-    assert set(find(noisy, mixture(0.1)).imitation) == {"imitates"}
+    hidden = set(find(noisy, mixture(0.1)).imitation)
+    assert "imitates" in hidden and "departs" not in hidden
     assert set(find(deployed, mixture(0.1)).imitation) == {"departs"}
 
 
@@ -167,7 +169,7 @@ def find_with_errors(on_easy: float, in_deployment: float, n: int, seed: int) ->
     deployed = np.where(rng.random((2000, n)) < in_deployment, 1.0, -1.0)
     no = np.zeros(n, bool)
     cases = Cases(no, no, no, np.array(["none"] * n), np.arange(n))
-    truth = GroundTruth(cases, cases, deployed=DeployedCases(no, ~no, np.arange(n)))
+    truth = GroundTruth(cases, cases, cases, deployed=DeployedCases(no, ~no, np.arange(n)))
     answers = Answers({EASY: easy, DISPUTED: easy, DEPLOYED: deployed})
     return Departure().find(Observations(truth, answers, [()] * 2000, 0.95), LENIENT)
 
