@@ -4,7 +4,6 @@ frozen.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,8 @@ import torch
 from console.errors import UserError
 from console.progress import line
 from core_model.gguf import unpack
-from core_model.hashing import freeze, hash_weights
+from core_model.hashing import freeze
+from core_model.identity import compute_identity
 from core_model.language_model import HuggingFacePredictor, find_residual_blocks
 from core_model.predictor import CoreModel
 from worlds.world import World
@@ -94,7 +94,7 @@ class HuggingFace(CoreModel):
             name=_name_model(self.model, path),
             n_levels=len(blocks) + 1,
             width=model.config.get_text_config().hidden_size,
-            identity=compute_identity(model, tokenizer),
+            identity=compute_identity(model, tokenizer, self.batch_size),
             dtype=model.dtype,
         )
 
@@ -209,15 +209,6 @@ def is_stored(model: str) -> bool:
             f"core_model.model: {model} is no folder, and cannot be a name on the hub. Name a"
             " folder, a .gguf file, package:NAME, or a model on the hub."
         ) from error
-
-
-def compute_identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Returns a hash of the weights and of the tokenizer, 16 hexadecimal digits."""
-    if tokenizer.is_fast:
-        rules = tokenizer.backend_tokenizer.to_str()
-    else:
-        rules = repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{hash_weights(model)}{rules}".encode()).hexdigest()[:16]
 
 
 def _check_packages(model: str, path: Path | None) -> None:

@@ -51,7 +51,8 @@ def judge_again(folder: Path) -> Judgement:
     if predictor.identity != identity:
         raise UserError(
             f"{folder}: its heads were trained on the predictor {identity}, and this config now"
-            f" gives {predictor.identity}. Run it again."
+            f" gives {predictor.identity}: the model's weights, config, number type or code have"
+            " changed. Restore them, or run it again."
         )
     nll_K = tensor(table["validation_nll"].to_numpy())
     heads = load_heads(parts.reporter, *read_weights(folder), nll_K)
