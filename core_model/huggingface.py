@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import torch
 
+from compute.bfloat16 import choose_dtype
 from console.errors import UserError
 from console.progress import line
+from core_model.causality import check_causality
 from core_model.gguf import unpack
 from core_model.hashing import freeze
 from core_model.identity import compute_identity
@@ -39,22 +41,23 @@ class HuggingFace(CoreModel):
     Args:
         model: a folder, a .gguf file, `package:NAME` for the .gguf file inside an installed
             package, or a name on the model hub.
-        dtype: the number type of weights and activations.
+        dtype: the number type of weights and activations; auto is bfloat16 where the GPU or the
+            processor has units for it, and otherwise float32.
         batch_size: texts that are read at once.
         trust_remote_code: whether Python code that comes with the model may run.
         download: whether a model that is not on this machine may be downloaded from the hub.
     """
 
     model: str
-    dtype: Literal["bfloat16", "float32"]
+    dtype: Literal["auto", "bfloat16", "float32"]
     batch_size: int
     trust_remote_code: bool
     download: bool
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("bfloat16", "float32"):
+        if self.dtype not in ("auto", "bfloat16", "float32"):
             raise UserError(
-                f"core_model.dtype: {self.dtype} is not supported. Use bfloat16 or float32."
+                f"core_model.dtype: {self.dtype} is not supported. Use auto, bfloat16 or float32."
             )
         if self.batch_size < 1:
             raise UserError(
@@ -67,7 +70,7 @@ class HuggingFace(CoreModel):
 
         Raises:
             UserError: the world is not one of text; the model, a part of it or a package it needs
-                is missing.
+                is missing; the model is not causal.
         """
         if len(world.reads) != 1 or world.predicts:
             raise UserError(
@@ -82,10 +85,11 @@ class HuggingFace(CoreModel):
                 " core_model.download=true, or name a folder."
             )
         with line(f"Loading {self.model}"):
-            model, tokenizer = self._load(path, cache)
+            dtype = choose_dtype(self.dtype, trainer.device)
+            model, tokenizer = self._load(path, dtype, cache)
             freeze(model).to(trainer.device)
         blocks = find_residual_blocks(model)
-        return HuggingFacePredictor(
+        predictor = HuggingFacePredictor(
             model=model,
             tokenizer=tokenizer,
             blocks=blocks,
@@ -97,9 +101,11 @@ class HuggingFace(CoreModel):
             identity=compute_identity(model, tokenizer, self.batch_size),
             dtype=model.dtype,
         )
+        check_causality(predictor)
+        return predictor
 
     def _load(
-        self, path: Path | None, cache: Path
+        self, path: Path | None, dtype: str, cache: Path
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
@@ -110,11 +116,11 @@ class HuggingFace(CoreModel):
             "trust_remote_code": self.trust_remote_code,
         }
         try:
-            source = unpack(path, self.dtype, cache) if _is_gguf(path) else path or self.model
+            source = unpack(path, dtype, cache) if _is_gguf(path) else path or self.model
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source,
-                dtype=getattr(torch, self.dtype),
+                dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 output_loading_info=True,
                 **options,
