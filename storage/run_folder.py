@@ -42,7 +42,11 @@ TRAINING = "training.parquet"
 PREDICTOR = "predictor.json"
 """Facts about the predictor and about the judge."""
 HASHES = "hashes.json"
-"""Hashes of all files above."""
+"""Hashes of all files above: the same run has the same hashes."""
+CLOCK = "clock.json"
+"""Seconds, which differ from run to run: those of its parts, and those that its heads take."""
+CLOCK_KEYS = ("clocked", "seconds")
+"""The facts that are kept there."""
 SUMMARY = "summary.md"
 PLOTS = "plots"
 FAILED = "failed.txt"
@@ -154,9 +158,12 @@ def save(
     """
     from storage.tensors import save as save_tensors
 
+    clock = {key: predictor[key] for key in CLOCK_KEYS if key in predictor}
+    lasting = {key: value for key, value in predictor.items() if key not in clock}
     save_tensors(folder / WEIGHTS, weights, facts)
-    _write(folder / PREDICTOR, json.dumps(predictor, indent=2) + "\n")
-    heads.to_parquet(folder / UNSEALED, index=False)
+    _write(folder / PREDICTOR, json.dumps(lasting, indent=2) + "\n")
+    _write(folder / CLOCK, json.dumps(clock, indent=2) + "\n")
+    save_table(folder, UNSEALED, heads)
 
 
 def seal(folder: Path) -> None:
@@ -228,8 +235,13 @@ def read_weights(folder: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def read_predictor(folder: Path) -> dict[str, Any]:
-    """Returns the facts that a finished run holds about its predictor and its judge."""
-    return json.loads((folder / PREDICTOR).read_text())  # type: ignore[no-any-return]
+    """Returns the facts that a finished run holds about its predictor and its judge, with its
+    seconds; older runs hold all of them in one file.
+    """
+    facts: dict[str, Any] = json.loads((folder / PREDICTOR).read_text(encoding="utf-8"))
+    if (folder / CLOCK).exists():
+        facts |= json.loads((folder / CLOCK).read_text(encoding="utf-8"))
+    return facts
 
 
 def find_runs(folders: list[Path]) -> list[Path]:
@@ -257,8 +269,11 @@ def record_failure(folder: Path, reason: str, traceback: str = "") -> None:
     """Writes why a run failed: one line, and below it the traceback unless it was a user's
     mistake.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / FAILED, f"{reason}\n{traceback}")
+    try:
+        _write(folder / FAILED, f"{reason}\n{traceback}")
+    except UserError as error:
+        # On a full disk the other runs of a sweep still have their turn.
+        print(f"error: {error}", file=sys.stderr)
 
 
 def find_failures(folders: Iterable[Path]) -> dict[str, str]:
@@ -321,7 +336,7 @@ def _set_aside(folder: Path, difference: str) -> None:
     while (aside := folder.with_name(f"{folder.name}~{number}")).exists():
         number += 1
     aside.mkdir()
-    results = (HEADS, WEIGHTS, TRAINING, PREDICTOR, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG)
+    results = (HEADS, WEIGHTS, TRAINING, PREDICTOR, CLOCK, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG)
     for name in (*results, *JOB_RESULTS):
         if (folder / name).exists():
             shutil.move(folder / name, aside / name)
