@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from console.errors import UserError, did_you_mean
+from console.errors import UserError, describe_disk_error, did_you_mean
 
 LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
 """From the first word of a launcher's name to the extra of this project that installs it."""
@@ -74,6 +74,9 @@ def describe_user_error(error: Exception) -> str | None:
 
     if isinstance(error, UserError):
         return str(error)
+    disk_error = describe_disk_error(error)
+    if disk_error:
+        return disk_error
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}. Name another folder, or make it writable."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:

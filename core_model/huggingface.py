@@ -126,6 +126,8 @@ class HuggingFace(CoreModel):
                 **options,
             )
             model, report = loaded
+        except UserError:
+            raise
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(

@@ -130,10 +130,9 @@ def show_job(folder: Path) -> None:
 
 def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> None:
     """Writes a run's summary.md, and the plot in it."""
-    plots = folder / run_folder.PLOTS
-    plots.mkdir(exist_ok=True)
     key = "level" if heads["level"].nunique() > 1 else "strength"
-    plot_follows_concept(key, heads, plots / "follows_concept.png")
+    with write_atomically(folder / run_folder.PLOTS / "follows_concept.png") as temporary:
+        plot_follows_concept(key, heads, temporary)
     with write_atomically(folder / run_folder.SUMMARY) as temporary:
         temporary.write_text(format_summary(heads, about))
 
