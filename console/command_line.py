@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from console.errors import UserError, describe_disk_error, did_you_mean
+from console.printing import print_any_text
 
 LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
 """From the first word of a launcher's name to the extra of this project that installs it."""
@@ -56,6 +57,7 @@ def run_command(main: Callable[[], None], stopped: str) -> None:
     Args:
         stopped: the line that is printed after Ctrl-C.
     """
+    print_any_text()
     try:
         main()
     except KeyboardInterrupt:

@@ -58,7 +58,7 @@ def _save(file: Path, dtype: str, folder: Path) -> None:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        checksums = json.loads((folder / CHECKSUMS).read_text())
+        checksums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     for name, checksum in checksums.items():

@@ -172,7 +172,7 @@ def _read_run(folder: Path, name: str) -> Run:
     check_whole(folder)
     try:
         about, heads = read_predictor(folder), read_heads(folder)
-        versions = json.loads((folder / VERSIONS).read_text())
+        versions = json.loads((folder / VERSIONS).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(
             f"{folder}: it cannot be read ({error}). Restore it, or delete the folder and run it"
@@ -192,7 +192,8 @@ def _read_failure(folder: Path) -> str:
     file = folder / FAILED
     if not file.exists():
         return ""
-    return file.read_text().partition("\n")[0].strip() or "the reason was not recorded"
+    first_line = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first_line.strip() or "the reason was not recorded"
 
 
 def _serialize_config(config: dict[str, Any]) -> str:

@@ -144,8 +144,7 @@ def _compute_checksum(numbers: Tensor) -> str:
 
 def _map_file(path: Path, access: int, populate: bool = False) -> Tensor:
     """Returns the bytes of a file, mapped into memory."""
-    mode = "r+b" if access == mmap.ACCESS_WRITE else "rb"
-    with path.open(mode) as file:
+    with path.open("r+b" if access == mmap.ACCESS_WRITE else "rb") as file:
         memory = mmap.mmap(file.fileno(), 0, access=access)
     if populate and sys.platform == "linux":
         with suppress(OSError):  # an older Linux allocates the pages one by one

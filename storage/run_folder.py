@@ -218,7 +218,7 @@ def read_heads(folder: Path) -> pd.DataFrame:
 def read_config(folder: Path) -> dict[str, Any]:
     """Returns the whole config of a run."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the loader in C is ten times as fast
-    return yaml.load((folder / CONFIG).read_text(), Loader=loader) or {}
+    return yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=loader) or {}
 
 
 def read_weights(folder: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -284,10 +284,12 @@ def record_failure(folder: Path, reason: str, traceback: str = "") -> None:
 
 def find_failures(folders: Iterable[Path]) -> dict[str, str]:
     """Returns the runs that failed, by name, each with the reason in one line."""
-    files = {folder.name: folder / FAILED for folder in folders}
-    return {
-        name: file.read_text().partition("\n")[0] for name, file in files.items() if file.exists()
-    }
+    reasons = {}
+    for folder in folders:
+        if (folder / FAILED).exists():
+            text = (folder / FAILED).read_text(encoding="utf-8")
+            reasons[folder.name] = text.partition("\n")[0]
+    return reasons
 
 
 def collect_versions() -> dict[str, str]:
@@ -306,7 +308,7 @@ def _read_format(folder: Path) -> int:
 
 def _read_hashes(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / HASHES).read_text())
+        content = json.loads((folder / HASHES).read_text(encoding="utf-8"))
         return {"format": int(content["format"]), "sha256": dict(content["sha256"])}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: {HASHES} is damaged. {RESTORE}") from None
@@ -331,7 +333,7 @@ def _describe_difference(folder: Path, config: dict[str, Any]) -> str:
 
 def _read_versions(folder: Path) -> dict[str, str]:
     try:
-        return dict(json.loads((folder / VERSIONS).read_text()))
+        return dict(json.loads((folder / VERSIONS).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
@@ -360,4 +362,4 @@ def _set_aside(folder: Path, difference: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     with write_atomically(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
