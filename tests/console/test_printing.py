@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from console.command_line import describe_user_error
 from console.printing import print_any_text, to_ascii
 from tests.running import ROOT
 
@@ -59,6 +60,14 @@ def test_a_command_prints_where_the_terminal_is_not_utf8(tiny_run, words, enviro
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.decode("ascii").splitlines()) > 2
+
+
+def test_a_name_that_an_ascii_locale_cannot_encode_is_one_line():
+    name = os.fsencode("runs/Kraków").decode("ascii", "surrogateescape")
+    with pytest.raises(UnicodeEncodeError) as error:
+        name.encode()
+    message = describe_user_error(error.value)
+    assert message.startswith("runs/Krak??w: the locale is ASCII") and "PYTHONUTF8=1" in message
 
 
 def list_texts_without_encoding(source: str) -> Iterator[str]:
