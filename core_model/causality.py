@@ -21,8 +21,7 @@ def check_causality(predictor: HuggingFacePredictor) -> None:
     Raises:
         UserError: it changes one.
     """
-    (tokens,) = predictor.tokenize([TEXT])
-    tokens = (tokens * LENGTH)[:LENGTH]
+    tokens = ((predictor.tokenizer(TEXT)["input_ids"] or [0]) * LENGTH)[:LENGTH]
     other = (tokens[-1] + 1) % predictor.model.config.get_text_config().vocab_size
     z_LD = read_before_last(predictor, tokens)
     changed_LD = read_before_last(predictor, [*tokens[:-1], other])
@@ -32,8 +31,9 @@ def check_causality(predictor: HuggingFacePredictor) -> None:
     if change_L.max() > tolerance:
         raise UserError(
             f"core_model.model: {type(predictor.model).__name__} is not causal: another last token"
-            f" changes the activations of the token before it by {change_L.max():.1%}. Choose a"
-            " causal language model, or set is_decoder in its config.json if it has such a key."
+            f" changes the activations of the token before it, by {change_L.max():.1g} of their"
+            " norm. Choose a causal language model; some are one with is_decoder=true in their"
+            " config.json."
         )
 
 

@@ -20,12 +20,12 @@ from storage.fingerprint import hash_code
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NOT_IN_IDENTITY = ("_name_or_path", "transformers_version", "architectures", "auto_map")
+IGNORED_KEYS = ("_name_or_path", "transformers_version", "architectures", "auto_map")
 """Keys of a config that say where a model lies, what wrote it, and which class reads it: the code
 of that class is in the identity itself.
 """
-OF_WHEREABOUTS = ("is_local", "local_files_only", "trust_remote_code")
-"""Settings of a tokenizer that say how it was found."""
+LOADING_SETTINGS = ("is_local", "local_files_only", "trust_remote_code")
+"""Settings of a tokenizer that say how it was loaded."""
 HAVE_VERSIONS = {"torch", "transformers", "huggingface_hub", *sys.stdlib_module_names}
 """Packages whose code is known by their version."""
 
@@ -43,7 +43,7 @@ def compute_identity(
     classes = {type(module) for module in model.modules()} | {type(tokenizer)}
     facts = {
         "weights": hash_weights(model),
-        "config": drop_keys(model.config.to_dict(), NOT_IN_IDENTITY),
+        "config": drop_keys(model.config.to_dict(), IGNORED_KEYS),
         "dtype": str(model.dtype),
         "attention": model.config._attn_implementation,
         "experts": getattr(model.config, "_experts_implementation", None),
@@ -86,7 +86,7 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
     settings = {
         key: value
         for key, value in tokenizer.init_kwargs.items()
-        if isinstance(value, bool | int | float) and key not in OF_WHEREABOUTS
+        if isinstance(value, bool | int | float) and key not in LOADING_SETTINGS
     }
     with TemporaryDirectory() as folder:
         tokenizer.save_vocabulary(folder)

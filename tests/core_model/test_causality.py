@@ -57,6 +57,14 @@ def test_a_causal_model_is_accepted(tmp_path, kind, dtype):
     assert predictor.read(EPISODES, [1]).isfinite().all()
 
 
+def test_a_causal_model_that_reads_only_short_texts_is_accepted(tmp_path):
+    config = MODELS["llama"]().config
+    config.max_position_embeddings = 5
+    folder = save(lambda: type(MODELS["llama"]())(config), tmp_path / "short")
+    predictor = make_recipe(folder).predictor(WORLD, tmp_path, TRAINER)
+    assert predictor.read(EPISODES.select([]), [1]).shape == (0, 1, 24)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_model_that_sees_later_tokens_is_refused_in_one_line(tmp_path, dtype):
     folder = save(lambda: make_bert(False), tmp_path / "bert")
