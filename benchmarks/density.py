@@ -15,7 +15,7 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 def main() -> None:
     """Prints a line for each figure; tests do not count."""
-    sources = [path.read_text() for path in list_files()]
+    sources = [path.read_text(encoding="utf-8") for path in list_files()]
     tokens = lines = 0
     for source in sources:
         file_tokens, file_lines = count_tokens(source)

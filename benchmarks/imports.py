@@ -28,7 +28,7 @@ def import_run() -> None:
     from configs.build import build_parts
     from console.command_line import name_runs, to_plain_values
 
-    tree = ast.parse((ROOT / "train.py").read_text())
+    tree = ast.parse((ROOT / "train.py").read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     with pause_collection():
         for node in imports:

@@ -32,7 +32,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks import describe_machine
 from compute.allocation import keep_freed_memory
+from compute.bfloat16 import has_bfloat16_units
 from compute.lightning import pl
 from compute.trainer import Trainer
 from configs.build import build
@@ -236,10 +238,17 @@ def fit_like_scikit_learn(z_ND: Tensor, human_N: Tensor, price: float) -> None:
 # The bars.
 
 
+def list_precisions() -> list[str]:
+    """Returns the precisions that are worth measuring: bfloat16 where the processor has units for
+    it.
+    """
+    return ["float32", "bfloat16"] if has_bfloat16_units("cpu") else ["float32"]
+
+
 def measure_linear_heads() -> list[Row]:
     """Returns what 960 linear heads take beside one fit, and what others take a head."""
     rows = []
-    precisions = ("float32", "bfloat16")
+    precisions = list_precisions()
     for width in (128, 576):
         examples = draw_planted(N, width)
         one_rate = partial(train_population, Linear, examples, NoPrior())
@@ -252,7 +261,9 @@ def measure_linear_heads() -> list[Row]:
         )
         heads = f"{K} linear heads, {width} wide"
         beside = "beside one default Lightning fit"
-        for precision, plain, own in zip(precisions, times[:2], times[2:], strict=True):
+        for precision, plain, own in zip(
+            precisions, times[: len(precisions)], times[len(precisions) :], strict=True
+        ):
             what = f"{heads}, {precision}: clipping, validation, best weights; {beside}"
             rows.append(Row(what, plain / alone, 2.5))
             what = f"{heads}, {precision}: and eight learning rates; {beside}"
@@ -275,7 +286,8 @@ def measure_mlp_heads() -> list[Row]:
     alone = time_call(partial(fit_with_lightning, examples, HIDDEN, MLP_EPOCHS))
     shares = {"float32": (torch.float32, 0.8), "bfloat16": (torch.bfloat16, 0.55)}
     rows = []
-    for precision, (dtype, share) in shares.items():
+    for precision in list_precisions():
+        dtype, share = shares[precision]
         square = torch.randn(2048, 2048, dtype=dtype)
         trainer = Timed("cpu", 1e9, False, memory=64.0)
         options: dict[str, Any] = {"epochs": MLP_EPOCHS, "trainer": trainer, "precision": precision}
@@ -375,7 +387,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     keep_freed_memory()
     print(
-        f"torch {torch.__version__}, one thread\n\n| what | measured | bar | |\n|---|---|---|---|",
+        f"{describe_machine()}\n\n| what | measured | bar | |\n|---|---|---|---|",
         flush=True,
     )
     parts = (measure_linear_heads, measure_mlp_heads, measure_convex_heads, measure_families)

@@ -64,9 +64,9 @@ def copy_runs(folder: Path, target: Path, least: int) -> int:
 def change_predictor(run: Path, number: int, rng: np.random.Generator) -> int:
     """Turns a copy of a run into a run of another predictor, and returns its number of heads."""
     frame = pd.read_parquet(run / HEADS)
-    config = yaml.safe_load((run / CONFIG).read_text())
+    config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
     config["core_model"]["seed"] += 100 * number
-    (run / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False))
+    (run / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     frame["core_model_seed"] += 100 * number
     frame["predictor"] = frame["predictor"] + f"-{number}"
     noise = rng.normal(0, 0.03, len(frame))

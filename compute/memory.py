@@ -58,7 +58,7 @@ def measure_free_memory(accelerator: str) -> float:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return float(torch.cuda.mem_get_info()[0])
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return math.inf
     free = math.inf
@@ -76,8 +76,8 @@ def _measure_free_in_container() -> list[float]:
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            limit = float((Path("/sys/fs/cgroup") / limit_file).read_text())
-            usage = float((Path("/sys/fs/cgroup") / usage_file).read_text())
+            limit = float((Path("/sys/fs/cgroup") / limit_file).read_text(encoding="utf-8"))
+            usage = float((Path("/sys/fs/cgroup") / usage_file).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # there is no such file, or it holds the word max
             continue
         free.append(limit - usage)

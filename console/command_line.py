@@ -11,7 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from console.errors import UserError, did_you_mean
+from console.errors import UserError, describe_disk_error, did_you_mean
+from console.printing import print_any_text, to_ascii
 
 LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
 """From the first word of a launcher's name to the extra of this project that installs it."""
@@ -56,6 +57,7 @@ def run_command(main: Callable[[], None], stopped: str) -> None:
     Args:
         stopped: the line that is printed after Ctrl-C.
     """
+    print_any_text()
     try:
         main()
     except KeyboardInterrupt:
@@ -74,6 +76,12 @@ def describe_user_error(error: Exception) -> str | None:
 
     if isinstance(error, UserError):
         return str(error)
+    disk_error = describe_disk_error(error)
+    if disk_error:
+        return disk_error
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        name = to_ascii(str(error.object))
+        return f"{name}: the locale is ASCII, and this name is not. Set PYTHONUTF8=1."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}. Name another folder, or make it writable."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:

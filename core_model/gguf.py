@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import torch
+
+from storage.atomic import make_folder_atomically
 
 CHECKSUMS = "checksums.json"
 
@@ -34,15 +34,10 @@ def unpack(file: Path, dtype: str, cache: Path) -> Path:
 
 
 def _make(folder: Path, file: Path, dtype: str) -> None:
-    temporary = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with make_folder_atomically(folder) as temporary:
         _save(file, dtype, temporary)
         checksums = {path.name: _hash_file(path) for path in sorted(temporary.iterdir())}
-        (temporary / CHECKSUMS).write_text(json.dumps(checksums, indent=2))
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (temporary / CHECKSUMS).write_text(json.dumps(checksums, indent=2), encoding="utf-8")
 
 
 def _save(file: Path, dtype: str, folder: Path) -> None:
@@ -63,7 +58,7 @@ def _save(file: Path, dtype: str, folder: Path) -> None:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        checksums = json.loads((folder / CHECKSUMS).read_text())
+        checksums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     for name, checksum in checksums.items():

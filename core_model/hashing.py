@@ -17,11 +17,13 @@ def freeze(model: nn.Module) -> nn.Module:
 
 
 def hash_weights(model: nn.Module) -> str:
-    """Returns a hash of every parameter and buffer, 16 hexadecimal digits."""
+    """Returns a hash of every parameter and buffer: names, number types, shapes and numbers; 16
+    hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         numbers = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(name.encode())
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(numbers.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 

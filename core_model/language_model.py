@@ -66,7 +66,7 @@ class HuggingFacePredictor(Predictor):
     def portions(
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
-        tokens = self._tokenize(episodes[self.column])
+        tokens = self.tokenize(episodes[self.column])
         self._check(tokens, levels, position)
         portions = []
         for rows in self._group_by_length(tokens):
@@ -100,8 +100,8 @@ class HuggingFacePredictor(Predictor):
                 "opinions: the episodes have no column prompt, and so no words whose likelihood"
                 " could be an opinion."
             )
-        tokens = self._tokenize(episodes[self.column])
-        prompts = self._tokenize(episodes["prompt"])
+        tokens = self.tokenize(episodes[self.column])
+        prompts = self.tokenize(episodes["prompt"])
         pairs = zip(prompts, tokens, strict=True)
         start_N = torch.tensor([count_common_tokenize(prompt, text) for prompt, text in pairs])
         score_N = torch.zeros(len(tokens))
@@ -117,7 +117,7 @@ class HuggingFacePredictor(Predictor):
         This is correct for blocks in which every token goes through every matrix. Embeddings, norms
         and activation functions are not counted.
         """
-        tokens = self._tokenize(episodes[self.column])
+        tokens = self.tokenize(episodes[self.column])
         length_N = torch.tensor([len(text) for text in tokens], dtype=torch.float64)
         config = self.model.config.get_text_config()
         n_heads = config.num_attention_heads
@@ -144,7 +144,7 @@ class HuggingFacePredictor(Predictor):
                 f"position: the shortest text has {shortest} tokens, and so no position {position}."
             )
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Returns the token numbers of each text, with the special tokens of the tokenizer."""
         tokens = self.tokenizer(list(texts))["input_ids"] if len(texts) else []
         config = self.model.config.get_text_config()
@@ -174,10 +174,10 @@ class HuggingFacePredictor(Predictor):
         """Returns z_BLD of one batch of texts, on the CPU."""
         batch = self._pad(texts)
         position_B = position if position >= 0 else batch.mask_BT.sum(1) + position
-        z_BD_of = self._run(batch, set(levels), position_B)
+        z_BD_of = self.run(batch, set(levels), position_B)
         return torch.stack([z_BD_of[level] for level in levels], dim=1).cpu()
 
-    def _run(self, batch: Batch, levels: set[int], position_B: Tensor | int) -> dict[int, Tensor]:
+    def run(self, batch: Batch, levels: set[int], position_B: Tensor | int) -> dict[int, Tensor]:
         """Returns the residual stream z_BD at one position of each text, by level; runs no block
         beyond the deepest level.
         """

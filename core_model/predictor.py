@@ -79,7 +79,9 @@ class Predictor(ABC):
     n_levels: int
     width: int
     identity: str
-    """A hash of its weights: 16 hexadecimal digits."""
+    """A hash of everything that its forward pass uses (weights, settings, code): 16 hexadecimal
+    digits.
+    """
     can_write: bool
     """Whether `opinions` and `read_on` can run on from an activation that was written back."""
     can_ablate: bool = False

@@ -135,7 +135,8 @@ def load_or_compute_opinions(
     Args:
         world: its columns that the predictor reads, and those in which X and H show.
     """
-    content = hash_content(episodes, world.reads)
+    columns = [*world.reads, *(["prompt"] if "prompt" in episodes.column_names else [])]
+    content = hash_content(episodes, columns)
     shows_in = f"{world.concept_shows_in} {world.human_shows_in}"
     key = f"{OPINIONS_VERSION} {predictor.identity} {content} opinions {shows_in}"
     path = cache / "opinions" / f"{_hash_key(key)}.safetensors"

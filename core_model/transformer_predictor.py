@@ -5,6 +5,7 @@ B: episodes of a batch, N: episodes, T: steps, C: columns of symbols, L: levels,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -23,6 +24,7 @@ from core_model.predictor import (
     read_portions,
 )
 from core_model.transformer_model import Model, compute_log_odds, stack_symbols
+from storage.fingerprint import hash_code
 from worlds.world import World
 
 READ_BATCH = 250
@@ -44,7 +46,7 @@ class TransformerPredictor(Predictor):
         freeze(model)
         self.n_levels = len(model.blocks) + 1
         self.width = model.norm.normalized_shape[0]
-        self.identity = hash_weights(model)
+        self.identity = compute_identity(model)
         self.dtype = model.norm.weight.dtype
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
@@ -152,3 +154,12 @@ class TransformerPredictor(Predictor):
     def _number(self, column: str, name: str) -> int:
         """Returns the number of a column's class."""
         return int(self.world.episodes("predictor", 1, 0).features[column].feature.str2int(name))
+
+
+def compute_identity(model: Model) -> str:
+    """Returns a hash of the weights, the number of attention heads and the code; 16 hexadecimal
+    digits.
+    """
+    heads = [block.heads for block in model.blocks]
+    facts = f"{hash_weights(model)} {heads} {hash_code(Model.__module__)}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]

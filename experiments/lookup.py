@@ -20,6 +20,7 @@ from console.errors import UserError
 from priors.prior import Prior
 from reporters.circuits.circuit import Circuit, Gate
 from reporters.logic import Logic
+from storage.atomic import write_atomically
 from training.examples import Examples
 from training.find_heads import train
 from training.schedule import Schedule
@@ -105,12 +106,14 @@ class Lookup:
 
     def __call__(self, folder: Path) -> None:
         """Writes lookup.parquet, lookup.png and summary.md."""
-        folder.mkdir(parents=True, exist_ok=True)
         rows = [*self.construct_circuits(), *self.train_circuits(folder / "unfinished.ckpt")]
         table = pd.DataFrame(rows)
-        table.to_parquet(folder / "lookup.parquet")
-        plot(table[table["how"] == "constructed"], folder / "lookup.png")
-        (folder / "summary.md").write_text(summarise(table))
+        with write_atomically(folder / "lookup.parquet") as temporary:
+            table.to_parquet(temporary)
+        with write_atomically(folder / "lookup.png") as temporary:
+            plot(table[table["how"] == "constructed"], temporary)
+        with write_atomically(folder / "summary.md") as temporary:
+            temporary.write_text(summarise(table), encoding="utf-8")
 
     def construct_circuits(self) -> Iterator[dict[str, object]]:
         """Yields gates and depth of the plain construction for the rule and for each random table;
@@ -333,7 +336,7 @@ def plot(constructed: pd.DataFrame, path: Path) -> None:
     depth_axis.set_ylim(-0.6, None)
     for axis in (gates_axis, depth_axis):
         axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.95))
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 
 def draw_growth(axis: Axes, constructed: pd.DataFrame, key: str) -> float:

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from console.errors import UserError
+from console.printing import print_any_text
 
 OPTIONS = ("--to", "--matched", "--compare", "--help")
 
@@ -25,6 +26,7 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: an option that does not exist, or a folder too few or too many.
     """
+    print_any_text()
     if not words or "--help" in words or "-h" in words:
         print(__doc__)
         return

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from console.printing import print_any_text
+
 VERDICT_NAMES = {
     "direct_translator": "translators",
     "human_imitator": "imitators",
@@ -362,4 +364,5 @@ def _tabulate(columns: Iterable[Column]) -> str:
 
 
 if __name__ == "__main__":
+    print_any_text()
     print(document(), end="")

@@ -69,7 +69,9 @@ class Drawing:
         """Saves the figure with its dots as a PNG."""
         marks = [self._scatter(axis, dots) for axis, dots in self.dots if len(dots.x_K)]
         with rc_context(STYLE):
-            self.figure.savefig(path, dpi=160, facecolor="white", metadata={"Software": None})
+            self.figure.savefig(
+                path, format="png", dpi=160, facecolor="white", metadata={"Software": None}
+            )
         for mark in marks:
             mark.remove()
 

@@ -46,7 +46,7 @@ def plot_follows_concept(key: str, heads: pd.DataFrame, path: Path) -> None:
     figure.legend(
         handles=dots, loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=9
     )
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
 
 def _draw_panel(axis: Axes, heads: pd.DataFrame, key: str, values: list[float]) -> None:

@@ -21,6 +21,7 @@ from storage.run_folder import (
     VERSIONS,
     check_whole,
     drop_ignored_keys,
+    is_set_aside,
     read_config,
     read_heads,
     read_predictor,
@@ -155,9 +156,10 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str]]:
         )
     for path in sorted({file.parent for name in (CONFIG, HEADS) for file in folder.rglob(name)}):
         relative = path.relative_to(folder)
-        is_hidden = any(part.startswith(".") for part in relative.parts) or "~" in path.name
+        is_hidden = any(part.startswith(".") for part in relative.parts)
+        is_old = bool(relative.parts) and is_set_aside(path)
         is_job = (path / SUMMARY).exists() and not (path / HEADS).exists()
-        if not is_hidden and not is_job:
+        if not is_hidden and not is_old and not is_job:
             yield path, str(relative) if relative.parts else folder.resolve().name
 
 
@@ -170,7 +172,7 @@ def _read_run(folder: Path, name: str) -> Run:
     check_whole(folder)
     try:
         about, heads = read_predictor(folder), read_heads(folder)
-        versions = json.loads((folder / VERSIONS).read_text())
+        versions = json.loads((folder / VERSIONS).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise UserError(
             f"{folder}: it cannot be read ({error}). Restore it, or delete the folder and run it"
@@ -190,7 +192,8 @@ def _read_failure(folder: Path) -> str:
     file = folder / FAILED
     if not file.exists():
         return ""
-    return file.read_text().partition("\n")[0].strip() or "the reason was not recorded"
+    first_line = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first_line.strip() or "the reason was not recorded"
 
 
 def _serialize_config(config: dict[str, Any]) -> str:

@@ -127,17 +127,16 @@ def show_job(folder: Path) -> None:
     """Prints the result of an experiment that is no run of heads."""
     from rich.markdown import Markdown
 
-    open_console().print(Markdown((folder / run_folder.SUMMARY).read_text()))
+    open_console().print(Markdown((folder / run_folder.SUMMARY).read_text(encoding="utf-8")))
 
 
 def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> None:
     """Writes a run's summary.md, and the plot in it."""
-    plots = folder / run_folder.PLOTS
-    plots.mkdir(exist_ok=True)
     key = "level" if heads["level"].nunique() > 1 else "strength"
-    plot_follows_concept(key, heads, plots / "follows_concept.png")
+    with write_atomically(folder / run_folder.PLOTS / "follows_concept.png") as temporary:
+        plot_follows_concept(key, heads, temporary)
     with write_atomically(folder / run_folder.SUMMARY) as temporary:
-        temporary.write_text(format_summary(heads, about))
+        temporary.write_text(format_summary(heads, about), encoding="utf-8")
 
 
 def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:

@@ -85,9 +85,11 @@ def _write_tables(parts: list[Compared], folder: Path) -> list[Path]:
     for field, column in zip(arrow.schema, columns, strict=True):
         fields.append(field.with_metadata({"unit": column.unit, "meaning": column.meaning}))
     paths = [folder / f"comparison{ending}" for ending in (".parquet", ".csv", "_columns.csv")]
-    pq.write_table(arrow.cast(pa.schema(fields, metadata=arrow.schema.metadata)), paths[0])
-    table.to_csv(paths[1], index=False)
-    described.to_csv(paths[2], index=False)
+    with write_atomically(paths[0]) as temporary:
+        pq.write_table(arrow.cast(pa.schema(fields, metadata=arrow.schema.metadata)), temporary)
+    for path, frame in ((paths[1], table), (paths[2], described)):
+        with write_atomically(path) as temporary:
+            frame.to_csv(temporary, index=False, encoding="utf-8")
     return paths
 
 
@@ -97,13 +99,14 @@ def _write_plots(part: Compared, folder: Path, mark: str) -> list[Path]:
     Args:
         mark: which setting they belong to; empty where there is one.
     """
-    folder.mkdir(exist_ok=True)
     paths = []
     for key, drawing in _draw(part).items():
         png = folder / f"comparison_{key}{mark}.png"
-        drawing.save_png(png)
+        with write_atomically(png) as temporary:
+            drawing.save_png(temporary)
         svg = png.with_suffix(".svg")
-        svg.write_text(drawing.render_svg(), encoding="utf-8")
+        with write_atomically(svg) as temporary:
+            temporary.write_text(drawing.render_svg(), encoding="utf-8")
         paths += [png, svg]
     return paths
 

@@ -8,7 +8,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +38,39 @@ def get_shared_part(code: str) -> str:
 
 
 @functools.lru_cache
+def hash_code(module: str) -> str:
+    """Returns a hash of the code of a module, and of all that it imports from its own package; 16
+    hexadecimal digits. Names of modules do not count, so a copy elsewhere has the same hash.
+    """
+    package = module.partition(".")[0]
+    code_of = _collect_code([module], lambda name: name.partition(".")[0] == package)
+    return hashlib.sha256("\n".join(sorted(code_of.values())).encode()).hexdigest()[:16]
+
+
+@functools.lru_cache
 def _hash_modules(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for module, code in sorted(_collect_code(modules).items()):
+    for module, code in sorted(_collect_code(modules, _can_decide_results).items()):
         digest.update(f"{module} {code}".encode())
     return digest.hexdigest()[:8]
 
 
-def _collect_code(modules: Sequence[str]) -> dict[str, str]:
-    """Returns the code of these modules and of all that they import, directly or not, by name."""
+def _collect_code(modules: Sequence[str], follows: Callable[[str], bool]) -> dict[str, str]:
+    """Returns the code of these modules, by name, and of those that they import, directly or not,
+    and that `follows` is true of.
+    """
     code_of = {}
     waiting = list(modules)
     seen = set(modules)
     while waiting:
         module = waiting.pop()
-        tree = _parse_module(module)
-        if tree is None:
+        file = _find_source(module)
+        if file is None:  # a name that is not a module, such as a function's
             continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         code_of[module] = ast.dump(_drop_docstrings(tree))
-        imported = {name for name in _find_imports(tree) if _can_decide_results(name)} - seen
+        package = module if file.stem == "__init__" else module.rpartition(".")[0]
+        imported = {name for name in _find_imports(tree, package) if follows(name)} - seen
         seen |= imported
         waiting += imported
     return code_of
@@ -74,16 +88,10 @@ def _find_targets(node: Any) -> Iterator[str]:
             yield from _find_targets(value)
 
 
-def _parse_module(module: str) -> ast.Module | None:
-    """Returns a module's syntax tree; None for a name that is not a module, such as a function's,
-    and for a module without a source file.
-    """
-    file = _find_source(module)
-    return ast.parse(file.read_text()) if file else None
-
-
 def _find_source(module: str) -> Path | None:
-    """Returns the source file of a module, of this project or of an installed package."""
+    """Returns the source file of a module, of this project or of an installed package; None where
+    there is none.
+    """
     path = ROOT.joinpath(*module.split("."))
     for file in (path.with_suffix(".py"), path / "__init__.py"):
         if file.is_file():
@@ -97,18 +105,19 @@ def _find_source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
-def _find_imports(tree: ast.Module) -> Iterator[str]:
-    """Yields the modules that a file imports, also inside functions. For `from a import b` it
-    yields both a and a.b, because b may be a module.
+def _find_imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yields the modules that a file of a package imports, also inside functions. For `from a
+    import b` it yields both a and a.b, because b may be a module.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield origin
             for alias in node.names:
-                yield f"{node.module}.{alias.name}"
+                yield f"{origin}.{alias.name}"
 
 
 def _can_decide_results(module: str) -> bool:

@@ -6,7 +6,6 @@ N: episodes, D: width.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import sys
@@ -19,11 +18,8 @@ import xxhash
 from torch import Tensor
 
 from console.errors import UserError
+from storage.tensors import KINDS, build_header
 
-ALIGNED = 64
-"""Bytes: the numbers begin at a multiple of it."""
-KINDS = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-"""The names of number types in safetensors."""
 POPULATE_WRITE = 23
 """Linux's advice to allocate the pages of a mapping at once; Python has no name for it."""
 POPULATE_LIMIT = 1_000_000_000
@@ -123,18 +119,13 @@ class LevelFile:
         return numbers.view(self.dtype).view(self.n, self.width)
 
     def _build_header(self, checksum: str) -> bytes:
-        """Returns the bytes before the numbers: the length in 8 bytes, and JSON padded with
-        blanks.
-        """
+        """Returns the bytes before the numbers."""
         table = {
             "dtype": KINDS[self.dtype],
             "shape": [self.n, self.width],
             "data_offsets": [0, self._numbers_size],
         }
-        header = {"__metadata__": {"key": self.key, "xxh3_128": checksum}, "z_ND": table}
-        text = json.dumps(header).encode()
-        text += b" " * (-(8 + len(text)) % ALIGNED)
-        return len(text).to_bytes(8, "little") + text
+        return build_header({"key": self.key, "xxh3_128": checksum}, {"z_ND": table})
 
 
 def is_finite(z: Tensor) -> bool:
@@ -153,8 +144,7 @@ def _compute_checksum(numbers: Tensor) -> str:
 
 def _map_file(path: Path, access: int, populate: bool = False) -> Tensor:
     """Returns the bytes of a file, mapped into memory."""
-    mode = "r+b" if access == mmap.ACCESS_WRITE else "rb"
-    with path.open(mode) as file:
+    with path.open("r+b" if access == mmap.ACCESS_WRITE else "rb") as file:
         memory = mmap.mmap(file.fileno(), 0, access=access)
     if populate and sys.platform == "linux":
         with suppress(OSError):  # an older Linux allocates the pages one by one

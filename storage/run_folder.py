@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -42,7 +43,11 @@ TRAINING = "training.parquet"
 PREDICTOR = "predictor.json"
 """Facts about the predictor and about the judge."""
 HASHES = "hashes.json"
-"""Hashes of all files above."""
+"""Hashes of all files above: the same run has the same hashes."""
+CLOCK = "clock.json"
+"""Seconds, which differ from run to run: those of its parts, and those that its heads take."""
+CLOCK_KEYS = ("clocked", "seconds")
+"""The facts that are kept there."""
 SUMMARY = "summary.md"
 PLOTS = "plots"
 FAILED = "failed.txt"
@@ -154,9 +159,12 @@ def save(
     """
     from storage.tensors import save as save_tensors
 
+    clock = {key: predictor[key] for key in CLOCK_KEYS if key in predictor}
+    lasting = {key: value for key, value in predictor.items() if key not in clock}
     save_tensors(folder / WEIGHTS, weights, facts)
-    _write(folder / PREDICTOR, json.dumps(predictor, indent=2) + "\n")
-    heads.to_parquet(folder / UNSEALED, index=False)
+    _write(folder / PREDICTOR, json.dumps(lasting, indent=2) + "\n")
+    _write(folder / CLOCK, json.dumps(clock, indent=2) + "\n")
+    save_table(folder, UNSEALED, heads)
 
 
 def seal(folder: Path) -> None:
@@ -210,7 +218,7 @@ def read_heads(folder: Path) -> pd.DataFrame:
 def read_config(folder: Path) -> dict[str, Any]:
     """Returns the whole config of a run."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the loader in C is ten times as fast
-    return yaml.load((folder / CONFIG).read_text(), Loader=loader) or {}
+    return yaml.load((folder / CONFIG).read_text(encoding="utf-8"), Loader=loader) or {}
 
 
 def read_weights(folder: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -228,12 +236,18 @@ def read_weights(folder: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def read_predictor(folder: Path) -> dict[str, Any]:
-    """Returns the facts that a finished run holds about its predictor and its judge."""
-    return json.loads((folder / PREDICTOR).read_text())  # type: ignore[no-any-return]
+    """Returns the facts that a finished run holds about its predictor and its judge, with its
+    seconds; older runs hold all of them in one file.
+    """
+    facts: dict[str, Any] = json.loads((folder / PREDICTOR).read_text(encoding="utf-8"))
+    if (folder / CLOCK).exists():
+        facts |= json.loads((folder / CLOCK).read_text(encoding="utf-8"))
+    return facts
 
 
 def find_runs(folders: list[Path]) -> list[Path]:
-    """Returns the finished runs in folders, at any depth, without those that were set aside.
+    """Returns the finished runs in folders, at any depth, without those that were set aside; a run
+    whose own folder is named is among them.
 
     Raises:
         UserError: a folder does not exist, or holds no finished run.
@@ -244,7 +258,11 @@ def find_runs(folders: list[Path]) -> list[Path]:
             raise UserError(
                 f"{folder}: there is no such folder. Name a run's folder, or one that holds runs."
             )
-        files = [path for path in folder.rglob(HEADS) if "~" not in path.parent.name]
+        files = [
+            file
+            for file in folder.rglob(HEADS)
+            if file.parent == folder or not is_set_aside(file.parent)
+        ]
         if not files:
             raise UserError(
                 f"{folder}: it holds no finished run ({HEADS}). Train first: python train.py"
@@ -257,16 +275,21 @@ def record_failure(folder: Path, reason: str, traceback: str = "") -> None:
     """Writes why a run failed: one line, and below it the traceback unless it was a user's
     mistake.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / FAILED, f"{reason}\n{traceback}")
+    try:
+        _write(folder / FAILED, f"{reason}\n{traceback}")
+    except UserError as error:
+        # On a full disk the other runs of a sweep still have their turn.
+        print(f"error: {error}", file=sys.stderr)
 
 
 def find_failures(folders: Iterable[Path]) -> dict[str, str]:
     """Returns the runs that failed, by name, each with the reason in one line."""
-    files = {folder.name: folder / FAILED for folder in folders}
-    return {
-        name: file.read_text().partition("\n")[0] for name, file in files.items() if file.exists()
-    }
+    reasons = {}
+    for folder in folders:
+        if (folder / FAILED).exists():
+            text = (folder / FAILED).read_text(encoding="utf-8")
+            reasons[folder.name] = text.partition("\n")[0]
+    return reasons
 
 
 def collect_versions() -> dict[str, str]:
@@ -285,7 +308,7 @@ def _read_format(folder: Path) -> int:
 
 def _read_hashes(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / HASHES).read_text())
+        content = json.loads((folder / HASHES).read_text(encoding="utf-8"))
         return {"format": int(content["format"]), "sha256": dict(content["sha256"])}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: {HASHES} is damaged. {RESTORE}") from None
@@ -310,9 +333,18 @@ def _describe_difference(folder: Path, config: dict[str, Any]) -> str:
 
 def _read_versions(folder: Path) -> dict[str, str]:
     try:
-        return dict(json.loads((folder / VERSIONS).read_text()))
+        return dict(json.loads((folder / VERSIONS).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
+
+
+def is_set_aside(folder: Path) -> bool:
+    """Whether a folder's name ends with the mark of results that were set aside.
+
+    >>> [is_set_aside(Path(name)) for name in ("run~1", "run~12", "run~v2", "~1", "run~1b", "run~")]
+    [True, True, False, False, False, False]
+    """
+    return re.fullmatch(r".+~[1-9][0-9]*", folder.name) is not None
 
 
 def _set_aside(folder: Path, difference: str) -> None:
@@ -321,7 +353,7 @@ def _set_aside(folder: Path, difference: str) -> None:
     while (aside := folder.with_name(f"{folder.name}~{number}")).exists():
         number += 1
     aside.mkdir()
-    results = (HEADS, WEIGHTS, TRAINING, PREDICTOR, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG)
+    results = (HEADS, WEIGHTS, TRAINING, PREDICTOR, CLOCK, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG)
     for name in (*results, *JOB_RESULTS):
         if (folder / name).exists():
             shutil.move(folder / name, aside / name)
@@ -330,4 +362,4 @@ def _set_aside(folder: Path, difference: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     with write_atomically(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")

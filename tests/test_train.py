@@ -4,7 +4,9 @@ a first, and mistakes in one line.
 Most runs are made in this process; a process of its own is for what only it can show.
 """
 
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -20,7 +23,7 @@ import yaml
 from compute import trainer
 from report import __main__ as report
 from report.columns import find_column
-from storage.run_folder import CHECKPOINT, CONFIG, HEADS, TRAINING
+from storage.run_folder import CHECKPOINT, CONFIG, HEADS, TRAINING, read_predictor
 from tests.running import ROOT, TINY, start_training, train, train_apart
 
 FILES = {
@@ -30,6 +33,7 @@ FILES = {
     "heads.safetensors",
     "training.parquet",
     "predictor.json",
+    "clock.json",
     "hashes.json",
     "summary.md",
     "plots",
@@ -87,6 +91,57 @@ def test_another_process_trains_the_same_heads(tiny_run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert_same_heads(tmp_path / "run", tiny_run)
+
+
+def test_the_same_run_in_another_folder_has_the_same_bytes(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    before = os.umask(0o027)
+    try:
+        done = train(*TINY, "levels=[2]", folder=run)
+    finally:
+        os.umask(before)
+    assert done.returncode == 0, done.stderr
+    assert read_hashes(run) == read_hashes(tiny_run) and len(read_hashes(run)) == 6
+    files = {path: path.stat().st_mode & 0o777 for path in run.rglob("*") if path.is_file()}
+    assert set(files.values()) == {0o640}, files
+    other = tmp_path / "other"
+    assert train(*TINY, "levels=[2]", "training.learning_rate=0.01", folder=other).returncode == 0
+    assert read_hashes(other).keys() == read_hashes(run).keys()
+    assert read_hashes(other)["heads.safetensors"] != read_hashes(run)["heads.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["mine~v2", "mine~2"])
+def test_a_run_in_a_folder_with_a_tilde_is_shown(tiny_run, tmp_path, name):
+    run = shutil.copytree(tiny_run, tmp_path / name)
+    done = train(*TINY, "levels=[2]", f'hydra.run.dir="{run}"')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(run) and "none" in done.stdout
+
+
+def read_hashes(run: Path) -> dict[str, str]:
+    return json.loads((run / "hashes.json").read_text(encoding="utf-8"))["sha256"]
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "training.parquet", "heads.safetensors"])
+def test_a_run_on_a_full_disk_ends_with_one_line_and_resumes(tiny_run, tmp_path, file):
+    run = tmp_path / "run"
+    replace = os.replace
+
+    def fill_disk(source, target):
+        if Path(target).name == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with patch("storage.atomic.os.replace", fill_disk):
+        done = train(*TINY, "levels=[2]", folder=run)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert last.startswith(f"error: {run / file}: No space left on device. Free some space")
+    left = {path.name for path in run.glob("*")} | {path.name for path in run.glob(".*")}
+    assert file not in left and not {HEADS, CHECKPOINT} & left
+    assert not [name for name in left if name.startswith(".")]
+    assert train(*TINY, "levels=[2]", folder=run).returncode == 0
+    assert_same_heads(run, tiny_run)
 
 
 def test_a_finished_run_is_not_run_again(tiny_run):
@@ -194,7 +249,7 @@ def test_every_unit_of_the_bill_is_measured_and_described(tmp_path, capsys):
         assert heads[unit].notna().all(), unit
         assert ";" in facts["bill"][unit], unit
     assert [name for name in heads if not find_column(name).meaning] == []
-    assert all(seconds > 0 for seconds in facts["clocked"]["seconds"])
+    assert all(seconds > 0 for seconds in read_predictor(run)["clocked"]["seconds"])
     components = heads.loc[heads["level"] == 0, "explanation_components"]
     assert (components == 0).all(), "the embedding is read without any component of the predictor"
     report.main([str(run), "--matched"])

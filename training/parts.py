@@ -67,8 +67,9 @@ def fit_in_parts(
             own_watch = Watch(watch.measure) if watch else None
             own_checkpoint = name_part(checkpoint, i, n)
             solution = fit(select(task, part), own_schedule, trainer, own_checkpoint, own_watch)
-            with write_atomically(file) as temporary:
-                torch.save(to_contents(solution, own_watch), temporary)
+            # Into an open file: with a path, torch.save does not report that a disk is full.
+            with write_atomically(file) as temporary, temporary.open("wb") as opened:
+                torch.save(to_contents(solution, own_watch), opened)
     contents = [torch.load(file, weights_only=True) for file in files]
     if watch:
         watch.figures = join_figures(task, parts, [part["figures"] for part in contents])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.errors import UserError
+from console.printing import print_any_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +25,7 @@ WIDTH = 160
 
 def main(arguments: list[str]) -> None:
     """Prints the verdicts on the heads of all finished runs in the named folders."""
+    print_any_text()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return

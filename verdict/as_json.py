@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from console.errors import UserError
+from console.printing import print_any_text
 
 
 def list_heads(folders: list[Path], head: int | None) -> list[dict[str, Any]]:
@@ -52,6 +53,7 @@ def judge(folder: Path) -> list[dict[str, str]]:
 
 def main(words: list[str]) -> None:
     """Prints one line of JSON."""
+    print_any_text()
     parser = ArgumentParser("verdict.as_json")
     parser.add_argument("command", choices=["list", "judge"])
     parser.add_argument("folders", nargs="+", type=Path)

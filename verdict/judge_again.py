@@ -12,7 +12,13 @@ from configs.plan import read_plan
 from console.errors import UserError
 from core_model.reader import ActivationReader
 from storage.cache import find_cache_folder
-from storage.run_folder import check_whole, read_config, read_heads, read_weights
+from storage.run_folder import (
+    check_whole,
+    read_config,
+    read_heads,
+    read_predictor,
+    read_weights,
+)
 from training.heads import load_heads
 from verdict.evaluation import build_evaluation
 from verdict.judge_heads import judge_heads
@@ -51,7 +57,8 @@ def judge_again(folder: Path) -> Judgement:
     if predictor.identity != identity:
         raise UserError(
             f"{folder}: its heads were trained on the predictor {identity}, and this config now"
-            f" gives {predictor.identity}. Run it again."
+            f" gives {predictor.identity}: the model's weights, config, number type or code have"
+            " changed. Restore them, or run it again."
         )
     nll_K = tensor(table["validation_nll"].to_numpy())
     heads = load_heads(parts.reporter, *read_weights(folder), nll_K)
@@ -67,10 +74,13 @@ def judge_again(folder: Path) -> Judgement:
 
 def read_judging_config(folder: Path) -> dict[str, Any]:
     """Returns the config of a finished run with what an older one lacks: options of parts that
-    finished heads do not use, and the kinds of evidence of its judge.
+    finished heads do not use, and the kinds of evidence of its judge; and with the number type that
+    `auto` chose on the machine of the run.
     """
     config: dict[str, Any] = read_config(folder)
     config |= {key: read_default(path) for key, path in NOT_USED.items()}
     standard = read_default("verdict/default.yaml")["evidence"]
     config["verdict"] = {"evidence": standard} | config["verdict"]
+    if config["core_model"].get("dtype") == "auto":
+        config["core_model"]["dtype"] = read_predictor(folder)["dtype"]
     return config

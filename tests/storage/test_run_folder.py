@@ -116,11 +116,13 @@ def test_a_checkpoint_of_another_config_is_removed(tmp_path):
 
 
 def test_finished_runs_are_found_at_any_depth_without_those_set_aside(tmp_path):
-    for name in ("a", "b/c", "a~1", "unfinished"):
+    own = ("a", "a~v2", "b/c", "b~1/c", "~d")
+    for name in (*own, "a~1", "b/c~12", "unfinished"):
         begin(tmp_path / name, CONFIG_A)
         if name != "unfinished":
             (tmp_path / name / HEADS).touch()
-    assert [str(run.relative_to(tmp_path)) for run in find_runs([tmp_path])] == ["a", "b/c"]
+    assert [str(run.relative_to(tmp_path)) for run in find_runs([tmp_path])] == list(own)
+    assert find_runs([tmp_path / "a~1"]) == [tmp_path / "a~1"]
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):

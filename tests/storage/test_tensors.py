@@ -7,12 +7,12 @@ import sys
 import pytest
 import torch
 from filelock import FileLock
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from console.errors import UserError
 from storage.atomic import write_atomically
 from storage.cache import find_cache_folder, load_or_make
-from storage.tensors import load, save
+from storage.tensors import KINDS, load, save
 from tests.conftest import CONFIGS
 
 TENSORS = {
@@ -61,6 +61,28 @@ def test_saved_tensors_are_loaded(tmp_path):
     save(tmp_path / "new" / "folder" / "a.safetensors", TENSORS, FACTS)
     assert_whole(load(tmp_path / "new" / "folder" / "a.safetensors"))
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["a.safetensors"]
+
+
+def test_the_same_tensors_and_facts_are_the_same_bytes_in_any_order(tmp_path):
+    turned = dict(reversed(TENSORS.items())), dict(reversed(FACTS.items()))
+    contents = set()
+    for i in range(8):
+        save(tmp_path / f"{i}", *(turned if i % 2 else (TENSORS, FACTS)))
+        contents.add((tmp_path / f"{i}").read_bytes())
+    assert len(contents) == 1
+    save(tmp_path / "other", TENSORS, FACTS | {"other": 1})
+    assert (tmp_path / "other").read_bytes() not in contents
+
+
+def test_the_file_is_one_of_safetensors_whose_numbers_are_aligned(tmp_path):
+    kinds = {f"{i}": torch.ones(3, dtype=dtype) for i, dtype in enumerate(reversed(KINDS))}
+    kinds |= {"scalar": torch.tensor(2.0), "empty": torch.zeros(0, 4)}
+    save(tmp_path / "a.safetensors", kinds, {})
+    read = load_file(tmp_path / "a.safetensors")
+    assert read.keys() == kinds.keys()
+    for name, value in kinds.items():
+        assert read[name].dtype == value.dtype and torch.equal(read[name], value)
+        assert read[name].data_ptr() % value.dtype.itemsize == 0
 
 
 def test_a_missing_file_gives_none_without_a_message(tmp_path, capsys):

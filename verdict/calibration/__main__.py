@@ -158,7 +158,7 @@ def write(rows: pd.DataFrame, folder: Path, title: str) -> None:
     with write_atomically(folder / ROWS) as temporary:
         rows.to_parquet(temporary, index=False)
     with write_atomically(folder / SUMMARY) as temporary:
-        temporary.write_text(summarise(rows, title))
+        temporary.write_text(summarise(rows, title), encoding="utf-8")
     with write_atomically(folder / PLOT) as temporary:
         draw(compute_power(rows), title).savefig(temporary, dpi=150, format="png")
 
@@ -251,7 +251,7 @@ def main(config: DictConfig) -> None:
     predictors = "1 predictor" if count == 1 else f"{count} predictors"
     write(rows, folder, f"{settings.runtime.choices['world']}, {predictors}")
     console = Console(width=None if Console().is_terminal else 140)
-    console.print(Markdown((folder / SUMMARY).read_text()))
+    console.print(Markdown((folder / SUMMARY).read_text(encoding="utf-8")))
     print(folder)
 
 
