@@ -33,6 +33,7 @@ from configs.build import build, build_parts
 from configs.plan import check_config, read_plan
 from console.command_line import (
     describe_user_error,
+    exit_for_mistake,
     name_runs,
     name_sweep,
     run_command,
@@ -130,6 +131,7 @@ def main(config: DictConfig) -> None:
         run(to_plain_values(config), folder)
     except Exception as error:
         if alone:
+            exit_for_mistake(error)
             raise
         # The sweep's other runs continue, and its end says which run failed and why.
         record_failure(folder, error)

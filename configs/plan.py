@@ -75,8 +75,9 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     Raises:
         UserError: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
-    check(Sizes, config["data"], "data")
+    names = ("seed", "seeds", "strengths", "levels")
+    values = {name: config[name] for name in names if name in config}
+    check(Sizes, config.get("data"), "data")
     check(Plan, values, "", provided=("sizes",))
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     parts.bill.check(plan.sizes.train)

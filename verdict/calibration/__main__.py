@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from configs.build import build, check
-from console.command_line import run_command, to_plain_values
+from configs.build import build, check, check_groups
+from console.command_line import exit_for_mistake, run_command, to_plain_values
 from console.errors import UserError
 from console.progress import line
 
@@ -88,6 +88,7 @@ def calibrate(config: Mapping[str, Any]) -> pd.DataFrame:
     from verdict.calibration.rates import judge_planted_heads
 
     plan = read_calibration_plan(config)
+    check_groups(config, PARTS)
     world, judge = build(config["world"], "world"), build(config["verdict"], "verdict")
     if judge.turn is not None:
         raise UserError("verdict.turn: the judge is not calibrated in turns. Use null.")
@@ -247,6 +248,9 @@ def main(config: DictConfig) -> None:
     folder = Path(settings.runtime.output_dir)
     try:
         rows = calibrate(to_plain_values(config))
+    except Exception as error:
+        exit_for_mistake(error)
+        raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
