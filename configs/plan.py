@@ -58,6 +58,11 @@ class Plan:
                 f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least"
                 " one. For example strengths='[0.25,1,4]'."
             )
+        if len(set(self.strengths)) < len(self.strengths):
+            raise UserError(
+                f"strengths: {self.strengths} names a strength twice, and its heads would be the"
+                " same. Name each once."
+            )
 
     @property
     def head_seeds(self) -> range:
@@ -79,6 +84,7 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     values = {name: config[name] for name in names if name in config}
     check(Sizes, config.get("data"), "data")
     check(Plan, values, "", provided=("sizes",))
+    values["strengths"] = [strength + 0 for strength in values["strengths"]]  # -0.0 becomes 0.0
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     parts.bill.check(plan.sizes.train)
     return plan if parts.prior.charges else replace(plan, strengths=[0.0])

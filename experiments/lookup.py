@@ -5,6 +5,7 @@ N: episodes, B: bits of a row's number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,12 @@ class Lookup:
         for n in self.rows:
             check_rows("rows", n)
         check_rows("trained_rows", self.trained_rows)
+        for key in ("rows", "strengths"):
+            values = getattr(self, key)
+            if not values or len(set(values)) < len(values):
+                raise UserError(f"job.{key}: {values} must name at least one, and each once.")
+        if min(self.strengths) < 0 or max(self.strengths) == math.inf:
+            raise UserError(f"job.strengths: {self.strengths} must be finite numbers of 0 or more.")
         for key in ("tables", "trained_tables", "seeds"):
             if getattr(self, key) < 1:
                 raise UserError(f"job.{key}: {getattr(self, key)} is too small. Use 1 or more.")

@@ -120,7 +120,11 @@ def check_run(config: DictConfig, words: Words) -> tuple[Path, dict[str, Any]]:
 
 
 def split_runs(config: DictConfig) -> list[Words]:
-    """Returns what each run of a sweep sets on its command line."""
+    """Returns what each run of a sweep sets on its command line.
+
+    Raises:
+        UserError: there is no run, because a key has no value.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -129,7 +133,14 @@ def split_runs(config: DictConfig) -> list[Words]:
     words = [f"{key}={value}" for key, value in params.items()]
     words += config.hydra.overrides.task
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+    overrides = parser.parse_overrides(words)
+    for override in overrides:
+        if override.is_sweep_override() and not any(True for _ in override.sweep_iterator()):
+            raise UserError(
+                f"{override.input_line}: it has no value, so the sweep has no run. Give it one or"
+                " more."
+            )
+    batches = BasicSweeper.split_arguments(overrides, None)
     return [run for batch in batches for run in batch]
 
 

@@ -267,6 +267,12 @@ MISTAKES = [
         ["experiment=lookup", "job.rows=[16,20]"],
         "job.rows: a table of 20 rows cannot be numbered by whole bits.",
     ),
+    (
+        ["experiment=lookup", "job.rows=[16,16]"],
+        "job.rows: [16, 16] must name at least one, and each once.",
+    ),
+    (["experiment=lookup", "job.strengths=[-1]"], "job.strengths: [-1] must be finite numbers"),
+    (["strengths=[1,1.0]"], "strengths: [1, 1.0] names a strength twice"),
     (["alignment.tolerance=-1"], "alignment.tolerance: -1 is too small."),
     (["levels=[9]"], "levels: transformer has no level 9. It has 0 to 2."),
     (

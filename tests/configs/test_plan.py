@@ -36,6 +36,11 @@ def test_a_prior_that_charges_nothing_has_one_strength():
     assert read_plan(CONFIG, make_parts(charges=False)).strengths == [0.0]
 
 
+def test_a_strength_of_minus_zero_is_zero():
+    (strength,) = read_plan(CONFIG | {"strengths": [-0.0]}, make_parts()).strengths
+    assert f"{strength:g}" == "0"
+
+
 def test_the_bill_checks_the_number_of_training_episodes():
     parts = make_parts()
     read_plan(CONFIG, parts)
@@ -63,6 +68,8 @@ def test_levels_are_read_shallowest_first_and_null_reads_all(levels, chosen):
         ({"strengths": []}, r"strengths: \[\] must be finite"),
         ({"strengths": [-1.0]}, r"strengths: \[-1\.0\] must be finite"),
         ({"strengths": [float("inf")]}, r"strengths: \[inf\] must be finite"),
+        ({"strengths": [1, 1.0, 2]}, r"strengths: \[1, 1\.0, 2\] names a strength twice"),
+        ({"strengths": [0, -0.0]}, r"strengths: \[0, 0\.0\] names a strength twice"),
         ({"data": SIZES | {"test": 1}}, r"data\.test: 1 is too few"),
         ({"data": SIZES | {"trian": 5}}, r"data\.trian: .* Did you mean train\?"),
         ({"data": {"train": 64}}, r"data\.validation: it has no value"),

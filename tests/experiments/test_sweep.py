@@ -88,6 +88,15 @@ def test_every_config_of_a_sweep_is_checked_before_its_first_run(tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.parametrize("word", ["core_model.seed=range(0,0)", "prior=glob(nothing*)"])
+def test_a_sweep_without_a_run_is_a_mistake(word, tmp_path):
+    done = run_sweep(tmp_path / "sweep", "seed=0", word)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {word}: it has no value, so the sweep has no run.")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_a_run_that_fails_stops_no_other_and_the_end_says_which_and_why(tmp_path):
     folder = tmp_path / "sweep"
     done = run_sweep(folder, "prior=none", "levels=[9],null")
