@@ -138,7 +138,7 @@ def check(cls: type, values: Any, where: str, provided: Iterable[str] = ()) -> N
     """
     if not isinstance(values, Mapping):
         _refuse_single_value(cls, values, where)
-    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    hints = typing.get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
     options = [name for name in inspect.signature(cls).parameters if name not in provided]
     for key in values:
         if key not in options:
@@ -155,6 +155,9 @@ def check(cls: type, values: Any, where: str, provided: Iterable[str] = ()) -> N
             )
         if not fits(values[key], hints.get(key, Any)):
             _refuse_type(path, values[key], hints[key])
+        outside = find_outside(path, values[key], hints.get(key, Any))
+        if outside:
+            raise UserError(outside)
 
 
 def _refuse_single_value(cls: type, value: Any, where: str) -> NoReturn:
@@ -181,6 +184,8 @@ def fits(value: Any, kind: Any) -> bool:
     inner = typing.get_args(kind)
     if kind in _UNTYPED:
         return True
+    if origin is typing.Annotated:
+        return fits(value, inner[0])
     if origin is typing.Literal:
         return value in inner
     if origin in (typing.Union, types.UnionType):
@@ -195,6 +200,25 @@ def fits(value: Any, kind: Any) -> bool:
         is_nan = isinstance(value, float) and math.isnan(value)
         return isinstance(value, (int, kind)) and not isinstance(value, bool) and not is_nan
     return isinstance(value, kind)
+
+
+def find_outside(path: str, value: Any, kind: Any) -> str | None:
+    """Returns what is wrong with a value of this type, or with one in it, that is outside its
+    range, by its key; None where all are within.
+    """
+    origin = typing.get_origin(kind)
+    inner = typing.get_args(kind)
+    found: list[str | None] = []
+    if origin is typing.Annotated:
+        descriptions = [range_.describe_outside(value) for range_ in inner[1:]]
+        found = [f"{path}: {description}" for description in descriptions if description]
+    elif origin in (typing.Union, types.UnionType):
+        found = [find_outside(path, value, other) for other in inner if fits(value, other)]
+    elif origin in (list, tuple):
+        found = [find_outside(path, item, inner[0]) for item in value]
+    elif origin is dict:
+        found = [find_outside(_join(path, key), item, inner[1]) for key, item in value.items()]
+    return next(filter(None, found), None)
 
 
 def read_default(path: str) -> dict[str, Any]:
@@ -243,6 +267,8 @@ def _describe_type(kind: Any) -> str:
     }
     origin = typing.get_origin(kind)
     inner = typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _describe_type(inner[0])
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, inner))
     if origin in (typing.Union, types.UnionType):

@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
-from configs.build import Parts, build_parts, check
+from configs.build import Parts, build, build_parts, check
 from console.errors import UserError
+from console.ranges import Range
+
+Size = Annotated[int, Range(most=10_000_000)]
+Strength = Annotated[float, Range(most=1_000_000)]
 
 
 @dataclass(frozen=True)
 class Sizes:
     """The number of episodes of each kind; comments in train.yaml explain what each is for."""
 
-    train: int
-    validation: int
-    test: int
-    disputed: int
-    twins: int
-    probe: int
+    train: Size
+    validation: Size
+    test: Size
+    disputed: Size
+    twins: Size
+    probe: Size
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -34,11 +38,11 @@ class Sizes:
 class Plan:
     """The values of a run that belong to no part."""
 
-    seed: int
-    seeds: int
-    strengths: list[float]
+    seed: Annotated[int, Range(most=2**32 - 1)]
+    seeds: Annotated[int, Range(most=1_000_000)]
+    strengths: list[Strength]
     """0 alone where the prior charges nothing: all strengths would give the same heads."""
-    levels: list[int] | None
+    levels: list[Annotated[int, Range(most=10_000)]] | None
     sizes: Sizes
 
     def __post_init__(self) -> None:
@@ -91,9 +95,12 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
 
 
 def check_config(config: Mapping[str, Any]) -> Plan:
-    """Returns the plan of a config, after building every part once.
+    """Returns the plan of a config, after building every part, and its job, once.
 
     Raises:
         UserError: the config cannot run.
     """
-    return read_plan(config, build_parts(config))
+    plan = read_plan(config, build_parts(config))
+    if "job" in config:
+        build(config["job"], "job")
+    return plan

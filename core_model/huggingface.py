@@ -14,6 +14,7 @@ import torch
 
 from console.errors import UserError
 from console.progress import line
+from console.ranges import Count
 from core_model.gguf import unpack
 from core_model.hashing import freeze, hash_weights
 from core_model.language_model import HuggingFacePredictor, find_residual_blocks
@@ -47,7 +48,7 @@ class HuggingFace(CoreModel):
 
     model: str
     dtype: Literal["bfloat16", "float32"]
-    batch_size: int
+    batch_size: Count
     trust_remote_code: bool
     download: bool
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from compute.trainer import Trainer
+from configs.build import check
 from console.errors import UserError
+from console.ranges import Range, Seed
 from priors.prior import Prior
 from reporters.circuits.circuit import Circuit, Gate
 from reporters.logic import Logic
@@ -48,6 +50,9 @@ class Learned(NamedTuple):
     """Simplified."""
 
 
+Size = Annotated[int, Range(most=10_000_000)]
+
+
 @dataclass(frozen=True)
 class Lookup:
     """Builds circuits for random tables and for a rule, and trains heads of gates on small ones.
@@ -73,13 +78,13 @@ class Lookup:
     """
 
     rows: list[int]
-    tables: int
-    seed: int
+    tables: Size
+    seed: Seed
     trained_rows: int
-    trained_tables: int
-    episodes: int
-    seeds: int
-    strengths: list[float]
+    trained_tables: Size
+    episodes: Size
+    seeds: Size
+    strengths: list[Annotated[float, Range(most=1_000_000)]]
     priors: dict[str, Prior]
     head: dict[str, float]
     schedule: Schedule
@@ -103,12 +108,7 @@ class Lookup:
                 f"job.episodes: {self.episodes} is no multiple of job.trained_rows, or less than a"
                 f" batch. Use {64 * self.trained_rows}."
             )
-        try:
-            self._make_head(1, 2)
-        except TypeError as error:
-            raise UserError(
-                f"job.head: {error}. Give it the values of configs/reporter/logic.yaml."
-            ) from None
+        check(Logic, self.head, "job.head", provided=("n_levels", "width"))
 
     def __call__(self, folder: Path) -> None:
         """Writes lookup.parquet, lookup.png and summary.md."""

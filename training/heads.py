@@ -71,7 +71,7 @@ class Heads:
     @torch.no_grad()
     def read(self, z_NLD: Tensor) -> Predictions:
         """Returns what the heads predict from activations as the predictor gives them."""
-        size = max(1, CHUNK // (len(self.table) * z_NLD[0].numel()))
+        size = max(1, CHUNK // (len(self.table) * z_NLD.shape[1:].numel()))
         parts = [self._read(chunk) for chunk in z_NLD.split(size)]
         return Predictions(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
 

@@ -73,4 +73,6 @@ def read_judging_config(folder: Path) -> dict[str, Any]:
     config |= {key: read_default(path) for key, path in NOT_USED.items()}
     standard = read_default("verdict/default.yaml")["evidence"]
     config["verdict"] = {"evidence": standard} | config["verdict"]
+    if config["trainer"]["accelerator"] != "cpu":  # this machine may lack the one of the run
+        config["trainer"] = config["trainer"] | {"accelerator": "auto"}
     return config

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from datasets import Dataset, Features, Value
 
 from console.errors import UserError
+from console.ranges import Range
 from worlds.columns import JUDGING_COLUMNS
 from worlds.geonames import LISTED_FROM, City, find_well_known
 from worlds.world import Flips, Split, World
@@ -80,9 +81,9 @@ class Cities(World):
             dominates; those with the most spellings are used.
     """
 
-    population: int
-    spellings: int
-    cities_per_country: int
+    population: Annotated[int, Range(most=1_000_000_000)]
+    spellings: Annotated[int, Range(0, 1_000_000)]
+    cities_per_country: Annotated[int, Range(most=1_000_000)]
 
     name: ClassVar[str] = "cities"
     reads: ClassVar[tuple[str, ...]] = ("text",)

@@ -187,3 +187,19 @@ def test_the_memory_for_pruning_and_bills_does_not_depend_on_free_memory(monkeyp
 def test_a_memory_budget_that_is_not_positive_is_refused(memory):
     with pytest.raises(UserError, match=rf"^trainer\.memory: {memory} GiB is too little"):
         Trainer("cpu", 1e9, False, memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tpu9", "there is no tpu9"),
+        ("gpu", "this machine has no GPU"),
+        ("cuda", "this machine has"),
+    ],
+)
+def test_an_accelerator_that_this_machine_lacks_is_refused(name, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=rf"^trainer\.accelerator: {message}.* Use .*, or cpu\.$"):
+        Trainer(name, 1e9, False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert name == "tpu9" or Trainer(name, 1e9, False).device == "cuda"

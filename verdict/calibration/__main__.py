@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import hydra
 from omegaconf import DictConfig
@@ -19,6 +19,7 @@ from configs.build import build, check, check_groups
 from console.command_line import exit_for_mistake, run_command, to_plain_values
 from console.errors import UserError
 from console.progress import line
+from console.ranges import Range, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,18 +39,21 @@ LEAST = {"seed": 0, "evaluations": 1, "copies": 1, "heads": 1, "easy": 40, "prob
 LEAST_DISPUTED = 40
 
 
+Size = Annotated[int, Range(most=10_000_000)]
+
+
 @dataclass(frozen=True)
 class CalibrationPlan:
     """The values that belong to no part; calibrate.yaml says what each is."""
 
-    seed: int
-    evaluations: int
-    predictors: list[int]
-    copies: int
-    heads: int
-    disputed: list[int]
-    easy: int
-    probe: int
+    seed: Seed
+    evaluations: Size
+    predictors: list[Seed]
+    copies: Size
+    heads: Size
+    disputed: list[Size]
+    easy: Size
+    probe: Size
     given_truth: bool
 
     def __post_init__(self) -> None:
