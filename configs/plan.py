@@ -91,7 +91,26 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     values["strengths"] = [strength + 0 for strength in values["strengths"]]  # -0.0 becomes 0.0
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     parts.bill.check(plan.sizes.train)
+    check_levels(parts, plan)
+    check_sizes(parts, plan.sizes)
     return plan if parts.prior.charges else replace(plan, strengths=[0.0])
+
+
+def check_levels(parts: Parts, plan: Plan) -> None:
+    """Raises UserError where the predictor lacks a level, if that is known before it is made."""
+    n_levels = parts.core_model.count_levels()
+    if n_levels is not None and plan.levels and max(plan.levels) >= n_levels:
+        raise UserError(
+            f"levels: the core model has no level {max(plan.levels)}. It has 0 to {n_levels - 1}."
+        )
+
+
+def check_sizes(parts: Parts, sizes: Sizes) -> None:
+    """Raises UserError where the world has too few episodes."""
+    easy = sizes.train + sizes.validation + sizes.test + sizes.probe
+    shortage = parts.world.describe_shortage(easy, sizes.disputed + sizes.probe, sizes.twins)
+    if shortage:
+        raise UserError(f"world: {shortage}")
 
 
 def check_config(config: Mapping[str, Any]) -> Plan:

@@ -5,6 +5,7 @@ frozen.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,6 +99,16 @@ class HuggingFace(CoreModel):
             identity=compute_identity(model, tokenizer),
             dtype=model.dtype,
         )
+
+    def count_levels(self) -> int | None:
+        file = Path(self.model).expanduser() / "config.json"
+        try:
+            config = json.loads(file.read_text("utf-8"))
+            text_config = config.get("text_config", config)
+            blocks = text_config.get("num_hidden_layers", text_config.get("n_layer"))
+        except (OSError, ValueError, AttributeError):
+            return None  # a model without such a file, or one that is refused when it is loaded
+        return blocks + 1 if isinstance(blocks, int) else None
 
     def _load(
         self, path: Path | None, cache: Path

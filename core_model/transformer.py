@@ -75,6 +75,9 @@ class Transformer(CoreModel):
                 " multiple of core_model.heads."
             )
 
+    def count_levels(self) -> int:
+        return self.blocks + 1
+
     def predictor(self, world: World, cache: Path, trainer: Trainer) -> TransformerPredictor:
         if not world.predicts:
             raise UserError(

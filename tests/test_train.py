@@ -283,7 +283,7 @@ MISTAKES = [
     (["verdict.turn=3"], "verdict.turn: 3 is too few to hold both values of X. Use 20 or more"),
     (["trainer.accelerator=tpu9"], "trainer.accelerator: there is no tpu9. There are: auto, cpu"),
     (["alignment.tolerance=-1"], "alignment.tolerance: -1 is too small."),
-    (["levels=[9]"], "levels: transformer has no level 9. It has 0 to 2."),
+    (["levels=[9]"], "levels: the core model has no level 9. It has 0 to 2."),
     (
         ["core_model.model=/data/epoch=3/model"],
         (

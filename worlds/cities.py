@@ -138,6 +138,26 @@ class Cities(World):
         ]
         return _build_dataset(neither), _build_dataset(only_human)
 
+    def describe_shortage(self, easy: int, disputed: int, twins: int) -> str | None:
+        most_disputed = max(disputed, 2 * twins)
+        return self._describe_shortage_of("easy", easy) or self._describe_shortage_of(
+            "disputed", most_disputed
+        )
+
+    def _describe_shortage_of(self, pool: Pool, n: int) -> str | None:
+        """Returns that a pool has fewer than n statements; None where it has as many."""
+        most = len(self._find_cities(pool)) // 2 * 4
+        if n <= most:
+            return None
+        return (
+            f"cities has {most} {pool} statements, or half as many twins, fewer than the config"
+            " needs. Use fewer, lower world.population or world.spellings, or raise"
+            " world.cities_per_country."
+        )
+
+    def _find_cities(self, pool: Pool) -> list[City]:
+        return _find_pools(self.population, self.spellings, self.cities_per_country)[pool]
+
     def _draw_statements(self, pool: Pool, n: int, rng: np.random.Generator) -> list[Statement]:
         """Returns n statements, two on each city, four on each pair."""
         negated = pool == "disputed"
@@ -151,13 +171,10 @@ class Cities(World):
 
     def _draw_pairs(self, pool: Pool, n: int, rng: np.random.Generator) -> list[tuple[City, City]]:
         """Returns n pairs of cities of a pool, the two on different continents, no city twice."""
-        cities = _find_pools(self.population, self.spellings, self.cities_per_country)[pool]
-        if 2 * n > len(cities):
-            raise UserError(
-                f"world: cities has {len(cities) // 2 * 4} {pool} statements, or half as many"
-                " twins, fewer than the config needs. Use fewer, lower world.population or"
-                " world.spellings, or raise world.cities_per_country."
-            )
+        cities = self._find_cities(pool)
+        shortage = self._describe_shortage_of(pool, 4 * n)
+        if shortage:
+            raise UserError(f"world: {shortage}")
         for _ in range(TRIES):
             drawn = [cities[row] for row in rng.permutation(len(cities))[: 2 * n]]
             count = Counter(city.country.continent for city in drawn)

@@ -23,8 +23,19 @@ class RecordingBill:
 
 
 def make_parts(charges: bool = True) -> SimpleNamespace:
-    """Returns the parts that a plan depends on: a prior and a bill."""
-    return SimpleNamespace(prior=SimpleNamespace(charges=charges), bill=RecordingBill())
+    """Returns the parts that a plan depends on: a prior, a bill, a predictor of five levels, and a
+    world of 100 easy episodes.
+    """
+
+    def describe_shortage(easy: int, disputed: int, twins: int) -> str | None:
+        return f"{easy} are too many." if easy > 100 else None
+
+    return SimpleNamespace(
+        prior=SimpleNamespace(charges=charges),
+        bill=RecordingBill(),
+        core_model=SimpleNamespace(count_levels=lambda: 5),
+        world=SimpleNamespace(describe_shortage=describe_shortage),
+    )
 
 
 def test_a_plan_holds_the_values_of_its_config():
@@ -64,6 +75,9 @@ def test_levels_are_read_shallowest_first_and_null_reads_all(levels, chosen):
         ({"seeds": "two"}, "seeds: 'two' is not a whole number"),
         ({"levels": []}, r"levels: \[\] must name levels"),
         ({"levels": [1, 1]}, r"levels: \[1, 1\] must name levels"),
+        ({"levels": [2, 5]}, r"levels: the core model has no level 5\. It has 0 to 4\."),
+        ({"data": SIZES | {"probe": 13}}, r"world: 101 are too many\."),
+        ({"data": SIZES | {"train": 5_000_000_000}}, r"data\.train: 5000000000 is too large\."),
         ({"levels": [-1]}, r"levels: \[-1\] must name levels"),
         ({"strengths": []}, r"strengths: \[\] must be finite"),
         ({"strengths": [-1.0]}, r"strengths: \[-1\.0\] must be finite"),

@@ -99,10 +99,13 @@ def test_a_sweep_without_a_run_is_a_mistake(word, tmp_path):
 
 def test_a_run_that_fails_stops_no_other_and_the_end_says_which_and_why(tmp_path):
     folder = tmp_path / "sweep"
-    done = run_sweep(folder, "prior=none", "levels=[9],null")
+    done = run_sweep(folder, "prior=none", "data.probe=2,120")
     assert done.returncode == 1
     assert "heads judged" in done.stdout, "there is a table of those that are whole"
-    why = "levels: transformer has no level 9. It has 0 to 2."
+    why = (
+        "data.probe: too few episodes to fit, choose and measure a probe with both values of X in"
+        " each third. Use more."
+    )
     assert done.stderr.rstrip().splitlines()[-2] == "error: 1 of the sweep's runs failed:"
     assert done.stderr.rstrip().endswith(why)
     assert "Traceback" not in done.stderr
