@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from console.composing import describe_composing_error
 from console.errors import UserError
 
+UNREAD = 141
+"""The exit code of a program that nobody reads any more: 128 and the number of SIGPIPE."""
 KEYS_NOT_IN_NAME = ("hydra", "trainer", "logger", "experiment")
 """Keys that are no part of a run's name: they change no result, or the config holds their values
 under other keys.
@@ -49,18 +52,43 @@ def name_sweep(words: Sequence[str]) -> None:
 
 
 def run_command(main: Callable[[], None], stopped: str) -> None:
-    """Runs a command, and exits with one line for a user's mistake.
+    """Runs a command, and exits with one line for a user's mistake, and without one where the
+    program that reads its output has ended.
 
     Args:
         stopped: the line that is printed after Ctrl-C.
     """
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(f"\n{stopped}")
     except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            exit_if_unread()
         exit_for_mistake(error)
         raise
+
+
+def exit_if_unread() -> None:
+    """Exits as other programs do if nobody reads the output any more, as after `| head -3`; returns
+    otherwise.
+    """
+    unread = [stream for stream in (1, 2) if _is_unread(stream)]
+    for stream in unread:
+        # Python flushes its streams once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    if unread:
+        sys.exit(UNREAD)
+
+
+def _is_unread(stream: int) -> bool:
+    """Whether a stream leads into a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def exit_for_mistake(error: Exception) -> None:

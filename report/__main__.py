@@ -14,6 +14,7 @@ import difflib
 import sys
 from pathlib import Path
 
+from console.command_line import run_command
 from console.errors import UserError
 
 OPTIONS = ("--to", "--matched", "--compare", "--help")
@@ -88,7 +89,4 @@ def _compare_two(folders: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command(lambda: main(sys.argv[1:]), "Stopped.")

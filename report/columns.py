@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from console.command_line import run_command
+
 VERDICT_NAMES = {
     "direct_translator": "translators",
     "human_imitator": "imitators",
@@ -351,4 +353,4 @@ def _tabulate(columns: Iterable[Column]) -> str:
 
 
 if __name__ == "__main__":
-    print(document(), end="")
+    run_command(lambda: print(document(), end=""), "Stopped.")

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from console.errors import UserError
+from console.command_line import run_command
 
 
 def list_heads(folders: list[Path], head: int | None) -> list[dict[str, Any]]:
@@ -66,7 +66,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command(lambda: main(sys.argv[1:]), "Stopped.")
