@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from compute.devices import Devices, hide_advice
+from compute.devices import Devices, build_environment, hide_advice
 from compute.lightning import pl
 from compute.memory import FINISHING_GIB, FREE_SHARE, GIB, measure_free_memory
 from console.errors import UserError
@@ -135,6 +135,7 @@ class Trainer:
             devices=1,
             max_epochs=epochs,
             callbacks=callbacks,
+            plugins=build_environment(),
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
