@@ -63,6 +63,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from training.find_heads import find_heads
         from training.loggers import keep_logger_open
         from training.requests import fulfil
+        from training.task import draw_reporter
         from training.watch import build_history_table
         from verdict.judge_heads import judge_heads
         from verdict.results import build_results
@@ -74,6 +75,8 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         plan = read_plan(config, parts)
     inputs = prepare_once(config, parts, plan)
     reader, material, evaluation = inputs.reader, inputs.material, inputs.evaluation
+    # A reporter that cannot be a head is refused before anything is written.
+    draw_reporter(parts.reporter, plan.seed, len(reader.levels), reader.predictor.width)
     run_folder.begin(folder, config)
     clock.lap("preparing")
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from reporters.layers import name_layers
 from reporters.reporter import Reporter
 from reporters.stack import Weights, group_levels, map_over_heads, read_stack
 
@@ -151,7 +152,9 @@ def make_reporter(make: Callable[[int, int], Reporter], n_levels: int, width: in
         make: from a number of levels and a width to a reporter.
     """
     reporter = make(1, width)
-    return reporter if reporter.reads == "one_level" else make(n_levels, width)
+    if reporter.reads == "all_levels":
+        reporter = make(n_levels, width)
+    return name_layers(reporter, width)
 
 
 def compute_standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:
