@@ -112,6 +112,9 @@ class ClosedForm(Reporter):
     def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
         """Returns the values of its parameters, from standardised activations and the human's
         answers (0 or 1, float).
+
+        The bill also asks for few episodes, down to one, and for episodes with one answer only.
+        Where these have no solution, it may return NaN, or raise ValueError.
         """
 
 
