@@ -40,6 +40,8 @@ from console.command_line import (
     to_plain_values,
 )
 from console.progress import line
+from experiments.deaths import has_failed, mark_running
+from experiments.sweep import run_to_end
 from storage import run_folder
 
 
@@ -131,7 +133,11 @@ def main(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder, alone = Path(settings.runtime.output_dir), settings.mode is RunMode.RUN
     try:
-        run(to_plain_values(config), folder)
+        if alone:
+            run(to_plain_values(config), folder)
+        elif not has_failed(folder):  # or the sweep goes on after the death of another process
+            with mark_running(folder):
+                run(to_plain_values(config), folder)
     except Exception as error:
         if alone:
             exit_for_mistake(error)
@@ -161,7 +167,10 @@ def record_failure(folder: Path, error: Exception) -> None:
 def cli() -> None:
     """Runs `main`, and says in one line what stopped it."""
     name_sweep(sys.argv[1:])
-    run_command(main, "Stopped. What is whole is kept; the same command resumes the run.")
+    run_command(
+        lambda: run_to_end(main),
+        "Stopped. What is whole is kept; the same command resumes the run.",
+    )
 
 
 if __name__ == "__main__":
