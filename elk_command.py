@@ -28,7 +28,7 @@ def main() -> None:
     """Runs the command that the first word names."""
     name, *words = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print(__doc__)
+        show_help()
         return
     if name not in MODULES:
         sys.exit(f"error: {name}: no such command. There are: {', '.join(MODULES)}.")
@@ -37,6 +37,15 @@ def main() -> None:
     sys.argv = [f"elk {name}", *words]
     put_checkout_first()
     runpy.run_module(MODULES[name], run_name="__main__", alter_sys=True)
+
+
+def show_help() -> None:
+    """Prints how the commands are used."""
+    try:
+        print(__doc__, flush=True)
+    except BrokenPipeError:  # as after `| head -3`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def put_checkout_first() -> None:

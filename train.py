@@ -33,12 +33,15 @@ from configs.build import build, build_parts
 from configs.plan import check_config, read_plan
 from console.command_line import (
     describe_user_error,
+    exit_for_mistake,
     name_runs,
     name_sweep,
     run_command,
     to_plain_values,
 )
 from console.progress import line
+from experiments.deaths import has_failed, mark_running
+from experiments.sweep import run_to_end
 from storage import run_folder
 
 
@@ -62,6 +65,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from training.find_heads import find_heads
         from training.loggers import keep_logger_open
         from training.requests import fulfil
+        from training.task import draw_reporter
         from training.watch import build_history_table
         from verdict.judge_heads import judge_heads
         from verdict.results import build_results
@@ -73,6 +77,8 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         plan = read_plan(config, parts)
     inputs = prepare_once(config, parts, plan)
     reader, material, evaluation = inputs.reader, inputs.material, inputs.evaluation
+    # A reporter that cannot be a head is refused before anything is written.
+    draw_reporter(parts.reporter, plan.seed, len(reader.levels), reader.predictor.width)
     run_folder.begin(folder, config)
     clock.lap("preparing")
 
@@ -127,9 +133,14 @@ def main(config: DictConfig) -> None:
     settings = HydraConfig.get()
     folder, alone = Path(settings.runtime.output_dir), settings.mode is RunMode.RUN
     try:
-        run(to_plain_values(config), folder)
+        if alone:
+            run(to_plain_values(config), folder)
+        elif not has_failed(folder):  # or the sweep goes on after the death of another process
+            with mark_running(folder):
+                run(to_plain_values(config), folder)
     except Exception as error:
         if alone:
+            exit_for_mistake(error)
             raise
         # The sweep's other runs continue, and its end says which run failed and why.
         record_failure(folder, error)
@@ -156,7 +167,10 @@ def record_failure(folder: Path, error: Exception) -> None:
 def cli() -> None:
     """Runs `main`, and says in one line what stopped it."""
     name_sweep(sys.argv[1:])
-    run_command(main, "Stopped. What is whole is kept; the same command resumes the run.")
+    run_command(
+        lambda: run_to_end(main),
+        "Stopped. What is whole is kept; the same command resumes the run.",
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from bill.finished import FinishedHeads
 from bill.measure import Item, Measure
 from bill.naming import count_list_bits
+from console.ranges import Episodes
 from core_model.predictor import Ablation
 from reporters.reporter import Reporter, is_weight
 from reporters.stack import Weights, map_over_heads
@@ -58,7 +59,7 @@ class Explanation(Measure):
         episodes: the first training episodes, on which explanations are searched.
     """
 
-    episodes: int
+    episodes: Episodes
 
     def measure(self, heads: FinishedHeads) -> dict[str, Item]:
         if heads.build_ablation is None:

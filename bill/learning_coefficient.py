@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 
 from bill.finished import FinishedHeads
 from bill.measure import Item, Measure
+from console.ranges import Episodes, NotNegative, Range, Seed
 from reporters.adam import compute_gradients
 from reporters.reporter import Reporter
 from reporters.stack import Weights
@@ -67,12 +68,12 @@ class LearningCoefficient(Measure):
         seed: of batches and noise.
     """
 
-    step: float
-    steps: int
-    chains: int
-    pull: float
-    batch: int
-    seed: int
+    step: Annotated[float, Range(above=0, most=1)]
+    steps: Annotated[int, Range(30, 1_000_000)]
+    chains: Annotated[int, Range(2, 1000)]
+    pull: NotNegative
+    batch: Episodes
+    seed: Seed
 
     def measure(self, heads: FinishedHeads) -> dict[str, Item]:
         estimate = self.estimate(heads)

@@ -5,6 +5,7 @@ K: heads, N: episodes, R: levels that a head reads, D: width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,9 @@ from torch.func import functional_call, vmap
 from reporters.adam import minimise_with_adam
 from reporters.reporter import ClosedForm, Reporter, is_weight
 from reporters.stack import Weights
+
+NO_SOLUTION = (ArithmeticError, LookupError, RuntimeError, ValueError)
+"""What a reporter in closed form may raise where episodes are too few, or answers all the same."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,19 @@ class PrefixLearners:
         return learners
 
     def _solve(self, masks: Weights, heads: int, z_NRD: Tensor, human_N: Tensor) -> Weights:
-        """Returns the learners of one prefix of a reporter in closed form."""
+        """Returns the learners of one prefix of a reporter in closed form; NaN where it has no
+        solution for so few episodes.
+        """
         assert isinstance(self.reporter, ClosedForm)
+        try:
+            solution = self.reporter.solve(z_NRD, human_N)
+        except NO_SOLUTION:
+            solution = {}
         learners = {}
-        for name, value in self.reporter.solve(z_NRD, human_N).items():
+        for name, parameter in self.reporter.named_parameters():
+            value = solution.get(name)
+            if value is None or value.shape != parameter.shape:
+                value = torch.full_like(parameter, math.nan, requires_grad=False)
             learners[name] = value.expand(heads, *value.shape) * masks.get(name, 1)
         return learners
 

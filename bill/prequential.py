@@ -11,6 +11,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from bill.measure import Item, Measure
 from bill.naming import count_subset_bits
 from bill.prefix_learners import PrefixLearners
 from console.errors import UserError
+from console.ranges import Count, Range
 from reporters.reporter import Reporter, nll
 from reporters.stack import Weights, group_levels
 
@@ -57,9 +59,9 @@ class Prequential(Measure):
         scale: that standard deviation where a unit has one live edge in.
     """
 
-    steps: int
-    rate: float
-    scale: float
+    steps: Count
+    rate: Annotated[float, Range(above=0, most=10)]
+    scale: Annotated[float, Range(above=0, most=1000)]
 
     def check(self, n_examples: int) -> None:
         if n_examples < FEWEST:

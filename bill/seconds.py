@@ -12,6 +12,7 @@ import torch
 
 from bill.finished import FinishedHeads
 from bill.measure import Item, Measure
+from console.ranges import Episodes
 from reporters.stack import read_stack
 
 
@@ -24,7 +25,7 @@ class Seconds(Measure):
         episodes: training episodes on which the heads are timed, at most.
     """
 
-    episodes: int
+    episodes: Episodes
 
     def measure(self, heads: FinishedHeads) -> dict[str, Item]:
         if heads.seconds_by_level is None:

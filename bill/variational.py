@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.func import functional_call
 from bill.finished import FinishedHeads
 from bill.measure import Item, Measure
 from bill.naming import count_subset_bits
+from console.ranges import Count, Episodes, Range
 from priors.simplicity import SCALE_BITS
 from reporters.adam import minimise_with_adam
 from reporters.code_lengths import count_choice_bits
@@ -61,10 +62,10 @@ class Variational(Measure):
         samples: draws from q from which the errors are measured.
     """
 
-    steps: int
-    rate: float
-    batch: int
-    samples: int
+    steps: Count
+    rate: Annotated[float, Range(above=0, most=10)]
+    batch: Episodes
+    samples: Count
 
     def measure(self, heads: FinishedHeads) -> dict[str, Item]:
         code = self.encode(heads)

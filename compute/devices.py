@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from torch.multiprocessing.spawn import ProcessExitedException
 
@@ -60,16 +61,11 @@ class Devices:
                 ) from error
 
     def _trainer(self) -> pl.Trainer:
-        from lightning_fabric.plugins.environments import (  # type: ignore[attr-defined]
-            LightningEnvironment,
-        )
-
         return pl.Trainer(
             accelerator=self.accelerator,
             devices=self.count,
             strategy=self.strategy,
-            # Processes of this machine, also within a Slurm job.
-            plugins=LightningEnvironment(),
+            plugins=build_environment(),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -77,6 +73,17 @@ class Devices:
             use_distributed_sampler=False,
             inference_mode=False,
         )
+
+
+def build_environment() -> Any:
+    """Returns what tells Lightning that its processes are on this machine, also within the job of a
+    cluster, whose variables ask for processes of their own.
+    """
+    from lightning_fabric.plugins.environments import (  # type: ignore[attr-defined]
+        LightningEnvironment,
+    )
+
+    return LightningEnvironment()
 
 
 @contextmanager

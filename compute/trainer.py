@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from zipfile import ZipFile
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from compute.devices import Devices, hide_advice
+from compute.devices import Devices, build_environment, hide_advice
 from compute.lightning import pl
 from compute.memory import FINISHING_GIB, FREE_SHARE, GIB, measure_free_memory
 from console.errors import UserError
 from console.progress import line
+from console.ranges import NotNegative, Range
 from storage.atomic import write_atomically
 
 STRATEGIES = {"auto": "ddp_spawn", "ddp_spawn": "ddp_spawn", "ddp_fork": "ddp_fork"}
@@ -37,7 +39,7 @@ class Trainer:
     """How Lightning runs a fit.
 
     Args:
-        accelerator: an accelerator of Lightning's Trainer: auto, cpu, gpu.
+        accelerator: an accelerator of Lightning's Trainer: auto, cpu, gpu, cuda.
         save_every: seconds between two checkpoints; they are written at the end of an epoch.
         bar: whether a progress bar is shown.
         devices: the number of devices that share a reading of activations. A fit uses one device,
@@ -50,12 +52,12 @@ class Trainer:
     """
 
     accelerator: str
-    save_every: float
+    save_every: NotNegative
     bar: bool
-    devices: int = 1
+    devices: Annotated[int, Range(1, 1024)] = 1
     strategy: str = "auto"
 
-    memory: float | None = None
+    memory: Annotated[float, Range(above=0, most=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         if self.memory is not None and not self.memory > 0:
@@ -65,6 +67,7 @@ class Trainer:
             )
         if self.devices < 1:
             raise UserError(f"trainer.devices: {self.devices} is too few. Use 1 or more.")
+        check_accelerator(self.accelerator)
         if self.strategy not in STRATEGIES:
             reason = (
                 "other strategies start the whole program on each device, or split a model that is"
@@ -132,6 +135,7 @@ class Trainer:
             devices=1,
             max_epochs=epochs,
             callbacks=callbacks,
+            plugins=build_environment(),
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -145,6 +149,22 @@ class Trainer:
             except SystemExit:  # Lightning turns Ctrl-C into it
                 raise KeyboardInterrupt from None
         checkpoint.unlink(missing_ok=True)
+
+
+def check_accelerator(name: str) -> None:
+    """Checks that this machine has an accelerator.
+
+    Raises:
+        UserError: it has not, or there is no such accelerator.
+    """
+    available = {"auto": True, "cpu": True, "gpu": torch.cuda.is_available()}
+    available["cuda"] = available["gpu"]
+    cure = "Use trainer.accelerator=auto, or cpu."
+    if name not in available:
+        known = ", ".join(available)
+        raise UserError(f"trainer.accelerator: there is no {name}. There are: {known}. {cure}")
+    if not available[name]:
+        raise UserError(f"trainer.accelerator: this machine has no GPU for {name}. {cure}")
 
 
 @contextmanager

@@ -19,7 +19,9 @@ from typing import Any, NoReturn
 
 from omegaconf import OmegaConf
 
+from console.composing import describe_missing_part
 from console.errors import UserError, did_you_mean
+from console.yaml_files import describe_unreadable_yaml
 
 PARTS = (
     "world",
@@ -75,9 +77,25 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
         if key not in known:
             keys = ", ".join(sorted(known))
             raise UserError(f"{key}: no such key.{did_you_mean(key, known)} There are: {keys}.")
+    check_groups(config, PARTS)
     reporter = bind(config["reporter"], "reporter", "n_levels", "width")
     parts = {key: build(config[key], key) for key in PARTS if key != "reporter"}
     return Parts(reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width), **parts)
+
+
+def check_groups(config: Mapping[str, Any], groups: Iterable[str]) -> None:
+    """Checks that a config has values for each of these parts.
+
+    Raises:
+        UserError: a part is null, deleted, or a single value.
+    """
+    for group in groups:
+        node = config.get(group)
+        if node is None:
+            raise UserError(describe_missing_part(group))
+        if not isinstance(node, Mapping):
+            unreadable = describe_unreadable_yaml()
+            raise UserError(unreadable or f"{group}: {node!r} is no choice of {group}.")
 
 
 def build(node: Mapping[str, Any], where: str, **provided: Any) -> Any:
@@ -101,6 +119,8 @@ def bind(node: Mapping[str, Any], where: str, *provided: str) -> Any:
     Args:
         provided: names of the arguments that the caller passes later.
     """
+    if not isinstance(node, Mapping):
+        raise UserError(f"{where}: {node!r} is no part. Give it a _target_ and its values.")
     cls = _import_class(node.get("_target_"), where)
     values = {}
     for key, value in node.items():
@@ -110,13 +130,15 @@ def bind(node: Mapping[str, Any], where: str, *provided: str) -> Any:
     return partial(cls, **values)
 
 
-def check(cls: type, values: Mapping[str, Any], where: str, provided: Iterable[str] = ()) -> None:
-    """Checks names and types of arguments against a constructor.
+def check(cls: type, values: Any, where: str, provided: Iterable[str] = ()) -> None:
+    """Checks arguments against a constructor: that they have names, and names and types that fit.
 
     Raises:
         UserError: the first argument that is unknown, missing or wrongly typed.
     """
-    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    if not isinstance(values, Mapping):
+        _refuse_single_value(cls, values, where)
+    hints = typing.get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
     options = [name for name in inspect.signature(cls).parameters if name not in provided]
     for key in values:
         if key not in options:
@@ -133,6 +155,16 @@ def check(cls: type, values: Mapping[str, Any], where: str, provided: Iterable[s
             )
         if not fits(values[key], hints.get(key, Any)):
             _refuse_type(path, values[key], hints[key])
+        outside = find_outside(path, values[key], hints.get(key, Any))
+        if outside:
+            raise UserError(outside)
+
+
+def _refuse_single_value(cls: type, value: Any, where: str) -> NoReturn:
+    """Raises UserError for null, or another single value, in the place of several with names."""
+    first = next(iter(inspect.signature(cls).parameters))
+    state = "it is null or deleted" if value is None else f"{value!r} is a single value"
+    raise UserError(f"{where}: {state}, and a run needs its keys. Set one: {where}.{first}=...")
 
 
 def _refuse_type(path: str, value: Any, kind: Any) -> NoReturn:
@@ -152,6 +184,8 @@ def fits(value: Any, kind: Any) -> bool:
     inner = typing.get_args(kind)
     if kind in _UNTYPED:
         return True
+    if origin is typing.Annotated:
+        return fits(value, inner[0])
     if origin is typing.Literal:
         return value in inner
     if origin in (typing.Union, types.UnionType):
@@ -168,6 +202,25 @@ def fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
+def find_outside(path: str, value: Any, kind: Any) -> str | None:
+    """Returns what is wrong with a value of this type, or with one in it, that is outside its
+    range, by its key; None where all are within.
+    """
+    origin = typing.get_origin(kind)
+    inner = typing.get_args(kind)
+    found: list[str | None] = []
+    if origin is typing.Annotated:
+        descriptions = [range_.describe_outside(value) for range_ in inner[1:]]
+        found = [f"{path}: {description}" for description in descriptions if description]
+    elif origin in (typing.Union, types.UnionType):
+        found = [find_outside(path, value, other) for other in inner if fits(value, other)]
+    elif origin in (list, tuple):
+        found = [find_outside(path, item, inner[0]) for item in value]
+    elif origin is dict:
+        found = [find_outside(_join(path, key), item, inner[1]) for key, item in value.items()]
+    return next(filter(None, found), None)
+
+
 def read_default(path: str) -> dict[str, Any]:
     """Returns the plain values of one of this folder's YAML files, such as trainer/default.yaml."""
     values = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / path))
@@ -176,13 +229,15 @@ def read_default(path: str) -> dict[str, Any]:
 
 
 def _import_class(target: Any, where: str) -> type:
+    example = "Name a class by its module: reporters.linear.Linear"
+    if target is None:
+        raise UserError(f"{where}._target_: it is missing. {example}")
     module, _, name = MOVED.get(str(target), str(target)).rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"{where}._target_: {target} cannot be found ({error}). Name a class by its module:"
-            " reporters.linear.Linear"
+            f"{where}._target_: {target} cannot be found ({error}). {example}"
         ) from None
 
 
@@ -212,6 +267,8 @@ def _describe_type(kind: Any) -> str:
     }
     origin = typing.get_origin(kind)
     inner = typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _describe_type(inner[0])
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, inner))
     if origin in (typing.Union, types.UnionType):

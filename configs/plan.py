@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
-from configs.build import Parts, build_parts, check
+from configs.build import Parts, build, build_parts, check
 from console.errors import UserError
+from console.ranges import Range
+
+Size = Annotated[int, Range(most=10_000_000)]
+Strength = Annotated[float, Range(most=1_000_000)]
 
 
 @dataclass(frozen=True)
 class Sizes:
     """The number of episodes of each kind; comments in train.yaml explain what each is for."""
 
-    train: int
-    validation: int
-    test: int
-    disputed: int
-    twins: int
-    probe: int
+    train: Size
+    validation: Size
+    test: Size
+    disputed: Size
+    twins: Size
+    probe: Size
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -34,11 +38,11 @@ class Sizes:
 class Plan:
     """The values of a run that belong to no part."""
 
-    seed: int
-    seeds: int
-    strengths: list[float]
+    seed: Annotated[int, Range(most=2**32 - 1)]
+    seeds: Annotated[int, Range(most=1_000_000)]
+    strengths: list[Strength]
     """0 alone where the prior charges nothing: all strengths would give the same heads."""
-    levels: list[int] | None
+    levels: list[Annotated[int, Range(most=10_000)]] | None
     sizes: Sizes
 
     def __post_init__(self) -> None:
@@ -58,6 +62,11 @@ class Plan:
                 f"strengths: {self.strengths} must be finite numbers of 0 or more, and at least"
                 " one. For example strengths='[0.25,1,4]'."
             )
+        if len(set(self.strengths)) < len(self.strengths):
+            raise UserError(
+                f"strengths: {self.strengths} names a strength twice, and its heads would be the"
+                " same. Name each once."
+            )
 
     @property
     def head_seeds(self) -> range:
@@ -75,18 +84,42 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     Raises:
         UserError: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    values = {key: config[key] for key in ("seed", "seeds", "strengths", "levels")}
-    check(Sizes, config["data"], "data")
+    names = ("seed", "seeds", "strengths", "levels")
+    values = {name: config[name] for name in names if name in config}
+    check(Sizes, config.get("data"), "data")
     check(Plan, values, "", provided=("sizes",))
+    values["strengths"] = [strength + 0 for strength in values["strengths"]]  # -0.0 becomes 0.0
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     parts.bill.check(plan.sizes.train)
+    check_levels(parts, plan)
+    check_sizes(parts, plan.sizes)
     return plan if parts.prior.charges else replace(plan, strengths=[0.0])
 
 
+def check_levels(parts: Parts, plan: Plan) -> None:
+    """Raises UserError where the predictor lacks a level, if that is known before it is made."""
+    n_levels = parts.core_model.count_levels()
+    if n_levels is not None and plan.levels and max(plan.levels) >= n_levels:
+        raise UserError(
+            f"levels: the core model has no level {max(plan.levels)}. It has 0 to {n_levels - 1}."
+        )
+
+
+def check_sizes(parts: Parts, sizes: Sizes) -> None:
+    """Raises UserError where the world has too few episodes."""
+    easy = sizes.train + sizes.validation + sizes.test + sizes.probe
+    shortage = parts.world.describe_shortage(easy, sizes.disputed + sizes.probe, sizes.twins)
+    if shortage:
+        raise UserError(f"world: {shortage}")
+
+
 def check_config(config: Mapping[str, Any]) -> Plan:
-    """Returns the plan of a config, after building every part once.
+    """Returns the plan of a config, after building every part, and its job, once.
 
     Raises:
         UserError: the config cannot run.
     """
-    return read_plan(config, build_parts(config))
+    plan = read_plan(config, build_parts(config))
+    if "job" in config:
+        build(config["job"], "job")
+    return plan

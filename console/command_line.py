@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from console.errors import UserError, describe_disk_error, did_you_mean
+from console.composing import describe_composing_error
+from console.errors import UserError, describe_disk_error
 from console.printing import print_any_text, to_ascii
 
-LAUNCHERS = {"joblib": "joblib", "ray": "ray", "submitit": "slurm"}
-"""From the first word of a launcher's name to the extra of this project that installs it."""
+UNREAD = 141
+"""The exit code of a program that nobody reads any more: 128 and the number of SIGPIPE."""
 KEYS_NOT_IN_NAME = ("hydra", "trainer", "logger", "experiment")
 """Keys that are no part of a run's name: they change no result, or the config holds their values
 under other keys.
@@ -51,29 +53,60 @@ def name_sweep(words: Sequence[str]) -> None:
 
 
 def run_command(main: Callable[[], None], stopped: str) -> None:
-    """Runs a command, and exits with one line for a user's mistake; with ELK_TRACE set, with the
-    whole traceback.
+    """Runs a command, and exits with one line for a user's mistake, and without one where the
+    program that reads its output has ended.
 
     Args:
         stopped: the line that is printed after Ctrl-C.
     """
     print_any_text()
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(f"\n{stopped}")
     except Exception as error:
-        message = describe_user_error(error)
-        if message is None or "ELK_TRACE" in os.environ:
-            raise
+        if isinstance(error, BrokenPipeError):
+            exit_if_unread()
+        exit_for_mistake(error)
+        raise
+
+
+def exit_if_unread() -> None:
+    """Exits as other programs do if nobody reads the output any more, as after `| head -3`; returns
+    otherwise.
+    """
+    unread = [stream for stream in (1, 2) if _is_unread(stream)]
+    for stream in unread:
+        # Python flushes its streams once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    if unread:
+        sys.exit(UNREAD)
+
+
+def _is_unread(stream: int) -> bool:
+    """Whether a stream leads into a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def exit_for_mistake(error: Exception) -> None:
+    """Exits with one line if an error is a user's mistake; returns otherwise, and if ELK_TRACE asks
+    for the whole traceback.
+
+    A job of Hydra's calls it inside: about an exception that leaves the job Hydra prints a line of
+    its own, about an exit none.
+    """
+    message = describe_user_error(error)
+    if message is not None and "ELK_TRACE" not in os.environ:
         sys.exit(f"error: {message}")
 
 
 def describe_user_error(error: Exception) -> str | None:
     """Returns a user's mistake in one line; None where the error is not the user's."""
-    from hydra.errors import HydraException, MissingConfigException
-    from omegaconf.errors import OmegaConfBaseException
-
     if isinstance(error, UserError):
         return str(error)
     disk_error = describe_disk_error(error)
@@ -84,38 +117,7 @@ def describe_user_error(error: Exception) -> str | None:
         return f"{name}: the locale is ASCII, and this name is not. Set PYTHONUTF8=1."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}. Name another folder, or make it writable."
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        return _describe_missing_choice(error.missing_cfg_file, error.options)
-    if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
-        command = "python train.py +sweep=NAME --cfg job"
-        return f"{error}. The config of a sweep is shown without -m: {command}"
-    if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _describe_unknown_key(error) or " ".join(str(error).split())
-    return None
-
-
-def _describe_missing_choice(file: str, options: Sequence[str]) -> str:
-    """Returns a message for a group's choice that does not exist."""
-    group, _, choice = file.rpartition("/")
-    extra = LAUNCHERS.get(choice.split("_")[0])
-    if group == "hydra/launcher" and extra:
-        return f"hydra/launcher: {choice} is not installed. Run: pip install -e '.[{extra}]'"
-    suggestion = did_you_mean(choice, options)
-    return f"{group}: there is no choice {choice}.{suggestion} There are: {', '.join(options)}."
-
-
-def _describe_unknown_key(error: Exception) -> str | None:
-    """Returns a message for a key that does not exist; None for an error of another kind."""
-    from omegaconf.errors import OmegaConfBaseException
-
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    key = getattr(cause, "full_key", None)
-    parent = getattr(cause, "parent_node", None)
-    if not key or not isinstance(parent, DictConfig):
-        return None
-    known = [str(name) for name in parent if name not in ("hydra", "_target_")]
-    suggestion = did_you_mean(str(key).rpartition(".")[2], known)
-    return f"{key}: no such key.{suggestion} There are: {', '.join(known) or 'none'}."
+    return describe_composing_error(error)
 
 
 def _build_run_name(*, _root_: DictConfig) -> str:
@@ -123,7 +125,7 @@ def _build_run_name(*, _root_: DictConfig) -> str:
     values = OmegaConf.to_container(_root_, resolve=False)
     assert isinstance(values, dict)
     deciding = {str(key): value for key, value in values.items() if key not in KEYS_NOT_IN_NAME}
-    choices = [str(_root_.hydra.runtime.choices[group]) for group in CHOICES]
+    choices = [str(_root_.hydra.runtime.choices.get(group)) for group in CHOICES]
     digest = _hash(json.dumps(deciding, sort_keys=True))[:8]
     return f"{'-'.join(choices)}-{digest}"
 

@@ -4,6 +4,7 @@ frozen.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ import torch
 from compute.bfloat16 import choose_dtype
 from console.errors import UserError
 from console.progress import line
+from console.ranges import Count
 from core_model.causality import check_causality
 from core_model.gguf import unpack
 from core_model.hashing import freeze
@@ -53,7 +55,7 @@ class HuggingFace(CoreModel):
 
     model: str
     dtype: Literal["auto", "bfloat16", "float32"]
-    batch_size: int
+    batch_size: Count
     trust_remote_code: bool
     download: bool
 
@@ -106,6 +108,16 @@ class HuggingFace(CoreModel):
         )
         check_causality(predictor)
         return predictor
+
+    def count_levels(self) -> int | None:
+        file = Path(self.model).expanduser() / "config.json"
+        try:
+            config = json.loads(file.read_text("utf-8"))
+            text_config = config.get("text_config", config)
+            blocks = text_config.get("num_hidden_layers", text_config.get("n_layer"))
+        except (OSError, ValueError, AttributeError):
+            return None  # a model without such a file, or one that is refused when it is loaded
+        return blocks + 1 if isinstance(blocks, int) else None
 
     def _load(
         self, path: Path | None, dtype: str, cache: Path

@@ -165,6 +165,12 @@ class CoreModel(ABC):
             trainer: how Lightning runs a fit, for a recipe that trains.
         """
 
+    def count_levels(self) -> int | None:
+        """Returns the number of the predictor's levels, or None where it is known only when the
+        predictor is made.
+        """
+        return None
+
 
 def read_portions(
     portions: Sequence[Portion], n: int, levels: int, width: int, dtype: torch.dtype

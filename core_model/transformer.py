@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from datasets import Dataset
@@ -18,6 +19,7 @@ from compute.batches import Rows, make_loader
 from compute.lightning import pl
 from compute.trainer import Trainer
 from console.errors import UserError
+from console.ranges import Count, Episodes, LearningRate, Range, Seed
 from core_model.hashing import hash_content
 from core_model.predictor import CoreModel
 from core_model.transformer_model import Model, count_classes, stack_symbols
@@ -49,14 +51,14 @@ class Transformer(CoreModel):
         seed: of initialisation, training episodes and their order.
     """
 
-    blocks: int
-    width: int
-    heads: int
-    episodes: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
+    blocks: Annotated[int, Range(1, 1000)]
+    width: Annotated[int, Range(1, 65_536)]
+    heads: Count
+    episodes: Episodes
+    epochs: Count
+    batch_size: Episodes
+    learning_rate: LearningRate
+    seed: Seed
 
     def __post_init__(self) -> None:
         for key, smallest in SMALLEST.items():
@@ -72,6 +74,9 @@ class Transformer(CoreModel):
                 f"core_model.width: {self.width} cannot be divided among {self.heads} heads. Use a"
                 " multiple of core_model.heads."
             )
+
+    def count_levels(self) -> int:
+        return self.blocks + 1
 
     def predictor(self, world: World, cache: Path, trainer: Trainer) -> TransformerPredictor:
         if not world.predicts:

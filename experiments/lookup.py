@@ -5,10 +5,11 @@ N: episodes, B: bits of a row's number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from compute.trainer import Trainer
+from configs.build import check
 from console.errors import UserError
+from console.ranges import Range, Seed
 from priors.prior import Prior
 from reporters.circuits.circuit import Circuit, Gate
 from reporters.logic import Logic
@@ -48,6 +51,9 @@ class Learned(NamedTuple):
     """Simplified."""
 
 
+Size = Annotated[int, Range(most=10_000_000)]
+
+
 @dataclass(frozen=True)
 class Lookup:
     """Builds circuits for random tables and for a rule, and trains heads of gates on small ones.
@@ -73,13 +79,13 @@ class Lookup:
     """
 
     rows: list[int]
-    tables: int
-    seed: int
+    tables: Size
+    seed: Seed
     trained_rows: int
-    trained_tables: int
-    episodes: int
-    seeds: int
-    strengths: list[float]
+    trained_tables: Size
+    episodes: Size
+    seeds: Size
+    strengths: list[Annotated[float, Range(most=1_000_000)]]
     priors: dict[str, Prior]
     head: dict[str, float]
     schedule: Schedule
@@ -89,6 +95,12 @@ class Lookup:
         for n in self.rows:
             check_rows("rows", n)
         check_rows("trained_rows", self.trained_rows)
+        for key in ("rows", "strengths"):
+            values = getattr(self, key)
+            if not values or len(set(values)) < len(values):
+                raise UserError(f"job.{key}: {values} must name at least one, and each once.")
+        if min(self.strengths) < 0 or max(self.strengths) == math.inf:
+            raise UserError(f"job.strengths: {self.strengths} must be finite numbers of 0 or more.")
         for key in ("tables", "trained_tables", "seeds"):
             if getattr(self, key) < 1:
                 raise UserError(f"job.{key}: {getattr(self, key)} is too small. Use 1 or more.")
@@ -97,12 +109,7 @@ class Lookup:
                 f"job.episodes: {self.episodes} is no multiple of job.trained_rows, or less than a"
                 f" batch. Use {64 * self.trained_rows}."
             )
-        try:
-            self._make_head(1, 2)
-        except TypeError as error:
-            raise UserError(
-                f"job.head: {error}. Give it the values of configs/reporter/logic.yaml."
-            ) from None
+        check(Logic, self.head, "job.head", provided=("n_levels", "width"))
 
     def __call__(self, folder: Path) -> None:
         """Writes lookup.parquet, lookup.png and summary.md."""

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from console.errors import UserError
 from console.progress import QUIET, Line, line
+from experiments.deaths import (
+    DeathWatch,
+    find_died,
+    note_killed_workers,
+    note_start,
+    record_interrupted,
+)
 from storage.run_folder import FAILED, SUMMARY, find_failures, is_finished
 
 EVERY = 1.0
 """Seconds between two looks at the folders of the runs."""
 
+STARTED_SWEEPS: list[Sweep] = []
+"""The sweep of this process that has started last, if any."""
 Words = Sequence[str]
 """What one run sets on its command line."""
 
@@ -36,6 +45,7 @@ class Sweep(Callback):
     def __init__(self) -> None:
         self._close = ExitStack()
         self._runs: dict[Path, dict[str, Any]] = {}
+        self._died_before: set[Path] = set()
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
         # Launchers send this object along with each run; its thread cannot be sent.
@@ -47,13 +57,22 @@ class Sweep(Callback):
         except UserError as error:
             sys.exit(f"error: {error}")
         atexit.register(self._close.close)
-        finished = {folder for folder, values in self._runs.items() if is_finished(folder, values)}
+        STARTED_SWEEPS.append(self)
+        self._died_before = find_died(self._runs)
+        finished = set()
+        for folder, values in self._runs.items():
+            if folder in self._died_before or is_finished(folder, values):
+                finished.add(folder)
+        launcher = str(config.hydra.launcher._target_)
+        watch = self._close.enter_context(DeathWatch(self._runs))
+        if "joblib" in launcher:
+            self._close.enter_context(note_killed_workers(watch.killed))
         self._close.enter_context(Shown(list(self._runs), finished))
         # joblib replaces workers that keep much memory; no run is lost.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs")
         # Ray would send usage data over the network.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if "basic_launcher" not in str(config.hydra.launcher._target_):
+        if "basic_launcher" not in launcher:
             os.environ[QUIET] = "1"
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
@@ -61,15 +80,43 @@ class Sweep(Callback):
 
         self._close.close()
         folder = Path(config.hydra.sweep.dir).absolute()
+        lines = []
         try:
             summarise([folder], folder)
             print(folder)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            lines.append(f"error: {error}")
         failed = find_failures(self._runs)
         if failed:
             reasons = [f"  {name}: {reason}" for name, reason in failed.items()]
-            sys.exit("\n".join([f"error: {len(failed)} of the sweep's runs failed:", *reasons]))
+            lines += [f"error: {len(failed)} of the sweep's runs failed:", *reasons]
+        if lines:
+            sys.exit("\n".join(lines))
+
+    def note_interruption(self) -> bool:
+        """Ends the display of a sweep that an error of its launcher has stopped; returns whether a
+        process died, so that other runs can go on.
+        """
+        self._close.close()
+        died = find_died(self._runs) - self._died_before
+        if not died:
+            record_interrupted(self._runs)
+            died = find_died(self._runs) - self._died_before
+        return bool(died)
+
+
+def run_to_end(main: Callable[[], None]) -> None:
+    """Runs a command, and again where it is a sweep that was interrupted by the death of a process,
+    until each run is finished or has failed.
+    """
+    note_start()
+    while True:
+        STARTED_SWEEPS.clear()
+        try:
+            return main()
+        except Exception:
+            if not STARTED_SWEEPS or not STARTED_SWEEPS[0].note_interruption():
+                raise
 
 
 def check_runs(config: DictConfig) -> dict[Path, dict[str, Any]]:
@@ -120,7 +167,11 @@ def check_run(config: DictConfig, words: Words) -> tuple[Path, dict[str, Any]]:
 
 
 def split_runs(config: DictConfig) -> list[Words]:
-    """Returns what each run of a sweep sets on its command line."""
+    """Returns what each run of a sweep sets on its command line.
+
+    Raises:
+        UserError: there is no run, because a key has no value.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -129,7 +180,14 @@ def split_runs(config: DictConfig) -> list[Words]:
     words = [f"{key}={value}" for key, value in params.items()]
     words += config.hydra.overrides.task
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+    overrides = parser.parse_overrides(words)
+    for override in overrides:
+        if override.is_sweep_override() and not any(True for _ in override.sweep_iterator()):
+            raise UserError(
+                f"{override.input_line}: it has no value, so the sweep has no run. Give it one or"
+                " more."
+            )
+    batches = BasicSweeper.split_arguments(overrides, None)
     return [run for batch in batches for run in batch]
 
 

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from console.ranges import LogAlpha
 from priors.hard_concrete import compute_final_gates, compute_open_probability, sample_gates
 from priors.prior import Aid, Prior, Training
 from reporters.reporter import Reporter, find_missing_weights, is_weight
@@ -30,7 +31,7 @@ class CircuitSize(Prior):
         prune: whether finished heads are pruned and refitted.
     """
 
-    def __init__(self, log_alpha: float, prune: bool) -> None:
+    def __init__(self, log_alpha: LogAlpha, prune: bool) -> None:
         self.log_alpha = log_alpha
         self.prune = prune
 

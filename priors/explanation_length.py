@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from console.ranges import Episodes, LogAlpha
 from priors.circuit_size import CircuitSize, count_open_edges
 from priors.dependence import compute_expected_log_odds
 from priors.hard_concrete import compute_final_gates, compute_open_probability, sample_gates
@@ -48,7 +49,7 @@ class ExplanationLength(CircuitSize):
 
     needs: tuple[Need, ...] = ("predictor",)
 
-    def __init__(self, log_alpha: float, prune: bool, episodes: int) -> None:
+    def __init__(self, log_alpha: LogAlpha, prune: bool, episodes: Episodes) -> None:
         super().__init__(log_alpha, prune)
         self.episodes = episodes
 

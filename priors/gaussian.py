@@ -1,8 +1,11 @@
 """A Gaussian prior: plain weight decay, in nats. The well-known baseline."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
+from console.ranges import Range
 from priors.prior import Prior, Training
 from reporters.reporter import Reporter, find_missing_weights, is_weight
 
@@ -22,7 +25,7 @@ class Gaussian(Prior):
 
     convex = True
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, scale: Annotated[float, Range(1e-6, 1_000_000)]) -> None:
         self.scale = scale
 
     def charge(self, training: Training) -> Tensor:

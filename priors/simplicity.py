@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from console.ranges import Range
 from priors.prior import Aid, Prior, Training
 from reporters.code_lengths import count_choice_bits
 from reporters.reporter import is_choice
@@ -29,7 +31,7 @@ class Simplicity(Prior):
         sigma: the initial sigma of every parameter, on standardised activations.
     """
 
-    def __init__(self, sigma: float) -> None:
+    def __init__(self, sigma: Annotated[float, Range(1e-6, 10)]) -> None:
         self.sigma = sigma
 
     def state(self, weights: Weights, aid: Aid) -> Weights:

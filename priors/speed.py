@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from console.ranges import LogAlpha
 from priors.hard_concrete import compute_final_gates, compute_open_probability, sample_gates
 from priors.prior import Aid, Prior, Training
 from reporters.reporter import Reporter, count_units, find_unit_axes
@@ -32,7 +33,7 @@ class Speed(Prior):
         log_alpha: the initial value of every gate; above 0 is open.
     """
 
-    def __init__(self, log_alpha: float) -> None:
+    def __init__(self, log_alpha: LogAlpha) -> None:
         self.log_alpha = log_alpha
 
     def state(self, weights: Weights, aid: Aid) -> Weights:

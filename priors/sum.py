@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from console.errors import UserError
+from console.ranges import NotNegative
 from priors.prior import Aid, Prior, Training
 from reporters.reporter import Reporter
 from reporters.stack import Weights
@@ -20,7 +21,7 @@ class Sum(Prior):
         shares: the factor of the strength, for each part.
     """
 
-    def __init__(self, parts: dict[str, Prior], shares: dict[str, float]) -> None:
+    def __init__(self, parts: dict[str, Prior], shares: dict[str, NotNegative]) -> None:
         if parts.keys() != shares.keys():
             raise UserError(
                 f"prior.shares: it names {sorted(shares)}, but the parts are {sorted(parts)}. Give"

@@ -14,6 +14,7 @@ import difflib
 import sys
 from pathlib import Path
 
+from console.command_line import run_command
 from console.errors import UserError
 from console.printing import print_any_text
 
@@ -90,7 +91,4 @@ def _compare_two(folders: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command(lambda: main(sys.argv[1:]), "Stopped.")

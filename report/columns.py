@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from console.printing import print_any_text
+from console.command_line import run_command
 
 VERDICT_NAMES = {
     "direct_translator": "translators",
@@ -364,5 +364,4 @@ def _tabulate(columns: Iterable[Column]) -> str:
 
 
 if __name__ == "__main__":
-    print_any_text()
-    print(document(), end="")
+    run_command(lambda: print(document(), end=""), "Stopped.")

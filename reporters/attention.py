@@ -3,11 +3,12 @@ result, and learns when to stop.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from console.ranges import Range
 from reporters.reporter import Reading, Reporter, compute_even_halting, compute_halting
 
 REPLACES = 2.0
@@ -40,7 +41,13 @@ class Attention(Reporter):
 
     reads: ClassVar[Literal["one_level", "all_levels"]] = "all_levels"
 
-    def __init__(self, n_levels: int, width: int, hidden: int, steps: int) -> None:
+    def __init__(
+        self,
+        n_levels: int,
+        width: int,
+        hidden: Annotated[int, Range(1, 4096)],
+        steps: Annotated[int, Range(1, 1024)],
+    ) -> None:
         super().__init__()
 
         def draw_square() -> nn.Parameter:

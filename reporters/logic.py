@@ -7,12 +7,13 @@ gates), F: the 16 functions of two bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from console.errors import UserError
+from console.ranges import Positive, Range
 from reporters.circuits.circuit import Circuit, Gate, Threshold
 from reporters.circuits.wiring import ROWS, depends_on, evaluate
 from reporters.reporter import Reading, Reporter, build_single_exit_reading, is_choice
@@ -61,14 +62,14 @@ class Logic(Reporter):
         self,
         n_levels: int,
         width: int,
-        thresholds: int,
-        layers: int,
-        nodes: int,
-        pace: float,
-        spread: float,
-        wire: float,
-        steepness: float,
-        says: float,
+        thresholds: Annotated[int, Range(1, 4096)],
+        layers: Annotated[int, Range(1, 4096)],
+        nodes: Annotated[int, Range(1, 4096)],
+        pace: Positive,
+        spread: Annotated[float, Range(0, 100)],
+        wire: Annotated[float, Range(-100, 100)],
+        steepness: Positive,
+        says: Annotated[float, Range(-100, 100)],
     ) -> None:
         super().__init__()
         for key, value in {"thresholds": thresholds, "layers": layers, "nodes": nodes}.items():

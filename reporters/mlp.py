@@ -1,12 +1,13 @@
 """A head on one level with one hidden layer of GELU units."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from console.ranges import Range
 from reporters.reporter import Reading, Reporter, build_single_exit_reading
 
 
@@ -19,7 +20,7 @@ class MLP(Reporter):
 
     reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
 
-    def __init__(self, n_levels: int, width: int, hidden: int) -> None:
+    def __init__(self, n_levels: int, width: int, hidden: Annotated[int, Range(1, 65_536)]) -> None:
         super().__init__()
         inputs = n_levels * width
         self.inner_HD = nn.Parameter(torch.randn(hidden, inputs) * inputs**-0.5)

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reporters.named_linear import NamedLinear
+
 
 class Reading(NamedTuple):
     """A head's output for each episode, and where it stops. A head that cannot stop early has one
@@ -68,6 +70,9 @@ class Reporter(nn.Module, ABC):
     The rest of the name ends in "bias" for a bias and in "choice" for the log-odds of a choice. All
     other parameters are weights, and every element of a weight is an edge.
 
+    Layers of torch that are attributes of a reporter, nn.Linear or an nn.Sequential of nn.Linear
+    and activations, are given such names when the reporter is made.
+
     Write a product as `weight @ z.T`: stacked heads then share one product.
     """
 
@@ -80,16 +85,18 @@ class Reporter(nn.Module, ABC):
     def forward(self, z_NLD: Tensor) -> Reading:
         """Returns the head's reading of standardised activations."""
 
-    @abstractmethod
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         """Returns the head's own FLOPs an episode until each exit, for a given number of units.
-        Only matrix products count, and a multiply-add is 2.
+        Only matrix products count, and a multiply-add is 2. By default, a head has one exit and
+        uses each nn.Linear once.
 
         Args:
             units: for each letter of the parameters' axes, the number of units: numbers, or tensors
                 of one shape (expected numbers, or those of several heads). Under L, the number of
                 levels given.
         """
+        layers = [layer for layer in self.modules() if isinstance(layer, NamedLinear)]
+        return [sum(layer.count_flops(units) for layer in layers)]
 
     def harden(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns the finished weights as the head uses them. A head that trains with soft choices
@@ -105,6 +112,9 @@ class ClosedForm(Reporter):
     def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
         """Returns the values of its parameters, from standardised activations and the human's
         answers (0 or 1, float).
+
+        The bill also asks for few episodes, down to one, and for episodes with one answer only.
+        Where these have no solution, it may return NaN, or raise ValueError.
         """
 
 

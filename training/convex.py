@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from console.errors import UserError
+from console.ranges import Count, Positive
 from priors.prior import Prior
 from reporters.reporter import Reading, Reporter, nll
 from reporters.stack import Weights, group_levels
@@ -64,8 +65,8 @@ class Convex:
     precision: ClassVar[str] = "float32"
     """Of the products in a finished head, as in `Schedule`."""
 
-    tolerance: float
-    steps: int
+    tolerance: Positive
+    steps: Count
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:

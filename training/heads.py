@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from reporters.layers import name_layers
 from reporters.reporter import Reporter
 from reporters.stack import Weights, group_levels, map_over_heads, read_stack
 
@@ -71,7 +72,7 @@ class Heads:
     @torch.no_grad()
     def read(self, z_NLD: Tensor) -> Predictions:
         """Returns what the heads predict from activations as the predictor gives them."""
-        size = max(1, CHUNK // (len(self.table) * z_NLD[0].numel()))
+        size = max(1, CHUNK // (len(self.table) * z_NLD.shape[1:].numel()))
         parts = [self._read(chunk) for chunk in z_NLD.split(size)]
         return Predictions(*(torch.cat(part, dim=1) for part in zip(*parts, strict=True)))
 
@@ -151,7 +152,9 @@ def make_reporter(make: Callable[[int, int], Reporter], n_levels: int, width: in
         make: from a number of levels and a width to a reporter.
     """
     reporter = make(1, width)
-    return reporter if reporter.reads == "one_level" else make(n_levels, width)
+    if reporter.reads == "all_levels":
+        reporter = make(n_levels, width)
+    return name_layers(reporter, width)
 
 
 def compute_standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from console.errors import UserError
+from console.ranges import Count, Episodes, LearningRate, NotNegative, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,15 @@ class Schedule:
             averages are float32 in each.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float | list[float]
-    clip: float
-    ramp: float
-    halting_bonus: float
-    bonus_from: float
-    bonus_to: float
-    patience: int
+    epochs: Count
+    batch_size: Episodes
+    learning_rate: LearningRate | list[LearningRate]
+    clip: Positive
+    ramp: NotNegative
+    halting_bonus: Annotated[float, Range(0, 100)]
+    bonus_from: NotNegative
+    bonus_to: NotNegative
+    patience: Annotated[int, Range(0, 1_000_000)]
     order: Literal["own", "shared"]
     precision: Literal["float32", "medium", "bfloat16"]
 

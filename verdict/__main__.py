@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.command_line import run_command
 from console.errors import UserError
 from console.printing import print_any_text
 
@@ -142,7 +143,4 @@ def check_head(folder: Path, head: int, n_heads: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command(lambda: main(sys.argv[1:]), "Stopped.")

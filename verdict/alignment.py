@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from console.errors import UserError
+from console.ranges import NotNegative, Positive
 from training.heads import Heads
 from training.watch import History
 from verdict.ground_truth import GroundTruth
@@ -112,10 +113,10 @@ class Alignment:
             about three standard errors of what 256 episodes give before training.
     """
 
-    tolerance: float
+    tolerance: NotNegative
     confidence: float
-    small: float
-    noise: float
+    small: Positive
+    noise: NotNegative
 
     def __post_init__(self) -> None:
         for key in ("tolerance", "noise"):

@@ -14,8 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from console.errors import UserError
-from console.printing import print_any_text
+from console.command_line import run_command
 
 
 def list_heads(folders: list[Path], head: int | None) -> list[dict[str, Any]]:
@@ -53,7 +52,6 @@ def judge(folder: Path) -> list[dict[str, str]]:
 
 def main(words: list[str]) -> None:
     """Prints one line of JSON."""
-    print_any_text()
     parser = ArgumentParser("verdict.as_json")
     parser.add_argument("command", choices=["list", "judge"])
     parser.add_argument("folders", nargs="+", type=Path)
@@ -68,7 +66,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    run_command(lambda: main(sys.argv[1:]), "Stopped.")

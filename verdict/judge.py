@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from configs.build import build, read_default
 from console.errors import UserError
+from console.ranges import Count, Range
 from verdict import words
 from verdict.evidence.evidence import (
     Bounds,
@@ -29,6 +30,8 @@ from verdict.verdict import Judgement, Kind, Verdict
 
 BEHAVIOUR = "behaviour"
 """The kind of evidence that cannot be left out, and that gives no verdict alone."""
+FEWEST_IN_TURN = 20
+"""Disputed episodes of a turn: fewer may all have the same X."""
 SHARES = (
     "knows",
     "uses",
@@ -65,11 +68,11 @@ class Judge(Bounds):
         evidence: the kinds of evidence, by name; those of verdict/default.yaml by default.
     """
 
-    enough: int
-    heads: int
+    enough: Annotated[int, Range(most=10_000_000)]
+    heads: Count
     confidence: float
     without: list[str]
-    turn: int | None
+    turn: Annotated[int, Range(most=10_000_000)] | None
     evidence: dict[str, Evidence] = field(default_factory=build_standard_evidence)
 
     def __post_init__(self) -> None:
@@ -87,15 +90,14 @@ class Judge(Bounds):
             raise UserError(
                 f"verdict.direct: {self.direct} must be above verdict.indirect, {self.indirect}."
             )
-        if self.margin < 0:
-            raise UserError(f"verdict.margin: {self.margin} is negative. Use 0 or more.")
-        for name in ("enough", "heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"verdict.{name}: {getattr(self, name)} is too few. Use 1 or more.")
-        if self.turn is not None and self.turn < 2:
+        if not 0 <= self.margin < 1:
+            raise UserError(f"verdict.margin: {self.margin} is no share of reports. Use 0 to 1.")
+        if self.enough < 1:
+            raise UserError(f"verdict.enough: {self.enough} is too few. Use 1 or more.")
+        if self.turn is not None and self.turn < FEWEST_IN_TURN:
             raise UserError(
-                f"verdict.turn: {self.turn} is too few to hold both values of X. Use 2 or more, or"
-                " null."
+                f"verdict.turn: {self.turn} is too few to hold both values of X. Use"
+                f" {FEWEST_IN_TURN} or more, or null."
             )
 
     def _check_evidence(self) -> None:

@@ -83,4 +83,6 @@ def read_judging_config(folder: Path) -> dict[str, Any]:
     config["verdict"] = {"evidence": standard} | config["verdict"]
     if config["core_model"].get("dtype") == "auto":
         config["core_model"]["dtype"] = read_predictor(folder)["dtype"]
+    if config["trainer"]["accelerator"] != "cpu":  # this machine may lack the one of the run
+        config["trainer"] = config["trainer"] | {"accelerator": "auto"}
     return config

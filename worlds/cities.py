@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from datasets import Dataset, Features, Value
 
 from console.errors import UserError
+from console.ranges import Range
 from worlds.columns import JUDGING_COLUMNS
 from worlds.geonames import LISTED_FROM, City, find_well_known
 from worlds.world import Flips, Split, World
@@ -88,9 +89,9 @@ class Cities(World):
             dominates; those with the most spellings are used.
     """
 
-    population: int
-    spellings: int
-    cities_per_country: int
+    population: Annotated[int, Range(most=1_000_000_000)]
+    spellings: Annotated[int, Range(0, 1_000_000)]
+    cities_per_country: Annotated[int, Range(most=1_000_000)]
 
     name: ClassVar[str] = "cities"
     reads: ClassVar[tuple[str, ...]] = ("text",)
@@ -152,6 +153,26 @@ class Cities(World):
             second.append(changed)
         return _build_dataset(first), _build_dataset(second)
 
+    def describe_shortage(self, easy: int, disputed: int, twins: int) -> str | None:
+        most_disputed = max(disputed, 2 * twins)
+        return self._describe_shortage_of("easy", easy) or self._describe_shortage_of(
+            "disputed", most_disputed
+        )
+
+    def _describe_shortage_of(self, pool: Pool, n: int) -> str | None:
+        """Returns that a pool has fewer than n statements; None where it has as many."""
+        most = len(self._find_cities(pool)) // 2 * 4
+        if n <= most:
+            return None
+        return (
+            f"cities has {most} {pool} statements, or half as many twins, fewer than the config"
+            " needs. Use fewer, lower world.population or world.spellings, or raise"
+            " world.cities_per_country."
+        )
+
+    def _find_cities(self, pool: Pool) -> list[City]:
+        return _find_pools(self.population, self.spellings, self.cities_per_country)[pool]
+
     def _draw_statements(
         self, pool: Pool, verb: Verb, n: int, rng: np.random.Generator
     ) -> list[Statement]:
@@ -167,13 +188,10 @@ class Cities(World):
 
     def _draw_pairs(self, pool: Pool, n: int, rng: np.random.Generator) -> list[tuple[City, City]]:
         """Returns n pairs of cities of a pool, the two on different continents, no city twice."""
-        cities = _find_pools(self.population, self.spellings, self.cities_per_country)[pool]
-        if 2 * n > len(cities):
-            raise UserError(
-                f"world: cities has {len(cities) // 2 * 4} {pool} statements, or half as many"
-                " twins, fewer than the config needs. Use fewer, lower world.population or"
-                " world.spellings, or raise world.cities_per_country."
-            )
+        cities = self._find_cities(pool)
+        shortage = self._describe_shortage_of(pool, 4 * n)
+        if shortage:
+            raise UserError(f"world: {shortage}")
         for _ in range(TRIES):
             drawn = [cities[row] for row in rng.permutation(len(cities))[: 2 * n]]
             count = Counter(city.country.continent for city in drawn)

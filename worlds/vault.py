@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from datasets import Dataset, Features
 from numpy.typing import NDArray
 
 from console.errors import UserError
+from console.ranges import Range, Share
 from worlds.balance import Batch, draw_balanced
 from worlds.columns import JUDGING_COLUMNS, make_symbol_type
 from worlds.world import Flips, Split, World
@@ -104,11 +105,11 @@ class Vault(World):
         label_noise: share of easy episodes whose human answer is flipped at random.
     """
 
-    steps: int
-    tampered: float
-    audited: float
+    steps: Annotated[int, Range(most=1000)]
+    tampered: Share
+    audited: Share
     human: Literal["last_frame", "careful", "witness"]
-    label_noise: float
+    label_noise: Annotated[float, Range(0, below=0.5)]
 
     name: ClassVar[str] = "vault"
     reads: ClassVar[tuple[str, ...]] = ("action", "camera_before", "scale_before")

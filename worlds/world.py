@@ -57,6 +57,12 @@ class World(ABC):
             UserError: the world has no such episodes, or fewer than n.
         """
 
+    def describe_shortage(self, easy: int, disputed: int, twins: int) -> str | None:
+        """Returns which of these episodes, or of twins of either kind, the world has too few of;
+        None where it has enough, as a world has that makes any number.
+        """
+        return None
+
     @abstractmethod
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:
         """Returns two datasets of n rows, equal row by row except for one change.

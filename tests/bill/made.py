@@ -52,8 +52,8 @@ def make_measure(name: str, **changed: Any) -> Measure:
     return build(node, f"bill.measures.{name}")
 
 
-def make_quick(name: str, node: Mapping[str, Any], most: int = 12) -> Measure:
-    """Returns a measure; of whatever its YAML counts it has 12 at most."""
+def make_quick(name: str, node: Mapping[str, Any], most: int = 30) -> Measure:
+    """Returns a measure; of whatever its YAML counts it has 30 at most."""
     values = {}
     for key, value in node.items():
         values[key] = min(value, most) if isinstance(value, int) else value

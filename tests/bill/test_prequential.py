@@ -143,3 +143,19 @@ def test_what_was_measured_before_changes_no_bit():
     }
     encode(head, few, examples.z_NLD, examples.human_N)
     assert torch.equal(encode(head, live, examples.z_NLD, examples.human_N), first)
+
+
+class Needy(MeanDifference):
+    """The difference of means, which refuses fewer than 40 episodes."""
+
+    def solve(self, z_NLD: torch.Tensor, human_N: torch.Tensor) -> dict[str, torch.Tensor]:
+        if len(z_NLD) < 40:
+            raise ValueError("too few")
+        return super().solve(z_NLD, human_N)
+
+
+def test_blocks_before_which_a_closed_form_has_no_solution_cost_a_bit_a_label():
+    examples = signals("concept", N)
+    patient, needy = bits(MeanDifference(1, 64), examples), bits(Needy(1, 64), examples)
+    assert patient - 1 < needy < patient + 40
+    assert bits(Needy(1, 64), signals("random", N)) < N + 3

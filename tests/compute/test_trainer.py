@@ -187,3 +187,57 @@ def test_the_memory_for_pruning_and_bills_does_not_depend_on_free_memory(monkeyp
 def test_a_memory_budget_that_is_not_positive_is_refused(memory):
     with pytest.raises(UserError, match=rf"^trainer\.memory: {memory} GiB is too little"):
         Trainer("cpu", 1e9, False, memory=memory)
+
+
+SLURM = {
+    "SLURM_NTASKS": "4",
+    "SLURM_JOB_ID": "77",
+    "SLURM_JOB_NAME": "train",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "SLURM_NNODES": "1",
+}
+RANKS = {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "4"}
+ADDRESS = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+CLUSTERS = {
+    "slurm": SLURM | {"SLURM_PROCID": "0"},
+    "slurm, third task": SLURM | {"SLURM_PROCID": "2"},
+    "torchrun": {"TORCHELASTIC_RUN_ID": "7", "GROUP_RANK": "0"} | RANKS | ADDRESS,
+    "kubeflow": {"KUBERNETES_PORT": "tcp://10.0.0.1:443"} | RANKS | ADDRESS,
+    "lsf": {
+        "LSB_JOBID": "7",
+        "LSB_DJOB_RANKFILE": "hosts",
+        "JSM_NAMESPACE_LOCAL_RANK": "2",
+        "JSM_NAMESPACE_RANK": "2",
+        "JSM_NAMESPACE_SIZE": "4",
+    },
+}
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_the_variables_of_a_cluster_do_not_change_a_fit(cluster, tmp_path, monkeypatch):
+    expected = fit(Slope(), tmp_path / "alone")
+    for name, value in CLUSTERS[cluster].items():
+        monkeypatch.setenv(name, value)
+    checkpoint = tmp_path / "checkpoint"
+    stop(checkpoint, after=9)
+    assert checkpoint.exists()
+    resumed = fit(Slope(), checkpoint)
+    assert resumed.seen == expected.seen[8:]
+    assert torch.equal(resumed.slope, expected.slope)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tpu9", "there is no tpu9"),
+        ("gpu", "this machine has no GPU"),
+        ("cuda", "this machine has"),
+    ],
+)
+def test_an_accelerator_that_this_machine_lacks_is_refused(name, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=rf"^trainer\.accelerator: {message}.* Use .*, or cpu\.$"):
+        Trainer(name, 1e9, False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert name == "tpu9" or Trainer(name, 1e9, False).device == "cuda"

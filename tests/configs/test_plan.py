@@ -23,8 +23,19 @@ class RecordingBill:
 
 
 def make_parts(charges: bool = True) -> SimpleNamespace:
-    """Returns the parts that a plan depends on: a prior and a bill."""
-    return SimpleNamespace(prior=SimpleNamespace(charges=charges), bill=RecordingBill())
+    """Returns the parts that a plan depends on: a prior, a bill, a predictor of five levels, and a
+    world of 100 easy episodes.
+    """
+
+    def describe_shortage(easy: int, disputed: int, twins: int) -> str | None:
+        return f"{easy} are too many." if easy > 100 else None
+
+    return SimpleNamespace(
+        prior=SimpleNamespace(charges=charges),
+        bill=RecordingBill(),
+        core_model=SimpleNamespace(count_levels=lambda: 5),
+        world=SimpleNamespace(describe_shortage=describe_shortage),
+    )
 
 
 def test_a_plan_holds_the_values_of_its_config():
@@ -34,6 +45,11 @@ def test_a_plan_holds_the_values_of_its_config():
 
 def test_a_prior_that_charges_nothing_has_one_strength():
     assert read_plan(CONFIG, make_parts(charges=False)).strengths == [0.0]
+
+
+def test_a_strength_of_minus_zero_is_zero():
+    (strength,) = read_plan(CONFIG | {"strengths": [-0.0]}, make_parts()).strengths
+    assert f"{strength:g}" == "0"
 
 
 def test_the_bill_checks_the_number_of_training_episodes():
@@ -59,10 +75,15 @@ def test_levels_are_read_shallowest_first_and_null_reads_all(levels, chosen):
         ({"seeds": "two"}, "seeds: 'two' is not a whole number"),
         ({"levels": []}, r"levels: \[\] must name levels"),
         ({"levels": [1, 1]}, r"levels: \[1, 1\] must name levels"),
+        ({"levels": [2, 5]}, r"levels: the core model has no level 5\. It has 0 to 4\."),
+        ({"data": SIZES | {"probe": 13}}, r"world: 101 are too many\."),
+        ({"data": SIZES | {"train": 5_000_000_000}}, r"data\.train: 5000000000 is too large\."),
         ({"levels": [-1]}, r"levels: \[-1\] must name levels"),
         ({"strengths": []}, r"strengths: \[\] must be finite"),
         ({"strengths": [-1.0]}, r"strengths: \[-1\.0\] must be finite"),
-        ({"strengths": [float("inf")]}, r"strengths: \[inf\] must be finite"),
+        ({"strengths": [float("inf")]}, r"strengths: inf is too large\. Use 1000000 at most\."),
+        ({"strengths": [1, 1.0, 2]}, r"strengths: \[1, 1\.0, 2\] names a strength twice"),
+        ({"strengths": [0, -0.0]}, r"strengths: \[0, 0\.0\] names a strength twice"),
         ({"data": SIZES | {"test": 1}}, r"data\.test: 1 is too few"),
         ({"data": SIZES | {"trian": 5}}, r"data\.trian: .* Did you mean train\?"),
         ({"data": {"train": 64}}, r"data\.validation: it has no value"),

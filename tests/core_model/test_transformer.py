@@ -135,6 +135,7 @@ def test_every_level_is_what_hooks_record_in_a_forward_pass(tiny_predictor, epis
     z_NLD = tiny_predictor.read(episodes, [0, 1, 2], position)
     assert z_NLD.shape == (30, 3, 16)
     assert tiny_predictor.n_levels == 3 and tiny_predictor.width == 16
+    assert replace(RECIPE, blocks=2).count_levels() == 3
     expected = torch.stack([z_BTD[:, position] for z_BTD in recorded], dim=1).cpu()
     torch.testing.assert_close(z_NLD, expected)
     for level in (0, 1):

@@ -96,5 +96,5 @@ def test_the_summary_says_it_in_words(folder):
     ],
 )
 def test_values_that_cannot_be_are_refused_in_one_line(key, value):
-    with pytest.raises(UserError, match=rf"^job\.{key}: [^\n]*\.$"):
+    with pytest.raises(UserError, match=rf"^job\.{key}(\.thresholds)?: [^\n]*\.$"):
         job(**{key: value})

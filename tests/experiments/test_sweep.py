@@ -4,9 +4,11 @@ launcher gives the same heads, and so do sweeps that are stopped, killed or made
 Sweeps of the fast tests run in this process, one run after the other.
 """
 
+import json
 import os
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from hydra.errors import MissingConfigException
 import train as story
 from console.command_line import KEYS_NOT_IN_NAME, describe_user_error
 from experiments import sweep
+from experiments.deaths import REASON, RUNNING
 from experiments.sweep import Shown
 from storage.run_folder import FAILED, HEADS, IGNORED_KEYS, LOCK, begin, find_failures, lock
 from tests.running import ROOT, TINY, Done, start_training, train
@@ -88,12 +91,24 @@ def test_every_config_of_a_sweep_is_checked_before_its_first_run(tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.parametrize("word", ["core_model.seed=range(0,0)", "prior=glob(nothing*)"])
+def test_a_sweep_without_a_run_is_a_mistake(word, tmp_path):
+    done = run_sweep(tmp_path / "sweep", "seed=0", word)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {word}: it has no value, so the sweep has no run.")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_a_run_that_fails_stops_no_other_and_the_end_says_which_and_why(tmp_path):
     folder = tmp_path / "sweep"
-    done = run_sweep(folder, "prior=none", "levels=[9],null")
+    done = run_sweep(folder, "prior=none", "data.probe=2,120")
     assert done.returncode == 1
     assert "heads judged" in done.stdout, "there is a table of those that are whole"
-    why = "levels: transformer has no level 9. It has 0 to 2."
+    why = (
+        "data.probe: too few episodes to fit, choose and measure a probe with both values of X in"
+        " each third. Use more."
+    )
     assert done.stderr.rstrip().splitlines()[-2] == "error: 1 of the sweep's runs failed:"
     assert done.stderr.rstrip().endswith(why)
     assert "Traceback" not in done.stderr
@@ -233,6 +248,33 @@ def test_every_launcher_gives_the_heads_of_the_serial_sweep(
     assert process.returncode == 0, errors
     assert "heads judged" in output
     assert_same(tmp_path / "sweep", serial)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [LAUNCHERS["joblib"], ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10"]],
+    ids=["joblib", "submitit"],
+)
+def test_a_worker_that_is_killed_stops_no_other_run_and_the_end_names_its_run(launcher, tmp_path):
+    words = ["prior=none,speed,simplicity", "training.epochs=150", "training.patience=150"]
+    process = start_sweep(tmp_path, *words, *launcher)
+    while not (marks := list(tmp_path.glob(f"*speed*/{RUNNING}"))):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)
+    os.kill(json.loads(marks[0].read_text())["pid"], signal.SIGKILL)
+    output, errors = process.communicate()
+    assert process.returncode == 1
+    assert "heads judged" in output and "Traceback" not in errors
+    first, second = errors.rstrip().splitlines()[-2:]
+    assert first == "error: 1 of the sweep's runs failed:"
+    assert second == f"  {marks[0].parent.name}: {REASON}"
+    assert len(read_tables(tmp_path)) == 2
+    process = start_sweep(tmp_path, *words, *launcher)
+    process.communicate()
+    assert process.returncode == 0
+    assert len(read_tables(tmp_path)) == 3
 
 
 @pytest.mark.slow

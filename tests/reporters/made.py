@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from configs.build import bind
+from reporters.layers import name_layers
 from reporters.reporter import Reporter
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -51,7 +52,7 @@ def build_reporter(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
         reporter = make(n_levels=1, width=width)
         if reporter.reads == "all_levels":
             reporter = make(n_levels=LEVELS, width=width)
-        reporter = reporter.double()
+        reporter = name_layers(reporter, width).double()
         for parameter in reporter.parameters():
             parameter.data.normal_(std=0.5)
     return reporter

@@ -11,8 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from reporters.reporter import ClosedForm, Reading, Reporter, count_units, parse_axes
-from reporters.stack import read_stack
+from bill.prefix_learners import PrefixLearners
+from reporters.reporter import (
+    ClosedForm,
+    Reading,
+    Reporter,
+    build_single_exit_reading,
+    count_units,
+    parse_axes,
+)
+from reporters.stack import map_over_heads, read_stack
 from tests.reporters.made import (
     REPORTERS,
     build_reporter,
@@ -125,6 +133,58 @@ def test_a_gradient_reaches_every_parameter_unless_it_is_solved_for(reporter):
     for parameter in reporter.parameters():
         assert parameter.grad.isfinite().all()
         assert parameter.grad.any()
+
+
+def test_a_solution_is_that_of_each_level_alone_and_few_episodes_may_have_none(reporter):
+    if not isinstance(reporter, ClosedForm):
+        return
+    z_GNLD = torch.stack([draw_activations(reporter, seed=g) for g in range(2)])
+    human_N = torch.tensor([1.0, 1.0, 0.0, 1.0] * 5, dtype=torch.float64)
+    together = map_over_heads(reporter.solve, (0, None))(z_GNLD, human_N)
+    for g, z_NLD in enumerate(z_GNLD):
+        for name, value in reporter.solve(z_NLD, human_N).items():
+            torch.testing.assert_close(together[name][g], value, **EXACT)
+    learners = PrefixLearners(reporter, steps=1, rate=0.1, scale=1.0)
+    solutions = learners.fit({}, 3, z_GNLD[0], human_N, [1, 2, 4, 20])
+    for solution in solutions:
+        for name, value in reporter.named_parameters():
+            assert solution[name].shape == (3, *value.shape)
+    assert all(value.isfinite().all() for value in solutions[-1].values())
+
+
+class Prototypes(ClosedForm):
+    """The nearest of four prototypes, which are the episodes with the largest activations."""
+
+    reads: ClassVar[Literal["one_level", "all_levels"]] = "one_level"
+
+    def __init__(self, flaw: str) -> None:
+        super().__init__()
+        self.flaw = flaw
+        self.prototype_PD = nn.Parameter(torch.zeros(4, 8, dtype=torch.float64))
+        self.vote_1P = nn.Parameter(torch.zeros(1, 4, dtype=torch.float64))
+
+    def forward(self, z_NLD: Tensor) -> Reading:
+        similar_PN = self.prototype_PD @ z_NLD.flatten(1).T
+        return build_single_exit_reading((self.vote_1P @ similar_PN.softmax(dim=0))[0], 1)
+
+    def flops(self, units: Mapping[str, Any]) -> list[Any]:
+        return [2 * units["P"] * units["D"] + 2 * units["P"]]
+
+    def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
+        z_ND = z_NLD.flatten(1)
+        if self.flaw == "takes few episodes for a mistake" and len(z_ND) < 4:
+            raise TypeError("four episodes or more")
+        if self.flaw == "asks which level it is":
+            human_N = human_N * float(z_ND[0, 0])
+        place_P = z_ND.square().sum(dim=1).topk(4).indices
+        return {"prototype_PD": z_ND[place_P], "vote_1P": 2 * human_N[place_P][None] - 1}
+
+
+@pytest.mark.parametrize("flaw", ["takes few episodes for a mistake", "asks which level it is"])
+def test_a_solution_that_the_training_or_the_bill_cannot_use_is_detected(flaw):
+    test_a_solution_is_that_of_each_level_alone_and_few_episodes_may_have_none(Prototypes("none"))
+    with pytest.raises((TypeError, RuntimeError)):
+        test_a_solution_is_that_of_each_level_alone_and_few_episodes_may_have_none(Prototypes(flaw))
 
 
 class Broken(Reporter):

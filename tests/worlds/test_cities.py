@@ -140,6 +140,9 @@ def test_messages_name_the_cure(cities):
         cities.episodes("tampered", 10, seed=0)
     with pytest.raises(UserError, match=r"cities has \d+ disputed statements.*Use fewer"):
         cities.episodes("disputed", 10_000, seed=0)
+    assert cities.describe_shortage(easy=100, disputed=100, twins=50) is None
+    for sizes in ((10_000, 100, 50), (100, 10_000, 50), (100, 100, 5_000)):
+        assert "fewer than the config needs" in str(cities.describe_shortage(*sizes))
     with pytest.raises(UserError, match="twins, fewer than the config needs"):
         cities.twins("concept", 10_000, seed=0)
     with pytest.raises(UserError, match=r"world\.population: 10"):

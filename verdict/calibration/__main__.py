@@ -10,15 +10,16 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import hydra
 from omegaconf import DictConfig
 
-from configs.build import build, check
-from console.command_line import run_command, to_plain_values
+from configs.build import build, check, check_groups
+from console.command_line import exit_for_mistake, run_command, to_plain_values
 from console.errors import UserError
 from console.progress import line
+from console.ranges import Range, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,17 +39,20 @@ LEAST = {"seed": 0, "evaluations": 1, "copies": 1, "easy": 40, "probe": 40}
 LEAST_DISPUTED = 40
 
 
+Size = Annotated[int, Range(most=10_000_000)]
+
+
 @dataclass(frozen=True)
 class CalibrationPlan:
     """The values that belong to no part; calibrate.yaml says what each is."""
 
-    seed: int
-    evaluations: int
-    predictors: list[int]
-    copies: int
-    disputed: list[int]
-    easy: int
-    probe: int
+    seed: Seed
+    evaluations: Size
+    predictors: list[Seed]
+    copies: Size
+    disputed: list[Size]
+    easy: Size
+    probe: Size
     given_truth: bool
 
     def __post_init__(self) -> None:
@@ -87,6 +91,7 @@ def calibrate(config: Mapping[str, Any]) -> pd.DataFrame:
     from verdict.calibration.rates import judge_planted_heads
 
     plan = read_calibration_plan(config)
+    check_groups(config, PARTS)
     world, judge = build(config["world"], "world"), build(config["verdict"], "verdict")
     if judge.turn is not None:
         raise UserError("verdict.turn: the judge is not calibrated in turns. Use null.")
@@ -244,6 +249,9 @@ def main(config: DictConfig) -> None:
     folder = Path(settings.runtime.output_dir)
     try:
         rows = calibrate(to_plain_values(config))
+    except Exception as error:
+        exit_for_mistake(error)
+        raise
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

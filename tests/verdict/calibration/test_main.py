@@ -6,9 +6,10 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 
-from console.command_line import to_plain_values
+from console.command_line import run_command, to_plain_values
 from console.errors import UserError
 from tests.conftest import CONFIGS
+from tests.running import run_here
 from verdict.calibration.__main__ import (
     PLOT,
     ROWS,
@@ -17,6 +18,7 @@ from verdict.calibration.__main__ import (
     read_calibration_plan,
     write,
 )
+from verdict.calibration.__main__ import main as calibration
 from verdict.calibration.planted import PLANTED
 
 TINY = (
@@ -73,3 +75,15 @@ def test_a_plan_that_cannot_run_is_refused(override, message):
 def test_the_judge_is_not_calibrated_in_turns():
     with pytest.raises(UserError, match=r"verdict\.turn"):
         calibrate(read_config("verdict.turn=50"))
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [("easy=1", "easy: 1 is too few."), ("world=null", "world: it is null or deleted")],
+)
+def test_a_mistake_gets_one_line_and_leaves_nothing(word, message, tmp_path):
+    run = f"hydra.run.dir={tmp_path / 'out'}"
+    done = run_here(lambda: run_command(calibration, "Stopped."), "calibration", word, run)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith(f"error: {message}")
+    assert not (tmp_path / "out").exists()
