@@ -11,11 +11,15 @@ import pandas as pd
 
 from report.bimodality import find_two_modes
 from report.columns import find_column
-from report.intervals import Mean, estimate_column, group_by_prior
+from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.pairs import Pair, compare_priors, find_stopped_priors
 
 COSTS = ("prequential_bits", "flops", "edges")
 """Columns of the bill that the answer compares; the page has all."""
+FEW_PREDICTORS = 8
+"""Number of predictors below which differences that all of them show may still be chance."""
+ENOUGH_PREDICTORS = 16
+"""Number of predictors that a claim should stand on."""
 Key = tuple[str, str]
 """A reporter and a prior."""
 
@@ -73,10 +77,11 @@ def format_mean(mean: Mean) -> str:
 
 def compute_translator_shares(heads: pd.DataFrame) -> dict[Key, Mean]:
     """Returns the share of translators among the heads of each reporter and prior. The intervals
-    hold for all of them together.
+    hold for all of them together, and for how often heads follow X.
     """
     groups = group_by_prior(heads)
-    return {key: estimate_column(group, "translator", len(groups)) for key, group in groups}
+    n_shares = N_CLAIMS * len(groups)
+    return {key: estimate_column(group, "translator", n_shares) for key, group in groups}
 
 
 def _write_headline(
@@ -98,7 +103,11 @@ def _write_headline(
     if len(shares) == 1:
         return _describe_single_prior(heads, best, share)
     if share.value == 0:
-        return "At matched accuracy, no head of any prior is judged to be a translator."
+        highest = max(share.high for share in shares.values())
+        return (
+            "At matched accuracy, no head of any prior is judged to be a translator; the intervals"
+            f" allow shares of up to {highest:.0%}."
+        )
     most = (
         f"{_format_subject(*best, several)} has the most, {share.value:.0%} of its heads"
         f" [{share.low:.0%}, {share.high:.0%}]"
@@ -116,7 +125,7 @@ def _describe_single_prior(heads: pd.DataFrame, key: Key, share: Mean) -> str:
     """Returns the result of one prior where there is no other prior to compare it with."""
     reporter, prior = key
     own_heads = heads[(heads["reporter"] == reporter) & (heads["prior"] == prior)]
-    follows = format_mean(estimate_column(own_heads, "follows_concept"))
+    follows = format_mean(estimate_column(own_heads, "follows_concept", N_CLAIMS))
     condition = "Without a prior" if prior == "none" else f"Under {prior}"
     return (
         f"{condition}, the share of disputed episodes on which heads follow X is {follows}, and the"
@@ -262,10 +271,20 @@ def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
     else:
         predictors = f"{n_predictors} predictors"
     correction = ""
-    if len(pairs) > 1:
-        correction = f"; the 95% intervals hold for all {len(pairs)} pairs together"
+    if pairs:
+        n = N_CLAIMS * len(pairs)
+        correction = (
+            f"; the 95% intervals hold for all {n} differences together (translators and follows X,"
+            f" {_count(len(pairs), 'pair')} of priors)"
+        )
+    caution = ""
+    if 1 < n_predictors < FEW_PREDICTORS:
+        caution = (
+            f" Fewer than {FEW_PREDICTORS} predictors can agree by chance: repeat what is claimed"
+            f" on {ENOUGH_PREDICTORS}."
+        )
     n_heads = _count(len(heads), "head")
-    return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}."
+    return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}.{caution}"
 
 
 def _format_subject(reporter: str, prior: str, several: bool) -> str:

@@ -252,8 +252,8 @@ _BY_NAME = {column.name: column for column in (*COLUMNS, *MORE, *IN_TABLES)}
 _LIMITS = {
     "_low": "Lower limit of the interval of",
     "_high": "Upper limit of the interval of",
-    "_low_corrected": "Lower limit, for all lines of the setting together, of",
-    "_high_corrected": "Upper limit, for all lines of the setting together, of",
+    "_low_corrected": "Lower limit, for translators and follows X of all lines together, of",
+    "_high_corrected": "Upper limit, for translators and follows X of all lines together, of",
 }
 
 
@@ -336,7 +336,9 @@ interval.
 
 `python -m report FOLDER` writes one line a reporter, prior, strength and level: means over heads of
 columns above, and these. Intervals of a line are over predictors and their heads, at 95% each;
-`NAME_low_corrected` and `NAME_high_corrected` hold at 95% for all lines of a setting together.
+`NAME_low_corrected` and `NAME_high_corrected` hold at 95% for the translators and the follows X of
+all lines of a setting together. An interval of a share is never narrower than the exact one of
+Clopper and Pearson with predictors as the number of trials: 0 of 4 predictors allow up to 0.60.
 
 {_tabulate(MORE)}
 """

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from report.answer import Answer, compose_answer
 from report.bimodality import find_two_modes
 from report.columns import COSTS, find_families
-from report.intervals import estimate_mean
+from report.intervals import N_CLAIMS, SHARE, estimate_mean
 from report.lines import KINDS, select_compared
 from report.matched import select_matched
 from report.settings import Setting
 
 KEYS = ["reporter", "prior", "strength", "level"]
-SHARE = (0.0, 1.0)
 AVERAGED = (
     "easy_accuracy",
     "easy_auroc",
@@ -127,7 +126,7 @@ def build_lines(setting: str, heads: pd.DataFrame) -> pd.DataFrame:
     groups = list(heads.groupby(KEYS, dropna=False, sort=True))
     rows = []
     for key, group in groups:
-        rows.append(dict(zip(KEYS, key, strict=True)) | _build_line(group, len(groups)))
+        rows.append(dict(zip(KEYS, key, strict=True)) | _build_line(group, N_CLAIMS * len(groups)))
     columns = [*ORDER, *find_families(heads)]
     table = pd.DataFrame(rows).assign(setting=setting).reindex(columns=columns)
     is_first = table["prior"] == "none"
@@ -140,7 +139,7 @@ def _build_line(heads: pd.DataFrame, among: int) -> dict[str, object]:
     """Returns the line of heads that share a key.
 
     Args:
-        among: number of lines for which the corrected intervals hold together.
+        among: number of shares for which the corrected intervals hold together.
     """
     predictor_K = heads["predictor"].to_numpy(object)
     follows_K = heads["follows_concept"].to_numpy(float)

@@ -13,7 +13,7 @@ from report.answer import Answer, compute_translator_shares, format_mean, format
 from report.bimodality import find_two_modes
 from report.columns import get_heading
 from report.drawing import Drawing
-from report.intervals import Mean, estimate_column, group_by_prior
+from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.lines import KINDS
 from report.page.html import allow_breaks, render_figure, render_section
 from report.plots import COLOURS
@@ -112,7 +112,7 @@ def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
         name = f"{anchor}-strip-{i}"
         drawings[name] = figures.draw_strip(group, len(groups))
         prior = format_prior(*key, several)
-        follows = estimate_column(group, "follows_concept", len(groups))
+        follows = estimate_column(group, "follows_concept", N_CLAIMS * len(groups))
         label = (
             f"Heads of {prior}: share of disputed episodes on which each head follows X;"
             f" mean {format_mean(follows)}"
@@ -128,8 +128,9 @@ def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
     explanation = (
         "Figure 1. Share of disputed episodes on which a head follows the concept X, at matched"
         " accuracy. Each dot is a head; dots with similar values are stacked. The diamond is the"
-        " mean over predictors, and the bar is its 95% interval, for all rows together. A hollow"
-        " diamond is the mean of two modes and describes neither. Click a dot to see its evidence."
+        " mean over predictors, and the bar is its 95% interval, for the translators and the"
+        " follows X of all rows together. A hollow diamond is the mean of two modes and describes"
+        " neither. Click a dot to see its evidence."
     )
     note = f'<p class="said">{explanation}</p>'
     return f'<div class="strips">{render_legend()}{strips}{axis}{note}</div>'

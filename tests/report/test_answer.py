@@ -35,6 +35,33 @@ def test_a_prior_that_finds_translators_more_often_is_named_with_an_interval_tha
     assert answer.pairs[0].translators.low < 0.8 < answer.pairs[0].translators.high
 
 
+def test_the_intervals_of_both_claims_hold_together_and_the_scope_says_so():
+    shares = {name: [0.5, 0.55, 0.5, 0.45] for name in "abc"}
+    scope = compose_answer(plant(shares)).scope
+    assert "hold for all 6 differences together (translators and follows X, 3 pairs" in scope
+    one = compose_answer(plant({name: shares[name] for name in "ab"}))
+    three = compose_answer(plant(shares))
+    widths = [
+        pair.follows.high - pair.follows.low for answer in (one, three) for pair in answer.pairs
+    ]
+    assert widths[0] < min(widths[1:])
+
+
+def test_few_predictors_are_named_as_few():
+    few = compose_answer(plant({"a": [0.5] * 4, "b": [0.5] * 4}, seeds=4)).scope
+    many = compose_answer(plant({"a": [0.5] * 8, "b": [0.5] * 8}, seeds=4)).scope
+    words = "Fewer than 8 predictors can agree by chance: repeat what is claimed on 16."
+    assert words in few and words not in many
+
+
+def test_no_translators_on_four_predictors_still_allow_a_share():
+    answer = compose_answer(plant({"a": [0.0] * 4, "b": [0.0] * 4}))
+    assert (
+        "no head of any prior is judged to be a translator; the intervals allow shares of up to"
+        " 7" in answer.headline
+    )
+
+
 def test_no_difference_is_claimed_between_priors_that_are_alike():
     answer = compose_answer(plant({"one": [0.5, 0.55, 0.5, 0.45], "other": [0.45, 0.5, 0.55, 0.5]}))
     assert answer.headline.startswith(
