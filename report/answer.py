@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from report.bimodality import find_two_modes
+from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import find_column
 from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.pairs import Pair, compare_priors, find_stopped_priors
@@ -31,8 +31,8 @@ class Answer:
     headline: str
     """The answer to the question in one sentence."""
     details: tuple[str, ...]
-    """Sentences: under which prior heads follow X more, what they cost, which priors have two
-    modes, and which priors failed a gate.
+    """Sentences: under which prior heads follow X more, what they cost, under which priors they
+    have two modes or predictors differ, and which priors failed a gate.
     """
     scope: str
     """How many predictors, heads and head seeds there are, and which correction the intervals have.
@@ -47,7 +47,8 @@ def compose_answer(heads: pd.DataFrame) -> Answer:
     pairs = compare_priors(heads)
     stopped = find_stopped_priors(heads)
     details = [_describe_following(pairs), _describe_costs(heads, pairs)]
-    details += [*_describe_modes(heads), *_describe_stopped_priors(stopped)]
+    details += [*_describe_modes(heads), _describe_differing_predictors(heads)]
+    details += _describe_stopped_priors(stopped)
     headline = _write_headline(heads, pairs, stopped)
     scope = _describe_scope(heads, pairs)
     return Answer(headline, tuple(filter(None, details)), scope, tuple(pairs))
@@ -242,6 +243,23 @@ def _describe_modes(heads: pd.DataFrame) -> list[str]:
                 f"Heads {condition} have {modes.describe()}: their mean describes neither."
             )
     return sentences
+
+
+def _describe_differing_predictors(heads: pd.DataFrame) -> str:
+    """Returns a sentence with the reporters and priors under which predictors differ."""
+    several = heads["reporter"].nunique() > 1
+    differing = []
+    for key, group in group_by_prior(heads):
+        predictor_K = group["predictor"].to_numpy(object)
+        found = find_differing_predictors(group["follows_concept"].to_numpy(float), predictor_K)
+        if found:
+            differing.append(f"{format_prior(*key, several)} ({found.describe()})")
+    if not differing:
+        return ""
+    return (
+        "Predictors differ, more than seeds of heads explain, in how often heads follow X under"
+        f" {_join_words(differing)}: a mean over predictors describes none of them."
+    )
 
 
 def _describe_stopped_priors(stopped: dict[Key, pd.DataFrame]) -> list[str]:

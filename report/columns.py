@@ -215,8 +215,11 @@ MORE = (
     Column("least", "share", "Minimum of follows X over heads.", "least", 2),
     Column("median", "share", "Median of follows X over heads.", "median", 2),
     Column("most", "share", "Maximum of follows X over heads.", "most", 2),
-    Column("two_modes", "", "The two modes of the heads, if they are bimodal, else empty.",
-           "two modes"),
+    Column("two_modes", "", "The two modes of follows X within predictors, if heads of the same"
+           " predictor are bimodal, else empty.", "two modes"),
+    Column("predictors_differ", "", "The least and the largest mean of follows X over the heads of"
+           " a predictor, if predictors differ more than seeds explain, else empty.",
+           "predictors differ"),
 )
 """The columns that a comparison adds: it has one line a reporter, prior, strength and level."""
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from report.answer import Answer, compose_answer
-from report.bimodality import find_two_modes
+from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import COSTS, find_families
 from report.intervals import N_CLAIMS, SHARE, estimate_mean
 from report.lines import KINDS, select_compared
@@ -57,6 +57,7 @@ ORDER = (
     "median",
     "most",
     "two_modes",
+    "predictors_differ",
     *AVERAGED,
 )
 """The columns of the comparison; those of families follow."""
@@ -144,6 +145,7 @@ def _build_line(heads: pd.DataFrame, among: int) -> dict[str, object]:
     predictor_K = heads["predictor"].to_numpy(object)
     follows_K = heads["follows_concept"].to_numpy(float)
     modes = find_two_modes(follows_K, predictor_K)
+    differing = find_differing_predictors(follows_K, predictor_K)
     line: dict[str, object] = {key: heads[key].iloc[0] for key in ("world", "core_model")}
     line |= {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
     line |= _average("translators", heads["translator"].to_numpy(bool), predictor_K, among)
@@ -160,6 +162,7 @@ def _build_line(heads: pd.DataFrame, among: int) -> dict[str, object]:
         "median": float(np.median(follows_K)),
         "most": follows_K.max(),
         "two_modes": modes.describe() if modes else "",
+        "predictors_differ": differing.describe() if differing else "",
     }
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from report import figures
 from report.answer import Answer, compute_translator_shares, format_mean, format_prior
-from report.bimodality import find_two_modes
+from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import get_heading
 from report.drawing import Drawing
 from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
@@ -137,13 +137,19 @@ def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
 
 
 def _render_numbers(heads: pd.DataFrame, translators: Mean, follows: Mean) -> str:
-    """Returns the numbers beside a strip, and its two modes where it has them."""
+    """Returns the numbers beside a strip, its two modes where it has them, and whether predictors
+    differ.
+    """
     numbers = (
         f"<span>{get_heading('translators')} {format_mean(translators)}</span>"
         f"<span>{get_heading('follows_concept')} {format_mean(follows)}</span>"
     )
     follows_K = heads["follows_concept"].to_numpy(float)
-    modes = find_two_modes(follows_K, heads["predictor"].to_numpy(object))
+    predictor_K = heads["predictor"].to_numpy(object)
+    modes = find_two_modes(follows_K, predictor_K)
     if modes:
         numbers += f'<em class="modes">two modes, {modes.describe_positions()}</em>'
+    differing = find_differing_predictors(follows_K, predictor_K)
+    if differing:
+        numbers += f'<em class="modes">predictors differ, {differing.describe()}</em>'
     return numbers

@@ -166,6 +166,8 @@ def tabulate_lines(lines: pd.DataFrame, title: str = "Every prior and strength")
         columns[key] = [_build_number(key, value) for value in lines[key]]
     if (lines["two_modes"] != "").any():
         columns["two_modes"] = [_shorten_modes(words) for words in lines["two_modes"]]
+    if (lines["predictors_differ"] != "").any():
+        columns["predictors_differ"] = list(lines["predictors_differ"])
     return _build_table(columns, title)
 
 
@@ -223,7 +225,7 @@ def _describe_decision(pair: Pair) -> str:
 def _shorten_modes(words: str) -> str:
     """Returns where two modes are, in few words.
 
-    >>> _shorten_modes("two modes, 5% near 0.06 and 95% near 0.97 (both under every predictor)")
+    >>> _shorten_modes("two modes, 5% near 0.06 and 95% near 0.97 (within every predictor)")
     '5% 0.06, 95% 0.97'
     """
     modes = re.findall(r"(\d+%) near ([\d.]+)", words)

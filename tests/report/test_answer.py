@@ -108,6 +108,17 @@ def test_two_modes_are_reported_for_half_translators_and_half_imitators_and_not_
     assert not any("modes" in line for line in one.details)
 
 
+def test_predictors_that_differ_have_a_sentence_of_their_own_and_are_not_two_modes():
+    answer = compose_answer(plant({"mixed": [0.0, 1.0, 0.0, 1.0], "none": [0.0] * 4}))
+    sentence = (
+        "Predictors differ, more than seeds of heads explain, in how often heads follow X under"
+        " mixed (means of 4 predictors from 0.05 to 0.95): a mean over predictors describes none"
+        " of them."
+    )
+    assert sentence in answer.details
+    assert not any("two modes" in line for line in answer.details)
+
+
 def test_the_costs_of_a_prior_are_compared_with_those_without_a_prior():
     frame = plant({"good": GOOD_AND_BAD["good"], "none": GOOD_AND_BAD["bad"]})
     frame.loc[frame["prior"] == "good", "prequential_bits"] = 50.0
