@@ -50,6 +50,8 @@ def compose_answer(heads: pd.DataFrame) -> Answer:
     details += [*_describe_modes(heads), _describe_differing_predictors(heads)]
     details += _describe_stopped_priors(stopped)
     headline = _write_headline(heads, pairs, stopped)
+    if heads["predictor"].nunique() == 1:
+        headline = f"On one predictor: {headline}"
     scope = _describe_scope(heads, pairs)
     return Answer(headline, tuple(filter(None, details)), scope, tuple(pairs))
 
@@ -187,9 +189,13 @@ def _describe_no_difference(pairs: list[Pair]) -> str:
         if len(pairs) > 1
         else "the corrected interval contains"
     )
+    largest = max(max(abs(pair.follows.low), abs(pair.follows.high)) for pair in pairs)
+    bound = "" if pd.isna(largest) else f", and they allow differences of up to {largest:.2f}"
+    if len(pairs) == 1:
+        bound = bound.replace("they allow", "it allows")
     return (
         "Heads do not follow X significantly more often under one prior than under another:"
-        f" {intervals} 0."
+        f" {intervals} 0{bound}."
     )
 
 
@@ -227,7 +233,7 @@ def _describe_costs(heads: pd.DataFrame, pairs: list[Pair]) -> str:
         if pd.notna(cost):
             costs.append(f"{cost * scale:.3g} {heading} (without a prior {plain_cost * scale:.3g})")
     name = format_prior(reporter, prior, heads["reporter"].nunique() > 1)
-    return f"A head of {name} costs {_join_words(costs)}." if costs else ""
+    return f"On average, a head of {name} costs {_join_words(costs)}." if costs else ""
 
 
 def _describe_modes(heads: pd.DataFrame) -> list[str]:

@@ -75,10 +75,11 @@ def format_table(heads: pd.DataFrame) -> str:
 
 def show(heads: pd.DataFrame) -> None:
     """Prints the table of heads of one setting."""
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console()
+    from console.terminal import open_console
+
+    console = open_console()
     text = format_table(select_compared(heads, each_level=True))
     if console.is_terminal:
         console.print(Markdown(text))

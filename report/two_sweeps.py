@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from console.terminal import open_console
 from report.answer import format_mean
 from report.columns import get_heading
 from report.comparison import KEYS, choose_heads
@@ -22,6 +23,10 @@ from report.runs import FoundRuns, Run
 from report.settings import flatten, group_by_setting
 
 Floats = NDArray[np.floating[Any]]
+INTERVALS = (
+    "Intervals at 95%: of A and of B each by itself, of B - A for all lines together. The decision"
+    " is about follows X."
+)
 MOST_DIFFERENCES = 12
 """Largest number of differences in configs that are shown; further ones are counted."""
 
@@ -54,8 +59,6 @@ def show(first: FoundRuns, second: FoundRuns) -> None:
     """Prints both sweeps side by side, and the differences between them."""
     from rich.table import Table
 
-    from report.summary import open_console
-
     out = open_console()
     for letter, sweep in (("A", first), ("B", second)):
         n_heads = sum(len(run.heads) for run in sweep.runs)
@@ -76,6 +79,7 @@ def show(first: FoundRuns, second: FoundRuns) -> None:
         cells = _format_line(line)
         table.add_row(*(cells if several else cells[1:]))
     out.print(table)
+    out.print(INTERVALS)
     out.print(describe_lines(lines), style="bold", highlight=False)
 
 

@@ -4,7 +4,6 @@ certificates, and the costs, configs and versions of the runs.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 
 from report.lines import KINDS
 from report.page.html import Columns, format_number, render_section, render_table
+from report.planted import collect_record
 from report.runs import Run
 
 PARTS = ("preparing", "training", "billing", "judging")
@@ -40,24 +40,23 @@ class Level:
 
 
 def render_judge(runs: tuple[Run, ...], anchor: str) -> str:
-    """Returns the judge's confusion matrix on planted heads, over all runs of this world."""
-    counts: dict[str, Counter[str]] = {}
-    correct = total = 0
-    for run in runs:
-        for head, _, verdict, n, is_correct in run.about.get("judge_on_planted_heads", []):
-            counts.setdefault(head, Counter())[verdict] += n
-            correct += n * bool(is_correct)
-            total += n
-    columns: Columns = {"planted head": [head.replace("_", " ") for head in counts]}
+    """Returns the judge's confusion matrix on planted heads, over the runs of this world whose
+    predictors passed their gates.
+    """
+    record = collect_record(run.about for run in runs)
+    if not record.n and not record.stopped:
+        return ""
+    counts = record.verdicts.values()
+    columns: Columns = {"planted head": [head.replace("_", " ") for head in record.verdicts]}
     for kind in KINDS:
-        columns[kind.replace("_", " ")] = [row[kind] or ("·", 0.0) for row in counts.values()]
+        columns[kind.replace("_", " ")] = [row[kind] or ("·", 0.0) for row in counts]
     explanation = (
-        "Planted heads are built by hand so that the correct verdict is known. In these runs"
-        f" {correct:,} of {total:,} verdicts on planted heads are correct. Rows: the planted head;"
-        " columns: the judge's verdict."
+        "Planted heads are built by hand so that the correct verdict is known. They measure the"
+        " judge's rule and its intervals on these episodes, and nothing about a predictor."
+        f" {escape(record.describe())} Rows: the planted head; columns: the judge's verdict."
     )
     title = "The judge on heads with known answers"
-    table = render_table(columns, "Judge") if total else ""
+    table = render_table(columns, "Judge") if record.n else "<p>No run has such a record.</p>"
     return render_section(f"{anchor}-judge", title, explanation, table)
 
 

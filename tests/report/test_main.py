@@ -101,6 +101,19 @@ def test_matched_and_compare_write_nothing(folder, capsys):
     }
 
 
+def test_words_in_square_brackets_are_printed(tmp_path, capsys):
+    for name in ("a", "b"):
+        frame = heads("none", seeds=1, reporter="linear [wide]")
+        write(tmp_path / name / "run", frame, world={"label": f"[{name}] :warning:"})
+    main([str(tmp_path / "a")])
+    main([str(tmp_path / "a"), "--matched"])
+    main(["--compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    printed = capsys.readouterr().out
+    assert printed.count("0.50 [not known]") >= 4
+    assert "linear [wide]" in printed
+    assert "world.label: [a] :warning: in A; [b] :warning: in B." in printed
+
+
 def test_what_a_narrow_terminal_drops_are_columns_that_there_are():
     assert set(DROPPED_FIRST) < set(COLUMNS)
 

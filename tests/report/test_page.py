@@ -68,7 +68,7 @@ def test_it_opens_with_the_answer_and_the_figure_that_shows_it(page):
         "Priors two by two",
         "What it costs: Pareto fronts",
         "By kind of tampering",
-        "209 of 220 verdicts on planted heads are correct",
+        "The judge is right on 209 of 220 planted heads",
         "The predictors&#x27; certificates",
         "Every prior and strength",
         "Runs: seconds, bytes, configs",

@@ -19,6 +19,7 @@ from configs.build import build, check
 from console.command_line import run_command, to_plain_values
 from console.errors import UserError
 from console.progress import line
+from console.terminal import open_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,7 +241,6 @@ def tabulate(rows: pd.DataFrame) -> list[str]:
 def main(config: DictConfig) -> None:
     """Calibrates, writes and prints."""
     from hydra.core.hydra_config import HydraConfig
-    from rich.console import Console
     from rich.markdown import Markdown
 
     settings = HydraConfig.get()
@@ -253,8 +253,7 @@ def main(config: DictConfig) -> None:
     count = rows["predictor"].nunique()
     predictors = "1 predictor" if count == 1 else f"{count} predictors"
     write(rows, folder, f"{settings.runtime.choices['world']}, {predictors}")
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(Markdown((folder / SUMMARY).read_text()))
+    open_console().print(Markdown((folder / SUMMARY).read_text()))
     print(folder)
 
 
