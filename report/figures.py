@@ -187,10 +187,7 @@ def _fill_panel(
     lines = table if key == "level" else table[table["prior"] != "none"]
     values = sorted(float(value) for value in lines[key].dropna().unique())
     with rc_context(STYLE):
-        for other, group in lines.groupby("prior", sort=False):
-            if other != prior:
-                line = _add_slots(group, key, values)
-                axis.plot(line["x"], line["follows_concept"], color=RULE, linewidth=0.9, zorder=0)
+        _draw_other_priors(axis, lines[lines["prior"] != prior], key, values)
         none = table[table["prior"] == "none"]
         if key == "strength" and len(none) and prior != "none":
             _draw_no_prior(axis, none["follows_concept"].iloc[0], len(values))
@@ -201,6 +198,16 @@ def _fill_panel(
         _add_dots(drawing, axis, own_heads, x_K, follows_K)
         _draw_mean(axis, _add_slots(table[table["prior"] == prior], key, values))
         _set_panel_axes(axis, key, values)
+
+
+def _draw_other_priors(axis: Axes, lines: pd.DataFrame, key: str, values: list[float]) -> None:
+    """Draws the means of other priors as grey lines, all at once: a gap lies between priors."""
+    lines = _add_slots(lines, key, values).sort_values("prior", kind="stable")
+    is_first = lines["prior"].ne(lines["prior"].shift())
+    starts = np.flatnonzero(is_first)
+    x = np.insert(lines["x"].to_numpy(float), starts, np.nan)
+    y = np.insert(lines["follows_concept"].to_numpy(float), starts, np.nan)
+    axis.plot(x, y, color=RULE, linewidth=0.9, zorder=0)
 
 
 def _draw_no_prior(axis: Axes, follows: float, n_slots: int) -> None:

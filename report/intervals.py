@@ -5,6 +5,7 @@ K: heads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ N_CLAIMS = 2
 """Number of claims that are made of the same heads, the share of translators and how often they
 follow X: their intervals are corrected together.
 """
+SECOND = "_2"
+"""Ending of the columns of the second head of a pair."""
 Values = NDArray[np.float64 | np.bool_ | np.int64]
 
 
@@ -100,26 +103,29 @@ def estimate_column(heads: pd.DataFrame, column: str, n_shares: int = 1) -> Mean
     return estimate_mean(heads[column].to_numpy(kind), predictor_K, n_shares, SHARE)
 
 
-def estimate_paired_difference(
-    first: pd.DataFrame, second: pd.DataFrame, column: str, n_differences: int = 1
-) -> Mean | None:
-    """Returns the mean difference, first less second, of heads with the same predictor, seed and
-    level; None where there are no such pairs.
+def estimate_paired_difference(pairs: pd.DataFrame, column: str, n_differences: int = 1) -> Mean:
+    """Returns the mean difference, first less second, of heads that `pair_heads` paired.
 
     Args:
         column: the column to compare. Booleans give a difference of shares.
         n_differences: number of differences that are estimated together.
     """
+    first, second = pairs[column], pairs[f"{column}{SECOND}"]
+    kind = np.int64 if first.dtype == bool else np.float64
+    difference_K = first.to_numpy(kind) - second.to_numpy(kind)
+    predictor_K = pairs["predictor"].to_numpy()
+    return estimate_mean(difference_K, predictor_K, n_differences, (-1.0, 1.0))
+
+
+def pair_heads(first: pd.DataFrame, second: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Returns a row for each two heads with the same predictor, seed and level: the predictor, and
+    each column of both.
+    """
     keys = ["predictor", "seed"]
     if {"levels"} <= set(first) & set(second) and _read_the_same_levels(first, second):
         keys.append("levels")
-    both = first[[*keys, column]].merge(second[[*keys, column]], on=keys, suffixes=("", "_2"))
-    if both.empty:
-        return None
-    kind = np.int64 if first[column].dtype == bool else np.float64
-    difference_K = both[column].to_numpy(kind) - both[f"{column}_2"].to_numpy(kind)
-    predictor_K = both["predictor"].to_numpy(object)
-    return estimate_mean(difference_K, predictor_K, n_differences, (-1.0, 1.0))
+    names = [*keys, *columns]
+    return first[names].merge(second[names], on=keys, suffixes=("", SECOND))
 
 
 def group_by_prior(
@@ -132,7 +138,8 @@ def group_by_prior(
 
 def _read_the_same_levels(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     """Whether both frames hold heads of the same levels, and of more than one."""
-    return bool(first["levels"].nunique() > 1) and set(first["levels"]) == set(second["levels"])
+    levels = set(first["levels"])
+    return len(levels) > 1 and levels == set(second["levels"])
 
 
 def _compute_student_interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:

@@ -9,7 +9,13 @@ from itertools import combinations
 
 import pandas as pd
 
-from report.intervals import N_CLAIMS, Mean, estimate_paired_difference, group_by_prior
+from report.intervals import (
+    N_CLAIMS,
+    Mean,
+    estimate_paired_difference,
+    group_by_prior,
+    pair_heads,
+)
 
 LEAST_PASSED = 0.5
 """Least share of a prior's heads that must pass the gates before the prior is compared."""
@@ -49,18 +55,22 @@ def compare_priors(heads: pd.DataFrame) -> list[Pair]:
     Args:
         heads: of one setting, at matched accuracy.
     """
+    # Numbers are paired faster than words.
+    words = [name for name in ("predictor", "levels") if name in heads]
+    heads = heads.assign(**{name: pd.factorize(heads[name])[0] for name in words})
     groups = {key: group for key, group in group_by_prior(heads) if _passes_gates(group)}
+    heads_of = {key: set(_list_heads(group)) for key, group in groups.items()}
     key_pairs = []
     for first, second in combinations(groups, 2):
-        if first[0] == second[0] and _share_heads(groups[first], groups[second]):
+        if first[0] == second[0] and heads_of[first] & heads_of[second]:
             key_pairs.append((first, second))
     n_differences = N_CLAIMS * len(key_pairs)
     pairs = []
     for first, second in key_pairs:
-        frames = groups[first], groups[second]
-        translators = estimate_paired_difference(*frames, "translator", n_differences)
-        follows = estimate_paired_difference(*frames, "follows_concept", n_differences)
-        if translators is not None and follows is not None:
+        both = pair_heads(groups[first], groups[second], ("translator", "follows_concept"))
+        if not both.empty:
+            translators = estimate_paired_difference(both, "translator", n_differences)
+            follows = estimate_paired_difference(both, "follows_concept", n_differences)
             pair = Pair(first[0], first[1], second[1], translators, follows)
             pairs.append(pair.put_larger_first())
     return sorted(
@@ -73,10 +83,9 @@ def find_stopped_priors(heads: pd.DataFrame) -> dict[tuple[str, str], pd.DataFra
     return {key: group for key, group in group_by_prior(heads) if not _passes_gates(group)}
 
 
-def _share_heads(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether any predictor and seed occurs in both frames."""
-    keys = ["predictor", "seed"]
-    return not first[keys].drop_duplicates().merge(second[keys].drop_duplicates(), on=keys).empty
+def _list_heads(heads: pd.DataFrame) -> list[tuple[int, int]]:
+    """Returns the predictor and the seed of each head."""
+    return list(zip(heads["predictor"], heads["seed"], strict=True))
 
 
 def _passes_gates(heads: pd.DataFrame) -> bool:

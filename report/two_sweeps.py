@@ -17,7 +17,14 @@ from console.terminal import open_console
 from report.answer import format_mean
 from report.columns import get_heading
 from report.comparison import KEYS, choose_heads
-from report.intervals import LEVEL, N_CLAIMS, Mean, estimate_column, estimate_paired_difference
+from report.intervals import (
+    LEVEL,
+    N_CLAIMS,
+    Mean,
+    estimate_column,
+    estimate_paired_difference,
+    pair_heads,
+)
 from report.lines import format_strength
 from report.runs import FoundRuns, Run
 from report.settings import flatten, group_by_setting
@@ -180,23 +187,21 @@ def _group_by_line(heads: pd.DataFrame) -> dict[Key, pd.DataFrame]:
 
 
 def _compare_line(key: Key, first: pd.DataFrame, second: pd.DataFrame, n_differences: int) -> Line:
-    differences = [
-        estimate_paired_difference(second, first, column, n_differences)
-        for column in ("follows_concept", "translator")
-    ]
-    is_paired = differences[0] is not None
-    if not is_paired:
-        differences = [
-            _estimate_unpaired_difference(first, second, column, n_differences)
-            for column in ("follows_concept", "translator")
-        ]
+    columns = ("follows_concept", "translator")
+    pairs = pair_heads(second, first, columns)
+    differences: list[Mean | None] = []
+    for column in columns:
+        if pairs.empty:
+            differences.append(_estimate_unpaired_difference(first, second, column, n_differences))
+        else:
+            differences.append(estimate_paired_difference(pairs, column, n_differences))
     return Line(
         *key,
         first=estimate_column(first, "follows_concept"),
         second=estimate_column(second, "follows_concept"),
         follows=differences[0],
         translators=differences[1],
-        is_paired=is_paired,
+        is_paired=not pairs.empty,
     )
 
 

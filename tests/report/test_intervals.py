@@ -12,7 +12,13 @@ from benchmarks.intervals import (
     measure_share,
     measure_unlike_priors,
 )
-from report.intervals import SHARE, estimate_mean, estimate_paired_difference
+from report.intervals import (
+    SHARE,
+    Mean,
+    estimate_mean,
+    estimate_paired_difference,
+    pair_heads,
+)
 
 ROUNDS = 300
 FOUR = np.repeat(["a", "b", "c", "d"], 16).astype(object)
@@ -158,17 +164,21 @@ def create_heads(values, predictor="a", seeds=None) -> pd.DataFrame:
     return pd.DataFrame({"predictor": predictor, "seed": seeds, "follows": values})
 
 
+def compare_heads(first: pd.DataFrame, second: pd.DataFrame) -> Mean:
+    return estimate_paired_difference(pair_heads(first, second, ["follows"]), "follows")
+
+
 def test_a_difference_is_measured_head_by_head():
     noise = np.random.default_rng(0).normal(0.5, 0.3, 32)
     first = [create_heads(noise[:16] + 0.05, "a"), create_heads(noise[16:] + 0.06, "b")]
     second = [create_heads(noise[:16], "a"), create_heads(noise[16:], "b")]
-    mean = estimate_paired_difference(pd.concat(first), pd.concat(second), "follows")
+    mean = compare_heads(pd.concat(first), pd.concat(second))
     assert mean.value == pytest.approx(0.055)
     assert mean.high - mean.low < 0.2 and mean.heads == 32
 
 
 def test_only_heads_that_occur_on_both_sides_are_compared():
     first, second = create_heads([0.5, 0.6], seeds=[0, 1]), create_heads([0.1, 0.2], seeds=[1, 2])
-    assert estimate_paired_difference(first, second, "follows").value == pytest.approx(0.5)
+    assert compare_heads(first, second).value == pytest.approx(0.5)
     first, second = create_heads([0.5], "a"), create_heads([0.5], "b")
-    assert estimate_paired_difference(first, second, "follows") is None
+    assert pair_heads(first, second, ["follows"]).empty
