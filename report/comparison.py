@@ -74,6 +74,8 @@ class Compared:
     """Those that stand for their prior and strength."""
     lines: pd.DataFrame
     """The lines of these heads."""
+    each_lines: pd.DataFrame
+    """The lines of the heads of every level."""
     answer: Answer
 
     @property
@@ -104,7 +106,9 @@ def compare(setting: Setting, start: int = 0) -> Compared:
         matched=each["index"].isin(matched["index"]),
         chosen=each["index"].isin(heads["index"]),
     )
-    return Compared(setting, each, heads, build_lines(setting.name, heads), compose_answer(matched))
+    lines = build_lines(setting.name, heads)
+    each_lines = lines if len(heads) == len(each) else build_lines(setting.name, each)
+    return Compared(setting, each, heads, lines, each_lines, compose_answer(matched))
 
 
 def choose_heads(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:

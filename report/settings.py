@@ -33,6 +33,8 @@ too.
 """
 HEAD = ["predictor", "reporter", "prior", "strength", "seed", "levels"]
 """Columns that identify a head within a setting. A head that occurs in several runs counts once."""
+MOST_DRAWN = 12
+"""Largest number of settings of which figures are drawn."""
 MOST_OPTIONS = 4
 """Largest number of options in the name of a setting."""
 
@@ -79,7 +81,9 @@ def group_by_setting(runs: tuple[Run, ...]) -> list[Setting]:
 
 
 def describe_several_settings(settings: list[Setting]) -> list[str]:
-    """Returns a line that names the settings and their numbers of runs; none for one setting."""
+    """Returns a line that names the settings and their numbers of runs, and one about those that
+    are not drawn; none for one setting.
+    """
     if len(settings) < 2:
         return []
     counts = []
@@ -87,10 +91,16 @@ def describe_several_settings(settings: list[Setting]) -> list[str]:
         n = len(setting.runs)
         counts.append(f"{setting.name}: {n} {'run' if n == 1 else 'runs'}")
     last = ", ".join(run.name for run in settings[-1].runs[:3])
-    return [
+    notices = [
         f"Runs of {len(settings)} settings are shown one after the other and never pooled."
         f" {'; '.join(counts)}. Runs of the last setting: {last}."
     ]
+    if len(settings) > MOST_DRAWN:
+        notices.append(
+            f"Figures are drawn of the {MOST_DRAWN} settings with the most runs. To draw another,"
+            " name the folders of its runs alone."
+        )
+    return notices
 
 
 def extract_setting(config: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from console.terminal import open_console
 from report.alignment import format_section
 from report.answer import format_mean
 from report.columns import explain, find_column, format_markdown, get_heading
-from report.comparison import Compared, build_lines, compare
+from report.comparison import Compared, compare
 from report.intervals import Mean
 from report.lines import KINDS, format_level, format_strength
 from report.planted import Record, collect_record, list_failed_gates
@@ -93,9 +93,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
             level that held-out easy episodes choose have one.
     """
     out = open_console()
-    tables = []
-    for part in parts:
-        tables.append(build_lines(part.setting.name, part.each) if each_level else part.lines)
+    tables = [part.each_lines if each_level else part.lines for part in parts]
     names = [_choose_columns(table, out) for table in tables]
     for i, part in enumerate(parts):
         out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
@@ -137,7 +135,7 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     record.
     """
     part = compare(Setting("", (), heads.assign(run="")))
-    table = build_lines("", part.each)
+    table = part.each_lines
     names = COLUMNS[1:]
     rows = [[_format_cell(name, line) for name in names] for _, line in table.iterrows()]
     gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]

@@ -45,14 +45,19 @@ def sort_groups(heads: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame
     return sorted(group_by_prior(heads), key=rank)
 
 
-def render_answer(heads: pd.DataFrame, answer: Answer, anchor: str, drawings: Drawings) -> str:
-    """Returns the answer and its figure, and adds the figure's drawings."""
+def render_answer(
+    heads: pd.DataFrame, answer: Answer, anchor: str, drawings: Drawings | None
+) -> str:
+    """Returns the answer and its figure, and adds the figure's drawings; the answer alone where the
+    setting is not drawn.
+    """
     details = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer.details)
     scope = f'<p class="scope">{escape(answer.scope)}</p>'
-    return (
+    words = (
         f'<p class="headline">{escape(answer.headline)}</p>'
-        f'<div class="details">{details}{scope}</div>{_render_strips(heads, anchor, drawings)}'
+        f'<div class="details">{details}{scope}</div>'
     )
+    return words if drawings is None else words + _render_strips(heads, anchor, drawings)
 
 
 def render_panels(
