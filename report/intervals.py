@@ -67,8 +67,9 @@ def estimate_mean(
     translators, another predictor may still have them: the share may be up to 0.60.
 
     A difference has no such third interval. Its errors keep their rate where positive and negative
-    differences of predictors are equally likely, as for two priors that do the same
-    (benchmarks/intervals.py measures both).
+    differences of predictors are equally likely, as for two priors that do the same, on 8 predictors
+    or more. They exceed it on 4 predictors that each go wholly one way, and where a prior that gives
+    all or nothing has the same mean as one that does not (benchmarks/intervals.py measures all).
 
     Args:
         value_K: bool for the hits of a share, int (-1, 0, 1) for a difference of two hits, float

@@ -60,7 +60,7 @@ def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
         css=(FILES / "page.css").read_text(),
         script=(FILES / "page.js").read_text(),
         notices=_build_notices(notices),
-        body="".join(articles),
+        body="".join(articles) + methods.render_statistics(),
         glossary=_build_glossary([*EVIDENCE, "spread", "gates_passed", "validation_nll", *COSTS]),
         data=pack(data),
         counts=escape(f"{len(runs.runs)} runs, {len(all_heads):,} heads"),

@@ -32,7 +32,7 @@ ONE_MODE = {
     "one value": lambda rng, n: np.full(n, 0.5),
 }
 SIZES = [(n_predictors, n_heads) for n_predictors in (4, 8, 16) for n_heads in (8, 32)]
-SWEEPS = [pytest.param(20, id="few"), pytest.param(1000, marks=pytest.mark.slow, id="many")]
+SWEEPS = [pytest.param(20, id="few"), pytest.param(500, marks=pytest.mark.slow, id="many")]
 
 
 def name_predictors(n_predictors: int, n_heads: int) -> np.ndarray:

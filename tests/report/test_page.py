@@ -72,6 +72,7 @@ def test_it_opens_with_the_answer_and_the_figure_that_shows_it(page):
         "The predictors&#x27; certificates",
         "Every prior and strength",
         "Runs: seconds, bytes, configs",
+        "Intervals, differences and modes",
     ],
 )
 def test_what_it_holds_stands_there_without_a_script(shown, words):
