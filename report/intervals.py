@@ -66,10 +66,11 @@ def estimate_mean(
     as the effective number, of which the sum of their means are hits. If 0 of 4 predictors have
     translators, another predictor may still have them: the share may be up to 0.60.
 
-    A difference has no such third interval. Its errors keep their rate where positive and negative
-    differences of predictors are equally likely, as for two priors that do the same, on 8 predictors
-    or more. They exceed it on 4 predictors that each go wholly one way, and where a prior that gives
-    all or nothing has the same mean as one that does not (benchmarks/intervals.py measures all).
+    A difference has no such third interval. Its errors keep their rate on 8 predictors or more
+    where positive and negative differences of predictors are equally likely, as for two priors that
+    do the same. They exceed it on 4 predictors that each go wholly one way, and where a prior that
+    gives all or nothing has the same mean as one that does not (benchmarks/intervals.py measures
+    all of these).
 
     Args:
         value_K: bool for the hits of a share, int (-1, 0, 1) for a difference of two hits, float
