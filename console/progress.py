@@ -72,7 +72,7 @@ def _get_display() -> Progress:
     console = Console(stderr=True)
     is_quiet = not console.is_terminal or QUIET in os.environ
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=False),

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from console.command_line import run_command
 from console.errors import UserError
-from console.printing import print_any_text
 
 OPTIONS = ("--to", "--matched", "--compare", "--help")
 
@@ -27,7 +26,6 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: an option that does not exist, or a folder too few or too many.
     """
-    print_any_text()
     if not words or "--help" in words or "-h" in words:
         print(__doc__)
         return

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from report.bimodality import find_two_modes
+from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import find_column
-from report.intervals import Mean, estimate_column, group_by_prior
+from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.pairs import Pair, compare_priors, find_stopped_priors
 
 COSTS = ("prequential_bits", "flops", "edges")
 """Columns of the bill that the answer compares; the page has all."""
+FEW_PREDICTORS = 8
+"""Number of predictors below which differences that all of them show may still be chance."""
+ENOUGH_PREDICTORS = 16
+"""Number of predictors that a claim should stand on."""
 Key = tuple[str, str]
 """A reporter and a prior."""
 
@@ -27,8 +31,8 @@ class Answer:
     headline: str
     """The answer to the question in one sentence."""
     details: tuple[str, ...]
-    """Sentences: under which prior heads follow X more, what they cost, which priors have two
-    modes, and which priors failed a gate.
+    """Sentences: under which prior heads follow X more, what they cost, under which priors they
+    have two modes or predictors differ, and which priors failed a gate.
     """
     scope: str
     """How many predictors, heads and head seeds there are, and which correction the intervals have.
@@ -43,8 +47,11 @@ def compose_answer(heads: pd.DataFrame) -> Answer:
     pairs = compare_priors(heads)
     stopped = find_stopped_priors(heads)
     details = [_describe_following(pairs), _describe_costs(heads, pairs)]
-    details += [*_describe_modes(heads), *_describe_stopped_priors(stopped)]
+    details += [*_describe_modes(heads), _describe_differing_predictors(heads)]
+    details += _describe_stopped_priors(stopped)
     headline = _write_headline(heads, pairs, stopped)
+    if heads["predictor"].nunique() == 1:
+        headline = f"On one predictor: {headline}"
     scope = _describe_scope(heads, pairs)
     return Answer(headline, tuple(filter(None, details)), scope, tuple(pairs))
 
@@ -73,10 +80,11 @@ def format_mean(mean: Mean) -> str:
 
 def compute_translator_shares(heads: pd.DataFrame) -> dict[Key, Mean]:
     """Returns the share of translators among the heads of each reporter and prior. The intervals
-    hold for all of them together.
+    hold for all of them together, and for how often heads follow X.
     """
     groups = group_by_prior(heads)
-    return {key: estimate_column(group, "translator", len(groups)) for key, group in groups}
+    n_shares = N_CLAIMS * len(groups)
+    return {key: estimate_column(group, "translator", n_shares) for key, group in groups}
 
 
 def _write_headline(
@@ -98,7 +106,11 @@ def _write_headline(
     if len(shares) == 1:
         return _describe_single_prior(heads, best, share)
     if share.value == 0:
-        return "At matched accuracy, no head of any prior is judged to be a translator."
+        highest = max(share.high for share in shares.values())
+        return (
+            "At matched accuracy, no head of any prior is judged to be a translator; the intervals"
+            f" allow shares of up to {highest:.0%}."
+        )
     most = (
         f"{_format_subject(*best, several)} has the most, {share.value:.0%} of its heads"
         f" [{share.low:.0%}, {share.high:.0%}]"
@@ -116,7 +128,7 @@ def _describe_single_prior(heads: pd.DataFrame, key: Key, share: Mean) -> str:
     """Returns the result of one prior where there is no other prior to compare it with."""
     reporter, prior = key
     own_heads = heads[(heads["reporter"] == reporter) & (heads["prior"] == prior)]
-    follows = format_mean(estimate_column(own_heads, "follows_concept"))
+    follows = format_mean(estimate_column(own_heads, "follows_concept", N_CLAIMS))
     condition = "Without a prior" if prior == "none" else f"Under {prior}"
     return (
         f"{condition}, the share of disputed episodes on which heads follow X is {follows}, and the"
@@ -177,9 +189,13 @@ def _describe_no_difference(pairs: list[Pair]) -> str:
         if len(pairs) > 1
         else "the corrected interval contains"
     )
+    largest = max(max(abs(pair.follows.low), abs(pair.follows.high)) for pair in pairs)
+    bound = "" if pd.isna(largest) else f", and they allow differences of up to {largest:.2f}"
+    if len(pairs) == 1:
+        bound = bound.replace("they allow", "it allows")
     return (
         "Heads do not follow X significantly more often under one prior than under another:"
-        f" {intervals} 0."
+        f" {intervals} 0{bound}."
     )
 
 
@@ -217,7 +233,7 @@ def _describe_costs(heads: pd.DataFrame, pairs: list[Pair]) -> str:
         if pd.notna(cost):
             costs.append(f"{cost * scale:.3g} {heading} (without a prior {plain_cost * scale:.3g})")
     name = format_prior(reporter, prior, heads["reporter"].nunique() > 1)
-    return f"A head of {name} costs {_join_words(costs)}." if costs else ""
+    return f"On average, a head of {name} costs {_join_words(costs)}." if costs else ""
 
 
 def _describe_modes(heads: pd.DataFrame) -> list[str]:
@@ -233,6 +249,23 @@ def _describe_modes(heads: pd.DataFrame) -> list[str]:
                 f"Heads {condition} have {modes.describe()}: their mean describes neither."
             )
     return sentences
+
+
+def _describe_differing_predictors(heads: pd.DataFrame) -> str:
+    """Returns a sentence with the reporters and priors under which predictors differ."""
+    several = heads["reporter"].nunique() > 1
+    differing = []
+    for key, group in group_by_prior(heads):
+        predictor_K = group["predictor"].to_numpy(object)
+        found = find_differing_predictors(group["follows_concept"].to_numpy(float), predictor_K)
+        if found:
+            differing.append(f"{format_prior(*key, several)} ({found.describe()})")
+    if not differing:
+        return ""
+    return (
+        "Predictors differ, more than seeds of heads explain, in how often heads follow X under"
+        f" {_join_words(differing)}: a mean over predictors describes none of them."
+    )
 
 
 def _describe_stopped_priors(stopped: dict[Key, pd.DataFrame]) -> list[str]:
@@ -262,10 +295,20 @@ def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
     else:
         predictors = f"{n_predictors} predictors"
     correction = ""
-    if len(pairs) > 1:
-        correction = f"; the 95% intervals hold for all {len(pairs)} pairs together"
+    if pairs:
+        n = N_CLAIMS * len(pairs)
+        correction = (
+            f"; the 95% intervals hold for all {n} differences together (translators and follows X,"
+            f" {_count(len(pairs), 'pair')} of priors)"
+        )
+    caution = ""
+    if 1 < n_predictors < FEW_PREDICTORS:
+        caution = (
+            f" Fewer than {FEW_PREDICTORS} predictors can agree by chance: repeat what is claimed"
+            f" on {ENOUGH_PREDICTORS}."
+        )
     n_heads = _count(len(heads), "head")
-    return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}."
+    return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}.{caution}"
 
 
 def _format_subject(reporter: str, prior: str, several: bool) -> str:

@@ -228,8 +228,11 @@ MORE = (
     Column("least", "share", "Minimum of follows X over heads.", "least", 2),
     Column("median", "share", "Median of follows X over heads.", "median", 2),
     Column("most", "share", "Maximum of follows X over heads.", "most", 2),
-    Column("two_modes", "", "The two modes of the heads, if they are bimodal, else empty.",
-           "two modes"),
+    Column("two_modes", "", "The two modes of follows X within predictors, if heads of the same"
+           " predictor are bimodal, else empty.", "two modes"),
+    Column("predictors_differ", "", "The least and the largest mean of follows X over the heads of"
+           " a predictor, if predictors differ more than seeds explain, else empty.",
+           "predictors differ"),
 )
 """The columns that a comparison adds: it has one line a reporter, prior, strength and level."""
 
@@ -265,8 +268,8 @@ _BY_NAME = {column.name: column for column in (*COLUMNS, *MORE, *IN_TABLES)}
 _LIMITS = {
     "_low": "Lower limit of the interval of",
     "_high": "Upper limit of the interval of",
-    "_low_corrected": "Lower limit, for all lines of the setting together, of",
-    "_high_corrected": "Upper limit, for all lines of the setting together, of",
+    "_low_corrected": "Lower limit, for translators and follows X of all lines together, of",
+    "_high_corrected": "Upper limit, for translators and follows X of all lines together, of",
 }
 
 
@@ -349,7 +352,9 @@ interval.
 
 `python -m report FOLDER` writes one line a reporter, prior, strength and level: means over heads of
 columns above, and these. Intervals of a line are over predictors and their heads, at 95% each;
-`NAME_low_corrected` and `NAME_high_corrected` hold at 95% for all lines of a setting together.
+`NAME_low_corrected` and `NAME_high_corrected` hold at 95% for the translators and the follows X of
+all lines of a setting together. An interval of a share is never narrower than the exact one of
+Clopper and Pearson with predictors as the number of trials: 0 of 4 predictors allow up to 0.60.
 
 {_tabulate(MORE)}
 """

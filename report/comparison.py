@@ -11,15 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from report.answer import Answer, compose_answer
-from report.bimodality import find_two_modes
+from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import COSTS, find_families
-from report.intervals import estimate_mean
+from report.intervals import N_CLAIMS, SHARE, estimate_mean
 from report.lines import KINDS, select_compared
 from report.matched import select_matched
 from report.settings import Setting
 
 KEYS = ["reporter", "prior", "strength", "level"]
-SHARE = (0.0, 1.0)
 AVERAGED = (
     "concept_accuracy",
     "concept_accuracy_worst",
@@ -60,6 +59,7 @@ ORDER = (
     "median",
     "most",
     "two_modes",
+    "predictors_differ",
     *AVERAGED,
 )
 """The columns of the comparison; those of families follow."""
@@ -76,6 +76,8 @@ class Compared:
     """Those that stand for their prior and strength."""
     lines: pd.DataFrame
     """The lines of these heads."""
+    each_lines: pd.DataFrame
+    """The lines of the heads of every level."""
     answer: Answer
 
     @property
@@ -106,7 +108,9 @@ def compare(setting: Setting, start: int = 0) -> Compared:
         matched=each["index"].isin(matched["index"]),
         chosen=each["index"].isin(heads["index"]),
     )
-    return Compared(setting, each, heads, build_lines(setting.name, heads), compose_answer(matched))
+    lines = build_lines(setting.name, heads)
+    each_lines = lines if len(heads) == len(each) else build_lines(setting.name, each)
+    return Compared(setting, each, heads, lines, each_lines, compose_answer(matched))
 
 
 def choose_heads(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:
@@ -129,7 +133,7 @@ def build_lines(setting: str, heads: pd.DataFrame) -> pd.DataFrame:
     groups = list(heads.groupby(KEYS, dropna=False, sort=True))
     rows = []
     for key, group in groups:
-        rows.append(dict(zip(KEYS, key, strict=True)) | _build_line(group, len(groups)))
+        rows.append(dict(zip(KEYS, key, strict=True)) | _build_line(group, N_CLAIMS * len(groups)))
     columns = [*ORDER, *find_families(heads)]
     table = pd.DataFrame(rows).assign(setting=setting).reindex(columns=columns)
     is_first = table["prior"] == "none"
@@ -142,11 +146,12 @@ def _build_line(heads: pd.DataFrame, among: int) -> dict[str, object]:
     """Returns the line of heads that share a key.
 
     Args:
-        among: number of lines for which the corrected intervals hold together.
+        among: number of shares for which the corrected intervals hold together.
     """
     predictor_K = heads["predictor"].to_numpy(object)
     follows_K = heads["follows_concept"].to_numpy(float)
     modes = find_two_modes(follows_K, predictor_K)
+    differing = find_differing_predictors(follows_K, predictor_K)
     line: dict[str, object] = {key: heads[key].iloc[0] for key in ("world", "core_model")}
     line |= {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
     line |= _average("translators", heads["translator"].to_numpy(bool), predictor_K, among)
@@ -163,6 +168,7 @@ def _build_line(heads: pd.DataFrame, among: int) -> dict[str, object]:
         "median": float(np.median(follows_K)),
         "most": follows_K.max(),
         "two_modes": modes.describe() if modes else "",
+        "predictors_differ": differing.describe() if differing else "",
     }
 
 

@@ -19,7 +19,7 @@ from report.answer import format_mean, format_prior
 from report.bimodality import find_two_modes
 from report.columns import get_heading
 from report.drawing import FAINT, INK, PAPER, RULE, STYLE, Dots, Drawing, create_drawing
-from report.intervals import Mean, estimate_column, group_by_prior
+from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.lines import KINDS, format_strength
 from report.plots import COLOURS
 
@@ -59,7 +59,7 @@ def draw_strips(rows: list[tuple[str, pd.DataFrame]]) -> Drawing:
     with rc_context(STYLE):
         for (label, heads), axis in zip(rows, axes[:, 0], strict=True):
             follows = _fill_strip(drawing, axis, heads, n)
-            translators = estimate_column(heads, "translator", n)
+            translators = estimate_column(heads, "translator", N_CLAIMS * n)
             axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
             _write_beside(
                 axis, 0.62, f"{get_heading('follows_concept')} {format_mean(follows)}", INK
@@ -142,7 +142,7 @@ def _fill_strip(drawing: Drawing, axis: Axes, heads: pd.DataFrame, n_strips: int
     """Draws a strip into an axis and returns the mean share that follows X."""
     follows_K = heads["follows_concept"].to_numpy(float)
     _add_dots(drawing, axis, heads, *_stack_dots(heads, follows_K))
-    mean = estimate_column(heads, "follows_concept", n_strips)
+    mean = estimate_column(heads, "follows_concept", N_CLAIMS * n_strips)
     has_two_modes = find_two_modes(follows_K, heads["predictor"].to_numpy(object)) is not None
     axis.plot([0, 1], [0.2, 0.2], color=RULE, linewidth=0.7, zorder=0)
     if not np.isnan(mean.low):
@@ -187,10 +187,7 @@ def _fill_panel(
     lines = table if key == "level" else table[table["prior"] != "none"]
     values = sorted(float(value) for value in lines[key].dropna().unique())
     with rc_context(STYLE):
-        for other, group in lines.groupby("prior", sort=False):
-            if other != prior:
-                line = _add_slots(group, key, values)
-                axis.plot(line["x"], line["follows_concept"], color=RULE, linewidth=0.9, zorder=0)
+        _draw_other_priors(axis, lines[lines["prior"] != prior], key, values)
         none = table[table["prior"] == "none"]
         if key == "strength" and len(none) and prior != "none":
             _draw_no_prior(axis, none["follows_concept"].iloc[0], len(values))
@@ -201,6 +198,16 @@ def _fill_panel(
         _add_dots(drawing, axis, own_heads, x_K, follows_K)
         _draw_mean(axis, _add_slots(table[table["prior"] == prior], key, values))
         _set_panel_axes(axis, key, values)
+
+
+def _draw_other_priors(axis: Axes, lines: pd.DataFrame, key: str, values: list[float]) -> None:
+    """Draws the means of other priors as grey lines, all at once: a gap lies between priors."""
+    lines = _add_slots(lines, key, values).sort_values("prior", kind="stable")
+    is_first = lines["prior"].ne(lines["prior"].shift())
+    starts = np.flatnonzero(is_first)
+    x = np.insert(lines["x"].to_numpy(float), starts, np.nan)
+    y = np.insert(lines["follows_concept"].to_numpy(float), starts, np.nan)
+    axis.plot(x, y, color=RULE, linewidth=0.9, zorder=0)
 
 
 def _draw_no_prior(axis: Axes, follows: float, n_slots: int) -> None:

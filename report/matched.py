@@ -9,7 +9,7 @@ import pandas as pd
 
 from report.answer import format_mean
 from report.columns import COSTS, explain, find_column, format_markdown, get_heading
-from report.intervals import estimate_mean, group_by_prior
+from report.intervals import N_CLAIMS, estimate_column, group_by_prior
 from report.lines import KINDS, format_strength, select_compared
 
 NEAR = 0.01
@@ -38,9 +38,10 @@ LEGEND = (
     "Of each prior, the heads of its largest strength whose mean error on held-out easy episodes is"
     f" at most {NEAR} nats above the least that any prior reaches on the same predictor with the"
     " same reporter. Figures are means over heads; follows X is a mean over predictors, with its"
-    " interval over predictors and their heads, 95% for all lines together. Verdicts are shares of"
-    " heads. The learning coefficient is that of the heads whose chains have settled; their share"
-    f" stands in brackets where it is below {SETTLED}."
+    " interval over predictors and their heads, 95% for the translators and the follows X of all"
+    " lines together. Verdicts are shares of heads. The learning coefficient is that of the heads"
+    " whose chains have settled; their share stands in brackets where it is below"
+    f" {SETTLED}."
 )
 
 
@@ -76,10 +77,11 @@ def format_table(heads: pd.DataFrame) -> str:
 
 def show(heads: pd.DataFrame) -> None:
     """Prints the table of heads of one setting."""
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console()
+    from console.terminal import open_console
+
+    console = open_console()
     text = format_table(select_compared(heads, each_level=True))
     if console.is_terminal:
         console.print(Markdown(text))
@@ -96,8 +98,7 @@ def _format_line(
         among: number of lines for which the intervals hold together.
     """
     follows = heads["follows_concept"]
-    predictor_K = heads["predictor"].to_numpy(object)
-    interval = estimate_mean(follows.to_numpy(float), predictor_K, among, (0.0, 1.0))
+    interval = estimate_column(heads, "follows_concept", N_CLAIMS * among)
     strengths = [format_strength(value) for value in sorted(heads["strength"].unique())]
     quartiles = [f"{follows.quantile(at):.2f}" for at in (0, 0.25, 0.5, 0.75, 1)]
     return [

@@ -9,7 +9,13 @@ from itertools import combinations
 
 import pandas as pd
 
-from report.intervals import Mean, estimate_paired_difference, group_by_prior
+from report.intervals import (
+    N_CLAIMS,
+    Mean,
+    estimate_paired_difference,
+    group_by_prior,
+    pair_heads,
+)
 
 LEAST_PASSED = 0.5
 """Least share of a prior's heads that must pass the gates before the prior is compared."""
@@ -44,19 +50,27 @@ class Pair:
 
 def compare_priors(heads: pd.DataFrame) -> list[Pair]:
     """Returns all pairs of priors under one reporter whose heads passed the gates, with the largest
-    difference first. The intervals hold for all pairs together.
+    difference first. The intervals hold for both differences of all pairs together.
 
     Args:
         heads: of one setting, at matched accuracy.
     """
+    # Numbers are paired faster than words.
+    words = [name for name in ("predictor", "levels") if name in heads]
+    heads = heads.assign(**{name: pd.factorize(heads[name])[0] for name in words})
     groups = {key: group for key, group in group_by_prior(heads) if _passes_gates(group)}
-    key_pairs = [keys for keys in combinations(groups, 2) if _have_same_reporter(*keys)]
+    heads_of = {key: set(_list_heads(group)) for key, group in groups.items()}
+    key_pairs = []
+    for first, second in combinations(groups, 2):
+        if first[0] == second[0] and heads_of[first] & heads_of[second]:
+            key_pairs.append((first, second))
+    n_differences = N_CLAIMS * len(key_pairs)
     pairs = []
     for first, second in key_pairs:
-        frames = groups[first], groups[second]
-        translators = estimate_paired_difference(*frames, "translator", len(key_pairs))
-        follows = estimate_paired_difference(*frames, "follows_concept", len(key_pairs))
-        if translators is not None and follows is not None:
+        both = pair_heads(groups[first], groups[second], ("translator", "follows_concept"))
+        if not both.empty:
+            translators = estimate_paired_difference(both, "translator", n_differences)
+            follows = estimate_paired_difference(both, "follows_concept", n_differences)
             pair = Pair(first[0], first[1], second[1], translators, follows)
             pairs.append(pair.put_larger_first())
     return sorted(
@@ -69,8 +83,9 @@ def find_stopped_priors(heads: pd.DataFrame) -> dict[tuple[str, str], pd.DataFra
     return {key: group for key, group in group_by_prior(heads) if not _passes_gates(group)}
 
 
-def _have_same_reporter(first: tuple[str, str], second: tuple[str, str]) -> bool:
-    return first[0] == second[0]
+def _list_heads(heads: pd.DataFrame) -> list[tuple[int, int]]:
+    """Returns the predictor and the seed of each head."""
+    return list(zip(heads["predictor"], heads["seed"], strict=True))
 
 
 def _passes_gates(heads: pd.DataFrame) -> bool:

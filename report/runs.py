@@ -205,8 +205,11 @@ def _make_names_distinct(runs: tuple[Run, ...]) -> tuple[Run, ...]:
     counts = Counter(run.name for run in runs)
     renamed = []
     for run in runs:
-        name = str(run.folder) if counts[run.name] > 1 else run.name
-        renamed.append(replace(run, name=name, heads=run.heads.assign(run=name)))
+        if counts[run.name] > 1:
+            name = str(run.folder)
+            renamed.append(replace(run, name=name, heads=run.heads.assign(run=name)))
+        else:
+            renamed.append(run)
     return tuple(renamed)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from console.terminal import open_console
 from report.alignment import format_section
 from report.answer import format_mean
 from report.columns import explain, find_column, format_markdown, get_heading
-from report.comparison import Compared, build_lines, compare
+from report.comparison import Compared, compare
 from report.intervals import Mean
 from report.lines import KINDS, format_level, format_strength
+from report.planted import Record, collect_record, list_failed_gates
 from report.plots import plot_follows_concept
 from report.runs import find
 from report.settings import Setting, describe_several_settings, group_by_setting
@@ -73,7 +73,7 @@ PLAIN = ("reporter", "prior", "strength", "level", "heads")
 LETTERS = dict(zip(KINDS, "TIMNU", strict=True))
 LEGEND = (
     "Means over heads; follows X: mean over predictors, with its 95% interval over predictors and"
-    " their heads."
+    " their heads, each line by itself. With one predictor the interval does not cover others."
 )
 
 
@@ -95,9 +95,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
             level that held-out easy episodes choose have one.
     """
     out = open_console()
-    tables = []
-    for part in parts:
-        tables.append(build_lines(part.setting.name, part.each) if each_level else part.lines)
+    tables = [part.each_lines if each_level else part.lines for part in parts]
     names = [_choose_columns(table, out) for table in tables]
     for i, part in enumerate(parts):
         out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
@@ -105,7 +103,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
             out.print(_build_legend({name for shown in names for name in shown}))
         abouts = [run.about for run in part.setting.runs]
         remarks = [_count_gates(part.each), *_describe_predictors(abouts)]
-        remarks += [_count_right(abouts), *_count_saved(part.each)]
+        remarks += [collect_record(abouts).describe(), *_count_saved(part.each)]
         for remark in remarks:
             out.print(Text(remark, style="dim"))
         out.print(Text(find_answer(tables[i], part), style="bold"))
@@ -115,12 +113,6 @@ def show_notices(notices: list[str]) -> None:
     """Prints what is left out, a line each, by name."""
     for notice in notices:
         open_console().print(Text(f"! {notice}", style="yellow"))
-
-
-def open_console() -> Console:
-    """Returns a terminal; into a file it is 160 columns wide, unless COLUMNS says otherwise."""
-    is_sized = Console().is_terminal or "COLUMNS" in os.environ
-    return Console(width=None if is_sized else 160)
 
 
 def show_job(folder: Path) -> None:
@@ -144,11 +136,14 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     record.
     """
     part = compare(Setting("", (), heads.assign(run="")))
-    table = build_lines("", part.each)
+    table = part.each_lines
     names = COLUMNS[1:]
     rows = [[_format_cell(name, line) for name in names] for _, line in table.iterrows()]
     gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]
-    judge = [_count_right([about]), _tabulate_planted(about), *_count_saved(part.each)]
+    record = collect_record([about])
+    judge = [record.describe(), *_count_saved(part.each)]
+    if record.n:
+        judge.insert(1, _tabulate_planted(record))
     return f"""# {_compose_title(heads)}
 
 {find_answer(table, part)}
@@ -181,8 +176,9 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
         easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
         disputed = f"{get_heading('ranks_concept')} {best['ranks_concept']:.3f}"
         words.append(
-            f"Held-out easy episodes choose level {best['level']}: {easy}, on disputed episodes"
-            f" {disputed}."
+            f"The least error on held-out easy episodes is that of prior {best['prior']}, strength"
+            f" {format_strength(best['strength'])}, level {format_level(best['level'])}: {easy}, on"
+            f" disputed episodes {disputed}."
         )
     return " ".join([*words, part.answer.headline, *part.answer.details, part.answer.scope])
 
@@ -261,10 +257,9 @@ def _count_gates(heads: pd.DataFrame) -> str:
 
 def _describe_predictors(abouts: list[dict[str, Any]]) -> list[str]:
     """Returns the gates that predictors fail, and how well a bag of words ranks X."""
-    failed = set()
+    failed: set[str] = set()
     for about in abouts:
-        # A gate that is passed is written as its name and value, one that is not with a sentence.
-        failed |= {gate for gate in about["gates"] if not gate[-1].isdigit()}
+        failed.update(list_failed_gates(about))
     return [f"The predictor: {gate}" for gate in sorted(failed)] + _describe_surface(abouts)
 
 
@@ -293,29 +288,12 @@ def _count_saved(heads: pd.DataFrame) -> list[str]:
     ]
 
 
-def _tabulate_planted(about: dict[str, Any]) -> str:
-    """Returns the verdicts on each planted head on this run's episodes, as a table."""
-    verdicts: dict[str, Counter[str]] = {}
-    for head, _, verdict, count, _ in about["judge_on_planted_heads"]:
-        verdicts.setdefault(head, Counter())[verdict] += count
+def _tabulate_planted(record: Record) -> str:
+    """Returns the verdicts on each planted head on a run's episodes, as a table."""
     rows = []
-    for head, counts in verdicts.items():
+    for head, counts in record.verdicts.items():
         rows.append([_space(head), *(str(counts[kind]) for kind in KINDS)])
     return format_markdown(["planted head", *map(_space, KINDS)], rows)
-
-
-def _count_right(abouts: list[dict[str, Any]]) -> str:
-    """Returns how many planted heads the judge called right in these runs, and what it called the
-    others.
-    """
-    n, n_right, wrong = 0, 0, Counter[str]()
-    for about in abouts:
-        for head, _, verdict, count, is_right in about["judge_on_planted_heads"]:
-            n += count
-            n_right += count * is_right
-            wrong[f"{head} called {verdict}"] += count * (not is_right)
-    others = "".join(f"; {count} {words}" for words, count in wrong.items() if count)
-    return f"The judge is right on {n_right} of {n} planted heads, whose truth is known{others}."
 
 
 def _space(name: str) -> str:

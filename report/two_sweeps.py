@@ -13,15 +13,27 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from console.terminal import open_console
 from report.answer import format_mean
 from report.columns import get_heading
 from report.comparison import KEYS, choose_heads
-from report.intervals import LEVEL, Mean, estimate_column, estimate_paired_difference
+from report.intervals import (
+    LEVEL,
+    N_CLAIMS,
+    Mean,
+    estimate_column,
+    estimate_paired_difference,
+    pair_heads,
+)
 from report.lines import format_strength
 from report.runs import FoundRuns, Run
 from report.settings import flatten, group_by_setting
 
 Floats = NDArray[np.floating[Any]]
+INTERVALS = (
+    "Intervals at 95%: of A and of B each by itself, of B - A for all lines together. The decision"
+    " is about follows X."
+)
 MOST_DIFFERENCES = 12
 """Largest number of differences in configs that are shown; further ones are counted."""
 
@@ -54,8 +66,6 @@ def show(first: FoundRuns, second: FoundRuns) -> None:
     """Prints both sweeps side by side, and the differences between them."""
     from rich.table import Table
 
-    from report.summary import open_console
-
     out = open_console()
     for letter, sweep in (("A", first), ("B", second)):
         n_heads = sum(len(run.heads) for run in sweep.runs)
@@ -76,12 +86,13 @@ def show(first: FoundRuns, second: FoundRuns) -> None:
         cells = _format_line(line)
         table.add_row(*(cells if several else cells[1:]))
     out.print(table)
+    out.print(INTERVALS)
     out.print(describe_lines(lines), style="bold", highlight=False)
 
 
 def compare_lines(first: pd.DataFrame, second: pd.DataFrame) -> list[Line]:
     """Returns a line for each reporter, prior, strength and level that occurs in both sweeps. The
-    intervals hold for all lines together.
+    intervals of the differences hold for follows X and translators of all lines together.
 
     Heads with the same predictor and seed are compared with each other. Where the sweeps share no
     predictor, the means of the predictors are compared (Welch).
@@ -89,7 +100,8 @@ def compare_lines(first: pd.DataFrame, second: pd.DataFrame) -> list[Line]:
     first_groups, second_groups = _group_by_line(first), _group_by_line(second)
     keys = [key for key in second_groups if key in first_groups]
     keys.sort(key=lambda key: (key[1] != "none", key))
-    return [_compare_line(key, first_groups[key], second_groups[key], len(keys)) for key in keys]
+    n = N_CLAIMS * len(keys)
+    return [_compare_line(key, first_groups[key], second_groups[key], n) for key in keys]
 
 
 def describe_differences(first: tuple[Run, ...], second: tuple[Run, ...]) -> list[str]:
@@ -103,7 +115,7 @@ def describe_lines(lines: list[Line]) -> str:
     """Returns in words which lines differ significantly."""
     if not lines:
         return "No prior and strength occurs in both sweeps, so there is nothing to compare."
-    tested = [(line, line.follows) for line in lines if line.follows is not None]
+    tested = [line for line in lines if line.follows is not None]
     if not tested:
         return (
             "No difference can be tested: the sweeps share no predictor, and one of them has only"
@@ -112,20 +124,19 @@ def describe_lines(lines: list[Line]) -> str:
     unpaired = " Where the sweeps share no predictor, heads are not paired and intervals are wide."
     if all(line.is_paired for line in lines):
         unpaired = ""
-    decided = [
-        f"{line.prior} {format_strength(line.strength)} by {format_mean(follows)}"
-        for line, follows in tested
-        if follows.decided
-    ]
-    if not decided:
+    follows = _list_decided([(line, line.follows) for line in lines])
+    translators = _list_decided([(line, line.translators) for line in lines])
+    family = f"95% for all {N_CLAIMS * len(lines)} differences together: follows X and translators"
+    if not follows and not translators:
         return (
-            f"None of {len(tested)} lines differs significantly in how often heads follow X (95%"
-            f" for all lines together).{unpaired}"
+            f"None of {len(tested)} lines differs significantly in how often heads follow X or in"
+            f" the share of translators ({family}).{unpaired}"
         )
     return (
         "Heads of B follow X significantly more or less often than heads of A in"
-        f" {len(decided)} of {len(tested)} lines (95% for all lines together):"
-        f" {'; '.join(decided)}.{unpaired}"
+        f" {len(follows)} of {len(tested)} lines{_introduce(follows)}; the share of translators"
+        f" differs significantly in {len(translators)}{_introduce(translators)} ({family})."
+        f"{unpaired}"
     )
 
 
@@ -147,6 +158,19 @@ def compute_welch_interval(
     return middle - half, middle + half
 
 
+def _list_decided(differences: list[tuple[Line, Mean | None]]) -> list[str]:
+    """Returns in words the lines whose difference, B less A, is significant."""
+    return [
+        f"{line.prior} {format_strength(line.strength)} by {format_mean(difference)}"
+        for line, difference in differences
+        if difference is not None and difference.decided
+    ]
+
+
+def _introduce(words: list[str]) -> str:
+    return f": {', '.join(words)}" if words else ""
+
+
 def _compute_squared_error(means: Floats) -> float:
     """Returns the squared standard error of the mean of means."""
     return means.var(ddof=1) / len(means)
@@ -162,32 +186,30 @@ def _group_by_line(heads: pd.DataFrame) -> dict[Key, pd.DataFrame]:
     return groups
 
 
-def _compare_line(key: Key, first: pd.DataFrame, second: pd.DataFrame, n_lines: int) -> Line:
-    differences = [
-        estimate_paired_difference(second, first, column, n_lines)
-        for column in ("follows_concept", "translator")
-    ]
-    is_paired = differences[0] is not None
-    if not is_paired:
-        differences = [
-            _estimate_unpaired_difference(first, second, column, n_lines)
-            for column in ("follows_concept", "translator")
-        ]
+def _compare_line(key: Key, first: pd.DataFrame, second: pd.DataFrame, n_differences: int) -> Line:
+    columns = ("follows_concept", "translator")
+    pairs = pair_heads(second, first, columns)
+    differences: list[Mean | None] = []
+    for column in columns:
+        if pairs.empty:
+            differences.append(_estimate_unpaired_difference(first, second, column, n_differences))
+        else:
+            differences.append(estimate_paired_difference(pairs, column, n_differences))
     return Line(
         *key,
         first=estimate_column(first, "follows_concept"),
         second=estimate_column(second, "follows_concept"),
         follows=differences[0],
         translators=differences[1],
-        is_paired=is_paired,
+        is_paired=not pairs.empty,
     )
 
 
 def _estimate_unpaired_difference(
-    first: pd.DataFrame, second: pd.DataFrame, column: str, n_lines: int
+    first: pd.DataFrame, second: pd.DataFrame, column: str, n_differences: int
 ) -> Mean | None:
     first_means, second_means = _compute_means(first, column), _compute_means(second, column)
-    low, high = compute_welch_interval(first_means, second_means, 1 - (1 - LEVEL) / n_lines)
+    low, high = compute_welch_interval(first_means, second_means, 1 - (1 - LEVEL) / n_differences)
     if np.isnan(low):
         return None
     difference = float(second_means.mean() - first_means.mean())

@@ -15,7 +15,7 @@ from report.drawing import Drawing
 from report.page.document import build_page
 from report.page.findings import sort_groups
 from report.runs import FoundRuns, find
-from report.settings import describe_several_settings, group_by_setting
+from report.settings import MOST_DRAWN, describe_several_settings, group_by_setting
 from storage.atomic import write_atomically
 
 PAGE = "comparison.html"
@@ -50,7 +50,7 @@ def write(runs: FoundRuns, folder: Path) -> tuple[list[Compared], list[Path]]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = _write_tables(parts, folder)
-        for i, part in enumerate(parts):
+        for i, part in enumerate(parts[:MOST_DRAWN]):
             mark = f"-{i + 1}" if len(parts) > 1 else ""
             paths += _write_plots(part, folder / "plots", mark)
         with write_atomically(folder / PAGE) as temporary:
@@ -69,9 +69,7 @@ def _write_tables(parts: list[Compared], folder: Path) -> list[Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pd.concat(
-        [build_lines(part.setting.name, part.each) for part in parts], ignore_index=True
-    )
+    table = pd.concat([part.each_lines for part in parts], ignore_index=True)
     columns = [find_column(str(key)) for key in table]
     described = pd.DataFrame(
         {

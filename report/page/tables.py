@@ -11,7 +11,7 @@ import pandas as pd
 
 from report.answer import Answer, compute_translator_shares, format_prior
 from report.columns import COSTS, find_column, find_families, get_heading
-from report.intervals import Mean, estimate_mean
+from report.intervals import N_CLAIMS, Mean, estimate_column
 from report.lines import KINDS, format_level, format_strength
 from report.matched import NEAR
 from report.page.findings import sort_groups
@@ -47,7 +47,8 @@ def tabulate_matched(heads: pd.DataFrame, place: str) -> str:
         "Of each prior, the heads of its largest strength whose mean error on held-out easy"
         f" episodes is at most {NEAR} nats above the least that any prior reaches on the same"
         " predictor. Verdicts and gates are shares of heads, the other figures means over heads;"
-        " intervals are over predictors and hold at 95% for all lines together."
+        " intervals are over predictors and hold at 95% for the translators and the follows X of"
+        " all lines together."
     )
     title = "At matched accuracy, in every unit"
     return render_section(f"{place}-matched", title, how, _build_table(columns, "Matched accuracy"))
@@ -73,9 +74,9 @@ def tabulate_pairs(answer: Answer, place: str) -> str:
     }
     how = (
         "The first prior less the second, head by head: same predictor, same seed. Intervals hold"
-        f" at 95% for all {len(pairs)} pairs together (Student's over predictors, never narrower"
-        " than what the heads give; Bonferroni). A difference is decided if its interval excludes"
-        " 0."
+        f" at 95% for all {N_CLAIMS * len(pairs)} differences of this table together (Student's"
+        " over predictors, never narrower than what the heads give; Bonferroni). A difference is"
+        " decided if its interval excludes 0."
     )
     shown = render_table(_drop_single_reporter(columns), "Pairs", search=len(pairs) > SEARCHABLE)
     return render_section(f"{place}-pairs", "Priors two by two", how, shown)
@@ -165,6 +166,8 @@ def tabulate_lines(lines: pd.DataFrame, title: str = "Every prior and strength")
         columns[key] = [_build_number(key, value) for value in lines[key]]
     if (lines["two_modes"] != "").any():
         columns["two_modes"] = [_shorten_modes(words) for words in lines["two_modes"]]
+    if (lines["predictors_differ"] != "").any():
+        columns["predictors_differ"] = list(lines["predictors_differ"])
     return _build_table(columns, title)
 
 
@@ -201,10 +204,7 @@ def _average(frames: Iterable[pd.DataFrame], key: str) -> list[Cell]:
 
 def _average_follows(heads: pd.DataFrame, among: int) -> Cell:
     """Returns how far heads follow X, with an interval that holds for `among` lines together."""
-    follows_K = heads["follows_concept"].to_numpy(float)
-    return _build_interval(
-        estimate_mean(follows_K, heads["predictor"].to_numpy(object), among, (0.0, 1.0))
-    )
+    return _build_interval(estimate_column(heads, "follows_concept", N_CLAIMS * among))
 
 
 def _list_strengths(heads: pd.DataFrame) -> str:
@@ -225,7 +225,7 @@ def _describe_decision(pair: Pair) -> str:
 def _shorten_modes(words: str) -> str:
     """Returns where two modes are, in few words.
 
-    >>> _shorten_modes("two modes, 5% near 0.06 and 95% near 0.97 (both under every predictor)")
+    >>> _shorten_modes("two modes, 5% near 0.06 and 95% near 0.97 (within every predictor)")
     '5% 0.06, 95% 0.97'
     """
     modes = re.findall(r"(\d+%) near ([\d.]+)", words)

@@ -35,6 +35,33 @@ def test_a_prior_that_finds_translators_more_often_is_named_with_an_interval_tha
     assert answer.pairs[0].translators.low < 0.8 < answer.pairs[0].translators.high
 
 
+def test_the_intervals_of_both_claims_hold_together_and_the_scope_says_so():
+    shares = {name: [0.5, 0.55, 0.5, 0.45] for name in "abc"}
+    scope = compose_answer(plant(shares)).scope
+    assert "hold for all 6 differences together (translators and follows X, 3 pairs" in scope
+    one = compose_answer(plant({name: shares[name] for name in "ab"}))
+    three = compose_answer(plant(shares))
+    widths = [
+        pair.follows.high - pair.follows.low for answer in (one, three) for pair in answer.pairs
+    ]
+    assert widths[0] < min(widths[1:])
+
+
+def test_few_predictors_are_named_as_few():
+    few = compose_answer(plant({"a": [0.5] * 4, "b": [0.5] * 4}, seeds=4)).scope
+    many = compose_answer(plant({"a": [0.5] * 8, "b": [0.5] * 8}, seeds=4)).scope
+    words = "Fewer than 8 predictors can agree by chance: repeat what is claimed on 16."
+    assert words in few and words not in many
+
+
+def test_no_translators_on_four_predictors_still_allow_a_share():
+    answer = compose_answer(plant({"a": [0.0] * 4, "b": [0.0] * 4}))
+    assert (
+        "no head of any prior is judged to be a translator; the intervals allow shares of up to"
+        " 7" in answer.headline
+    )
+
+
 def test_no_difference_is_claimed_between_priors_that_are_alike():
     answer = compose_answer(plant({"one": [0.5, 0.55, 0.5, 0.45], "other": [0.45, 0.5, 0.55, 0.5]}))
     assert answer.headline.startswith(
@@ -51,7 +78,7 @@ def test_what_holds_on_two_predictors_of_four_is_not_claimed():
 
 def test_with_one_predictor_the_answer_says_that_it_does_not_generalise():
     answer = compose_answer(plant({"good": [0.9], "bad": [0.1]}))
-    assert "good finds translators more often than bad" in answer.headline
+    assert answer.headline.startswith("On one predictor: good finds translators more often than")
     words = "the intervals cover its head seeds and do not generalise to other predictors"
     assert f"one predictor: {words}" in answer.scope
 
@@ -81,11 +108,22 @@ def test_two_modes_are_reported_for_half_translators_and_half_imitators_and_not_
     assert not any("modes" in line for line in one.details)
 
 
+def test_predictors_that_differ_have_a_sentence_of_their_own_and_are_not_two_modes():
+    answer = compose_answer(plant({"mixed": [0.0, 1.0, 0.0, 1.0], "none": [0.0] * 4}))
+    sentence = (
+        "Predictors differ, more than seeds of heads explain, in how often heads follow X under"
+        " mixed (means of 4 predictors from 0.05 to 0.95): a mean over predictors describes none"
+        " of them."
+    )
+    assert sentence in answer.details
+    assert not any("two modes" in line for line in answer.details)
+
+
 def test_the_costs_of_a_prior_are_compared_with_those_without_a_prior():
     frame = plant({"good": GOOD_AND_BAD["good"], "none": GOOD_AND_BAD["bad"]})
     frame.loc[frame["prior"] == "good", "prequential_bits"] = 50.0
     details = compose_answer(frame).details
-    assert any("A head of good costs 50 bits (without a prior 100)" in line for line in details)
+    assert any("a head of good costs 50 bits (without a prior 100)" in line for line in details)
 
 
 def test_heads_without_a_prior_that_win_are_not_called_no_prior():

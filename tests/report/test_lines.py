@@ -5,6 +5,7 @@ import pytest
 
 from report import summary
 from report.comparison import build_lines, choose_heads, compare
+from report.planted import collect_record
 from report.settings import Setting
 
 
@@ -114,23 +115,44 @@ def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     assert "no claim is made about whom they follow. Of 2 heads, 2 failed the gate" in words
 
 
+ABOUT = {
+    "identity": "0123456789",
+    "gates": ["knows 1.000"],
+    "surface_auroc": 0.5,
+    "judge_on_planted_heads": [
+        ["translator", "direct_translator", "direct_translator", 19, True],
+        ["translator", "direct_translator", "undecided", 1, False],
+    ],
+}
+FAILED = ["knows 0.500 (required: 0.95). Train it for longer."]
+
+
 def test_the_summary_names_gates_planted_heads_and_verdicts():
-    about = {
-        "gates": ["knows 0.500 (asked: 0.95). Train it for longer."],
-        "surface_auroc": 0.5,
-        "judge_on_planted_heads": [
-            ["translator", "direct_translator", "direct_translator", 19, True],
-            ["translator", "direct_translator", "undecided", 1, False],
-        ],
-    }
-    text = summary.format_summary(heads().drop(columns="run"), about)
+    text = summary.format_summary(heads().drop(columns="run"), ABOUT)
     for words in (
-        "knows 0.500 (asked: 0.95)",
-        "right on 19 of 20 planted heads, whose truth is known; 1 translator called undecided",
+        "knows 1.000",
+        "right on 19 of 20 planted heads, which are given the truth in place of a predictor; 1"
+        " translator called undecided.",
+        "| translator | 19 |",
         "2 M",
         "bag of words",
     ):
         assert words in text
+
+
+def test_the_judges_record_is_left_out_for_a_predictor_whose_gates_failed():
+    text = summary.format_summary(heads().drop(columns="run"), ABOUT | {"gates": FAILED})
+    assert FAILED[0] in text and "19" not in text.split("## The judge")[1]
+    assert "it says nothing about heads of a predictor whose gates failed (01234567)" in text
+
+
+def test_the_record_counts_runs_whose_predictor_passed_its_gates():
+    record = collect_record([ABOUT, ABOUT, ABOUT | {"gates": FAILED, "identity": "bad"}])
+    assert record.describe() == (
+        "The judge is right on 38 of 40 planted heads, which are given the truth in place of a"
+        " predictor, the same heads in each of 2 runs; 2 translator called undecided. It says"
+        " nothing about heads of predictors whose gates failed: bad."
+    )
 
 
 def test_only_gates_that_predictors_fail_are_named_on_the_terminal():

@@ -101,6 +101,37 @@ def test_matched_and_compare_write_nothing(folder, capsys):
     }
 
 
+def test_words_in_square_brackets_are_printed(tmp_path, capsys):
+    for name in ("a", "b"):
+        frame = heads("none", seeds=1, reporter="linear [wide]")
+        write(tmp_path / name / "run", frame, world={"label": f"[{name}] :warning:"})
+    main([str(tmp_path / "a")])
+    main([str(tmp_path / "a"), "--matched"])
+    main(["--compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    printed = capsys.readouterr().out
+    assert printed.count("0.50 [not known]") >= 4
+    assert "linear [wide]" in printed
+    assert "world.label: [a] :warning: in A; [b] :warning: in B." in printed
+
+
+def test_settings_beyond_the_most_that_are_drawn_have_tables_and_no_figures(
+    tmp_path, capsys, monkeypatch
+):
+    for module in ("report.settings", "report.write", "report.page.document"):
+        monkeypatch.setattr(f"{module}.MOST_DRAWN", 1)
+    for noise in (1, 2):
+        for prior in ("none", "good"):
+            frame = heads(prior, seeds=4)
+            write(tmp_path / f"runs/{prior}-{noise}", frame, world={"noise": noise})
+    main([str(tmp_path / "runs"), "--to", str(tmp_path / "out")])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Figures are drawn of the 1 settings with the most runs." in printed
+    assert {path.name[-6:] for path in (tmp_path / "out/plots").iterdir()} == {"-1.png", "-1.svg"}
+    first, second = (tmp_path / "out/comparison.html").read_text().split('<article id="s1">')
+    assert '<figure class="plot">' in first and '<figure class="plot">' not in second
+    assert "At matched accuracy, in every unit" in second
+
+
 def test_what_a_narrow_terminal_drops_are_columns_that_there_are():
     assert set(DROPPED_FIRST) < set(COLUMNS)
 

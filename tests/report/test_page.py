@@ -68,10 +68,11 @@ def test_it_opens_with_the_answer_and_the_figure_that_shows_it(page):
         "Priors two by two",
         "What it costs: Pareto fronts",
         "By kind of tampering",
-        "209 of 220 verdicts on planted heads are correct",
+        "The judge is right on 209 of 220 planted heads",
         "The predictors&#x27; certificates",
         "Every prior and strength",
         "Runs: seconds, bytes, configs",
+        "Intervals, differences and modes",
     ],
 )
 def test_what_it_holds_stands_there_without_a_script(shown, words):

@@ -1,8 +1,11 @@
 """What must be equal in runs that are compared, and which heads count."""
 
+import time
+from pathlib import Path
+
 import pytest
 
-from report.runs import find
+from report.runs import Run, find
 from report.settings import extract_setting, group_by_setting
 from storage.run_folder import IGNORED_KEYS, drop_ignored_keys
 from tests.report.planted_sweeps import heads, write
@@ -37,3 +40,43 @@ def test_of_a_head_of_two_runs_the_fuller_bill_counts(fuller, tmp_path):
     (setting,) = group_by_setting(find([tmp_path]).runs)
     assert sorted(setting.heads["seed"]) == list(range(8))
     assert sorted(setting.heads["learning_coefficient"].dropna()) == list(range(fuller))
+
+
+TWO_HEADS = heads(seeds=2)
+
+
+def plant_run(name: str, prior: dict, reporter: str = "linear") -> Run:
+    """Returns a run of two heads that was never written."""
+    config = {"prior": prior, "reporter": {"_target_": reporter}, "core_model": {}}
+    own = {"predictor": name, "prior": name.partition("-")[0], "reporter": reporter, "run": name}
+    return Run(name, Path(name), config, {}, {}, TWO_HEADS.assign(**own))
+
+
+def test_options_in_which_runs_of_a_prior_differ_are_part_of_its_name():
+    runs = (
+        plant_run("speed-0", {"halt": 1, "depth": 3}),
+        plant_run("speed-1", {"halt": 2, "depth": 3}),
+        plant_run("speed-2", {"depth": 3}),
+        plant_run("none-0", {"halt": 7}),
+    )
+    (setting,) = group_by_setting(runs)
+    named = dict(zip(setting.heads["predictor"], setting.heads["prior"], strict=True))
+    assert named == {
+        "speed-0": "speed (halt 1)",
+        "speed-1": "speed (halt 2)",
+        "speed-2": "speed",
+        "none-0": "none",
+    }
+    assert set(runs[0].heads["prior"]) == {"speed"}
+
+
+def test_the_cost_of_grouping_follows_the_number_of_runs_and_not_its_square():
+    runs = tuple(plant_run(f"speed-{i}", {"halt": i % 3}) for i in range(300))
+
+    def measure_seconds(n: int) -> float:
+        start = time.process_time()
+        group_by_setting(runs[:n])
+        return time.process_time() - start
+
+    measure_seconds(30)
+    assert measure_seconds(300) < 30 * max(measure_seconds(30), 0.01)

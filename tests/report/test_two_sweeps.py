@@ -34,6 +34,7 @@ def test_a_planted_difference_is_found_under_its_own_prior_only(tmp_path):
         "Heads of B follow X significantly more or less often than heads of A in 2 of 3 lines"
     )
     assert sentence in describe_lines(lines)
+    assert "95% for all 6 differences together: follows X and translators" in describe_lines(lines)
 
 
 def test_no_difference_is_claimed_between_sweeps_that_are_alike(tmp_path):

@@ -20,6 +20,7 @@ from console.command_line import exit_for_mistake, run_command, to_plain_values
 from console.errors import UserError
 from console.progress import line
 from console.ranges import Range, Seed
+from console.terminal import open_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,7 +243,6 @@ def tabulate(rows: pd.DataFrame) -> list[str]:
 def main(config: DictConfig) -> None:
     """Calibrates, writes and prints."""
     from hydra.core.hydra_config import HydraConfig
-    from rich.console import Console
     from rich.markdown import Markdown
 
     settings = HydraConfig.get()
@@ -258,8 +258,7 @@ def main(config: DictConfig) -> None:
     count = rows["predictor"].nunique()
     predictors = "1 predictor" if count == 1 else f"{count} predictors"
     write(rows, folder, f"{settings.runtime.choices['world']}, {predictors}")
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(Markdown((folder / SUMMARY).read_text(encoding="utf-8")))
+    open_console().print(Markdown((folder / SUMMARY).read_text(encoding="utf-8")))
     print(folder)
 
 
