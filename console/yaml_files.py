@@ -44,7 +44,7 @@ def find_fault(path: Path) -> str | None:
         mark = error.problem_mark or error.context_mark
         return _format(path, mark.line if mark else 0, f"{error.problem}. Correct this line.")
     except ReaderError as error:
-        line = path.read_text("utf-8")[: error.position].count("\n")
+        line = path.read_text(encoding="utf-8")[: error.position].count("\n")
         return _format(path, line, f"{error.reason}. Remove the character.")
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n")
@@ -78,7 +78,7 @@ def _list_config_folders() -> Iterator[Path]:
 def _find_key(path: Path, key: str | None) -> int:
     """Returns the first line that holds the last part of a key."""
     last = (key or "null").rpartition(".")[2]
-    for number, line in enumerate(path.read_text("utf-8").splitlines()):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         if line.strip().startswith(f"{last}:"):
             return number
     return 0
@@ -86,7 +86,7 @@ def _find_key(path: Path, key: str | None) -> int:
 
 def _find_wrong_header(path: Path) -> int | None:
     """Returns the first line of Hydra's own that has not a name and one word; None without one."""
-    for number, line in enumerate(path.read_text("utf-8").splitlines()):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         words = line.strip().lstrip("#").split()
         if line.strip() and not line.strip().startswith("#"):
             return None
@@ -97,7 +97,7 @@ def _find_wrong_header(path: Path) -> int | None:
 
 def _find_first_line(path: Path) -> int:
     """Returns the first line that is neither empty nor a comment."""
-    for number, line in enumerate(path.read_text("utf-8").splitlines()):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         if line.strip() and not line.strip().startswith("#"):
             return number
     return 0

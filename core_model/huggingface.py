@@ -112,7 +112,7 @@ class HuggingFace(CoreModel):
     def count_levels(self) -> int | None:
         file = Path(self.model).expanduser() / "config.json"
         try:
-            config = json.loads(file.read_text("utf-8"))
+            config = json.loads(file.read_text(encoding="utf-8"))
             text_config = config.get("text_config", config)
             blocks = text_config.get("num_hidden_layers", text_config.get("n_layer"))
         except (OSError, ValueError, AttributeError):

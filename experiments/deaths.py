@@ -41,7 +41,9 @@ def mark_running(folder: Path) -> Iterator[None]:
     """Marks a run's folder with this process during the block."""
     mark = folder / RUNNING
     folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), "utf-8")
+    mark.write_text(
+        json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8"
+    )
     try:
         yield
     finally:
@@ -56,7 +58,7 @@ def has_failed(folder: Path) -> bool:
 
 def has_died(folder: Path) -> bool:
     """Whether the process of a run died since the command was given."""
-    return has_failed(folder) and (folder / FAILED).read_text("utf-8").startswith(REASON)
+    return has_failed(folder) and (folder / FAILED).read_text(encoding="utf-8").startswith(REASON)
 
 
 def find_died(folders: Iterable[Path]) -> set[Path]:
@@ -149,7 +151,7 @@ class DeathWatch:
         running = {}
         for folder in self.folders:
             try:
-                mark = json.loads((folder / RUNNING).read_text("utf-8"))
+                mark = json.loads((folder / RUNNING).read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
             if mark["host"] == socket.gethostname() and mark["pid"] != os.getpid():

@@ -91,7 +91,7 @@ def build_table(folder: Path, judgement: Judgement) -> Table:
 
     table = Table(title=str(folder), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("head", justify="right", no_wrap=True)
-    table.add_column("which", no_wrap=True)
+    table.add_column("which")
     table.add_column("verdict", no_wrap=True)
     for heading in judgement.headings.values():
         table.add_column(heading, justify="right", no_wrap=True)

@@ -106,8 +106,8 @@ def test_a_run_that_fails_stops_no_other_and_the_end_says_which_and_why(tmp_path
     assert done.returncode == 1
     assert "heads judged" in done.stdout, "there is a table of those that are whole"
     why = (
-        "data.probe: too few episodes to fit, choose and measure a probe with both values of X in"
-        " each third. Use more."
+        "data.probe: too few episodes to fit, choose and measure a probe with every cell of X ×"
+        " H × amiss in each third. Use more."
     )
     assert done.stderr.rstrip().splitlines()[-2] == "error: 1 of the sweep's runs failed:"
     assert done.stderr.rstrip().endswith(why)

@@ -109,7 +109,7 @@ def test_words_in_square_brackets_are_printed(tmp_path, capsys):
     main([str(tmp_path / "a"), "--matched"])
     main(["--compare", str(tmp_path / "a"), str(tmp_path / "b")])
     printed = capsys.readouterr().out
-    assert printed.count("0.50 [not known]") >= 4
+    assert " ".join(printed.split()).count("0.50 [not known]") >= 4
     assert "linear [wide]" in printed
     assert "world.label: [a] :warning: in A; [b] :warning: in B." in printed
 

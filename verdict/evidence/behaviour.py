@@ -61,7 +61,6 @@ class Behaviour(DecidingEvidence):
     inputs: tuple[Input, ...] = (EASY, DISPUTED, AMISS)
     finding: ClassVar[type[Following]] = Following
     headings: ClassVar[Mapping[str, str]] = {
-        "concept_accuracy": "right on X",
         "concept_accuracy_worst": "worst cell",
         "follows_concept": "follows X",
     }
