@@ -57,6 +57,8 @@ class Parts:
     core_model: Any  # core_model.predictor.CoreModel
     reporter: Callable[[int, int], Any]
     """From a number of levels and a width to a `reporters.reporter.Reporter`."""
+    reads_one_level: bool
+    """Whether each head is given one level, so that there are heads of each."""
     prior: Any  # priors.prior.Prior
     training: Any  # training.schedule.Schedule, training.convex.Convex
     bill: Any  # bill.bill.Meter
@@ -80,7 +82,11 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
     check_groups(config, PARTS)
     reporter = bind(config["reporter"], "reporter", "n_levels", "width")
     parts = {key: build(config[key], key) for key in PARTS if key != "reporter"}
-    return Parts(reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width), **parts)
+    return Parts(
+        reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width),
+        reads_one_level=getattr(reporter.func, "reads", "one_level") == "one_level",
+        **parts,
+    )
 
 
 def check_groups(config: Mapping[str, Any], groups: Iterable[str]) -> None:

@@ -93,7 +93,17 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     parts.bill.check(plan.sizes.train)
     check_levels(parts, plan)
     check_sizes(parts, plan.sizes)
-    return plan if parts.prior.charges else replace(plan, strengths=[0.0])
+    plan = plan if parts.prior.charges else replace(plan, strengths=[0.0])
+    n_levels = len(plan.levels or ()) or parts.core_model.count_levels()
+    if n_levels:
+        parts.verdict.check_heads(count_heads(parts, plan, n_levels))
+    return plan
+
+
+def count_heads(parts: Parts, plan: Plan, n_levels: int) -> int:
+    """Returns the number of heads of a run that reads this many levels."""
+    n_groups = n_levels if parts.reads_one_level else 1
+    return n_groups * len(plan.head_seeds) * len(plan.strengths)
 
 
 def check_levels(parts: Parts, plan: Plan) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from configs.build import Parts
-from configs.plan import Plan
+from configs.plan import Plan, count_heads
 from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts, measure_reading_costs
 from storage.cache import find_cache_folder
-from training.heads import make_reporter
 from training.material import Material, draw_material
 from verdict.evaluation import Evaluation, draw_evaluation
 from verdict.surface import score_bag_of_words
@@ -49,19 +48,12 @@ def prepare_once(config: Mapping[str, Any], parts: Parts, plan: Plan) -> RunInpu
     return PREPARED[key]
 
 
-def count_heads(parts: Parts, plan: Plan, levels: Sequence[int], width: int) -> int:
-    """Returns the number of heads of a run."""
-    reporter = make_reporter(parts.reporter, len(levels), width)
-    groups = len(levels) if reporter.reads == "one_level" else 1
-    return groups * len(plan.head_seeds) * len(plan.strengths)
-
-
 def prepare(parts: Parts, plan: Plan) -> RunInputs:
     """Returns the inputs of a run: its predictor is frozen, its episodes are drawn and read."""
     world, cache = parts.world, find_cache_folder()
     predictor = parts.core_model.predictor(world, cache, parts.trainer)
     levels = plan.choose_levels(predictor.n_levels)
-    parts.verdict.check_heads(count_heads(parts, plan, levels, predictor.width))
+    parts.verdict.check_heads(count_heads(parts, plan, len(levels)))
     reader = ActivationReader(predictor, world.reads, levels, cache, parts.trainer.reading_devices)
     material = draw_material(world, reader, plan)
     evaluation = draw_evaluation(world, reader, material, plan, parts.verdict.uses)

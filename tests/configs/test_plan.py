@@ -22,9 +22,19 @@ class RecordingBill:
         self.n_train = n_train
 
 
-def make_parts(charges: bool = True) -> SimpleNamespace:
-    """Returns the parts that a plan depends on: a prior, a bill, a predictor of five levels, and a
-    world of 100 easy episodes.
+@dataclass
+class RecordingJudge:
+    """A judge that remembers the number of heads that it was checked with."""
+
+    n_heads: int | None = None
+
+    def check_heads(self, n_heads: int) -> None:
+        self.n_heads = n_heads
+
+
+def make_parts(charges: bool = True, reads_one_level: bool = True) -> SimpleNamespace:
+    """Returns the parts that a plan depends on: a prior, a bill, a judge, a reporter, a predictor
+    of five levels, and a world of 100 easy episodes.
     """
 
     def describe_shortage(easy: int, disputed: int, twins: int) -> str | None:
@@ -33,6 +43,8 @@ def make_parts(charges: bool = True) -> SimpleNamespace:
     return SimpleNamespace(
         prior=SimpleNamespace(charges=charges),
         bill=RecordingBill(),
+        verdict=RecordingJudge(),
+        reads_one_level=reads_one_level,
         core_model=SimpleNamespace(count_levels=lambda: 5),
         world=SimpleNamespace(describe_shortage=describe_shortage),
     )
@@ -50,6 +62,22 @@ def test_a_prior_that_charges_nothing_has_one_strength():
 def test_a_strength_of_minus_zero_is_zero():
     (strength,) = read_plan(CONFIG | {"strengths": [-0.0]}, make_parts()).strengths
     assert f"{strength:g}" == "0"
+
+
+@pytest.mark.parametrize(
+    ("levels", "charges", "reads_one_level", "n_heads"),
+    [
+        ([4, 1], True, True, 8),
+        (None, True, True, 20),
+        (None, False, True, 10),
+        (None, True, False, 4),
+    ],
+)
+def test_the_judge_checks_the_number_of_heads(levels, charges, reads_one_level, n_heads):
+    """Two head seeds and two strengths, of each level where a head is given one."""
+    parts = make_parts(charges, reads_one_level)
+    read_plan(CONFIG | {"levels": levels}, parts)
+    assert parts.verdict.n_heads == n_heads
 
 
 def test_the_bill_checks_the_number_of_training_episodes():
