@@ -55,7 +55,7 @@ def call(judge: Judge, evaluation: Evaluation, copies: int = 5) -> pd.DataFrame:
     """Returns the verdicts on planted heads that read the activations by probes."""
     probes, sizes = SignProbes.fit(evaluation.probe), [len(evaluation.episodes.disputed)]
     rows = judge_planted_heads(judge, evaluation, probes, sizes, copies)
-    return pd.DataFrame(rows).assign(evaluation="0")
+    return pd.DataFrame(rows).assign(predictor="0")
 
 
 def test_on_a_predictor_that_knows_and_uses_x_planted_heads_are_called_what_they_are(

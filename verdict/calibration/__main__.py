@@ -213,13 +213,14 @@ def list_rates(rows: pd.DataFrame) -> list[str]:
     from verdict.calibration.rates import add_outcomes, rate, rate_false_translators, select_able
 
     able = add_outcomes(select_able(rows))
-    rates = {name: rate(able[name], able["evaluation"]) for name in ("right", "undecided", "wrong")}
+    rates = {name: rate(able[name], able["predictor"]) for name in ("right", "undecided", "wrong")}
     rates["called translators without being one"] = rate_false_translators(rows)
     lines = []
     for name, share in rates.items():
+        n = share.predictors
         limits = (
-            f"at most {100 * share.high:.2f}%, or {100 * share.high_by_exam:.2f}% if all heads of"
-            " an evaluation fail together"
+            f"at most {100 * share.high:.1f}% over {n} predictor{'s' * (n > 1)};"
+            f" {100 * share.high_by_head:.2f}% if heads were independent"
         )
         lines.append(f"- {name}: {100 * share.value:.2f}% of {share.heads:,} heads ({limits})")
     return lines

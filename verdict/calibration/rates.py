@@ -27,10 +27,11 @@ class Rate(NamedTuple):
 
     value: float
     high: float
-    """As if every head were drawn on its own."""
-    high_by_exam: float
-    """As if all heads of one evaluation could only fail together: the truth lies between both."""
+    """With predictors as the sample: the heads of one share what it knows."""
+    high_by_head: float
+    """As if every head were drawn on its own, which says nothing of other predictors."""
     heads: int
+    predictors: int
 
 
 def judge_planted_heads(
@@ -77,17 +78,23 @@ def judge_planted_heads(
     return rows
 
 
-def rate(hits: pd.Series, evaluations: pd.Series) -> Rate:
+def rate(hits: pd.Series, predictors: pd.Series) -> Rate:
     """Returns the share of hits.
 
     Args:
-        evaluations: of each head, the evaluation on which it was judged.
+        predictors: of each head, the predictor whose activations it reads.
     """
     hit_1N = hits.to_numpy(bool)[None]
-    cluster_N = np.unique(evaluations, return_inverse=True)[1].astype(np.int64)
+    cluster_N = np.unique(predictors, return_inverse=True)[1].astype(np.int64)
     alone = estimate_share(hit_1N, np.arange(len(hits)), 0.95)
     together = estimate_share(hit_1N, cluster_N, 0.95)
-    return Rate(float(alone.value[0]), float(alone.high[0]), float(together.high[0]), len(hits))
+    return Rate(
+        float(alone.value[0]),
+        float(together.high[0]),
+        float(alone.high[0]),
+        len(hits),
+        int(cluster_N.max()) + 1,
+    )
 
 
 def select_able(rows: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +108,7 @@ def rate_false_translators(rows: pd.DataFrame) -> Rate:
     """Returns how often a head that is right on easy episodes and no translator was called one."""
     able = select_able(rows)
     others = able[able["is"] != str(Kind.DIRECT_TRANSLATOR)]
-    return rate(others["called"] == str(Kind.DIRECT_TRANSLATOR), others["evaluation"])
+    return rate(others["called"] == str(Kind.DIRECT_TRANSLATOR), others["predictor"])
 
 
 def count_confusions(rows: pd.DataFrame) -> pd.DataFrame:

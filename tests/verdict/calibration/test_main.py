@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -20,6 +22,7 @@ from verdict.calibration.__main__ import (
 )
 from verdict.calibration.__main__ import main as calibration
 from verdict.calibration.planted import PLANTED
+from verdict.calibration.rates import rate
 
 TINY = (
     *("world.steps=6", "core_model.blocks=1", "core_model.width=16", "core_model.heads=2"),
@@ -87,3 +90,14 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(word, message, tmp_path):
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert done.stderr.startswith(f"error: {message}")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_limit_of_a_rate_is_one_over_predictors():
+    """None of 400 heads of four predictors may be as many as .60 of predictors: .025 ** (1/4) is
+    .40. As if heads were independent it is below 1%.
+    """
+    predictors = pd.Series(np.repeat(["a", "b", "c", "d"], 100))
+    none = rate(pd.Series(np.zeros(400, bool)), predictors)
+    assert (none.value, none.heads, none.predictors) == (0, 400, 4)
+    assert none.high == pytest.approx(1 - 0.025**0.25)
+    assert none.high_by_head < 0.01
