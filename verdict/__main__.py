@@ -7,6 +7,7 @@ python -m verdict runs/NAME --head 3     the evidence on head 3 in words
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,13 +78,27 @@ def show_head(folder: Path, judgement: Judgement, head: int) -> None:
 
 
 def show_table(folder: Path, judgement: Judgement) -> None:
-    """Prints the verdicts on the heads of one run."""
+    """Prints the verdicts on the heads of one run, with as many figures as the terminal has room
+    for.
+    """
+    from rich.measure import Measurement
+
     console = open_console()
-    console.print(build_table(folder, judgement))
+    unlimited = console.options.update(width=1_000)
+    names = list(judgement.headings)
+    table = build_table(folder, judgement, names)
+    while len(names) > 1 and Measurement.get(console, unlimited, table).minimum > console.width:
+        names.pop()
+        table = build_table(folder, judgement, names)
+    console.print(table)
 
 
-def build_table(folder: Path, judgement: Judgement) -> Table:
-    """Returns a table with a line for each head. The first figure has its interval."""
+def build_table(folder: Path, judgement: Judgement, names: Sequence[str]) -> Table:
+    """Returns a table with a line for each head.
+
+    Args:
+        names: columns of heads.parquet; the first has its interval.
+    """
     from rich import box
     from rich.table import Table
 
@@ -91,15 +106,15 @@ def build_table(folder: Path, judgement: Judgement) -> Table:
 
     table = Table(title=str(folder), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("head", justify="right", no_wrap=True)
-    table.add_column("which")
+    table.add_column("which", min_width=12)
     table.add_column("verdict", no_wrap=True)
-    for heading in judgement.headings.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("not passed")
+    for name in names:
+        table.add_column(judgement.headings[name], justify="right", no_wrap=True)
+    table.add_column("not passed", min_width=12)
     for k, label in enumerate(label_heads(folder)):
         row = judgement.columns[k]
         figures = []
-        for name in judgement.headings:
+        for name in names:
             if row[name] is None:
                 figures.append("–")
             elif figures:

@@ -74,13 +74,12 @@ def judge_again(folder: Path) -> Judgement:
 
 def read_judging_config(folder: Path) -> dict[str, Any]:
     """Returns the config of a finished run with what an older one lacks: options of parts that
-    finished heads do not use, and the kinds of evidence of its judge; and with the number type that
-    `auto` chose on the machine of the run.
+    finished heads do not use, and bounds and kinds of evidence of its judge; and with the number
+    type that `auto` chose on the machine of the run.
     """
     config: dict[str, Any] = read_config(folder)
     config |= {key: read_default(path) for key, path in NOT_USED.items()}
-    standard = read_default("verdict/default.yaml")["evidence"]
-    config["verdict"] = {"evidence": standard} | config["verdict"]
+    config["verdict"] = read_default("verdict/default.yaml") | config["verdict"]
     if config["core_model"].get("dtype") == "auto":
         config["core_model"]["dtype"] = read_predictor(folder)["dtype"]
     if config["trainer"]["accelerator"] != "cpu":  # this machine may lack the one of the run

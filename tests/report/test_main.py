@@ -101,7 +101,8 @@ def test_matched_and_compare_write_nothing(folder, capsys):
     }
 
 
-def test_words_in_square_brackets_are_printed(tmp_path, capsys):
+def test_words_in_square_brackets_are_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     for name in ("a", "b"):
         frame = heads("none", seeds=1, reporter="linear [wide]")
         write(tmp_path / name / "run", frame, world={"label": f"[{name}] :warning:"})

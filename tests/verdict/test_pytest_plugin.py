@@ -84,8 +84,8 @@ def test_the_heads_of_a_run_as_json(tiny_run, capsys):
 def test_the_verdicts_of_a_real_judgement_as_a_table_in_words_and_as_json(tiny_run, capsys):
     command.main([str(tiny_run)])
     table = capsys.readouterr().out
-    assert table.count("level 2, seed") == 2
-    assert "undecided" in table
+    assert table.count("level 2,") == 2
+    assert table.count("undecided") == 2
     command.main([str(tiny_run), "--head", "1"])
     assert f"head 1 ({HEADS[1]}): undecided" in capsys.readouterr().out
     as_json.main(["judge", str(tiny_run)])
