@@ -41,6 +41,7 @@ def test_the_names_clash_there(project):
     assert "a module of the other project" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_plugin_judges_a_run_there_and_gives_the_reasons(project, tiny_run):
     done = python(project, "-m", "pytest", "-p", "elk_pytest", f"--run={tiny_run}")
     assert "2 failed" in done.stdout, done.stdout + done.stderr

@@ -93,6 +93,7 @@ def test_another_process_trains_the_same_heads(tiny_run, tmp_path):
     assert_same_heads(tmp_path / "run", tiny_run)
 
 
+@pytest.mark.slow
 def test_the_same_run_in_another_folder_has_the_same_bytes(tiny_run, tmp_path):
     run = tmp_path / "run"
     before = os.umask(0o027)
@@ -205,6 +206,7 @@ def test_a_run_killed_half_way_and_started_again_ends_with_the_same_heads(tmp_pa
     assert not (tmp_path / "killed" / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_within_seconds_and_says_how_to_resume(tmp_path):
     words = [*TINY, "training.epochs=100000", "training.patience=100000"]
     running = start_training(*words, folder=tmp_path / "run")

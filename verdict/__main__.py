@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 EXAMPLE = "python -m verdict runs/NAME"
 
 
+NOT_PASSED_WIDTH = 12
+"""Characters of the last column of the table, at least."""
+
+
 def main(arguments: list[str]) -> None:
     """Prints the verdicts on the heads of all finished runs in the named folders."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -87,7 +91,9 @@ def show_table(folder: Path, judgement: Judgement) -> None:
     unlimited = console.options.update(width=1_000)
     names = list(judgement.headings)
     table = build_table(folder, judgement, names)
-    while len(names) > 1 and Measurement.get(console, unlimited, table).minimum > console.width:
+    # The measured minimum counts one column of the text that may break over lines.
+    most = console.width - NOT_PASSED_WIDTH
+    while len(names) > 1 and Measurement.get(console, unlimited, table).minimum > most:
         names.pop()
         table = build_table(folder, judgement, names)
     console.print(table)
@@ -110,7 +116,7 @@ def build_table(folder: Path, judgement: Judgement, names: Sequence[str]) -> Tab
     table.add_column("verdict", no_wrap=True)
     for name in names:
         table.add_column(judgement.headings[name], justify="right", no_wrap=True)
-    table.add_column("not passed", min_width=12)
+    table.add_column("not passed", min_width=NOT_PASSED_WIDTH)
     for k, label in enumerate(label_heads(folder)):
         row = judgement.columns[k]
         figures = []

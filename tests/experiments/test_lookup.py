@@ -39,6 +39,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_it_writes_its_three_files_and_nothing_else(folder):
     assert sorted(path.name for path in folder.iterdir()) == [
         "lookup.parquet",
@@ -47,6 +48,7 @@ def test_it_writes_its_three_files_and_nothing_else(folder):
     ]
 
 
+@pytest.mark.slow
 def test_the_rule_is_free_and_tables_grow_faster_in_gates_than_in_depth(folder):
     found = pd.read_parquet(folder / "lookup.parquet")
     built = found[found["how"] == "constructed"]
@@ -61,6 +63,7 @@ def test_the_rule_is_free_and_tables_grow_faster_in_gates_than_in_depth(folder):
     )
 
 
+@pytest.mark.slow
 def test_training_finds_the_rule_without_a_gate_and_never_an_exact_table_with_none(folder):
     found = pd.read_parquet(folder / "lookup.parquet")
     learned = found[found["how"] == "trained"]
@@ -76,6 +79,7 @@ def test_training_finds_the_rule_without_a_gate_and_never_an_exact_table_with_no
     assert (tables.loc[tables["accuracy"] == 1, "gates"] >= 3).all()
 
 
+@pytest.mark.slow
 def test_the_summary_says_it_in_words(folder):
     text = (folder / "summary.md").read_text()
     assert "`x & 1` has 0 gates and depth 0 at every size" in text

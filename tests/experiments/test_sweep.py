@@ -150,6 +150,7 @@ def stop_at_call(number: int):
     return run_or_stop
 
 
+@pytest.mark.slow
 def test_a_second_sweep_elsewhere_writes_no_file_of_the_cache_again(tmp_path, serial, cache):
     before = read_times(cache, "*.safetensors")
     assert run_sweep(tmp_path / "sweep", "prior=none,speed").returncode == 0

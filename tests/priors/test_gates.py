@@ -131,6 +131,7 @@ def test_training_finds_a_rule_without_gates(trainer, tmp_path):
         assert (circuit.gates, circuit.depth, circuit.thresholds) == (0, 0, 1)
 
 
+@pytest.mark.slow
 def test_training_finds_a_rule_of_one_gate_and_without_a_price_more_gates_stay(trainer, tmp_path):
     two_bits_N = X & (X >> 1) & 1
     free, charged = find_circuits(trainer, tmp_path / "fit", two_bits_N, (0.0, 1.0))

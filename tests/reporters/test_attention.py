@@ -179,6 +179,7 @@ def test_only_the_full_number_of_hops_determines_the_answer(hops):
     assert agreement[-1] == 1.0
 
 
+@pytest.mark.slow
 def test_one_hop_takes_one_step_under_a_price_and_more_without(trainer, tmp_path):
     setting = SMALL._replace(epochs=2, learning_rate=0.02)
     right_SM, steps_SM = train_heads(trainer, tmp_path, 1, (0.0, 1 / 4), setting)

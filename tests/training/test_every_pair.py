@@ -84,7 +84,9 @@ def list_cases() -> Iterator[ParameterSet]:
         name = f"{reporter}-{prior}"
         whole = WHOLE_ATTENTION if reporter == "attention" else WHOLE
         if (reporter, prior) in STAR:
-            yield pytest.param(reporter, prior, SMALL.get(reporter, SHORT), id=name)
+            # Heads of gates train for long; tests/priors/test_gates.py trains a short one.
+            marks = [pytest.mark.slow] if reporter == "logic" else []
+            yield pytest.param(reporter, prior, SMALL.get(reporter, SHORT), id=name, marks=marks)
         yield pytest.param(reporter, prior, whole, id=f"{name}-whole", marks=pytest.mark.slow)
 
 

@@ -87,7 +87,8 @@ def test_the_verdicts_of_a_real_judgement_as_a_table_in_words_and_as_json(tiny_r
     assert table.count("level 2,") == 2
     assert table.count("undecided") == 2
     command.main([str(tiny_run), "--head", "1"])
-    assert f"head 1 ({HEADS[1]}): undecided" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"head 1 ({HEADS[1]}): undecided" in printed
     as_json.main(["judge", str(tiny_run)])
     verdicts = json.loads(capsys.readouterr().out)
     assert [verdict["kind"] for verdict in verdicts] == ["undecided"] * 2
