@@ -130,7 +130,9 @@ def run(kind: type[Reporter], folder: Path, *words: str) -> Done:
     return train(*own, *TINY, "levels=[2]", *words, folder=folder / "run")
 
 
-@pytest.mark.parametrize("prior", ["simplicity_and_speed", "circuit_size"])
+@pytest.mark.parametrize(
+    "prior", ["simplicity_and_speed", pytest.param("circuit_size", marks=pytest.mark.slow)]
+)
 def test_a_chain_is_trained_billed_and_judged_under_a_prior(prior, tmp_path):
     done = run(Chain, tmp_path, f"prior={prior}")
     assert done.returncode == 0, done.stderr

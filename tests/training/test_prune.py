@@ -80,7 +80,7 @@ def edges(heads: Heads, examples: Examples) -> Tensor:
     return map_over_heads(count_live)(heads.weights).flatten()
 
 
-@pytest.mark.parametrize("seeds", [2, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_an_xor_of_two_inputs_of_64_is_computed_by_seven_edges(seeds, trainer, tmp_path):
     """Six are the least: two units of two edges in and one out."""
     examples, held_out = xor(4096, seed=0), xor(1024, seed=1)

@@ -35,7 +35,7 @@ def judge_planted(judge: Judge, truth: GroundTruth, head: Head, copies: int = 1)
     return judge(truth, answer(head, truth, copies), [()] * copies)
 
 
-@pytest.mark.parametrize("human", ["last_frame", "careful"])
+@pytest.mark.parametrize("human", ["last_frame", pytest.param("careful", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_every_planted_head_is_called_right_at_every_seed(judge, human, seed):
     truth = make_truth(2000, human, seed)
