@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
-# Python keeps what it compiles, also where the machine's default is not to: a fifth of the tests' time.
+# Python keeps what it compiles, also where the machine's default is not to.
 export PYTHONDONTWRITEBYTECODE =
 BENCHMARKS = population activations bill judge intervals imports "report runs/first 10000"
 

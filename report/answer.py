@@ -32,7 +32,7 @@ class Answer:
     """The answer to the question in one sentence."""
     details: tuple[str, ...]
     """Sentences: under which prior heads follow X more, what they cost, under which priors they
-    have two modes or predictors differ, and which priors failed a gate.
+    have two modes or predictors differ, and which priors do not pass a gate.
     """
     scope: str
     """How many predictors, heads and head seeds there are, and which correction the intervals have.

@@ -252,7 +252,7 @@ def _count_gates(heads: pd.DataFrame) -> str:
     failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
     counts = failed.str.split(", ").explode().value_counts(sort=False)
     of_gates = "".join(f"; {gate}: {n}" for gate, n in counts.items())
-    return f"Heads that fail a gate: {len(failed)} of {len(heads)}{of_gates}."
+    return f"Heads with a gate that is not passed: {len(failed)} of {len(heads)}{of_gates}."
 
 
 def _describe_predictors(abouts: list[dict[str, Any]]) -> list[str]:

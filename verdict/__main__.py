@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from verdict.verdict import Judgement
 
 EXAMPLE = "python -m verdict runs/NAME"
-
-
 NOT_PASSED_WIDTH = 12
 """Characters of the last column of the table, at least."""
 

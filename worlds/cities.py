@@ -145,7 +145,9 @@ class Cities(World):
         first, second = [], []
         # Of each pair the first city begins in its own country, the other in the first one's.
         drawn = self._draw_statements("disputed", "is in", 2 * n, rng)
-        for statement in [statement for i, statement in enumerate(drawn) if i % 4 in (0, 3)]:
+        for i, statement in enumerate(drawn):
+            if i % 4 in (1, 2):
+                continue
             changed = statement._replace(verb="is not in")
             if flips == "human":
                 changed = changed._replace(country=statement.other_country)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from verdict.statistics import Estimate, estimate_difference, estimate_share
+from verdict.statistics import (
+    Estimate,
+    estimate_difference,
+    estimate_mean_of_shares,
+    estimate_share,
+    estimate_worst_share,
+)
 
 
 def list_single_clusters(n: int) -> np.ndarray:
@@ -88,3 +94,55 @@ def test_one_error_never_narrows_a_clustered_interval_of_a_share():
         estimate_share(~one_hit, clusters, 0.995).low[0]
         < estimate_share(~no_hit, clusters, 0.995).low[0]
     )
+
+
+def draw_strata(
+    shares: tuple[float, ...], sizes: tuple[int, ...], copies: int, heads: int = 1000
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns hits of heads with these shares in strata of these sizes, the stratum of each episode
+    and its cluster, which holds as many copies of one episode.
+    """
+    stratum_N = np.repeat(np.arange(len(sizes)), sizes)
+    hit_KN = np.random.default_rng(0).random((heads, len(stratum_N))) < np.array(shares)[stratum_N]
+    cluster_N = np.arange(len(stratum_N))
+    return tuple(np.repeat(part, copies, axis=-1) for part in (hit_KN, stratum_N, cluster_N))
+
+
+STRATA = [
+    ((0.5,) * 6, (100,) * 6),
+    ((0.99,) * 6, (500, 500, 1000, 1000, 100, 40)),
+    ((0.995, 1.0, 1.0, 0.9, 0.3, 0.7), (500, 500, 1000, 1000, 100, 40)),
+    ((1.0, 1.0, 1.0, 0.98), (100,) * 4),
+]
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize(("shares", "sizes"), STRATA)
+def test_intervals_of_a_mean_over_strata_cover_the_truth(shares, sizes, copies):
+    strata = draw_strata(shares, sizes, copies)
+    assert compute_coverage(estimate_mean_of_shares(*strata, 0.95), np.mean(shares)) >= 0.93
+    # The control: copies taken for episodes of their own.
+    hit_KN, stratum_N, _ = strata
+    careless = estimate_mean_of_shares(hit_KN, stratum_N, np.arange(len(stratum_N)), 0.95)
+    if copies > 1 and shares == (0.5,) * 6:
+        assert compute_coverage(careless, 0.5) < 0.8
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize(("shares", "sizes"), STRATA)
+def test_either_limit_of_the_worst_stratum_misses_the_truth_in_a_fortieth_of_cases(
+    shares, sizes, copies
+):
+    worst, _ = estimate_worst_share(*draw_strata(shares, sizes, copies), 0.95)
+    assert (worst.low > min(shares)).mean() <= 0.035
+    assert (worst.high < min(shares)).mean() <= 0.035
+
+
+def test_the_worst_stratum_is_the_one_in_which_half_of_a_head_is_wrong():
+    """The mean over six strata is 11/12; no stratum but the third is below 1."""
+    hit_1N = np.ones((1, 600), bool)
+    hit_1N[0, 200:250] = False
+    stratum_N, cluster_N = np.repeat(np.arange(6), 100), list_single_clusters(600)
+    worst, stratum = estimate_worst_share(hit_1N, stratum_N, cluster_N, 0.95)
+    assert (worst.value[0], stratum[0]) == (0.5, 2)
+    assert estimate_mean_of_shares(hit_1N, stratum_N, cluster_N, 0.95).value[0] == 5.5 / 6

@@ -108,8 +108,8 @@ class Behaviour(DecidingEvidence):
         clause = (
             "its report is X on {concept_accuracy} of episodes, mean over the cells of X, H and"
             f" amiss, and on {{concept_accuracy_worst}} where it is worst ({finding.worst_cell}),"
-            f" it follows X on {{follows_concept}} of {finding.episodes:,} disputed episodes, and"
-            " ranks it with AUROC {ranks_concept}"
+            f" and it follows X on {{follows_concept}} of {finding.episodes:,} disputed episodes,"
+            " and ranks it with AUROC {ranks_concept}"
         )
         ranks, follows = finding.ranks_concept.value, finding.follows_concept.value
         if (ranks - 0.5) * (follows - 0.5) < 0:
