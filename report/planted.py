@@ -20,7 +20,7 @@ class Record:
     """How often which planted head got which wrong verdict, in words."""
     n_runs: int
     stopped: tuple[str, ...]
-    """Predictors whose gates failed. Their runs are left out: on them the judge decides nothing."""
+    """Predictors whose gates are not passed. Their runs are left out: the judge decides nothing."""
 
     @property
     def n(self) -> int:
@@ -33,7 +33,7 @@ class Record:
         if not self.n_runs:
             return (
                 "The judge's record on planted heads is left out: it says nothing about heads of a"
-                f" predictor whose gates failed ({names})."
+                f" predictor whose gates are not passed ({names})."
             )
         repeats = f", the same heads in each of {self.n_runs} runs" if self.n_runs > 1 else ""
         others = "".join(f"; {count} {words}" for words, count in self.wrong.items())
@@ -42,7 +42,9 @@ class Record:
             f" which are given the truth in place of a predictor{repeats}{others}."
         )
         if self.stopped:
-            words += f" It says nothing about heads of predictors whose gates failed: {names}."
+            words += (
+                f" It says nothing about heads of predictors whose gates are not passed: {names}."
+            )
         return words
 
 
@@ -57,7 +59,7 @@ def collect_record(abouts: Iterable[dict[str, Any]]) -> Record:
     n_runs = 0
     stopped = {}
     for about in abouts:
-        if list_failed_gates(about):
+        if list_gates_not_passed(about):
             stopped[str(about.get("identity", about.get("name", "this one")))[:8]] = True
             continue
         n_runs += 1
@@ -68,10 +70,12 @@ def collect_record(abouts: Iterable[dict[str, Any]]) -> Record:
     return Record(verdicts, wrong, n_runs, tuple(stopped))
 
 
-def list_failed_gates(about: dict[str, Any]) -> list[str]:
-    """Returns the gates that a predictor fails.
+def list_gates_not_passed(about: dict[str, Any]) -> list[str]:
+    """Returns the gates that a predictor does not pass, in words.
 
-    predictor.json holds a gate that is passed as its name and value, and one that is not with a
-    sentence.
+    predictor.json lists them. An older one holds a gate that is passed as its name and value, and
+    another one with a sentence.
     """
-    return [gate for gate in about.get("gates", []) if not gate[-1].isdigit()]
+    sentences = [gate for gate in about.get("gates", []) if not gate[-1].isdigit()]
+    listed: list[str] = about.get("gates_not_passed", sentences)
+    return listed

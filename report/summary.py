@@ -19,7 +19,7 @@ from report.columns import explain, find_column, format_markdown, get_heading
 from report.comparison import Compared, compare
 from report.intervals import Mean
 from report.lines import KINDS, format_level, format_strength
-from report.planted import Record, collect_record, list_failed_gates
+from report.planted import Record, collect_record, list_gates_not_passed
 from report.plots import plot_follows_concept
 from report.runs import find
 from report.settings import Setting, describe_several_settings, group_by_setting
@@ -256,11 +256,11 @@ def _count_gates(heads: pd.DataFrame) -> str:
 
 
 def _describe_predictors(abouts: list[dict[str, Any]]) -> list[str]:
-    """Returns the gates that predictors fail, and how well a bag of words ranks X."""
-    failed: set[str] = set()
+    """Returns the gates that predictors do not pass, and how well a bag of words ranks X."""
+    not_passed: set[str] = set()
     for about in abouts:
-        failed.update(list_failed_gates(about))
-    return [f"The predictor: {gate}" for gate in sorted(failed)] + _describe_surface(abouts)
+        not_passed.update(list_gates_not_passed(about))
+    return [f"The predictor: {gate}" for gate in sorted(not_passed)] + _describe_surface(abouts)
 
 
 def _describe_surface(abouts: list[dict[str, Any]]) -> list[str]:

@@ -234,6 +234,7 @@ def test_every_unit_of_the_bill_is_measured_and_described(tmp_path, capsys):
     assert done.returncode == 0, done.stderr
     heads = read_heads(run)
     facts = json.loads((run / "predictor.json").read_text())
+    assert facts["gates_not_passed"] == [gate for gate in facts["gates"] if "required" in gate]
     units = (
         "prequential_bits",
         "variational_bits",

@@ -90,6 +90,7 @@ def describe_predictor(
         "flops_an_episode_to_each_level": inputs.costs.flops,
         "knowledge": asdict(knowledge),
         "gates": [str(gate) for gate in gates],
+        "gates_not_passed": [str(gate) for gate in gates if not gate.passed],
         "surface_auroc": inputs.surface,
         "judge_on_planted_heads": planted,
         "bill": {name: item.how for name, item in bill.items()},

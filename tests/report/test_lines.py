@@ -143,7 +143,9 @@ def test_the_summary_names_gates_planted_heads_and_verdicts():
 def test_the_judges_record_is_left_out_for_a_predictor_whose_gates_failed():
     text = summary.format_summary(heads().drop(columns="run"), ABOUT | {"gates": FAILED})
     assert FAILED[0] in text and "19" not in text.split("## The judge")[1]
-    assert "it says nothing about heads of a predictor whose gates failed (01234567)" in text
+    assert (
+        "it says nothing about heads of a predictor whose gates are not passed (01234567)" in text
+    )
 
 
 def test_the_record_counts_runs_whose_predictor_passed_its_gates():
@@ -151,7 +153,7 @@ def test_the_record_counts_runs_whose_predictor_passed_its_gates():
     assert record.describe() == (
         "The judge is right on 38 of 40 planted heads, which are given the truth in place of a"
         " predictor, the same heads in each of 2 runs; 2 translator called undecided. It says"
-        " nothing about heads of predictors whose gates failed: bad."
+        " nothing about heads of predictors whose gates are not passed: bad."
     )
 
 
