@@ -32,6 +32,8 @@ class Aid(NamedTuple):
     """Pairs of episodes with the same X; the human answers no to the first, yes to the second."""
     components: int = 0
     """The number of components of the predictor that can be switched off."""
+    has_exits: bool = False
+    """Whether the head can stop early; always known."""
     ablated: Callable[[int, Tensor], Tensor] | None = None
     """Maps n and C gates to the activations of the batch's first n episodes, as `Ablation.read`
     returns them.
@@ -102,6 +104,12 @@ class Prior(ABC):
         1), shaped like the state.
         """
         return weights
+
+    def compute_variance(self, state: Weights) -> Weights | None:
+        """Returns the variance of each weight, where the transform does nothing but add Gaussian
+        noise to them, each by itself; None where it does something else.
+        """
+        return {} if not state else None
 
     def finish(self, weights: Weights, state: Weights) -> Weights:
         """Returns the weights of the finished head."""

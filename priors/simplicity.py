@@ -45,6 +45,9 @@ class Simplicity(Prior):
             noisy[name] = weights[name] + log_sigma.exp() * _transform_to_normal(noise[name])
         return noisy
 
+    def compute_variance(self, state: Weights) -> Weights:
+        return {name: (2 * log_sigma).exp() for name, log_sigma in state.items()}
+
     def charge(self, training: Training) -> Tensor:
         costs = []
         for name, log_sigma in training.state.items():

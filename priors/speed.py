@@ -5,7 +5,7 @@ included.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,13 +31,21 @@ class Speed(Prior):
 
     Args:
         log_alpha: the initial value of every gate; above 0 is open.
+        gates: which heads have gates. auto: those that cannot stop early, so that nothing else is
+            charged. A head that can pays for its exits, of which each costs what many thousand
+            units do, and for all its units; then nothing in its training is left to chance.
     """
 
-    def __init__(self, log_alpha: LogAlpha) -> None:
+    def __init__(
+        self, log_alpha: LogAlpha, gates: Literal["auto", "always", "never"] = "always"
+    ) -> None:
         self.log_alpha = log_alpha
+        self.gates = gates
 
     def state(self, weights: Weights, aid: Aid) -> Weights:
         gates: Weights = {}
+        if self.gates == "never" or (self.gates == "auto" and aid.has_exits):
+            return gates
         for name, value in weights.items():
             for letter, axis in find_unit_axes(name).items():
                 gates[letter] = value.new_full((value.shape[axis],), self.log_alpha)
@@ -50,7 +58,7 @@ class Speed(Prior):
     def lacks(self, reporter: Reporter) -> str | None:
         has_exits = len(reporter.flops(count_units(reporter, 1))) > 1
         has_units = any(find_unit_axes(name) for name, _ in reporter.named_parameters())
-        if has_exits or has_units:
+        if has_exits or (has_units and self.gates != "never"):
             return None
         return "exits, or weights whose units can be switched off"
 

@@ -61,6 +61,15 @@ class Sum(Prior):
             weights = part.transform(weights, _select_part(state, name), _select_part(noise, name))
         return weights
 
+    def compute_variance(self, state: Weights) -> Weights | None:
+        joint: Weights = {}
+        for name, part in self.parts.items():
+            variance = part.compute_variance(_select_part(state, name))
+            if variance is None:
+                return None
+            joint |= variance
+        return joint
+
     def finish(self, weights: Weights, state: Weights) -> Weights:
         for name, part in self.parts.items():
             weights = part.finish(weights, _select_part(state, name))

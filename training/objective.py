@@ -118,9 +118,14 @@ class Objective(nn.Module):
         with torch.no_grad():
             self.has_exits = reporter(self.z_GNRD[0, :1]).halt_NT.shape[1] > 1
 
+    @property
+    def aid(self) -> Aid:
+        """What the prior's state may depend on."""
+        return Aid(self.observation_2LD, self.pairs_2PLD, self.components, self.has_exits)
+
     def create_state(self, weights: Weights) -> Weights:
         """Returns the prior's state of heads with these initial weights."""
-        aid = Aid(self.observation_2LD, self.pairs_2PLD, self.components)
+        aid = self.aid
         return map_over_heads(lambda head: self.prior.state(head, aid))(weights)
 
     def finish(self, head: Head) -> Weights:
@@ -166,7 +171,7 @@ class Objective(nn.Module):
         def compute(
             head: Head, finished: Weights, group: Group, z_NRD: Tensor
         ) -> tuple[Tensor, Tensor]:
-            reading = self._read(finished, z_NRD)
+            reading = self.read(finished, z_NRD)
             stopped = halt_at_exit(reading)
             charge = self.prior.charge(
                 self.describe(head, {}, finished, z_NRD, stopped, group, inputs)
@@ -181,7 +186,7 @@ class Objective(nn.Module):
         """Returns the errors alone, of shape (G, S, M)."""
 
         def compute(finished: Weights, z_NRD: Tensor) -> Tensor:
-            return nll(self._read(finished, z_NRD).log_odds_N, self.human_N).mean()
+            return nll(self.read(finished, z_NRD).log_odds_N, self.human_N).mean()
 
         return map_over_heads(compute, (0, 0), (0, None), (0, None))(finished, self.z_GNRD)
 
@@ -226,7 +231,12 @@ class Objective(nn.Module):
             return z_NLD.index_select(1, group.place_1) if self.one_level else z_NLD
 
         ablated = read_ablated if self.ablation else None
-        aid = Aid(**group.aids, components=self.components, ablated=ablated)
+        aid = Aid(
+            **group.aids,
+            components=self.components,
+            has_exits=self.has_exits,
+            ablated=ablated,
+        )
         reach_T = group.reach_R[reading.levels_T.long() - 1]
         return Training(
             self.reporter,
@@ -258,7 +268,7 @@ class Objective(nn.Module):
         scheduled, and with the charge at full strength and no bonus.
         """
         used = self.prior.transform(head.weights, head.state, noise)
-        reading = self._read(used, z_BRD)
+        reading = self.read(used, z_BRD)
         errors = reading.errors_N(human_B).mean()
         charge = self.prior.charge(self.describe(head, noise, used, z_BRD, reading, group, inputs))
         paid = errors + share * strength * charge
@@ -268,7 +278,7 @@ class Objective(nn.Module):
             paid = paid + bonus * (halt_BT * halt_BT.clamp_min(1e-12).log()).sum(dim=1).mean()
         return paid, loss
 
-    def _read(self, weights: Weights, z_NRD: Tensor) -> Reading:
+    def read(self, weights: Weights, z_NRD: Tensor) -> Reading:
         with torch.autocast(z_NRD.device.type, torch.bfloat16, self.rounds):
             reading = functional_call(self.reporter, weights, (z_NRD,))
         return Reading(*(value.to(z_NRD.dtype) for value in reading))
