@@ -113,22 +113,23 @@ class Population(pl.LightningModule):
             self.compute = Traced(compute) if worth_tracing else compute
         inputs = self.draw_inputs(batch, step, step / n_steps)
         closure = self.set_gradients if has_gradients else self.evaluate_losses
-        self.optimizers().step(partial(closure, inputs))  # type: ignore[union-attr]
+        self.loss_GSM = self.optimizers().step(partial(closure, inputs))  # type: ignore
         self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
 
-    def set_gradients(self, inputs: StepInputs) -> None:
-        """Gives every parameter its gradient on a batch."""
+    def set_gradients(self, inputs: StepInputs) -> Tensor:
+        """Gives every parameter its gradient on a batch. Returns the losses."""
         assert self.compute
-        gradients, self.norm_GSM, self.loss_GSM = self.compute(self.detach_head(), inputs)
+        gradients, self.norm_GSM, loss_GSM = self.compute(self.detach_head(), inputs)
         parameters = [*self.weights.values(), *self.state.values()]
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
+        return loss_GSM
 
-    def evaluate_losses(self, inputs: StepInputs) -> Tensor:
-        """Returns what the heads pay on a batch, in nats an episode."""
+    def evaluate_losses(self, inputs: StepInputs) -> tuple[Tensor, Tensor]:
+        """Returns what the heads pay on a batch, and their losses."""
         assert self.compute
-        paid_GSM, self.loss_GSM = self.compute(self.detach_head(), inputs)
-        return paid_GSM
+        paid: tuple[Tensor, Tensor] = self.compute(self.detach_head(), inputs)
+        return paid
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:

@@ -85,13 +85,13 @@ def population(
     seeds: Sequence[int] = (0,),
     strengths: Sequence[float] = (1.0,),
     watch: Watch | None = None,
-    by: str = "adamw",
+    by: str | Optimizer = "adamw",
     **changed: Any,
 ) -> Heads:
     """Returns a trained population; the keywords that remain change the schedule of early stopping.
 
     Args:
-        by: the name of the optimizer.
+        by: the optimizer, or its name.
     """
     levels = range(examples.z_NLD.shape[1]) if levels is None else levels
     requests = Requests(
@@ -111,7 +111,7 @@ def population(
         seeds=seeds,
         strengths=strengths,
         method=schedule(**changed),
-        optimizer=optimizer(by),
+        optimizer=optimizer(by) if isinstance(by, str) else by,
         trainer=trainer,
         checkpoint=checkpoint,
         requests=requests,

@@ -19,9 +19,9 @@ Groups = list[dict[str, Any]]
 """Parameters of stacked heads, each of shape (G, S, M, ...), with their learning rates, as torch
 takes them.
 """
-Losses = Callable[[], Tensor]
-"""Evaluates all heads as they are on the batch of a step, and returns what each pays, shape (G, S,
-M), in nats an episode.
+Losses = Callable[[], tuple[Tensor, Tensor]]
+"""Evaluates all heads, as their parameters are at the time, on the batch of a step. Returns what
+each pays, and its loss with the charge at full strength, shape (G, S, M), in nats an episode.
 """
 
 
@@ -50,9 +50,9 @@ class StepOptimizer(Optimizer, ABC):
     ) -> torch.optim.Optimizer:
         """Returns torch's optimizer of the heads. Its state is all that a fit needs to resume.
 
-        With gradients, `step` is called with a function that computes them. Without, with a
-        function that returns what each head pays, on the same batch and with the same noise however
-        often it is called.
+        With gradients, `step` is called with a function that computes them. Without, it is called
+        with `Losses`, which have the same batch and the same noise at each call. Either way it
+        returns the losses before the step.
 
         Args:
             share_M: the learning rate of each strength as a share of that of the groups; None where

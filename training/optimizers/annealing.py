@@ -1,0 +1,81 @@
+"""Simulated annealing: random jumps, shorter and fewer with time.
+
+G: groups of levels, S: seeds, M: strengths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from console.ranges import LearningRate, NotNegative
+from priors.prior import Prior
+from reporters.reporter import Reporter
+from training.optimizers.gradient_free import GradientFree, check_size, fit_to
+from training.optimizers.optimizer import Groups, Losses, StepOptimizer
+
+MOST = 1_000
+"""Numbers of a head. TODO"""
+
+
+@dataclass(frozen=True)
+class Annealing(StepOptimizer):
+    """Simulated annealing (Kirkpatrick, Gelatt and Vecchi 1983). At each step each head tries one
+    jump in a random direction, longer the higher its own loss is. It takes the jump if it then pays
+    less, or, with probability exp(-increase / temperature), if it pays more. The lengths fall along
+    a cosine and the temperature with their square, so that jumps become shorter and fewer.
+
+    Args:
+        learning_rate: the length of the first jumps of a head, for each nat of its loss.
+        temperature: of the first step, in nats an episode.
+    """
+
+    uses_gradients: ClassVar[bool] = False
+
+    learning_rate: LearningRate
+    temperature: NotNegative
+
+    def check(self, prior: Prior, reporter: Reporter) -> None:
+        check_size("annealing", reporter, MOST)
+
+    def build(
+        self, groups: Groups, seed_S: Tensor, share_M: Tensor | None
+    ) -> torch.optim.Optimizer:
+        return Jumps(groups, seed_S, share_M, self.temperature)
+
+
+class Jumps(GradientFree):
+    """The steps of `Annealing`."""
+
+    def __init__(
+        self, groups: Groups, seed_S: Tensor, share_M: Tensor | None, temperature: float
+    ) -> None:
+        super().__init__(groups, seed_S, share_M)
+        self.temperature = temperature
+        n_numbers = sum(parameter[0, 0, 0].numel() for parameter in self.parameters)
+        self.length = n_numbers**-0.5
+        """Of each number's jump, if the jumps of all have length 1."""
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def step(self, closure: Losses) -> Tensor:  # type: ignore[override]
+        parameters = self.parameters
+        before = [parameter.clone() for parameter in parameters]
+        paid_GSM, loss_GSM = closure()
+        length = self.length * self.remaining_share
+        rates, normals = self.list_first_rates(), self.draw_normal(0)
+        for parameter, rate, normal_S in zip(parameters, rates, normals, strict=True):
+            size = length * rate * fit_to(loss_GSM, parameter)
+            parameter.add_(size * normal_S[None, :, None])
+        jumped_GSM, _ = closure()
+        temperature = self.temperature * self.remaining_share**2
+        chance_S = self.draw_uniform(len(parameters), ()).to(paid_GSM)
+        allowed_S1 = -temperature * chance_S.log()[:, None]
+        accepted_GSM = jumped_GSM - paid_GSM <= allowed_S1
+        for parameter, start in zip(parameters, before, strict=True):
+            jumped = parameter.clone()
+            torch.where(fit_to(accepted_GSM, parameter), jumped, start, out=parameter)
+        self.end_step()
+        return loss_GSM
