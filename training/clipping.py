@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reporters.stack import align_with
+
 
 def clip_gradients(gradients: Sequence[Tensor], most: float) -> tuple[list[Tensor], Tensor]:
     """Returns gradients, of shape (G, S, M, ...), scaled so that no head's norm is above `most`,
@@ -23,6 +25,5 @@ def clip_gradients(gradients: Sequence[Tensor], most: float) -> tuple[list[Tenso
     scale_GSM = (most / norm_GSM.clamp_min(1e-12)).clamp(max=1)
     clipped = []
     for value in gradients:
-        scale = scale_GSM.view(*grid, *[1] * (value.dim() - 3))
-        clipped.append((value * scale).contiguous())
+        clipped.append((value * align_with(scale_GSM, value)).contiguous())
     return clipped, norm_GSM

@@ -15,7 +15,7 @@ from compute.allocation import keep_freed_memory
 from compute.batches import Rows, make_loader
 from compute.trainer import Trainer
 from reporters.reporter import Reporter, is_weight
-from reporters.stack import group_levels
+from reporters.stack import align_with, group_levels
 from training.optimizers.optimizer import StepOptimizer
 from training.population import Population
 from training.prune import prune_edges
@@ -48,7 +48,7 @@ def fit(
         what = f"Training {population.n_heads} heads"
         trainer(population, batches, schedule.epochs, checkpoint, what)
     population.cpu()
-    solution = take_solution(population)
+    solution = take_solution(task, population)
     return prune(task, solution, trainer.finishing_memory_budget)
 
 
@@ -78,14 +78,19 @@ def take_snapshot(task: Task, population: Population) -> Snapshot:
 
 
 @torch.no_grad()
-def take_solution(population: Population) -> Solution:
-    """Returns the heads at the end of a fit: the last, or the best of each."""
+def take_solution(task: Task, population: Population) -> Solution:
+    """Returns the heads at the end of a fit: the last, or the best of each. A head that is not a
+    number has the weights that it started with.
+    """
     best = population.best
     if best:
         return Solution(best.weights, best.nll_GSM, best.epoch_GSM + 1)
     weights = population.objective.finish(population.detach_head())
     nll_GSM = population.objective.compute_held_out_nll(weights)
-    epoch_GSM = torch.full(nll_GSM.shape, population.schedule.epochs)
+    for name, start in task.draw_start().items():
+        is_number = align_with(nll_GSM.isfinite(), start)
+        weights[name] = torch.where(is_number, weights[name], start)
+    epoch_GSM = torch.full(task.grid, population.schedule.epochs)
     return Solution(weights, nll_GSM, epoch_GSM)
 
 

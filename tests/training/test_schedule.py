@@ -67,3 +67,9 @@ def test_every_strength_has_a_rate_and_a_wrong_number_of_rates_is_refused():
 def test_a_schedule_that_cannot_be_kept_is_refused(key, value):
     with pytest.raises(UserError, match=f"training.{key}"):
         schedule(**{key: value})
+
+
+def test_the_best_epoch_needs_a_patience_and_the_last_does_not():
+    assert schedule(keep="last", patience=None).patience is None
+    with pytest.raises(UserError, match=r"training.patience: it is null, and training.keep=best"):
+        schedule(keep="best", patience=None)

@@ -14,7 +14,8 @@ from torch import Tensor
 from console.ranges import LearningRate, NotNegative
 from priors.prior import Prior
 from reporters.reporter import Reporter
-from training.optimizers.gradient_free import GradientFree, check_size, fit_to
+from reporters.stack import align_with
+from training.optimizers.gradient_free import GradientFree, check_size
 from training.optimizers.optimizer import Groups, Losses, StepOptimizer
 
 MOST = 1_000
@@ -67,7 +68,7 @@ class Jumps(GradientFree):
         length = self.length * self.remaining_share
         rates, normals = self.list_first_rates(), self.draw_normal(0)
         for parameter, rate, normal_S in zip(parameters, rates, normals, strict=True):
-            size = length * rate * fit_to(loss_GSM, parameter)
+            size = length * rate * align_with(loss_GSM, parameter)
             parameter.add_(size * normal_S[None, :, None])
         jumped_GSM, _ = closure()
         temperature = self.temperature * self.remaining_share**2
@@ -76,6 +77,6 @@ class Jumps(GradientFree):
         accepted_GSM = jumped_GSM - paid_GSM <= allowed_S1
         for parameter, start in zip(parameters, before, strict=True):
             jumped = parameter.clone()
-            torch.where(fit_to(accepted_GSM, parameter), jumped, start, out=parameter)
+            torch.where(align_with(accepted_GSM, parameter), jumped, start, out=parameter)
         self.end_step()
         return loss_GSM

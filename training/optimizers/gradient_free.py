@@ -12,9 +12,9 @@ from torch import Tensor
 
 from console.errors import UserError
 from reporters.reporter import Reporter
+from reporters.stack import align_with
 from training.noise import uniform
 from training.optimizers.optimizer import Groups
-from training.optimizers.per_strength import spread_over_strengths
 
 STREAM = 2**20
 """The first stream of an optimizer's numbers; the noise of priors is in those from 0 on."""
@@ -50,7 +50,8 @@ class GradientFree(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 share_M = torch.ones(1) if self.share_M is None else self.share_M
-                rates.append(group["initial_lr"] * spread_over_strengths(share_M, parameter))
+                share_11M = share_M[None, None].to(parameter)
+                rates.append(group["initial_lr"] * align_with(share_11M, parameter))
         return rates
 
     def draw_uniform(self, stream: int, shape: Sequence[int]) -> Tensor:
@@ -88,8 +89,3 @@ def check_size(name: str, reporter: Reporter, most: int) -> None:
             f"optimizer: {name} finds at most {most} numbers at random, and a head of"
             f" {type(reporter).__name__} has {n}. Use optimizer=auto, or a smaller reporter."
         )
-
-
-def fit_to(value_GSM: Tensor, parameter: Tensor) -> Tensor:
-    """Returns a value of each head in a shape that fits a parameter of stacked heads."""
-    return value_GSM.view(*value_GSM.shape, *[1] * (parameter.dim() - 3))

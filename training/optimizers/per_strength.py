@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reporters.stack import align_with
 from training.optimizers.optimizer import Groups
 
 
@@ -33,7 +34,7 @@ class PerStrength(torch.optim.Optimizer):
         before = [parameter.clone() for parameter in parameters]
         result = super().step(closure)
         for parameter, start in zip(parameters, before, strict=True):
-            share = spread_over_strengths(self.share_M, parameter)
+            share = align_with(self.share_M[None, None].to(parameter), parameter)
             torch.lerp(start, parameter, share.expand_as(parameter), out=parameter)
         return result
 
@@ -44,8 +45,3 @@ class AdamWPerStrength(PerStrength, torch.optim.AdamW):
 
 class SGDPerStrength(PerStrength, torch.optim.SGD):
     """SGD with a learning rate for each strength."""
-
-
-def spread_over_strengths(value_M: Tensor, parameter: Tensor) -> Tensor:
-    """Returns a value of each strength in a shape that fits a parameter of stacked heads."""
-    return value_M.to(parameter).view(1, 1, -1, *[1] * (parameter.dim() - 3))
