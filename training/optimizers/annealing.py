@@ -18,8 +18,10 @@ from reporters.stack import align_with
 from training.optimizers.gradient_free import GradientFree, check_size
 from training.optimizers.optimizer import Groups, Losses, StepOptimizer
 
-MOST = 1_000
-"""Numbers of a head. TODO"""
+MOST = 200
+"""Numbers of a head. In 800 steps on 512 of 4,096 planted episodes a linear head came 99% of the
+way from its start to the optimum with 17 numbers, 90% with 65, 60% with 129 and 10% with 257.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,15 @@ class Jumps(GradientFree):
     ) -> None:
         super().__init__(groups, seed_S, share_M)
         self.temperature = temperature
-        n_numbers = sum(parameter[0, 0, 0].numel() for parameter in self.parameters)
-        self.length = n_numbers**-0.5
-        """Of each number's jump, if the jumps of all have length 1."""
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def step(self, closure: Losses) -> Tensor:  # type: ignore[override]
         parameters = self.parameters
         before = [parameter.clone() for parameter in parameters]
         paid_GSM, loss_GSM = closure()
-        length = self.length * self.remaining_share
-        rates, normals = self.list_first_rates(), self.draw_normal(0)
-        for parameter, rate, normal_S in zip(parameters, rates, normals, strict=True):
-            size = length * rate * align_with(loss_GSM, parameter)
+        lengths, normals = self.list_first_lengths(), self.draw_normal(0)
+        for parameter, length, normal_S in zip(parameters, lengths, normals, strict=True):
+            size = self.remaining_share * length * align_with(loss_GSM, parameter)
             parameter.add_(size * normal_S[None, :, None])
         jumped_GSM, _ = closure()
         temperature = self.temperature * self.remaining_share**2

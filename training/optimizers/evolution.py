@@ -18,8 +18,10 @@ from reporters.reporter import Reporter
 from training.optimizers.gradient_free import GradientFree, check_size
 from training.optimizers.optimizer import Groups, Losses, StepOptimizer
 
-MOST = 10_000
-"""Numbers of a head. TODO"""
+MOST = 2_000
+"""Numbers of a head. In 800 steps on 512 of 4,096 planted episodes a linear head came 99.5% of the
+way from its start to the optimum with 65 numbers, 96% with 257, 62% with 1,025 and 19% with 4,097.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Evolution(StepOptimizer):
     spread of each number grows where far candidates pay less and shrinks where near ones do.
 
     Args:
-        learning_rate: the standard deviation of the first candidates. By how much a step moves a
-            head and its spreads falls to 0 along a cosine.
+        learning_rate: the distance of the first candidates from their head. By what share of the
+            spreads a step moves a head, and changes them, falls from 1 to 0 along a cosine.
         pairs: pairs of candidates of a head.
     """
 
@@ -57,8 +59,7 @@ class Candidates(GradientFree):
         super().__init__(groups, seed_S, share_M)
         self.n_pairs = n_pairs
         self.utility_C = compute_utilities(2 * n_pairs)
-        n_numbers = sum(parameter[0, 0, 0].numel() for parameter in self.parameters)
-        self.spread_rate = (3 + math.log(n_numbers)) / (5 * math.sqrt(n_numbers))
+        self.spread_rate = (3 + math.log(self.n_numbers)) / (5 * math.sqrt(self.n_numbers))
         """As Wierstra et al. recommend."""
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -90,9 +91,9 @@ class Candidates(GradientFree):
 
     def _get_spreads(self) -> list[Tensor]:
         """Returns the standard deviation of the candidates of each number."""
-        for parameter, rate in zip(self.parameters, self.list_first_rates(), strict=True):
+        for parameter, length in zip(self.parameters, self.list_first_lengths(), strict=True):
             if not self.state[parameter]:
-                self.state[parameter]["spread"] = rate * torch.ones_like(parameter)
+                self.state[parameter]["spread"] = length * torch.ones_like(parameter)
         return [self.state[parameter]["spread"] for parameter in self.parameters]
 
 

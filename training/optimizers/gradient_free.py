@@ -32,6 +32,8 @@ class GradientFree(torch.optim.Optimizer):
         super().__init__(groups, {"n_steps": 0})
         self.seed_S = seed_S
         self.share_M = share_M
+        self.n_numbers = sum(parameter[0, 0, 0].numel() for parameter in self.parameters)
+        """Of a head, with its prior's state."""
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -44,15 +46,18 @@ class GradientFree(torch.optim.Optimizer):
         group = self.param_groups[0]
         return float(group["lr"] / group["initial_lr"])
 
-    def list_first_rates(self) -> list[Tensor]:
-        """Returns the learning rate of each parameter at the first step."""
-        rates = []
+    def list_first_lengths(self) -> list[Tensor]:
+        """Returns by how much each number of a parameter moves at the first step, if the move of
+        all numbers of a head is as long as the learning rate.
+        """
+        lengths = []
         for group in self.param_groups:
             for parameter in group["params"]:
                 share_M = torch.ones(1) if self.share_M is None else self.share_M
                 share_11M = share_M[None, None].to(parameter)
-                rates.append(group["initial_lr"] * align_with(share_11M, parameter))
-        return rates
+                length = group["initial_lr"] * self.n_numbers**-0.5
+                lengths.append(length * align_with(share_11M, parameter))
+        return lengths
 
     def draw_uniform(self, stream: int, shape: Sequence[int]) -> Tensor:
         """Returns numbers of this step that are uniform on (0, 1), shape (S, ...)."""

@@ -103,16 +103,18 @@ def check_resumes(fit: Fit, by: StepOptimizer, folder: Path) -> None:
 # It settles where there is one optimum.
 
 NOISY = double(planted(256, inputs=3, width=6, noise=1.0))
-FAST = {"adamw": 0.1, "sgd": 1.0, "momentum": 0.3}
-"""Rates at which 200 steps are enough on seven well-scaled numbers; others have their own."""
+FAST = {"adamw": 0.1, "sgd": 1.0, "momentum": 0.3, "annealing": 1.0}
+"""Rates at which these steps are enough on seven well-scaled numbers; others have their own."""
+STEPS = {"evolution": 100}
+"""Steps, each on all episodes; 200 for others."""
 NEAR = {"annealing": 0.5}
 """Nats of the whole training set that may be missing; .02 for others."""
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_it_settles_on_the_optimum_of_a_convex_problem(name, fit, monkeypatch):
-    settle = {"epochs": 200, "batch_size": 256, "ramp": 0.0, "learning_rate": FAST.get(name)}
-    heads = fit(NOISY, NOISY, prior=Gaussian(1.0), by=name, seeds=(0, 1), **settle)
+    steps = {"epochs": STEPS.get(name, 200), "batch_size": 256, "learning_rate": FAST.get(name)}
+    heads = fit(NOISY, NOISY, prior=Gaussian(1.0), by=name, seeds=(0, 1), ramp=0.0, **steps)
     monkeypatch.setattr("tests.training.made.schedule", lambda **changed: Convex(1e-12, 1000))
     least = compute_objective(fit(NOISY, NOISY, prior=Gaussian(1.0)))
     start = {name: torch.zeros_like(value) for name, value in heads.weights.items()}
@@ -143,6 +145,7 @@ AMPLITUDES = (0.15, 0.7, 1.4)
 """Of X, one at each level; that of H is 1. On one coordinate, X has a quarter of its amplitude."""
 SIDES = {
     "adamw": ("human", "concept", "concept"),
+    "evolution": ("human", "human", "human"),
     "momentum": ("human", "human", "concept"),
     "sgd": ("human", "human", "concept"),
 }
@@ -175,7 +178,7 @@ def follow_concept(fit: Fit, by: str) -> Tensor:
 
 
 @pytest.mark.parametrize("name", sorted(SIDES))
-def test_descent_decides_by_amplitude_and_adam_by_amplitude_times_the_root_of_the_coordinates(
+def test_it_decides_by_amplitude_or_by_that_times_the_root_of_the_coordinates_or_by_their_number(
     name, fit
 ):
     concept_LS = follow_concept(fit, name)
@@ -185,8 +188,9 @@ def test_descent_decides_by_amplitude_and_adam_by_amplitude_times_the_root_of_th
 
 
 def test_annealing_scatters_where_descent_decides(fit):
-    assert follow_concept(fit, "annealing")[1].std() > 0.1
-    assert follow_concept(fit, "sgd")[1].std() < 0.01
+    scattered_S, decided_S = (follow_concept(fit, name)[1] for name in ("annealing", "sgd"))
+    assert scattered_S.max() - scattered_S.min() > 0.1
+    assert decided_S.max() - decided_S.min() < 0.01
 
 
 # Each test detects an optimizer that breaks the contract.
