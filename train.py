@@ -62,7 +62,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from bill.finished import describe_finished
         from compute.clock import Clock
         from report.summary import write_summary
-        from training.find_heads import find_heads
+        from training.find_heads import check_optimizer, find_heads
         from training.loggers import keep_logger_open
         from training.requests import fulfil
         from training.task import draw_reporter
@@ -77,8 +77,9 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         plan = read_plan(config, parts)
     inputs = prepare_once(config, parts, plan)
     reader, material, evaluation = inputs.reader, inputs.material, inputs.evaluation
-    # A reporter that cannot be a head is refused before anything is written.
-    draw_reporter(parts.reporter, plan.seed, len(reader.levels), reader.predictor.width)
+    # A reporter that cannot be a head, or not be trained, is refused before anything is written.
+    n_levels, width = len(reader.levels), reader.predictor.width
+    check_optimizer(parts, draw_reporter(parts.reporter, plan.seed, n_levels, width))
     run_folder.begin(folder, config)
     clock.lap("preparing")
 

@@ -49,12 +49,14 @@ from reporters.reporter import Reporter, nll
 from training.convex import Convex, solve
 from training.examples import Examples
 from training.find_heads import train
+from training.optimizers.adamw import AdamW
 from training.schedule import Schedule
 
 K, N, EPOCHS, BATCH, HIDDEN = 960, 4096, 20, 256, 64
 MLP_EPOCHS, ROUNDS = 4, 3
 DEFAULTS: dict[str, Any] = {
     "_target_": "training.schedule.Schedule",
+    "keep": "best",
     "batch_size": BATCH,
     "learning_rate": 0.02,
     "clip": 1.0,
@@ -154,6 +156,7 @@ def train_population(
             seeds=range(heads // len(strengths)),
             strengths=strengths,
             method=schedule,
+            optimizer=AdamW(0.02),
             trainer=trainer or Trainer("cpu", 1e9, False, memory=64.0),
             checkpoint=Path(folder) / "fit",
         )

@@ -29,6 +29,7 @@ PARTS = (
     "reporter",
     "prior",
     "training",
+    "optimizer",
     "bill",
     "verdict",
     "alignment",
@@ -61,6 +62,7 @@ class Parts:
     """Whether each head is given one level, so that there are heads of each."""
     prior: Any  # priors.prior.Prior
     training: Any  # training.schedule.Schedule, training.convex.Convex
+    optimizer: Any  # training.optimizers.optimizer.Optimizer
     bill: Any  # bill.bill.Meter
     verdict: Any  # verdict.judge.Judge
     alignment: Any  # verdict.alignment.Alignment

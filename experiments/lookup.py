@@ -26,6 +26,7 @@ from reporters.logic import Logic
 from storage.atomic import write_atomically
 from training.examples import Examples
 from training.find_heads import train
+from training.optimizers.optimizer import Optimizer
 from training.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Lookup:
         priors: by name.
         head: the values of `reporters.logic.Logic`.
         schedule: of the training.
+        optimizer: of the heads.
         trainer: how Lightning runs it.
     """
 
@@ -89,6 +91,7 @@ class Lookup:
     priors: dict[str, Prior]
     head: dict[str, float]
     schedule: Schedule
+    optimizer: Optimizer
     trainer: Trainer
 
     def __post_init__(self) -> None:
@@ -166,6 +169,7 @@ class Lookup:
             seeds=range(self.seeds),
             strengths=self.strengths,
             method=self.schedule,
+            optimizer=self.optimizer,
             trainer=self.trainer,
             checkpoint=checkpoint,
         )

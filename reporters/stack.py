@@ -102,6 +102,11 @@ def repeat_over_grid(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
     return value_1S1.expand(grid[0], -1, grid[2], *value_S.shape[1:]).detach().clone()
 
 
+def align_with(value_GSM: Tensor, parameter: Tensor) -> Tensor:
+    """Returns a value of each head in a shape that fits a parameter of stacked heads."""
+    return value_GSM.view(*value_GSM.shape, *[1] * (parameter.dim() - 3))
+
+
 def to_parameters(tensors: Weights) -> nn.ParameterDict:
     """Returns trainable copies of tensors; a ParameterDict allows no dots in its names."""
     return nn.ParameterDict(

@@ -334,6 +334,14 @@ MISTAKES = [
     (["prior=gaussian", "prior.scale=0"], "prior.scale: 0 is too small. Use 1e-06 or more."),
     (["world.label_noise=0.9"], "world.label_noise: 0.9 is too large. Use a number below 0.5."),
     (["training.learning_rate=1e9"], "training.learning_rate: 1000000000.0 is too large."),
+    (
+        ["reporter=mlp", "reporter.hidden=1000", "optimizer=evolution"],
+        "optimizer: evolution finds at most",
+    ),
+    (
+        ["training=early_stopping", "training.patience=null"],
+        "training.patience: it is null, and training.keep=best needs it.",
+    ),
     (["prior=speed", "prior.log_alpha=-50"], "prior.log_alpha: -50 is too small. Use -5 or more."),
     (["reporter=mlp", "reporter.hidden=0"], "reporter.hidden: 0 is too small. Use 1 or more."),
     (["reporter=attention", "reporter.steps=0"], "reporter.steps: 0 is too small."),

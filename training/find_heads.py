@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compute.trainer import Trainer
-from configs.build import Parts
+from configs.build import Parts, build, read_default
 from configs.plan import Plan
 from core_model.timing import ReadingCosts
 from priors.downstream import find_observation
@@ -22,6 +22,8 @@ from training.examples import Examples
 from training.heads import Heads, compute_standardiser
 from training.material import Material
 from training.objective import Objective
+from training.optimizers.auto import Auto
+from training.optimizers.optimizer import Optimizer, StepOptimizer
 from training.parts import fit_in_parts
 from training.requests import Requests
 from training.schedule import Schedule
@@ -57,6 +59,7 @@ def find_heads(
         seeds=plan.head_seeds,
         strengths=plan.strengths,
         method=parts.training,
+        optimizer=parts.optimizer,
         trainer=parts.trainer,
         checkpoint=checkpoint,
         requests=requests,
@@ -75,6 +78,7 @@ def train(
     seeds: Sequence[int],
     strengths: Sequence[float],
     method: Schedule | Convex,
+    optimizer: Optimizer,
     trainer: Trainer,
     checkpoint: Path,
     requests: Requests = Requests(),
@@ -90,6 +94,7 @@ def train(
         flops_L: the predictor's FLOPs an episode to reach each of them.
         flops_step: FLOPs an episode of one of its blocks.
         method: how heads are trained, or that they are solved.
+        optimizer: what moves heads that are trained.
         checkpoint: where an unfinished fit is kept.
         requests: what the prior needs beside the training episodes.
         watch: records figures of the heads at each epoch; they are the same heads without it.
@@ -126,14 +131,19 @@ def train(
         tuple(seeds),
         tuple(strengths),
     )
-    solution = solve(task, method, trainer, checkpoint, watch)
+    solution = solve(task, method, optimizer, trainer, checkpoint, watch)
     if watch:
         watch.kept_K = solution.epoch_GSM.flatten()
     return task.build_heads(solution.weights, solution.nll_GSM)
 
 
 def solve(
-    task: Task, method: Schedule | Convex, trainer: Trainer, checkpoint: Path, watch: Watch | None
+    task: Task,
+    method: Schedule | Convex,
+    optimizer: Optimizer,
+    trainer: Trainer,
+    checkpoint: Path,
+    watch: Watch | None,
 ) -> Solution:
     """Returns the finished heads of a task. Here alone it is chosen how heads are found."""
     reporter, prior = task.objective.reporter, task.objective.prior
@@ -145,7 +155,18 @@ def solve(
         warn_of_idle(prior, reporter, f"it has no {lack}")
     if isinstance(method, Convex):
         return solve_convex(method, task)
-    return fit_in_parts(task, method, trainer, checkpoint, watch)
+    optimizer.check(prior, reporter)
+    if isinstance(optimizer, Auto):
+        optimizer = build(read_default("optimizer/adamw.yaml"), "optimizer")
+    assert isinstance(optimizer, StepOptimizer)
+    return fit_in_parts(task, method, optimizer, trainer, checkpoint, watch)
+
+
+def check_optimizer(parts: Parts, reporter: Reporter) -> None:
+    """Raises UserError where a run's optimizer is used and cannot train such heads."""
+    is_solved = isinstance(reporter, ClosedForm) or isinstance(parts.training, Convex)
+    if not is_solved:
+        parts.optimizer.check(parts.prior, reporter)
 
 
 def warn_of_idle(prior: Prior, reporter: Reporter, reason: str) -> None:

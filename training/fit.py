@@ -15,7 +15,8 @@ from compute.allocation import keep_freed_memory
 from compute.batches import Rows, make_loader
 from compute.trainer import Trainer
 from reporters.reporter import Reporter, is_weight
-from reporters.stack import group_levels
+from reporters.stack import align_with, group_levels
+from training.optimizers.optimizer import StepOptimizer
 from training.population import Population
 from training.prune import prune_edges
 from training.schedule import Schedule
@@ -24,14 +25,19 @@ from training.watch import Snapshot, Watch
 
 
 def fit(
-    task: Task, schedule: Schedule, trainer: Trainer, checkpoint: Path, watch: Watch | None
+    task: Task,
+    schedule: Schedule,
+    optimizer: StepOptimizer,
+    trainer: Trainer,
+    checkpoint: Path,
+    watch: Watch | None,
 ) -> Solution:
     """Returns the finished heads of a task.
 
     Args:
         checkpoint: where the unfinished fit is kept.
     """
-    population = build_population(task, schedule, watch)
+    population = build_population(task, schedule, optimizer, watch)
     if watch:
         watch.take_snapshot = lambda: take_snapshot(task, population)
     orders = task.seeds if schedule.order == "own" else 0
@@ -42,26 +48,50 @@ def fit(
         what = f"Training {population.n_heads} heads"
         trainer(population, batches, schedule.epochs, checkpoint, what)
     population.cpu()
-    best = population.best
-    solution = Solution(best.weights, best.nll_GSM, best.epoch_GSM + 1)
+    solution = take_solution(task, population)
     return prune(task, solution, trainer.finishing_memory_budget)
 
 
-def build_population(task: Task, schedule: Schedule, watch: Watch | None = None) -> Population:
+def build_population(
+    task: Task, schedule: Schedule, optimizer: StepOptimizer, watch: Watch | None = None
+) -> Population:
     """Returns the heads of a task before training."""
-    callbacks = [watch] if watch else []
     return Population(
-        task.objective, task.draw_start(), task.seeds, task.strengths, schedule, callbacks
+        task.objective,
+        task.draw_start(),
+        task.seeds,
+        task.strengths,
+        schedule,
+        optimizer,
+        [watch] if watch else [],
     )
 
 
 def take_snapshot(task: Task, population: Population) -> Snapshot:
     """Returns all heads as they are now."""
     weights = population.objective.finish(population.head)
-    heads = task.build_heads(weights, population.best.nll_GSM)
+    unknown_GSM = torch.full(task.grid, torch.nan)
+    heads = task.build_heads(weights, unknown_GSM)
     loss_K = population.loss_GSM.cpu().flatten()
     norm_K = population.norm_GSM.cpu().flatten()
     return Snapshot(heads, loss_K, norm_K)
+
+
+@torch.no_grad()
+def take_solution(task: Task, population: Population) -> Solution:
+    """Returns the heads at the end of a fit: the last, or the best of each. A head that is not a
+    number has the weights that it started with.
+    """
+    best = population.best
+    if best:
+        return Solution(best.weights, best.nll_GSM, best.epoch_GSM + 1)
+    weights = population.objective.finish(population.detach_head())
+    nll_GSM = population.objective.compute_held_out_nll(weights)
+    for name, start in task.draw_start().items():
+        is_number = align_with(nll_GSM.isfinite(), start)
+        weights[name] = torch.where(is_number, weights[name], start)
+    epoch_GSM = torch.full(task.grid, population.schedule.epochs)
+    return Solution(weights, nll_GSM, epoch_GSM)
 
 
 def prune(task: Task, solution: Solution, budget: float) -> Solution:

@@ -142,9 +142,21 @@ class Objective(nn.Module):
         """Returns the gradients of what the heads pay on a batch, weights before state, and what
         each pays where its charge has full strength, in nats an episode.
         """
+        trained = [value.requires_grad_() for part in head for value in part.values()]
+        with torch.enable_grad():
+            paid_GSM, loss_GSM = self.compute_paid(head, strength_M, step)
+            # Losses are summed, so no head's gradient depends on another head.
+            gradients = torch.autograd.grad(paid_GSM.sum(), trained, materialize_grads=True)
+        return list(gradients), loss_GSM
+
+    def compute_paid(
+        self, head: Head, strength_M: Tensor, step: StepInputs
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what the heads pay on a batch, with charge and bonus as scheduled, and with the
+        charge at full strength and no bonus; in nats an episode, shape (G, S, M).
+        """
         z_BLD, human_B, *inputs = step.batch
         share, bonus = step.scheduled_2.unbind()
-        trained = [value.requires_grad_() for part in head for value in part.values()]
         # Of the axes G, S and M in turn, which arguments of `_pay` have the axis. With an order of
         # the data for each seed, the batch has the axis S.
         own = 0 if human_B.dim() == 2 else None
@@ -154,13 +166,10 @@ class Objective(nn.Module):
         of_strengths = (0, None, 0, None, None, *[None] * n_rest)
         pay = map_over_heads(partial(self._pay, share, bonus), of_groups, of_seeds, of_strengths)
         z_GBRD = group_levels(z_BLD, self.reporter)
-        with torch.enable_grad():
-            paid_GSM, loss_GSM = pay(
-                head, step.noise, strength_M, step.group, z_GBRD, human_B, *inputs
-            )
-            # Losses are summed, so no head's gradient depends on another head.
-            gradients = torch.autograd.grad(paid_GSM.sum(), trained, materialize_grads=True)
-        return list(gradients), loss_GSM
+        paid: tuple[Tensor, Tensor] = pay(
+            head, step.noise, strength_M, step.group, z_GBRD, human_B, *inputs
+        )
+        return paid
 
     def compute_held_out_costs(self, head: Head, finished: Weights) -> tuple[Tensor, Tensor]:
         """Returns the errors of the finished heads on held-out episodes, and their charge at

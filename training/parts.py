@@ -25,6 +25,7 @@ from reporters.stack import Weights
 from storage.atomic import write_atomically
 from training.fit import build_population, fit
 from training.heads import PREFIX
+from training.optimizers.optimizer import StepOptimizer
 from training.schedule import Schedule
 from training.task import Solution, Task
 from training.watch import Watch
@@ -38,22 +39,27 @@ class Part(NamedTuple):
 
 
 def fit_in_parts(
-    task: Task, schedule: Schedule, trainer: Trainer, checkpoint: Path, watch: Watch | None
+    task: Task,
+    schedule: Schedule,
+    optimizer: StepOptimizer,
+    trainer: Trainer,
+    checkpoint: Path,
+    watch: Watch | None,
 ) -> Solution:
     """Returns the finished heads of a task, trained at once or in as many parts as memory requires.
 
     A fit that was stopped resumes in as many parts as it began with; a part that is finished is
     read.
     """
-    rates = schedule.list_rates(len(task.strengths))
+    rates = schedule.list_rates(len(task.strengths), optimizer.learning_rate)
     n = find_begun(checkpoint)
     if n is None:
-        bytes_each = measure_bytes(task, schedule)
+        bytes_each = measure_bytes(task, schedule, optimizer)
         n = count_parts(
             len(task.seeds), len(task.strengths), bytes_each, trainer.training_memory_budget
         )
     if n == 1:
-        return fit(task, schedule, trainer, checkpoint, watch)
+        return fit(task, schedule, optimizer, trainer, checkpoint, watch)
     parts = divide(len(task.seeds), len(task.strengths), n)
     print(
         f"training: not enough memory for all heads at once. {len(task.seeds)} head seeds are"
@@ -66,7 +72,9 @@ def fit_in_parts(
             own_schedule = replace(schedule, learning_rate=[rates[m] for m in part.strengths])
             own_watch = Watch(watch.measure) if watch else None
             own_checkpoint = name_part(checkpoint, i, n)
-            solution = fit(select(task, part), own_schedule, trainer, own_checkpoint, own_watch)
+            solution = fit(
+                select(task, part), own_schedule, optimizer, trainer, own_checkpoint, own_watch
+            )
             # Into an open file: with a path, torch.save does not report that a disk is full.
             with write_atomically(file) as temporary, temporary.open("wb") as opened:
                 torch.save(to_contents(solution, own_watch), opened)
@@ -150,22 +158,22 @@ def select(task: Task, part: Part) -> Task:
     return replace(task, seeds=seeds, strengths=strengths)
 
 
-def measure_bytes(task: Task, schedule: Schedule) -> int:
+def measure_bytes(task: Task, schedule: Schedule, optimizer: StepOptimizer) -> int:
     """Returns the bytes that the heads of one seed and one strength need in training: how much more
     two of them need than one, because what all heads share is counted once.
     """
-    of_one, trained = measure_peak_memory(partial(rehearse, task, schedule, 1))
-    of_two, _ = measure_peak_memory(partial(rehearse, task, schedule, 2))
+    of_one, trained = measure_peak_memory(partial(rehearse, task, schedule, optimizer, 1))
+    of_two, _ = measure_peak_memory(partial(rehearse, task, schedule, optimizer, 2))
     # Beside a step: Adam's two averages, and for a watch the finished heads, stacked and copied.
     return int(TRAINING_OVERHEAD * (of_two - of_one + 4 * trained))
 
 
-def rehearse(task: Task, schedule: Schedule, n_seeds: int) -> int:
+def rehearse(task: Task, schedule: Schedule, optimizer: StepOptimizer, n_seeds: int) -> int:
     """Does once what needs the most memory in training: a step, and the evaluation on held-out
     episodes while the gradients are there. Returns the bytes of the trained parameters.
     """
     some = replace(task, seeds=task.seeds[:1] * n_seeds, strengths=task.strengths[:1])
-    population = build_population(some, schedule)
+    population = build_population(some, schedule, optimizer)
     # Held-out episodes count from their first use on, so they are used before the step as well.
     task.objective.z_GNRD.view_as(task.objective.z_GNRD)
     batch = tuple(tensor[: schedule.batch_size] for tensor in task.examples.tensors)

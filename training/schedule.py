@@ -16,33 +16,36 @@ class Schedule:
     schedules.
 
     Args:
+        keep: last, the heads as they are at the end; or best, each head as it was after the epoch
+            in which it was best on held-out easy episodes.
         epochs: passes over the training episodes.
         batch_size: episodes a step.
-        learning_rate: AdamW's at the start, without weight decay; falls to 0 along a cosine. A list
-            gives each strength its own.
+        learning_rate: of the first step; falls to 0 along a cosine. A list gives each strength its
+            own; null takes the optimizer's own.
         clip: largest norm of a head's gradient.
         ramp: share of the training over which the charge rises from 0 to its full strength.
         halting_bonus: nats of loss taken off for each nat of entropy of the halting distribution,
             until `bonus_from`; then falls to 0 at `bonus_to`.
         bonus_from: share of the training.
         bonus_to: share of the training.
-        patience: epochs without improvement on held-out easy episodes after which a head is done,
-            counted once charge and bonus have settled.
+        patience: with `keep` best, epochs without improvement on held-out easy episodes after which
+            a head is done, counted once charge and bonus have settled. With `keep` last, not used.
         order: own gives each seed its own order of the data, shared one order to all.
         precision: of the products in a head. medium rounds what is multiplied to bfloat16 where
             that is faster, bfloat16 rounds the product too; weights, errors, charges and Adam's
             averages are float32 in each.
     """
 
+    keep: Literal["last", "best"]
     epochs: Count
     batch_size: Episodes
-    learning_rate: LearningRate | list[LearningRate]
+    learning_rate: LearningRate | list[LearningRate] | None
     clip: Positive
     ramp: NotNegative
     halting_bonus: Annotated[float, Range(0, 100)]
     bonus_from: NotNegative
     bonus_to: NotNegative
-    patience: Annotated[int, Range(0, 1_000_000)]
+    patience: Annotated[int, Range(0, 1_000_000)] | None
     order: Literal["own", "shared"]
     precision: Literal["float32", "medium", "bfloat16"]
 
@@ -52,15 +55,20 @@ class Schedule:
         )
         for key, bound in least.items():
             value = getattr(self, key)
-            if value < bound:
+            if value is not None and value < bound:
                 raise UserError(f"training.{key}: {value} is too small. Use {bound} or more.")
         rates = self.learning_rate if isinstance(self.learning_rate, list) else [self.learning_rate]
-        if not all(rate > 0 for rate in rates):
+        if not all(rate is None or rate > 0 for rate in rates):
             raise UserError(
                 f"training.learning_rate: {self.learning_rate} is too small. Use a number above 0."
             )
         if not self.clip > 0:
             raise UserError(f"training.clip: {self.clip} is too small. Use a number above 0.")
+        if self.keep == "best" and self.patience is None:
+            raise UserError(
+                "training.patience: it is null, and training.keep=best needs it. Use"
+                " training.patience=10, or training.keep=last."
+            )
         self._check_share("ramp", 1.0, "1")
         self._check_share("bonus_to", 1.0, "1")
         self._check_share("bonus_from", self.bonus_to, "training.bonus_to")
@@ -72,13 +80,16 @@ class Schedule:
                 f"training.{key}: {value} is a share of the training. Use {name} at most."
             )
 
-    def list_rates(self, n_strengths: int) -> list[float]:
+    def list_rates(self, n_strengths: int, default: float) -> list[float]:
         """Returns the learning rate of each strength.
+
+        Args:
+            default: the optimizer's own.
 
         Raises:
             UserError: there is another number of rates.
         """
-        rates = self.learning_rate
+        rates = default if self.learning_rate is None else self.learning_rate
         if not isinstance(rates, list):
             return [rates] * n_strengths
         if len(rates) != n_strengths:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NOT_USED = {
     "bill": "bill/default.yaml",
     "training": "training/default.yaml",
+    "optimizer": "optimizer/adamw.yaml",
     "trainer": "trainer/default.yaml",
     "logger": "logger/none.yaml",
 }

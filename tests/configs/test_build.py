@@ -27,6 +27,7 @@ GROUPS = (
     "alignment",
     "trainer",
     "training",
+    "optimizer",
     "experiment",
 )
 

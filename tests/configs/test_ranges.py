@@ -82,15 +82,16 @@ def test_every_number_of_no_part_has_a_range():
 
 def test_every_number_of_a_job_has_a_range():
     values = read_config("experiment=lookup")
-    values["job"] = {key: value for key, value in values["job"].items() if key != "schedule"}
-    del values["job"]["trainer"]
+    shared = ("schedule", "optimizer", "trainer")
+    values["job"] = {key: value for key, value in values["job"].items() if key not in shared}
     accepted = find_accepted(values, {"job"}, lambda changed: check_config(complete(changed)))
     assert accepted == []
 
 
 def complete(values: dict[str, Any]) -> dict[str, Any]:
     """Returns the values with the parts that a job shares with the rest of its config."""
-    shared = {"schedule": values["training"], "trainer": values["trainer"]}
+    shared = {"schedule": values["training"]}
+    shared |= {key: values[key] for key in ("optimizer", "trainer")}
     return values | {"job": values["job"] | shared}
 
 

@@ -26,7 +26,8 @@ def job(**changed: object) -> Lookup:
         OmegaConf.load(CONFIGS / "experiment/lookup.yaml"), resolve=False
     )["job"]
     parts = {
-        "schedule": node("training/default.yaml", batch_size=128, epochs=24),
+        "schedule": node("training/early_stopping.yaml", batch_size=128, epochs=24),
+        "optimizer": node("optimizer/adamw.yaml"),
         "trainer": node("trainer/default.yaml", accelerator="cpu", bar=False),
     }
     return build(values | parts | SMALL | changed, "job")

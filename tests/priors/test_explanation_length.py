@@ -15,7 +15,7 @@ from priors.hard_concrete import compute_final_gates
 from priors.prior import Aid, Training
 from reporters.linear import Linear
 from reporters.stack import Weights
-from tests.training.made import accuracy, schedule
+from tests.training.made import accuracy, optimizer, schedule
 from training.examples import Examples
 from training.find_heads import train
 from training.population import Population
@@ -184,6 +184,7 @@ def test_training_shuts_components_that_do_not_matter_and_the_head_stays_right(
         seeds=(0, 1, 2),
         strengths=(0.0, 8.0),
         method=schedule(epochs=20, batch_size=64, patience=20),
+        optimizer=optimizer("adamw"),
         trainer=trainer,
         checkpoint=tmp_path / "fit",
         requests=Requests(ablation=Toy()),

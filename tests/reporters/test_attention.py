@@ -16,7 +16,7 @@ from compute.trainer import Trainer
 from priors.speed import Speed
 from reporters.attention import Attention
 from reporters.reporter import count_units
-from tests.training.made import schedule
+from tests.training.made import optimizer, schedule
 from training.examples import Examples
 from training.find_heads import train
 
@@ -114,6 +114,7 @@ def train_heads(
             learning_rate=setting.learning_rate,
             **values,
         ),
+        optimizer=optimizer("adamw"),
         trainer=trainer,
         checkpoint=folder / "heads.ckpt",
     )

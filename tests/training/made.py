@@ -19,6 +19,7 @@ from tests.reporters.made import load_choice
 from training.examples import Examples, Observed
 from training.find_heads import train
 from training.heads import Heads
+from training.optimizers.optimizer import Optimizer
 from training.requests import Requests
 from training.schedule import Schedule
 from training.watch import Watch
@@ -64,8 +65,13 @@ def unpruned(name: str) -> Prior:
 
 
 def schedule(**changed: Any) -> Schedule:
-    """Returns the default schedule, some of its values changed."""
-    return replace(build(load_choice("training", "default"), "training"), **changed)
+    """Returns the schedule of early stopping, some of its values changed."""
+    return replace(build(load_choice("training", "early_stopping"), "training"), **changed)
+
+
+def optimizer(name: str) -> Optimizer:
+    """Returns an optimizer with the values of its YAML."""
+    return build(load_choice("optimizer", name), "optimizer")
 
 
 def population(
@@ -79,9 +85,14 @@ def population(
     seeds: Sequence[int] = (0,),
     strengths: Sequence[float] = (1.0,),
     watch: Watch | None = None,
+    by: str | Optimizer = "adamw",
     **changed: Any,
 ) -> Heads:
-    """Returns a trained population; the keywords that remain change the default schedule."""
+    """Returns a trained population; the keywords that remain change the schedule of early stopping.
+
+    Args:
+        by: the optimizer, or its name.
+    """
     levels = range(examples.z_NLD.shape[1]) if levels is None else levels
     requests = Requests(
         observed=observed(examples) if "observation" in prior.needs else None,
@@ -100,6 +111,7 @@ def population(
         seeds=seeds,
         strengths=strengths,
         method=schedule(**changed),
+        optimizer=optimizer(by) if isinstance(by, str) else by,
         trainer=trainer,
         checkpoint=checkpoint,
         requests=requests,

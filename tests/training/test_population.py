@@ -23,7 +23,7 @@ from priors.speed import Speed
 from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mlp import MLP
-from reporters.reporter import Reporter
+from reporters.reporter import Reporter, nll
 from reporters.stack import group_levels, read_stack
 from tests.priors.made import build_prior
 from tests.reporters.made import get_maker
@@ -179,6 +179,33 @@ def test_a_finished_head_has_the_weights_of_the_least_error_plus_full_charge(fit
     assert watch.history.kept_K.view(3, 2).tolist() == 3 * [[8, 3]]
     kept_K = watch.history.figures["weight"].gather(0, watch.history.kept_K[None])[0]
     assert torch.equal(kept_K, heads.weights["weight_1D"][..., 0, 0].flatten())
+
+
+@pytest.mark.parametrize("n_parts", [1, 2])
+def test_a_schedule_that_keeps_the_last_weights_evaluates_none_before_and_stops_no_head(
+    n_parts, fit, trainer, monkeypatch
+):
+    monkeypatch.setattr("training.parts.measure_bytes", lambda *given: 1_000_000)
+    monkeypatch.setattr("training.parts.count_parts", lambda *given: n_parts)
+    monkeypatch.setattr(Population, "evaluate", None)
+    watch = Watch(lambda heads: {"weight": heads.weights["weight_1D"][..., 0, 0].flatten()})
+    kept = {"keep": "last", "patience": None, "epochs": 5}
+    heads = tiny(fit, Linear, Gaussian(1.0), seeds=(0, 1), watch=watch, **kept)
+    history = watch.history
+    assert history.epochs == (0, 1, 2, 3, 4, 5) and (history.kept_K == 5).all()
+    assert torch.equal(
+        history.figures["weight"][-1], heads.weights["weight_1D"][..., 0, 0].flatten()
+    )
+    error_K = nll(heads.read(TINY_HELD_OUT.z_NLD).log_odds_KN, TINY_HELD_OUT.human_N).mean(dim=1)
+    torch.testing.assert_close(heads.validation_nll_K, error_K)
+
+
+def test_kept_weights_are_the_last_or_the_best_and_patience_counts_for_the_best_alone(fit):
+    # One held-out episode in two is answered by a coin, so that heads soon learn too much.
+    run = partial(tiny, fit, Linear, NoPrior(), epochs=40, learning_rate=0.1)
+    last, best = run(keep="last"), run(keep="best")
+    assert same(last, run(keep="last", patience=0))
+    assert (best.validation_nll_K < last.validation_nll_K).all()
 
 
 def test_a_fit_stops_when_its_last_head_is_done(fit, monkeypatch):

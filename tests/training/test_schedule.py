@@ -41,12 +41,13 @@ def test_charge_and_bonus_settle_with_the_later_of_both_and_a_head_without_exits
 
 
 def test_every_strength_has_a_rate_and_a_wrong_number_of_rates_is_refused():
-    assert schedule(learning_rate=0.1).list_rates(3) == [0.1, 0.1, 0.1]
-    assert schedule(learning_rate=[0.1, 0.2]).list_rates(2) == [0.1, 0.2]
+    assert schedule(learning_rate=None).list_rates(2, 0.3) == [0.3, 0.3]
+    assert schedule(learning_rate=0.1).list_rates(3, 0.3) == [0.1, 0.1, 0.1]
+    assert schedule(learning_rate=[0.1, 0.2]).list_rates(2, 0.3) == [0.1, 0.2]
     with pytest.raises(
         UserError, match=r"training.learning_rate: \[0.1, 0.2\] are 2 for 3 strengths"
     ):
-        schedule(learning_rate=[0.1, 0.2]).list_rates(3)
+        schedule(learning_rate=[0.1, 0.2]).list_rates(3, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,9 @@ def test_every_strength_has_a_rate_and_a_wrong_number_of_rates_is_refused():
 def test_a_schedule_that_cannot_be_kept_is_refused(key, value):
     with pytest.raises(UserError, match=f"training.{key}"):
         schedule(**{key: value})
+
+
+def test_the_best_epoch_needs_a_patience_and_the_last_does_not():
+    assert schedule(keep="last", patience=None).patience is None
+    with pytest.raises(UserError, match=r"training.patience: it is null, and training.keep=best"):
+        schedule(keep="best", patience=None)

@@ -5,14 +5,17 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
 pytest.importorskip("transformers")
 
 from compute.bfloat16 import choose_dtype
+from configs.build import build_parts
 from console.errors import UserError
-from storage.run_folder import read_predictor
+from storage.run_folder import CONFIG, read_config, read_predictor
 from tests.core_model.small_models import MODELS, save_model
 from tests.running import TINY, train
+from training.optimizers.adamw import AdamW
 from verdict.judge_again import judge_again, read_judging_config
 
 SMALL = [word for word in TINY if not word.startswith(("world.", "core_model."))]
@@ -42,6 +45,14 @@ def test_heads_are_judged_in_the_number_type_that_they_were_trained_in(model_and
         judge_again(run)
     monkeypatch.undo()
     assert len(judge_again(run).verdicts) == 2
+
+
+def test_a_run_from_before_optimizers_were_a_choice_can_be_judged_again(tiny_run, tmp_path):
+    shutil.copy(tiny_run / CONFIG, tmp_path)
+    config = read_config(tmp_path)
+    del config["optimizer"], config["training"]["keep"]
+    (tmp_path / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert build_parts(read_judging_config(tmp_path)).optimizer == AdamW(0.02)
 
 
 def test_a_model_whose_config_was_edited_does_not_judge_the_heads_of_the_old_one(model_and_run):

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.optimizer import clip_gradients
+from training.clipping import clip_gradients
 
 
 def test_every_heads_gradient_is_clipped_by_its_own_norm():

@@ -1,0 +1,1 @@
+"""Optimizers: how heads are moved towards less loss. One file each."""
