@@ -236,6 +236,11 @@ class _Save(pl.callbacks.Checkpoint):
             self.last = time.monotonic()
 
 
+def _count_steps(trainer: pl.Trainer) -> int:
+    """Returns the steps of a fit so far, whatever moves its heads."""
+    return trainer.fit_loop.total_batch_idx + 1
+
+
 class _Bar(pl.Callback):
     """A line on stderr with a name for the fit, its progress and the remaining time."""
 
@@ -246,10 +251,10 @@ class _Bar(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         total = self.epochs * trainer.num_training_batches
-        self.line = self.stack.enter_context(line(self.what, total, trainer.global_step))
+        self.line = self.stack.enter_context(line(self.what, total, _count_steps(trainer)))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-        self.line.move_to(trainer.global_step)
+        self.line.move_to(_count_steps(trainer))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.stack.close()

@@ -24,4 +24,6 @@ def solve_closed_form(reporter: ClosedForm, task: Task) -> Solution:
         own_axes = value_GS1.shape[3:]
         weights[name] = value_GS1.expand(n_groups, n_seeds, n_strengths, *own_axes)
     epoch_GSM = torch.zeros(task.grid, dtype=torch.long)
-    return Solution(weights, nll_GS1.expand(task.grid), epoch_GSM)
+    zero_GSM = torch.zeros(task.grid)
+    nll_GSM = nll_GS1.expand(task.grid)
+    return Solution(weights, nll_GSM, epoch_GSM, torch.full(task.grid, torch.nan), zero_GSM)

@@ -8,8 +8,9 @@ levels a head is given, D: width.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -19,19 +20,14 @@ from torch.func import functional_call, grad, vmap
 from console.errors import UserError
 from console.ranges import Count, Positive
 from priors.prior import Prior
-from reporters.reporter import Reading, Reporter, nll
+from reporters.reporter import Reading, Reporter, is_weight, nll
 from reporters.stack import Weights, group_levels
+from training.expected import unflatten
+from training.lbfgs import minimise
+from training.margin import find_largest_margin
 from training.objective import Group, Head, Objective
 from training.task import Solution, Task
 
-REMEMBERED = 8
-"""Steps that L-BFGS remembers."""
-HALVINGS = 30
-"""How often a step is halved at most."""
-DECREASE = 1e-4
-"""The share of the decrease that the gradient predicts which a step must bring."""
-ROUNDING = 1e-8
-"""Nats an episode that a loss may seem to rise by because products are rounded."""
 LINEAR = 1e-4
 """Largest share by which log-odds may miss being linear: rounding stays below it."""
 WHOLE = 2**25
@@ -115,32 +111,34 @@ def solve_convex(method: Convex, task: Task) -> Solution:
     objective = task.objective
     groups = objective.build_groups()
     z_GNRD = group_levels(task.examples.z_NLD, objective.reporter)
-    solved, gaps = [], []
+    solved, paid, gaps, gains = [], [], [], []
     for g, z_NRD in enumerate(z_GNRD):
         method.check(objective.prior, objective.reporter, z_NRD)
         aids = {name: value[g] for name, value in groups.aids.items()}
         group = Group(groups.reach_R[g], groups.place_1[g], aids)
         charge = bind_charge(objective, group, z_NRD)
-        weights, gap_M, has_optimum = minimise(
+        weights, paid_M, gap_M = solve_group(
             method, objective.reporter, charge, task.strength_M, z_NRD, task.examples.human_N
         )
-        if not has_optimum:
-            where = f" at level {g + 1} of {len(z_GNRD)}" if len(z_GNRD) > 1 else ""
-            raise UserError(
-                f"training: a head{where} can answer every training episode correctly, so without a"
-                " charge it has no optimum. Use prior=gaussian with strengths above 0, levels"
-                " without it, or training=default."
-            )
         solved.append(weights)
+        paid.append(paid_M)
         gaps.append(gap_M)
+        # A head of the largest margin has no gap, but could still be longer.
+        gains.append(torch.where(gap_M > 0, gap_M, paid_M))
     warn_of_gaps(method, torch.stack(gaps))
     whole = {}
     for name in solved[0]:
         value_GM = torch.stack([weights[name] for weights in solved])
         own_axes = value_GM.shape[2:]
         whole[name] = value_GM[:, None].expand(*task.grid, *own_axes).contiguous()
-    nll_GSM = objective.compute_held_out_nll(whole)
-    return Solution(whole, nll_GSM, torch.zeros(task.grid, dtype=torch.long))
+    n_examples = len(task.examples.human_N)
+    return Solution(
+        whole,
+        objective.compute_held_out_nll(whole),
+        torch.zeros(task.grid, dtype=torch.long),
+        (n_examples * torch.stack(paid))[:, None].expand(task.grid),
+        (n_examples * torch.stack(gains))[:, None].expand(task.grid),
+    )
 
 
 def bind_charge(objective: Objective, group: Group, z_NRD: Tensor) -> Charge:
@@ -168,17 +166,19 @@ def warn_of_gaps(method: Convex, gap_GM: Tensor) -> None:
         )
 
 
-def minimise(
+def solve_group(
     method: Convex,
     reporter: Reporter,
     charge: Charge,
     strength_M: Tensor,
     z_NRD: Tensor,
     human_N: Tensor,
-) -> tuple[Weights, Tensor, bool]:
-    """Returns the head of least errors and charge at each strength, with axis M; the gap of each;
-    and whether all have an optimum. A head without a charge has none where it can answer every
-    episode correctly.
+) -> tuple[Weights, Tensor, Tensor]:
+    """Returns the head of least errors and charge at each strength, with axis M; what each pays,
+    and what a further step could bring, in nats an episode.
+
+    A head without a charge that can answer every episode correctly has the largest margin instead:
+    the limit of its training.
     """
     sizes = {name: value.shape for name, value in reporter.named_parameters()}
     a_NW = read_features(reporter, z_NRD)
@@ -188,15 +188,36 @@ def minimise(
         errors = nll(log_odds_N, human_N).mean()
         return errors + strength * charge(unflatten(theta_W, sizes), log_odds_N)
 
-    def compute_losses(k: Tensor, theta_KW: Tensor, log_odds_KN: Tensor) -> Tensor:
-        return vmap(compute_loss)(theta_KW, log_odds_KN, strength_M[k])
+    def compute_losses(m: Tensor, theta_KW: Tensor, log_odds_KN: Tensor) -> Tensor:
+        return vmap(compute_loss)(theta_KW, log_odds_KN, strength_M[m])
 
     curvature_M = strength_M * compute_curvature(charge, sizes, a_NW)
-    theta_MW, gap_M = solve(method, a_NW, compute_losses, curvature_M)
-    all_correct_M = ((theta_MW @ a_NW.T) * (2 * human_N - 1) > 0).all(dim=1)
-    has_optimum = not (all_correct_M & (curvature_M == 0)).any()
+    theta_MW = a_NW.new_zeros(len(strength_M), a_NW.shape[1])
+    gap_M = a_NW.new_zeros(len(strength_M))
+    is_unpriced_M = curvature_M == 0
+    margin_W = None
+    if is_unpriced_M.any():
+        margin_W = find_largest_margin(a_NW, human_N, list_is_weight(sizes))
+    rest = torch.arange(len(strength_M), device=a_NW.device)
+    if margin_W is not None:
+        theta_MW[is_unpriced_M] = margin_W
+        rest = rest[~is_unpriced_M]
+    if len(rest):
+        losses = partial(_of_some, compute_losses, rest)
+        theta_MW[rest], gap_M[rest] = solve(method, a_NW, losses, curvature_M[rest])
+    paid_M = compute_losses(torch.arange(len(strength_M)), theta_MW, theta_MW @ a_NW.T)
     parts = unflatten(theta_MW, sizes)
-    return {name: value.to(z_NRD) for name, value in parts.items()}, gap_M, has_optimum
+    return {name: value.to(z_NRD) for name, value in parts.items()}, paid_M, gap_M
+
+
+def _of_some(losses: Losses, rest: Tensor, k: Tensor, theta_KW: Tensor, log_odds_KN: Tensor) -> Tensor:
+    return losses(rest[k], theta_KW, log_odds_KN)
+
+
+def list_is_weight(sizes: Mapping[str, torch.Size]) -> Tensor:
+    """Returns whether each number of a head is one of a weight, shape (W,)."""
+    parts = [torch.full((shape.numel(),), is_weight(name)) for name, shape in sizes.items()]
+    return torch.cat(parts)
 
 
 def is_linear(reporter: Reporter, z_NRD: Tensor) -> bool:
@@ -240,16 +261,6 @@ def read_features(reporter: Reporter, z_NRD: Tensor) -> Tensor:
     return a_WN.T.double()
 
 
-def unflatten(theta_KW: Tensor, sizes: dict[str, torch.Size]) -> Weights:
-    """Returns rows of parameters as tensors by name."""
-    parts = theta_KW.split([shape.numel() for shape in sizes.values()], dim=-1)
-    heads = theta_KW.shape[:-1]
-    weights = {}
-    for (name, shape), part in zip(sizes.items(), parts, strict=True):
-        weights[name] = part.reshape((*heads, *shape))
-    return weights
-
-
 def compute_curvature(charge: Charge, sizes: dict[str, torch.Size], a_NW: Tensor) -> Tensor:
     """Returns the curvature of a charge along a random direction from 0: near its mean over
     parameters, and 0 where nothing is charged.
@@ -280,7 +291,10 @@ def solve(method: Convex, a_NW: Tensor, losses: Losses, curvature_K: Tensor) -> 
     size = max(1, WHOLE // len(a_NW))
     parts = []
     for k in torch.arange(len(curvature_K), device=a_NW.device).split(size):
-        parts.append(_descend(method, _Scaled(a_NW, vector_WW, scale_KW[k], k, losses)))
+        scaled = _Scaled(a_NW, vector_WW, scale_KW[k], k, losses)
+        start_KW = torch.zeros_like(scaled.scale_KW)
+        phi_KW, gap_K = minimise(scaled.evaluate, start_KW, method.tolerance, method.steps)
+        parts.append(Optimum(scaled.to_theta(phi_KW), gap_K))
     return Optimum(
         torch.cat([part.theta_KW for part in parts]), torch.cat([part.gap_K for part in parts])
     )
@@ -314,91 +328,3 @@ class _Scaled:
     def to_theta(self, phi_KW: Tensor) -> Tensor:
         """Returns the parameters of all heads."""
         return (phi_KW * self.scale_KW) @ self.vector_WW.T
-
-
-class _Step(NamedTuple):
-    """One step of L-BFGS: the move, the change of the gradient, and 1 over their product; 0 where
-    the product is not positive.
-    """
-
-    move_KW: Tensor
-    change_KW: Tensor
-    inverse_K1: Tensor
-
-
-def _descend(method: Convex, scaled: _Scaled) -> Optimum:
-    """Returns heads after L-BFGS; those that have reached their optimum leave the batch."""
-    best_KW = torch.zeros_like(scaled.scale_KW)
-    gap_K = torch.full_like(best_KW[:, 0], torch.inf)
-    k = torch.arange(len(best_KW), device=best_KW.device)
-    phi_KW = torch.zeros_like(best_KW)
-    steps: list[_Step] = []
-    loss_K, gradient_KW = scaled.evaluate(phi_KW, k)
-    for _ in range(method.steps):
-        best_KW[k] = phi_KW
-        gap_K[k] = gradient_KW.square().sum(dim=1) / 2
-        active_K = gap_K[k] > method.tolerance
-        if not active_K.all():
-            k, phi_KW = k[active_K], phi_KW[active_K]
-            loss_K, gradient_KW = loss_K[active_K], gradient_KW[active_K]
-            steps = [_Step(*(value[active_K] for value in step)) for step in steps]
-        if not len(k):
-            break
-        direction_KW = -_multiply_inverse_curvature(gradient_KW, steps)
-        next_KW, next_loss_K, next_gradient_KW = _search_line(
-            scaled, k, phi_KW, loss_K, gradient_KW, direction_KW
-        )
-        step = _describe_step(next_KW - phi_KW, next_gradient_KW - gradient_KW)
-        steps = [*steps[1 - REMEMBERED :], step]
-        phi_KW, loss_K, gradient_KW = next_KW, next_loss_K, next_gradient_KW
-    return Optimum(scaled.to_theta(best_KW), gap_K)
-
-
-def _describe_step(move_KW: Tensor, change_KW: Tensor) -> _Step:
-    product_K1 = (move_KW * change_KW).sum(dim=1, keepdim=True)
-    inverse_K1 = torch.where(product_K1 > 0, 1 / product_K1, torch.zeros_like(product_K1))
-    return _Step(move_KW, change_KW, inverse_K1)
-
-
-def _search_line(
-    scaled: _Scaled,
-    k: Tensor,
-    phi_KW: Tensor,
-    loss_K: Tensor,
-    gradient_KW: Tensor,
-    direction_KW: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns every head a step further, with its loss and gradient there; a step is halved until
-    it decreases the loss enough.
-    """
-    predicted_K = (gradient_KW * direction_KW).sum(dim=1)
-    length_K1 = torch.ones_like(direction_KW[:, :1])
-    for _ in range(HALVINGS):
-        next_KW = phi_KW + length_K1 * direction_KW
-        next_loss_K, next_gradient_KW = scaled.evaluate(next_KW, k)
-        most_K = loss_K + DECREASE * length_K1[:, 0] * predicted_K + ROUNDING
-        too_high_K = ~(next_loss_K <= most_K)
-        if not too_high_K.any():
-            break
-        length_K1 = torch.where(too_high_K[:, None], length_K1 / 2, length_K1)
-    return next_KW, next_loss_K, next_gradient_KW
-
-
-def _multiply_inverse_curvature(gradient_KW: Tensor, steps: Sequence[_Step]) -> Tensor:
-    """Returns the gradients times the inverse curvature that the last steps imply: the two loops of
-    Nocedal (1980).
-    """
-    product_KW = gradient_KW
-    shares = []
-    for step in reversed(steps):
-        share_K1 = step.inverse_K1 * (step.move_KW * product_KW).sum(dim=1, keepdim=True)
-        product_KW = product_KW - share_K1 * step.change_KW
-        shares.append(share_K1)
-    if steps:
-        last = steps[-1]
-        size_K1 = last.inverse_K1 * last.change_KW.square().sum(dim=1, keepdim=True)
-        product_KW = product_KW / torch.where(size_K1 > 0, size_K1, torch.ones_like(size_K1))
-    for step, share_K1 in zip(steps, reversed(shares), strict=True):
-        back_K1 = step.inverse_K1 * (step.change_KW * product_KW).sum(dim=1, keepdim=True)
-        product_KW = product_KW + step.move_KW * (share_K1 - back_K1)
-    return product_KW

@@ -22,6 +22,8 @@ DRAWS = 2
 """Draws of the noise for where a head stops, each with its mirror image; always the same ones, so
 that nothing changes by chance.
 """
+Sizes = dict[str, torch.Size]
+"""The shapes of tensors by name."""
 NOT_LINEAR = 1e-3
 """Largest share by which moments may be off: rounding stays below it."""
 
@@ -66,7 +68,7 @@ def has_moments(reporter: Reporter, z_NRD: Tensor) -> bool:
 
     zero_W = z_NRD.new_zeros(n_weights)
     direction_W = torch.randn(n_weights, generator=rng).to(z_NRD)
-    theta_W = flatten(variance)
+    theta_W = torch.cat([value.flatten() for value in variance.values()])
     slope_NTW = torch.func.jacfwd(read)(zero_W, z_NRD)
     is_linear = _agree(read(direction_W, z_NRD), slope_NTW @ direction_W)
     return is_linear and _agree(read(theta_W, z_NRD.square()), slope_NTW.square() @ theta_W)
@@ -77,12 +79,14 @@ def _agree(first: Tensor, second: Tensor) -> bool:
 
 
 class Expected:
-    """What K heads of one group pay.
+    """What heads of one group pay on all training episodes.
 
     Args:
+        g: the group.
         z_NRD: standardised training episodes, as the group reads them.
-        sizes: the shapes of a head's weights, then of its prior's state.
-        noise: uniform draws, shaped like the state, with axes (K, draws).
+        sizes: the shapes of a head's weights, and of its prior's state.
+        noise: uniform draws shaped like the state, with an axis for draws.
+        inputs: what the predictor read of the episodes, or nothing.
     """
 
     def __init__(
@@ -91,8 +95,7 @@ class Expected:
         g: int,
         z_NRD: Tensor,
         human_N: Tensor,
-        sizes: tuple[dict[str, torch.Size], dict[str, torch.Size]],
-        strength_K: Tensor,
+        sizes: tuple[Sizes, Sizes],
         noise: Weights,
         inputs: Sequence[Tensor] = (),
     ) -> None:
@@ -103,18 +106,19 @@ class Expected:
         self.z_NRD, self.human_N, self.inputs = z_NRD, human_N, inputs
         self.squared_NRD = z_NRD.square()
         self.sizes = sizes
-        self.strength_K, self.noise = strength_K, noise
+        self.noise = noise
 
-    def evaluate(self, theta_KW: Tensor, k: Tensor, bonus_K: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what heads k pay in nats an episode, and the gradients."""
+    def evaluate(
+        self, theta_KW: Tensor, strength_K: Tensor, bonus_K: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what heads pay, in nats an episode, and the gradients."""
         theta_KW = theta_KW.detach().requires_grad_()
-        noise = {name: value[k] for name, value in self.noise.items()}
         with torch.enable_grad():
-            loss_K = vmap(self._pay)(theta_KW.to(self.z_NRD), self.strength_K[k], bonus_K, noise)
+            loss_K = vmap(self._pay)(theta_KW.to(self.z_NRD), strength_K, bonus_K)
             (gradient_KW,) = torch.autograd.grad(loss_K.sum(), theta_KW)
         return loss_K.detach(), gradient_KW
 
-    def _pay(self, theta_W: Tensor, strength: Tensor, bonus: Tensor, noise: Weights) -> Tensor:
+    def _pay(self, theta_W: Tensor, strength: Tensor, bonus: Tensor) -> Tensor:
         objective = self.objective
         n_weights = sum(shape.numel() for shape in self.sizes[0].values())
         weights = unflatten(theta_W[:n_weights], self.sizes[0])
@@ -122,7 +126,7 @@ class Expected:
         reading = objective.read(weights, self.z_NRD)
         variance = objective.prior.compute_variance(state)
         if variance:
-            reading, errors_N = self._read_moments(weights, state, variance, noise, reading)
+            reading, errors_N = self._read_moments(weights, state, variance, reading)
         else:
             errors_N = reading.errors_N(self.human_N)
         head = Head(weights, state)
@@ -137,7 +141,7 @@ class Expected:
         return paid
 
     def _read_moments(
-        self, weights: Weights, state: Weights, variance: Weights, noise: Weights, mean: Reading
+        self, weights: Weights, state: Weights, variance: Weights, mean: Reading
     ) -> tuple[Reading, Tensor]:
         objective = self.objective
         spread = {
@@ -148,7 +152,7 @@ class Expected:
         if objective.has_exits:
             halts = []
             for draw in range(2 * DRAWS):
-                drawn = {name: value[draw] for name, value in noise.items()}
+                drawn = {name: value[draw] for name, value in self.noise.items()}
                 noisy = objective.prior.transform(weights, state, drawn)
                 halts.append(objective.read(noisy, self.z_NRD).halt_NT)
             halt_NT = torch.stack(halts).mean(dim=0)
@@ -159,12 +163,7 @@ class Expected:
         return reading, reading.mean_N(nll_NT)
 
 
-def flatten(weights: Weights) -> Tensor:
-    """Returns weights of one head, or of a stack with one leading axis fewer than `unflatten`."""
-    return torch.cat([value.flatten() for value in weights.values()])
-
-
-def unflatten(theta_W: Tensor, sizes: dict[str, torch.Size]) -> Weights:
+def unflatten(theta_W: Tensor, sizes: Sizes) -> Weights:
     """Returns the numbers of one head as tensors by name."""
     parts = theta_W.split([shape.numel() for shape in sizes.values()], dim=-1)
     weights = {}

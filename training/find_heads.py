@@ -131,10 +131,24 @@ def train(
         tuple(seeds),
         tuple(strengths),
     )
-    solution = solve(task, method, optimizer, trainer, checkpoint, watch)
+    found = solve(task, method, optimizer, trainer, checkpoint, watch)
+    solution = found.solution
+    bonus = getattr(method, "halting_bonus", 0.0) if task.objective.has_exits else math.nan
+    settling = assess(
+        found.optimizer, bonus, solution.total_GSM, solution.gain_GSM, found.has_restarts
+    )
     if watch:
         watch.kept_K = solution.epoch_GSM.flatten()
-    return task.build_heads(solution.weights, solution.nll_GSM)
+    return task.build_heads(solution.weights, solution.nll_GSM, settling)
+
+
+class Found(NamedTuple):
+    """Finished heads, and how they were found."""
+
+    solution: Solution
+    optimizer: str
+    has_restarts: bool
+    """Whether the seeds of a level and strength were trained each by itself."""
 
 
 def solve(
@@ -144,22 +158,63 @@ def solve(
     trainer: Trainer,
     checkpoint: Path,
     watch: Watch | None,
-) -> Solution:
+) -> Found:
     """Returns the finished heads of a task. Here alone it is chosen how heads are found."""
     reporter, prior = task.objective.reporter, task.objective.prior
     if isinstance(reporter, ClosedForm):
         warn_of_idle(prior, reporter, "it is solved in closed form")
-        return solve_closed_form(reporter, task)
+        return Found(solve_closed_form(reporter, task), "closed_form", False)
     lack = prior.lacks(reporter)
     if lack:
         warn_of_idle(prior, reporter, f"it has no {lack}")
     if isinstance(method, Convex):
-        return solve_convex(method, task)
+        return Found(solve_convex(method, task), "convex", False)
     optimizer.check(prior, reporter)
-    if isinstance(optimizer, Auto):
-        optimizer = build(read_default("optimizer/adamw.yaml"), "optimizer")
-    assert isinstance(optimizer, StepOptimizer)
-    return fit_in_parts(task, method, optimizer, trainer, checkpoint, watch)
+    chosen = choose_optimizer(optimizer, method, task.objective)
+    if isinstance(chosen, LBFGS):
+        return settle_heads(task, method, chosen, trainer, checkpoint, watch)
+    assert isinstance(chosen, StepOptimizer)
+    solution = fit_in_parts(task, method, chosen, trainer, checkpoint, watch)
+    return Found(solution, type(chosen).__name__.lower(), True)
+
+
+def choose_optimizer(optimizer: Optimizer, schedule: Schedule, objective: Objective) -> Optimizer:
+    """Returns the optimizer that a run uses.
+
+    Raises:
+        UserError: it is L-BFGS, which cannot train such heads.
+    """
+    if isinstance(optimizer, StepOptimizer):
+        return optimizer
+    obstacle = find_obstacle(objective)
+    if schedule.keep == "best":
+        obstacle = "training.keep=best stops heads early, and it trains them to the end"
+    if isinstance(optimizer, LBFGS) and obstacle:
+        raise UserError(f"optimizer: L-BFGS cannot train these heads: {obstacle}. {CURE}")
+    if obstacle:
+        return build_default("optimizer/adamw.yaml")
+    return optimizer if isinstance(optimizer, LBFGS) else build_default("optimizer/lbfgs.yaml")
+
+
+def settle_heads(
+    task: Task,
+    schedule: Schedule,
+    optimizer: LBFGS,
+    trainer: Trainer,
+    checkpoint: Path,
+    watch: Watch | None,
+) -> Found:
+    """Returns heads that have settled. Where there is one optimum, all seeds have it."""
+    objective = task.objective
+    z_NRD = group_levels(task.examples.z_NLD, objective.reporter)[0, :64]
+    if not is_linear(objective.reporter, z_NRD):
+        return Found(settle(task, schedule, optimizer, trainer, checkpoint, watch), "lbfgs", True)
+    if objective.prior.convex:
+        method = build_default("training/convex.yaml")
+        return Found(solve_convex(method, task), "lbfgs", False)
+    if objective.prior.needs:
+        return Found(settle(task, schedule, optimizer, trainer, checkpoint, watch), "lbfgs", True)
+    one = replace(task, seeds=task.seeds[:1], draw_start=...)
 
 
 def check_optimizer(parts: Parts, reporter: Reporter) -> None:

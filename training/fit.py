@@ -21,7 +21,7 @@ from training.population import Population
 from training.prune import prune_edges
 from training.schedule import Schedule
 from training.task import Solution, Task
-from training.watch import Snapshot, Watch
+from training.watch import Watch, take_snapshot
 
 
 def fit(
@@ -67,16 +67,6 @@ def build_population(
     )
 
 
-def take_snapshot(task: Task, population: Population) -> Snapshot:
-    """Returns all heads as they are now."""
-    weights = population.objective.finish(population.head)
-    unknown_GSM = torch.full(task.grid, torch.nan)
-    heads = task.build_heads(weights, unknown_GSM)
-    loss_K = population.loss_GSM.cpu().flatten()
-    norm_K = population.norm_GSM.cpu().flatten()
-    return Snapshot(heads, loss_K, norm_K)
-
-
 @torch.no_grad()
 def take_solution(task: Task, population: Population) -> Solution:
     """Returns the heads at the end of a fit: the last, or the best of each. A head that is not a
@@ -84,14 +74,14 @@ def take_solution(task: Task, population: Population) -> Solution:
     """
     best = population.best
     if best:
-        return Solution(best.weights, best.nll_GSM, best.epoch_GSM + 1)
+        return build_solution(best.weights, best.nll_GSM, best.epoch_GSM + 1)
     weights = population.objective.finish(population.detach_head())
     nll_GSM = population.objective.compute_held_out_nll(weights)
     for name, start in task.draw_start().items():
         is_number = align_with(nll_GSM.isfinite(), start)
         weights[name] = torch.where(is_number, weights[name], start)
     epoch_GSM = torch.full(task.grid, population.schedule.epochs)
-    return Solution(weights, nll_GSM, epoch_GSM)
+    return build_solution(weights, nll_GSM, epoch_GSM)
 
 
 def prune(task: Task, solution: Solution, budget: float) -> Solution:

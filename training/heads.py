@@ -17,6 +17,7 @@ from torch.func import functional_call
 from reporters.layers import name_layers
 from reporters.reporter import Reporter
 from reporters.stack import Weights, group_levels, map_over_heads, read_stack
+from training.settling import Settling
 
 CHUNK = 2**26
 """Most activations times heads that are read at once: keeps memory bounded."""
@@ -56,6 +57,8 @@ class Heads:
     strengths: tuple[float, ...]
     validation_nll_K: Tensor
     """Nats an episode on held-out easy episodes, against the human's answers."""
+    settling: Settling | None = None
+    """How near the heads are to their optimum; None for heads that are read from a file."""
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:

@@ -194,7 +194,12 @@ def to_contents(solution: Solution, watch: Watch | None) -> dict[str, Any]:
     """Returns what is saved of a finished part: tensors with axes (G, S, M, ...), and the same of
     each epoch.
     """
-    tensors = {"nll": solution.nll_GSM, "epoch": solution.epoch_GSM}
+    tensors = {
+        "nll": solution.nll_GSM,
+        "epoch": solution.epoch_GSM,
+        "total": solution.total_GSM,
+        "gain": solution.gain_GSM,
+    }
     for name, value in solution.weights.items():
         tensors[PREFIX + name] = value.detach().contiguous()
     figures = {}
@@ -211,7 +216,9 @@ def to_solution(tensors: Weights) -> Solution:
     for name, value in tensors.items():
         if name.startswith(PREFIX):
             weights[name.removeprefix(PREFIX)] = value
-    return Solution(weights, tensors["nll"], tensors["epoch"])
+    return Solution(
+        weights, tensors["nll"], tensors["epoch"], tensors["total"], tensors["gain"]
+    )
 
 
 def join(task: Task, parts: Sequence[Part], tensors: Sequence[Mapping[str, Tensor]]) -> Weights:

@@ -17,6 +17,7 @@ from reporters.stack import Weights, repeat_over_grid
 from training.examples import Examples
 from training.heads import Heads, make_reporter
 from training.objective import Objective
+from training.settling import Settling
 
 
 class Solution(NamedTuple):
@@ -27,6 +28,10 @@ class Solution(NamedTuple):
     """Nats an episode of error on held-out easy episodes."""
     epoch_GSM: Tensor
     """The epochs of training after which they had these weights; 0 where they were not trained."""
+    total_GSM: Tensor
+    """Nats of the whole training set: errors and charge. NaN where it is not known."""
+    gain_GSM: Tensor
+    """What training each head further would bring, in the same unit. NaN where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class Task:
             start[name] = repeat_over_grid(value_S, self.grid)
         return start
 
-    def build_heads(self, weights: Weights, nll_GSM: Tensor) -> Heads:
+    def build_heads(
+        self, weights: Weights, nll_GSM: Tensor, settling: Settling | None = None
+    ) -> Heads:
         """Returns heads with these weights, with axes (G, S, M, ...). Names are sorted, so that
         their order does not depend on how heads are found.
         """
@@ -80,6 +87,7 @@ class Task:
             self.seeds,
             self.strengths,
             nll_GSM.cpu().flatten(),
+            settling,
         )
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from compute.lightning import pl
 from training.heads import Heads
+from training.objective import Head, Objective
+from training.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,24 @@ HEAD_COLUMNS = {
 }
 FIGURES = ("l_base", "gradient_norm", "l_int", "l_int_disputed", "l_human_disputed")
 """The columns of training.parquet, but for its last."""
+
+
+class Watched(Protocol):
+    """Heads on the grid G × S × M in a fit."""
+
+    objective: Objective
+
+    @property
+    def head(self) -> Head:
+        """The stack of all heads."""
+
+    @property
+    def loss_GSM(self) -> Tensor:
+        """Nats an episode before the last step."""
+
+    @property
+    def norm_GSM(self) -> Tensor:
+        """Norm of the gradient there."""
 
 
 class Snapshot(NamedTuple):
@@ -107,10 +127,15 @@ class Watch(pl.Callback):
         for epoch in sorted(self.figures):
             self._report(epoch)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
+    def on_train_batch_end(  # type: ignore[override]
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
     ) -> None:
-        if trainer.global_step == 1:
+        if trainer.current_epoch == 0 and batch_idx == 0:
             self.figures[0] |= get_losses(self.take_snapshot())
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,6 +156,16 @@ class Watch(pl.Callback):
     def _report(self, epoch: int) -> None:
         if self.report:
             self.report(self.figures[epoch], epoch)
+
+
+def take_snapshot(task: Task, population: Watched) -> Snapshot:
+    """Returns all heads as they are now."""
+    weights = population.objective.finish(population.head)
+    unknown_GSM = torch.full(task.grid, torch.nan)
+    heads = task.build_heads(weights, unknown_GSM)
+    loss_K = population.loss_GSM.cpu().flatten().float()
+    norm_K = population.norm_GSM.cpu().flatten().float()
+    return Snapshot(heads, loss_K, norm_K)
 
 
 def get_losses(snapshot: Snapshot) -> dict[str, Tensor]:

@@ -1,0 +1,253 @@
+"""Heads moved by L-BFGS on all training episodes until they have settled.
+
+G: groups of levels, S: seeds, M: strengths, K: all heads; W: numbers of a head, its weights before
+its prior's state; N: episodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from compute.lightning import pl
+from compute.trainer import Trainer
+from reporters.stack import group_levels
+from training.expected import DRAWS, Expected, unflatten
+from training.lbfgs import LBFGSState
+from training.noise import uniform
+from training.objective import Head
+from training.optimizers.lbfgs import LBFGS
+from training.schedule import Schedule
+from training.task import Solution, Task
+from training.watch import Watch, take_snapshot
+
+STEPS_AN_EPOCH = 10
+"""Steps that are recorded and saved as one epoch."""
+AT_ONCE = 16
+"""Heads that are evaluated at once: their log-odds stay in a processor's cache."""
+LOOSE = 100
+"""While a bonus for halting evenly is paid, heads need not come as near to the optimum: this many
+times as far.
+"""
+FALL = (1.0, 1 / 3, 1 / 10, 0.0)
+"""Shares of the halting bonus that are paid one after the other. Without them, heads end in
+different optima.
+"""
+
+
+def settle(
+    task: Task,
+    schedule: Schedule,
+    optimizer: LBFGS,
+    trainer: Trainer,
+    checkpoint: Path,
+    watch: Watch | None,
+) -> Solution:
+    """Returns the heads of a task where they have settled.
+
+    Args:
+        checkpoint: where the unfinished fit is kept.
+    """
+    callbacks = [watch] if watch else []
+    population = SettlingPopulation(
+        task, optimizer.tolerance, schedule.halting_bonus, callbacks=callbacks
+    )
+    if watch:
+        watch.take_snapshot = lambda: take_snapshot(task, population)
+    epochs = math.ceil(optimizer.steps / STEPS_AN_EPOCH)
+    what = f"Settling {population.n_heads} heads"
+    trainer(population, make_epochs(), epochs, checkpoint, what)
+    population.cpu()
+    return population.build_solution(task)
+
+
+class SettlingPopulation(pl.LightningModule):
+    """K heads on the grid G × S × M, each moved by itself until it has settled.
+
+    A head that can stop early is first paid a bonus for stopping evenly, as in PonderNet, which
+    then falls to 0; each head goes on as soon as it has settled under a bonus.
+
+    Args:
+        tolerance: nats of the whole training set that a head that has settled could still gain.
+        halting_bonus: at the start, nats for each nat of entropy.
+        callbacks: of the fit.
+    """
+
+    strength_K: Tensor
+    stage_K: Tensor
+    """Place in `bonuses`; as many as there are for heads that have settled."""
+    epoch_K: Tensor
+    """Epochs until each head had settled."""
+    moved_K: Tensor
+    """Whether each head was moved in this epoch."""
+    norm_K: Tensor
+    """Norm of the gradient before the last step, in nats an episode."""
+    before_K: Tensor
+    """Nats an episode before the last step."""
+
+    def __init__(
+        self,
+        task: Task,
+        tolerance: float,
+        halting_bonus: float,
+        callbacks: Sequence[pl.Callback] = (),
+        start: Head | None = None,
+    ) -> None:
+        super().__init__()
+        objective = task.objective
+        weights = task.draw_start()
+        start = start or Head(weights, objective.create_state(weights))
+        self.grid = task.grid
+        self.objective = objective
+        self.callbacks = callbacks
+        self.tolerance = tolerance / len(task.examples.human_N)
+        has_path = objective.has_exits and halting_bonus > 0
+        self.bonuses = [share * halting_bonus for share in FALL] if has_path else [0.0]
+        self.sizes = tuple({name: value.shape[3:] for name, value in part.items()} for part in start)
+        self.lbfgs = LBFGSState(flatten_heads(start).double())
+        n_heads = len(self.lbfgs.loss_K)
+        buffers = {
+            "strength_K": task.strength_M.repeat(n_heads // len(task.strengths)),
+            "stage_K": torch.zeros(n_heads, dtype=torch.long),
+            "epoch_K": torch.zeros(n_heads, dtype=torch.long),
+            "moved_K": torch.zeros(n_heads, dtype=torch.bool),
+            "norm_K": torch.full((n_heads,), torch.nan, dtype=torch.float64),
+            "before_K": torch.full((n_heads,), torch.nan, dtype=torch.float64),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+        examples = {"z_GNRD": group_levels(task.examples.z_NLD, objective.reporter)}
+        examples |= {"human_N": task.examples.human_N}
+        for name, value in examples.items():
+            self.register_buffer(name, value, persistent=False)
+        self.inputs = task.examples.tensors[2:]
+        self.automatic_optimization = False
+        self.expected: list[Expected] = []
+
+    @property
+    def n_heads(self) -> int:
+        """How many heads there are."""
+        return len(self.stage_K)
+
+    @property
+    def head(self) -> Head:
+        """The stack of all heads, with axes (G, S, M, ...)."""
+        weights_sizes, state_sizes = self.sizes
+        n_weights = sum(shape.numel() for shape in weights_sizes.values())
+        theta = self.lbfgs.phi_KW.to(self.z_GNRD.dtype).view(*self.grid, -1)
+        return Head(
+            unflatten(theta[..., :n_weights], weights_sizes),
+            unflatten(theta[..., n_weights:], state_sizes),
+        )
+
+    @property
+    def loss_GSM(self) -> Tensor:
+        """Nats an episode before the last step."""
+        return self.before_K.view(self.grid)
+
+    @property
+    def norm_GSM(self) -> Tensor:
+        """Norm of the gradient there, in nats an episode."""
+        return self.norm_K.view(self.grid)
+
+    @property
+    def has_settled_K(self) -> Tensor:
+        """Whether each head has settled."""
+        return self.stage_K == len(self.bonuses)
+
+    def configure_callbacks(self) -> Sequence[pl.Callback]:
+        return self.callbacks
+
+    def configure_optimizers(self) -> None:
+        """There is none of torch's."""
+
+    def on_fit_start(self) -> None:
+        """Prepares the evaluation on the device of the fit."""
+        self.expected = [self._expect(g) for g in range(len(self.z_GNRD))]
+        is_new_K = self.lbfgs.loss_K.isinf()
+        if is_new_K.any():
+            self.lbfgs.forget(self.evaluate, is_new_K.nonzero().flatten())
+
+    def training_step(self, batch: Tensor) -> None:
+        """Moves every head that has not settled a step."""
+        self.advance()
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Moves every head that has not settled a step."""
+        k = (~self.has_settled_K).nonzero().flatten()
+        if not len(k):
+            return
+        self.moved_K[k] = True
+        self.before_K[k] = self.lbfgs.loss_K[k]
+        self.norm_K[k] = self.lbfgs.gradient_KW[k].norm(dim=1)
+        self.lbfgs.step(self.evaluate, k)
+        factor_T = torch.ones(len(self.bonuses), device=self.device)
+        factor_T[:-1] = LOOSE
+        arrived = k[self.lbfgs.gap_K[k] <= self.tolerance * factor_T[self.stage_K[k]]]
+        self.stage_K[arrived] += 1
+        onwards = arrived[self.stage_K[arrived] < len(self.bonuses)]
+        if len(onwards):
+            self.lbfgs.forget(self.evaluate, onwards)
+
+    def on_train_epoch_end(self) -> None:
+        """Stops the fit when all heads have settled."""
+        self.epoch_K[self.moved_K] = self.current_epoch + 1
+        self.moved_K.fill_(False)
+        self.trainer.should_stop = bool(self.has_settled_K.all())
+
+    def evaluate(self, phi_KW: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what heads k pay at these numbers, in nats an episode, and the gradients."""
+        bonuses_T = torch.tensor([*self.bonuses, 0.0], device=phi_KW.device)
+        loss_K, gradient_KW = torch.empty_like(phi_KW[:, 0]), torch.empty_like(phi_KW)
+        heads_a_group = self.n_heads // len(self.z_GNRD)
+        for g, expected in enumerate(self.expected):
+            rows = (k // heads_a_group == g).nonzero().flatten()
+            for some in rows.split(AT_ONCE):
+                own = k[some]
+                loss_K[some], gradient_KW[some] = expected.evaluate(
+                    phi_KW[some], self.strength_K[own], bonuses_T[self.stage_K[own]]
+                )
+        return loss_K, gradient_KW
+
+    @torch.no_grad()
+    def build_solution(self, task: Task) -> Solution:
+        """Returns the heads as they are."""
+        weights = self.objective.finish(self.head)
+        nll_GSM = self.objective.compute_held_out_nll(weights)
+        n_examples = len(self.human_N)
+        gain_K = torch.where(self.has_settled_K, self.lbfgs.gap_K, torch.inf)
+        return Solution(
+            weights,
+            nll_GSM,
+            self.epoch_K.view(self.grid),
+            (self.lbfgs.loss_K * n_examples).view(self.grid),
+            (gain_K * n_examples).view(self.grid),
+        )
+
+    def _expect(self, g: int) -> Expected:
+        noise = {}
+        seed_1 = torch.zeros(1, dtype=torch.long, device=self.device)
+        for stream, (name, shape) in enumerate(self.sizes[1].items()):
+            half = torch.cat([uniform(seed_1, draw, stream, shape) for draw in range(DRAWS)])
+            noise[name] = torch.cat([half, 1 - half])
+        inputs = [value.to(self.device) for value in self.inputs]
+        return Expected(
+            self.objective, g, self.z_GNRD[g], self.human_N, self.sizes, noise, inputs
+        )
+
+
+def flatten_heads(head: Head) -> Tensor:
+    """Returns the numbers of stacked heads as rows, weights before state, shape (K, W)."""
+    parts = [value.flatten(0, 2).flatten(1) for part in head for value in part.values()]
+    return torch.cat(parts, dim=1)
+
+
+def make_epochs() -> DataLoader[Tensor]:
+    """Returns what a fit of `Settling` loops over."""
+    return DataLoader(range(STEPS_AN_EPOCH), batch_size=1)  # type: ignore[arg-type]
