@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compute.trainer import Trainer
-from configs.build import Parts, build, read_default
+from configs.build import Parts
 from configs.plan import Plan
 from core_model.timing import ReadingCosts
 from priors.downstream import find_observation
@@ -157,7 +157,7 @@ def solve(
         return solve_convex(method, task)
     optimizer.check(prior, reporter)
     if isinstance(optimizer, Auto):
-        optimizer = build(read_default("optimizer/adamw.yaml"), "optimizer")
+        optimizer = optimizer.by_steps
     assert isinstance(optimizer, StepOptimizer)
     return fit_in_parts(task, method, optimizer, trainer, checkpoint, watch)
 
