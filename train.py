@@ -62,9 +62,10 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from bill.finished import describe_finished
         from compute.clock import Clock
         from report.summary import write_summary
-        from training.find_heads import check_optimizer, find_heads
+        from training.find_heads import find_heads
         from training.loggers import keep_logger_open
         from training.requests import fulfil
+        from training.solve import check_optimizer
         from training.task import draw_reporter
         from training.watch import build_history_table
         from verdict.judge_heads import judge_heads
@@ -79,7 +80,8 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
     reader, material, evaluation = inputs.reader, inputs.material, inputs.evaluation
     # A reporter that cannot be a head, or not be trained, is refused before anything is written.
     n_levels, width = len(reader.levels), reader.predictor.width
-    check_optimizer(parts, draw_reporter(parts.reporter, plan.seed, n_levels, width))
+    reporter = draw_reporter(parts.reporter, plan.seed, n_levels, width)
+    check_optimizer(parts, reporter, n_levels, width)
     run_folder.begin(folder, config)
     clock.lap("preparing")
 

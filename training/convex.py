@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -203,15 +202,14 @@ def solve_group(
         theta_MW[is_unpriced_M] = margin_W
         rest = rest[~is_unpriced_M]
     if len(rest):
-        losses = partial(_of_some, compute_losses, rest)
+
+        def losses(k: Tensor, theta_KW: Tensor, log_odds_KN: Tensor) -> Tensor:
+            return compute_losses(rest[k], theta_KW, log_odds_KN)
+
         theta_MW[rest], gap_M[rest] = solve(method, a_NW, losses, curvature_M[rest])
     paid_M = compute_losses(torch.arange(len(strength_M)), theta_MW, theta_MW @ a_NW.T)
     parts = unflatten(theta_MW, sizes)
     return {name: value.to(z_NRD) for name, value in parts.items()}, paid_M, gap_M
-
-
-def _of_some(losses: Losses, rest: Tensor, k: Tensor, theta_KW: Tensor, log_odds_KN: Tensor) -> Tensor:
-    return losses(rest[k], theta_KW, log_odds_KN)
 
 
 def list_is_weight(sizes: Mapping[str, torch.Size]) -> Tensor:

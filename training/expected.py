@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from reporters.reporter import Reading, Reporter, is_choice
+from priors.prior import Aid, Prior
+from reporters.reporter import Reading, Reporter
 from reporters.stack import Weights
 from training.expected_nll import compute_expected_nll
 from training.objective import Group, Head, Objective
@@ -28,25 +29,28 @@ NOT_LINEAR = 1e-3
 """Largest share by which moments may be off: rounding stays below it."""
 
 
-def find_obstacle(objective: Objective) -> str | None:
-    """Returns why what heads pay cannot be computed without chance, as a clause; None if it can."""
-    prior, reporter = objective.prior, objective.reporter
+def find_obstacle(prior: Prior, reporter: Reporter, n_levels: int, width: int) -> str | None:
+    """Returns why what such heads pay cannot be computed without chance, as a clause; None if it
+    can.
+    """
     name = type(reporter).__name__
-    if type(reporter).harden is not Reporter.harden or any(
-        map(is_choice, dict(reporter.named_parameters()))
-    ):
-        return f"a finished {name} is not the head that is trained: its soft choices become hard"
-    weights = dict(reporter.named_parameters())
-    state = prior.state(weights, objective.aid)
-    variance = prior.compute_variance(state)
+    weights: Weights = dict(reporter.named_parameters())
+    if type(reporter).harden is not Reporter.harden:
+        return f"a finished {name} has hard choices, and the one that is trained soft ones"
+    n_read = 1 if reporter.reads == "one_level" else n_levels
+    rng = torch.Generator().manual_seed(0)
+    z_NRD = torch.randn(16, n_read, width, generator=rng).to(next(iter(weights.values())))
+    with torch.no_grad():
+        has_exits = reporter(z_NRD).halt_NT.shape[1] > 1
+    variance = prior.compute_variance(prior.state(weights, Aid(components=1, has_exits=has_exits)))
     if variance is None:
-        return f"{type(prior).__name__} gives weights gates, which open and close by chance"
+        return f"{type(prior).__name__} has gates that open and close by chance"
     if variance and prior.needs:
         return f"{type(prior).__name__} reads other activations with weights that vary by chance"
-    if variance and not has_moments(reporter, objective.z_GNRD[0, :16]):
+    if variance and not has_moments(reporter, z_NRD):
         return (
-            f"{type(prior).__name__} varies weights by chance, and the log-odds of {name} are not"
-            " linear in them"
+            f"under {type(prior).__name__} weights vary by chance, and the log-odds of {name} are"
+            " not linear in them"
         )
     return None
 

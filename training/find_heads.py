@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,25 +10,24 @@ import torch
 from torch import Tensor
 
 from compute.trainer import Trainer
-from configs.build import Parts, build, read_default
+from configs.build import Parts
 from configs.plan import Plan
 from core_model.timing import ReadingCosts
 from priors.downstream import find_observation
 from priors.prior import Aid, Prior
-from reporters.reporter import ClosedForm, Reporter
-from training.closed_form import solve_closed_form
-from training.convex import Convex, solve_convex
+from reporters.reporter import Reporter
+from training.convex import Convex
 from training.examples import Examples
 from training.heads import Heads, compute_standardiser
 from training.material import Material
 from training.objective import Objective
-from training.optimizers.auto import Auto
-from training.optimizers.optimizer import Optimizer, StepOptimizer
-from training.parts import fit_in_parts
+from training.optimizers.optimizer import Optimizer
 from training.requests import Requests
 from training.schedule import Schedule
+from training.settling import assess
+from training.solve import solve
 from training.standardised import StandardisedAblation
-from training.task import Solution, Task, draw_reporter
+from training.task import Task, draw_reporter
 from training.watch import Watch
 
 
@@ -133,102 +132,13 @@ def train(
     )
     found = solve(task, method, optimizer, trainer, checkpoint, watch)
     solution = found.solution
-    bonus = getattr(method, "halting_bonus", 0.0) if task.objective.has_exits else math.nan
+    bonus = getattr(method, "halting_bonus", 0.0) if objective.has_exits else math.nan
     settling = assess(
         found.optimizer, bonus, solution.total_GSM, solution.gain_GSM, found.has_restarts
     )
     if watch:
         watch.kept_K = solution.epoch_GSM.flatten()
     return task.build_heads(solution.weights, solution.nll_GSM, settling)
-
-
-class Found(NamedTuple):
-    """Finished heads, and how they were found."""
-
-    solution: Solution
-    optimizer: str
-    has_restarts: bool
-    """Whether the seeds of a level and strength were trained each by itself."""
-
-
-def solve(
-    task: Task,
-    method: Schedule | Convex,
-    optimizer: Optimizer,
-    trainer: Trainer,
-    checkpoint: Path,
-    watch: Watch | None,
-) -> Found:
-    """Returns the finished heads of a task. Here alone it is chosen how heads are found."""
-    reporter, prior = task.objective.reporter, task.objective.prior
-    if isinstance(reporter, ClosedForm):
-        warn_of_idle(prior, reporter, "it is solved in closed form")
-        return Found(solve_closed_form(reporter, task), "closed_form", False)
-    lack = prior.lacks(reporter)
-    if lack:
-        warn_of_idle(prior, reporter, f"it has no {lack}")
-    if isinstance(method, Convex):
-        return Found(solve_convex(method, task), "convex", False)
-    optimizer.check(prior, reporter)
-    chosen = choose_optimizer(optimizer, method, task.objective)
-    if isinstance(chosen, LBFGS):
-        return settle_heads(task, method, chosen, trainer, checkpoint, watch)
-    assert isinstance(chosen, StepOptimizer)
-    solution = fit_in_parts(task, method, chosen, trainer, checkpoint, watch)
-    return Found(solution, type(chosen).__name__.lower(), True)
-
-
-def choose_optimizer(optimizer: Optimizer, schedule: Schedule, objective: Objective) -> Optimizer:
-    """Returns the optimizer that a run uses.
-
-    Raises:
-        UserError: it is L-BFGS, which cannot train such heads.
-    """
-    if isinstance(optimizer, StepOptimizer):
-        return optimizer
-    obstacle = find_obstacle(objective)
-    if schedule.keep == "best":
-        obstacle = "training.keep=best stops heads early, and it trains them to the end"
-    if isinstance(optimizer, LBFGS) and obstacle:
-        raise UserError(f"optimizer: L-BFGS cannot train these heads: {obstacle}. {CURE}")
-    if obstacle:
-        return build_default("optimizer/adamw.yaml")
-    return optimizer if isinstance(optimizer, LBFGS) else build_default("optimizer/lbfgs.yaml")
-
-
-def settle_heads(
-    task: Task,
-    schedule: Schedule,
-    optimizer: LBFGS,
-    trainer: Trainer,
-    checkpoint: Path,
-    watch: Watch | None,
-) -> Found:
-    """Returns heads that have settled. Where there is one optimum, all seeds have it."""
-    objective = task.objective
-    z_NRD = group_levels(task.examples.z_NLD, objective.reporter)[0, :64]
-    if not is_linear(objective.reporter, z_NRD):
-        return Found(settle(task, schedule, optimizer, trainer, checkpoint, watch), "lbfgs", True)
-    if objective.prior.convex:
-        method = build_default("training/convex.yaml")
-        return Found(solve_convex(method, task), "lbfgs", False)
-    if objective.prior.needs:
-        return Found(settle(task, schedule, optimizer, trainer, checkpoint, watch), "lbfgs", True)
-    one = replace(task, seeds=task.seeds[:1], draw_start=...)
-
-
-def check_optimizer(parts: Parts, reporter: Reporter) -> None:
-    """Raises UserError where a run's optimizer is used and cannot train such heads."""
-    is_solved = isinstance(reporter, ClosedForm) or isinstance(parts.training, Convex)
-    if not is_solved:
-        parts.optimizer.check(parts.prior, reporter)
-
-
-def warn_of_idle(prior: Prior, reporter: Reporter, reason: str) -> None:
-    """Prints why a prior does not change such heads."""
-    if prior.charges:
-        names = f"{type(prior).__name__} does not apply to {type(reporter).__name__}"
-        print(f"prior: {names}: {reason}.", file=sys.stderr)
 
 
 def build_aid(requests: Requests, standardise: Callable[[Tensor], Tensor]) -> Aid:

@@ -16,6 +16,8 @@ from compute.batches import Rows, make_loader
 from compute.trainer import Trainer
 from reporters.reporter import Reporter, is_weight
 from reporters.stack import align_with, group_levels
+from training.further import measure_further
+from training.objective import Head
 from training.optimizers.optimizer import StepOptimizer
 from training.population import Population
 from training.prune import prune_edges
@@ -40,6 +42,29 @@ def fit(
     population = build_population(task, schedule, optimizer, watch)
     if watch:
         watch.take_snapshot = lambda: take_snapshot(task, population)
+    train_population(task, population, trainer, checkpoint)
+    solution = take_solution(task, population)
+    if get_edge_price(task):
+        return prune(task, solution, trainer.finishing_memory_budget)
+
+    def train_further() -> Head:
+        further = schedule.continue_at_full_strength()
+        population = build_population(task, further, optimizer, start=head)
+        train_population(task, population, trainer, checkpoint.with_suffix(".further"))
+        return population.detach_head()
+
+    head = population.detach_head()
+    if population.best:
+        head = head._replace(weights=solution.weights)
+    total_GSM, gain_GSM = measure_further(task, head, train_further)
+    return solution._replace(total_GSM=total_GSM, gain_GSM=gain_GSM)
+
+
+def train_population(
+    task: Task, population: Population, trainer: Trainer, checkpoint: Path
+) -> None:
+    """Trains all heads of a population, which is on the processor afterwards."""
+    schedule = population.schedule
     orders = task.seeds if schedule.order == "own" else 0
     rows = Rows(*task.examples.tensors)
     batches = make_loader(rows, len(task.examples.human_N), schedule.batch_size, orders)
@@ -48,17 +73,24 @@ def fit(
         what = f"Training {population.n_heads} heads"
         trainer(population, batches, schedule.epochs, checkpoint, what)
     population.cpu()
-    solution = take_solution(task, population)
-    return prune(task, solution, trainer.finishing_memory_budget)
 
 
 def build_population(
-    task: Task, schedule: Schedule, optimizer: StepOptimizer, watch: Watch | None = None
+    task: Task,
+    schedule: Schedule,
+    optimizer: StepOptimizer,
+    watch: Watch | None = None,
+    start: Head | None = None,
 ) -> Population:
-    """Returns the heads of a task before training."""
+    """Returns the heads of a task before training.
+
+    Args:
+        start: all heads at the start; those of the seeds by default.
+    """
+    weights = task.draw_start()
     return Population(
         task.objective,
-        task.draw_start(),
+        start or Head(weights, task.objective.create_state(weights)),
         task.seeds,
         task.strengths,
         schedule,
@@ -72,16 +104,18 @@ def take_solution(task: Task, population: Population) -> Solution:
     """Returns the heads at the end of a fit: the last, or the best of each. A head that is not a
     number has the weights that it started with.
     """
+    unknown_GSM = torch.full(task.grid, torch.nan)
     best = population.best
     if best:
-        return build_solution(best.weights, best.nll_GSM, best.epoch_GSM + 1)
+        epoch_GSM = best.epoch_GSM + 1
+        return Solution(best.weights, best.nll_GSM, epoch_GSM, unknown_GSM, unknown_GSM)
     weights = population.objective.finish(population.detach_head())
     nll_GSM = population.objective.compute_held_out_nll(weights)
     for name, start in task.draw_start().items():
         is_number = align_with(nll_GSM.isfinite(), start)
         weights[name] = torch.where(is_number, weights[name], start)
     epoch_GSM = torch.full(task.grid, population.schedule.epochs)
-    return build_solution(weights, nll_GSM, epoch_GSM)
+    return Solution(weights, nll_GSM, epoch_GSM, unknown_GSM, unknown_GSM)
 
 
 def prune(task: Task, solution: Solution, budget: float) -> Solution:
@@ -91,9 +125,7 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
         budget: bytes that this may need.
     """
     reporter = task.objective.reporter
-    price = task.objective.prior.edge_price(count_edges(reporter), task.objective.n_examples)
-    if not price:
-        return solution
+    price = get_edge_price(task)
     z_GNRD = group_levels(task.examples.z_NLD, reporter)
     weights = prune_edges(
         reporter,
@@ -105,6 +137,14 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     )
     nll_GSM = task.objective.compute_held_out_nll(weights)
     return solution._replace(weights=weights, nll_GSM=nll_GSM)
+
+
+def get_edge_price(task: Task) -> float:
+    """Returns the price of an edge at strength 1, in nats for the whole training set; 0 where heads
+    are not pruned.
+    """
+    edges = count_edges(task.objective.reporter)
+    return task.objective.prior.edge_price(edges, task.objective.n_examples)
 
 
 def count_edges(reporter: Reporter) -> int:

@@ -216,9 +216,7 @@ def to_solution(tensors: Weights) -> Solution:
     for name, value in tensors.items():
         if name.startswith(PREFIX):
             weights[name.removeprefix(PREFIX)] = value
-    return Solution(
-        weights, tensors["nll"], tensors["epoch"], tensors["total"], tensors["gain"]
-    )
+    return Solution(weights, tensors["nll"], tensors["epoch"], tensors["total"], tensors["gain"])
 
 
 def join(task: Task, parts: Sequence[Part], tensors: Sequence[Mapping[str, Tensor]]) -> Weights:

@@ -35,7 +35,7 @@ class Population(pl.LightningModule):
     best weights are each head's own.
 
     Args:
-        start: the weights before training, with axes (G, S, M, ...).
+        start: the heads before training, with axes (G, S, M, ...).
         optimizer: moves the heads, at the rates of the schedule.
         callbacks: of the fit.
     """
@@ -52,7 +52,7 @@ class Population(pl.LightningModule):
     def __init__(
         self,
         objective: Objective,
-        start: Weights,
+        start: Head,
         seeds: Sequence[int],
         strengths: Sequence[float],
         schedule: Schedule,
@@ -64,12 +64,12 @@ class Population(pl.LightningModule):
         self.schedule = schedule
         self.optimizer = optimizer
         self.callbacks = callbacks
-        self.weights = to_parameters(start)
-        self.state = to_parameters(objective.create_state(start))
-        self.best = create_best_weights(start, schedule, objective.has_exits)
+        self.weights = to_parameters(start.weights)
+        self.state = to_parameters(start.state)
+        self.best = create_best_weights(start.weights, schedule, objective.has_exits)
         self.register_buffer("seed_S", torch.tensor(seeds))
         self.register_buffer("strength_M", torch.tensor(strengths, dtype=torch.float32))
-        grid = next(iter(start.values())).shape[:3]
+        grid = next(iter(start.weights.values())).shape[:3]
         self.loss_GSM = torch.full(grid, torch.nan)
         self.norm_GSM = torch.full(grid, torch.nan)
         self.compute: Callable[..., Any] | None = None

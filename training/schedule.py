@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from console.errors import UserError
@@ -98,6 +98,12 @@ class Schedule:
                 " Give each strength one, or one number for all."
             )
         return rates
+
+    def continue_at_full_strength(self) -> Schedule:
+        """Returns the schedule of a second training: as long, with the whole charge and no bonus
+        from the start, the last weights kept.
+        """
+        return replace(self, keep="last", ramp=0.0, halting_bonus=0.0)
 
     def count_settling_epochs(self, has_exits: bool) -> int:
         """Returns the epochs until charge and bonus no longer change.

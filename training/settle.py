@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 
 from compute.lightning import pl
 from compute.trainer import Trainer
-from reporters.stack import group_levels
-from training.expected import DRAWS, Expected, unflatten
+from reporters.stack import Weights, group_levels
+from training.expected import DRAWS, Expected, Sizes, unflatten
 from training.lbfgs import LBFGSState
 from training.noise import uniform
 from training.objective import Head
@@ -47,15 +47,16 @@ def settle(
     trainer: Trainer,
     checkpoint: Path,
     watch: Watch | None,
+    start: Head | None = None,
 ) -> Solution:
     """Returns the heads of a task where they have settled.
 
     Args:
         checkpoint: where the unfinished fit is kept.
+        start: all heads at the start; those of the seeds by default.
     """
-    callbacks = [watch] if watch else []
     population = SettlingPopulation(
-        task, optimizer.tolerance, schedule.halting_bonus, callbacks=callbacks
+        task, optimizer.tolerance, schedule.halting_bonus, [watch] if watch else [], start
     )
     if watch:
         watch.take_snapshot = lambda: take_snapshot(task, population)
@@ -78,6 +79,9 @@ class SettlingPopulation(pl.LightningModule):
         callbacks: of the fit.
     """
 
+    z_GNRD: Tensor
+    human_N: Tensor
+    sizes: tuple[Sizes, Sizes]
     strength_K: Tensor
     stage_K: Tensor
     """Place in `bonuses`; as many as there are for heads that have settled."""
@@ -108,7 +112,9 @@ class SettlingPopulation(pl.LightningModule):
         self.tolerance = tolerance / len(task.examples.human_N)
         has_path = objective.has_exits and halting_bonus > 0
         self.bonuses = [share * halting_bonus for share in FALL] if has_path else [0.0]
-        self.sizes = tuple({name: value.shape[3:] for name, value in part.items()} for part in start)
+        self.sizes = tuple(
+            {name: value.shape[3:] for name, value in part.items()} for part in start
+        )
         self.lbfgs = LBFGSState(flatten_heads(start).double())
         n_heads = len(self.lbfgs.loss_K)
         buffers = {
@@ -173,7 +179,7 @@ class SettlingPopulation(pl.LightningModule):
         if is_new_K.any():
             self.lbfgs.forget(self.evaluate, is_new_K.nonzero().flatten())
 
-    def training_step(self, batch: Tensor) -> None:
+    def training_step(self, batch: tuple[Tensor, ...]) -> None:
         """Moves every head that has not settled a step."""
         self.advance()
 
@@ -237,9 +243,12 @@ class SettlingPopulation(pl.LightningModule):
             half = torch.cat([uniform(seed_1, draw, stream, shape) for draw in range(DRAWS)])
             noise[name] = torch.cat([half, 1 - half])
         inputs = [value.to(self.device) for value in self.inputs]
-        return Expected(
-            self.objective, g, self.z_GNRD[g], self.human_N, self.sizes, noise, inputs
-        )
+        return Expected(self.objective, g, self.z_GNRD[g], self.human_N, self.sizes, noise, inputs)
+
+
+def list_sizes(weights: Weights) -> Sizes:
+    """Returns the shapes of one head's tensors."""
+    return {name: value.shape[3:] for name, value in weights.items()}
 
 
 def flatten_heads(head: Head) -> Tensor:
@@ -248,6 +257,6 @@ def flatten_heads(head: Head) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def make_epochs() -> DataLoader[Tensor]:
+def make_epochs() -> DataLoader[tuple[Tensor, ...]]:
     """Returns what a fit of `Settling` loops over."""
     return DataLoader(range(STEPS_AN_EPOCH), batch_size=1)  # type: ignore[arg-type]

@@ -6,15 +6,18 @@ K: heads, N: episodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from bill.bill import Bill
 from configs.build import Parts
 from training.heads import Heads, Predictions
+from training.ties import find_ties
 from training.watch import History
 from verdict.alignment import Alignment
 from verdict.calibration.planted import count_verdicts
@@ -67,10 +70,12 @@ def build_results(
     about = describe_predictor(judge, inputs, judgement, bill) | {"seconds": seconds}
     of_heads = build_rows(config, heads, bill, judgement, about)
     of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, history)
+    of_settling = build_settling_rows(heads, [row["follows_concept"] for row in of_heads])
     rows = []
-    for row, aligned, verdict in zip(of_heads, of_alignment, judgement.verdicts, strict=True):
-        rows.append(row | aligned | {"reason_template": verdict.template})
-    return Results(pd.DataFrame(rows).astype({"level": "Int64"}), about)
+    for k, verdict in enumerate(judgement.verdicts):
+        last = {"reason_template": verdict.template}
+        rows.append(of_heads[k] | of_settling[k] | of_alignment[k] | last)
+    return Results(pd.DataFrame(rows).astype({"level": "Int64", "tied": "Int64"}), about)
 
 
 def describe_predictor(
@@ -121,6 +126,36 @@ def build_rows(
         costs = {name: float(item.value_K[k]) for name, item in bill.items() if item.repeats}
         nll = {"validation_nll": float(heads.validation_nll_K[k])}
         rows.append(choices | own | costs | nll | describe_verdict(judgement, k))
+    return rows
+
+
+def build_settling_rows(heads: Heads, follows_K: Sequence[float]) -> list[dict[str, Any]]:
+    """Returns the columns of heads.parquet on how near each head is to its optimum.
+
+    Args:
+        follows_K: the share of disputed episodes on which each head follows X.
+    """
+    settling = heads.settling
+    assert settling
+    grid = (len(heads.groups), len(heads.seeds), len(heads.strengths))
+    follows_GSM = torch.tensor(follows_K).view(grid)
+    ties = find_ties(settling.total_K.view(grid), follows_GSM)
+    rows = []
+    for k in range(len(heads.table)):
+        row = {
+            "optimizer": settling.optimizer,
+            "halting_bonus": settling.halting_bonus,
+            "gap": float(settling.gap_K[k]),
+            "settled": bool(settling.settled_K[k]),
+            "tied": None,
+            "tied_follows_low": math.nan,
+            "tied_follows_high": math.nan,
+        }
+        if settling.restarts and len(heads.seeds) > 1 and ties.tied_GSM.flatten()[k]:
+            row["tied"] = int(ties.tied_GSM.flatten()[k])
+            row["tied_follows_low"] = float(ties.low_GSM.flatten()[k])
+            row["tied_follows_high"] = float(ties.high_GSM.flatten()[k])
+        rows.append(row)
     return rows
 
 

@@ -25,6 +25,7 @@ from tests.training.test_population import Killed, killing, same
 from training.convex import Convex
 from training.examples import Examples
 from training.heads import Heads
+from training.optimizers.auto import Auto
 from training.optimizers.optimizer import StepOptimizer
 from training.optimizers.per_strength import SGDPerStrength
 
@@ -98,6 +99,10 @@ def check_resumes(fit: Fit, by: StepOptimizer, folder: Path) -> None:
     resumed = fit(TINY, HELD_OUT, **rest)
     whole = fit(TINY, HELD_OUT, name="whole", **rest)
     assert same(resumed, whole)
+
+
+def test_auto_takes_steps_as_the_yaml_of_adamw_says():
+    assert Auto.by_steps == optimizer("adamw")
 
 
 # It settles where there is one optimum.

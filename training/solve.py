@@ -1,0 +1,155 @@
+"""How heads are found: in closed form, as the one optimum, until they have settled, or by steps.
+
+G: groups of levels, S: seeds, M: strengths.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from compute.trainer import Trainer
+from configs.build import Parts, build, read_default
+from console.errors import UserError
+from priors.prior import Prior
+from reporters.reporter import ClosedForm, Reporter
+from reporters.stack import group_levels
+from training.closed_form import solve_closed_form
+from training.convex import Convex, is_linear, solve_convex
+from training.expected import find_obstacle
+from training.objective import Head
+from training.optimizers.auto import Auto
+from training.optimizers.lbfgs import LBFGS
+from training.optimizers.optimizer import Optimizer, StepOptimizer
+from training.parts import fit_in_parts
+from training.schedule import Schedule
+from training.settle import settle
+from training.task import Solution, Task
+from training.watch import Watch
+
+
+class Found(NamedTuple):
+    """Finished heads, and how they were found."""
+
+    solution: Solution
+    optimizer: str
+    has_restarts: bool
+    """Whether the seeds of a level and strength were trained each by itself."""
+
+
+def solve(
+    task: Task,
+    method: Schedule | Convex,
+    optimizer: Optimizer,
+    trainer: Trainer,
+    checkpoint: Path,
+    watch: Watch | None,
+) -> Found:
+    """Returns the finished heads of a task. Here alone it is chosen how heads are found.
+
+    Raises:
+        UserError: they cannot be found so.
+    """
+    reporter, prior = task.objective.reporter, task.objective.prior
+    if isinstance(reporter, ClosedForm):
+        warn_of_idle(prior, reporter, "it is solved in closed form")
+        return Found(solve_closed_form(reporter, task), "closed_form", False)
+    lack = prior.lacks(reporter)
+    if lack:
+        warn_of_idle(prior, reporter, f"it has no {lack}")
+    if isinstance(method, Convex):
+        return Found(solve_convex(method, task), "convex", False)
+    n_levels, width = task.mean_LD.shape
+    optimizer = choose_optimizer(optimizer, method, prior, reporter, n_levels, width)
+    if isinstance(optimizer, LBFGS):
+        return settle_heads(task, method, optimizer, trainer, checkpoint, watch)
+    assert isinstance(optimizer, StepOptimizer)
+    solution = fit_in_parts(task, method, optimizer, trainer, checkpoint, watch)
+    return Found(solution, type(optimizer).__name__.lower(), True)
+
+
+def settle_heads(
+    task: Task,
+    schedule: Schedule,
+    optimizer: LBFGS,
+    trainer: Trainer,
+    checkpoint: Path,
+    watch: Watch | None,
+) -> Found:
+    """Returns heads that have settled. Where log-odds are linear in the weights, there is one
+    optimum, and all seeds have it.
+    """
+    objective = task.objective
+    z_NRD = group_levels(task.examples.z_NLD, objective.reporter)[0, :64]
+    has_one = is_linear(objective.reporter, z_NRD) and not objective.prior.needs
+    if has_one and objective.prior.convex:
+        method = build(read_default("training/convex.yaml"), "training")
+        return Found(solve_convex(method, task), "lbfgs", False)
+    if not has_one:
+        return Found(settle(task, schedule, optimizer, trainer, checkpoint, watch), "lbfgs", True)
+    one = replace(task, seeds=task.seeds[:1])
+    weights = {name: torch.zeros_like(value) for name, value in one.draw_start().items()}
+    start = Head(weights, objective.create_state(weights))
+    solution = settle(one, schedule, optimizer, trainer, checkpoint, watch, start)
+    return Found(repeat_for_seeds(solution, task), "lbfgs", False)
+
+
+def repeat_for_seeds(solution: Solution, task: Task) -> Solution:
+    """Returns the heads of one seed as those of all."""
+    weights = {}
+    for name, value in solution.weights.items():
+        weights[name] = value.expand(*task.grid, *value.shape[3:]).contiguous()
+    figures = [value.expand(task.grid) for value in solution[1:]]
+    return Solution(weights, *figures)
+
+
+def check_optimizer(parts: Parts, reporter: Reporter, n_levels: int, width: int) -> None:
+    """Raises UserError where a run's optimizer is used and cannot train such heads."""
+    is_solved = isinstance(reporter, ClosedForm) or isinstance(parts.training, Convex)
+    if not is_solved:
+        choose_optimizer(parts.optimizer, parts.training, parts.prior, reporter, n_levels, width)
+
+
+def choose_optimizer(
+    optimizer: Optimizer,
+    schedule: Schedule,
+    prior: Prior,
+    reporter: Reporter,
+    n_levels: int,
+    width: int,
+) -> Optimizer:
+    """Returns the optimizer that finds such heads: the one that was asked for, or for `auto` L-BFGS
+    where what heads pay is the same at every step.
+
+    Raises:
+        UserError: the one that was asked for cannot train them.
+    """
+    optimizer.check(prior, reporter)
+    if isinstance(optimizer, StepOptimizer):
+        return optimizer
+    obstacle = find_obstacle(prior, reporter, n_levels, width)
+    if schedule.keep == "best":
+        obstacle = "training.keep=best stops heads early, and L-BFGS trains them to the end"
+    if isinstance(optimizer, Auto):
+        return optimizer.by_steps if obstacle else build_default_lbfgs()
+    if obstacle:
+        raise UserError(
+            f"optimizer: L-BFGS cannot train these heads: {obstacle}. Use optimizer=auto or adamw."
+        )
+    return optimizer
+
+
+def build_default_lbfgs() -> Any:
+    """Returns L-BFGS with the values of its YAML."""
+    return build(read_default("optimizer/lbfgs.yaml"), "optimizer")
+
+
+def warn_of_idle(prior: Prior, reporter: Reporter, reason: str) -> None:
+    """Prints why a prior does not change such heads."""
+    if prior.charges:
+        names = f"{type(prior).__name__} does not apply to {type(reporter).__name__}"
+        print(f"prior: {names}: {reason}.", file=sys.stderr)
