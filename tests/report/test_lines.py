@@ -34,6 +34,8 @@ def heads(
         "ranks_concept": 0.5,
         "nde": 0.5,
         "nie": 0.5,
+        "settled": True,
+        "gap": 0.001,
         "gates_passed": True,
         "failed_gates": "",
         "verdict": "mixture",
@@ -111,7 +113,9 @@ def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_support
 def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
     words = find_answer(stopped)
-    assert words.startswith("2 heads judged: 0 direct_translator")
+    assert words.startswith(
+        "All of 2 heads judged have settled. Verdicts on settled heads: 0 direct"
+    )
     assert "no claim is made about whom they follow. Of 2 heads, 2 failed the gate" in words
 
 

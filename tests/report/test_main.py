@@ -24,10 +24,10 @@ def folder(tmp_path):
             ["--mached", "runs"],
             (
                 "--mached: no such option. Did you mean --matched? The options are: --to,"
-                " --matched, --compare, --help."
+                " --matched, --compare, --level, --help."
             ),
         ),
-        (["runs", "--to"], "--to: no folder is named. Name the folder to write into: --to out"),
+        (["runs", "--to"], "--to: its value is missing. Name the folder to write into: --to out"),
         (["--compare", "runs"], "--compare: it needs two folders, and 1 are named."),
         (["--matched"], "No folder is named."),
         (["nowhere"], "nowhere: there is no such folder."),
@@ -69,7 +69,7 @@ def test_it_writes_where_it_is_told_to(folder, tmp_path):
 def test_the_table_fits_the_terminal(folder, columns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     main([str(folder)])
-    table = capsys.readouterr().out.split("Means over heads")[0].splitlines()
+    table = capsys.readouterr().out.split("Means over settled heads")[0].splitlines()
     assert max(len(line.rstrip()) for line in table) <= columns
     assert any("follows X" in line and "verdicts" in line and "prior" in line for line in table)
     assert not any("…" in line for line in table)
@@ -86,7 +86,7 @@ def test_two_reporters_are_told_apart_on_the_terminal(tmp_path, capsys):
 def test_the_legend_explains_the_columns_that_are_shown_and_no_others(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     main([str(folder)])
-    legend = capsys.readouterr().out.split("Means over heads")[1].splitlines()
+    legend = capsys.readouterr().out.split("Means over settled heads")[1].splitlines()
     assert any(line.startswith("follows X ") for line in legend)
     assert not any(line.startswith("easy AUROC ") for line in legend)
 
