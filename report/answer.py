@@ -52,7 +52,7 @@ def compose_answer(heads: pd.DataFrame) -> Answer:
     """
     matched, shown = heads[heads["matched"]], heads[heads["shown"]]
     if matched.empty:
-        return Answer(f"Nothing is claimed. {describe_settled(heads)}", (), "", ())
+        return Answer(describe_settled(heads), (), "", ())
     pairs = compare_priors(matched)
     stopped = find_stopped_priors(matched)
     details = [_describe_following(pairs), _describe_costs(matched, pairs)]
@@ -300,10 +300,8 @@ def _describe_unsettled_priors(shown: pd.DataFrame) -> str:
     unsettled = []
     for key, group in group_by_prior(shown):
         if not group["settled"].any():
-            unsettled.append(f"{_format_condition(*key, several)} ({describe_unsettled(group)})")
-    if not unsettled:
-        return ""
-    return f"No claim is made about heads {_join_words(unsettled)}."
+            unsettled.append(f"{_format_condition(*key, several)}, {describe_unsettled(group)}")
+    return f"No claim is made about heads {'; '.join(unsettled)}." if unsettled else ""
 
 
 def _describe_failed_gates(heads: pd.DataFrame) -> str:

@@ -72,19 +72,25 @@ def format_settled(share: float, n: int) -> str:
     return "not known" if pd.isna(share) else f"{round(share * n):,} of {n:,}"
 
 
-def explain_unsettled(share: float, gap: float) -> str:
-    """Returns why nothing is claimed of a line of heads, in few words.
+def explain_unsettled(share: float) -> str:
+    """Returns why nothing is claimed of a line of heads, in two words.
 
     Args:
         share: of its heads that have settled: 0, or NaN where that was not measured.
-        gap: their median gap.
 
-    >>> explain_unsettled(0.0, 12.3), explain_unsettled(float("nan"), float("nan"))
-    ('not settled: N·gap 12 nats', 'stopped early')
+    >>> explain_unsettled(0.0), explain_unsettled(float("nan"))
+    ('not settled', 'stopped early')
     """
-    if pd.isna(share):
-        return "stopped early"
-    return "not settled" if pd.isna(gap) else f"not settled: N·gap {format_gap(gap)} nats"
+    return "stopped early" if pd.isna(share) else "not settled"
+
+
+def explain_gap(gap: float) -> str:
+    """Returns the gap of a line of heads with its unit.
+
+    >>> explain_gap(12.3), explain_gap(float("nan"))
+    ('N·gap 12 nats', '–')
+    """
+    return "–" if pd.isna(gap) else f"N·gap {format_gap(gap)} nats"
 
 
 def count_with_settled(groups: Iterable[pd.DataFrame]) -> int:
@@ -99,7 +105,8 @@ def count_settled(heads: pd.DataFrame) -> str:
 
 def describe_unsettled(heads: pd.DataFrame) -> str:
     """Returns why nothing is claimed of heads of which none has settled, in few words."""
-    return explain_unsettled(compute_settled_share(heads), compute_median_gap(heads))
+    reason, gap = explain_unsettled(compute_settled_share(heads)), compute_median_gap(heads)
+    return reason if np.isnan(gap) else f"{reason}: {explain_gap(gap)}"
 
 
 def describe_settled(heads: pd.DataFrame) -> str:
@@ -110,8 +117,9 @@ def describe_settled(heads: pd.DataFrame) -> str:
         sentences.append(_describe_known(known))
     if n_old:
         sentences.append(
-            f"{_count_judged(n_old)} of an earlier version stopped early, and how far from the"
-            " optimum is not known: nothing is claimed from them. To settle them, train again."
+            f"{_count_judged(n_old)} by an earlier version, which stopped training early: how far"
+            " they are from their optimum is not known, and nothing is claimed from them. To settle"
+            " them, train again."
         )
     return " ".join(sentences)
 
@@ -121,8 +129,9 @@ def _describe_known(heads: pd.DataFrame) -> str:
     if n_settled == n:
         return f"All of {_count_judged(n)} have settled."
     gap = compute_median_gap(heads[~heads["settled"]])
-    others = "" if np.isnan(gap) else f" (median N·gap of the others: {format_gap(gap)} nats)"
-    sentence = f"{n_settled:,} of {_count_judged(n)} have settled{others}"
+    whose = "of the others" if n_settled else "of all"
+    gap_words = "" if np.isnan(gap) else f" (median N·gap {whose}: {format_gap(gap)} nats)"
+    sentence = f"{n_settled:,} of {_count_judged(n)} have settled{gap_words}"
     if n_settled:
         sentence = f"{sentence}; claims are of settled heads."
     else:

@@ -26,6 +26,7 @@ from report.settings import Setting, describe_several_settings, group_by_setting
 from report.settling import (
     add_settled,
     describe_settled,
+    explain_gap,
     explain_unsettled,
     format_gap,
     format_settled,
@@ -70,13 +71,13 @@ DROPPED_FIRST = (
     "swap_concept",
     "nie",
     "nde",
-    "level",
     "variational_bits",
     "prequential_bits",
     "flops",
     "easy_accuracy",
     "concept_accuracy_worst",
     "concept_accuracy",
+    "settled",
 )
 """Columns that a narrow terminal does not show, the first of them first."""
 PLAIN = ("reporter", "prior", "strength", "level")
@@ -117,11 +118,12 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         if i == 0:
             out.print(_build_legend({name for shown in names for name in shown}))
         abouts = [run.about for run in part.setting.runs]
-        remarks = [_count_gates(part.each), *_describe_predictors(abouts)]
+        remarks = [*_describe_heads(part), _count_gates(part.each), *_describe_predictors(abouts)]
         remarks += [collect_record(abouts).describe(), *_count_saved(part.each)]
         for remark in remarks:
             out.print(Text(remark, style="dim"))
-        out.print(Text(find_answer(tables[i], part), style="bold"))
+        if not part.matched.empty:
+            out.print(Text(find_answer(tables[i], part), style="bold"))
         if each_level and part.each["level"].nunique() > 1:
             out.print(Text(_join(_answer_each_level(part))))
 
@@ -175,6 +177,8 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
         judge.insert(1, _tabulate_planted(record))
     return f"""# {_compose_title(heads)}
 
+{_join(_describe_heads(part), 2)}
+
 {find_answer(table, part)}
 
 ![Whom the heads follow](plots/follows_concept.png)
@@ -194,15 +198,15 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
 
 
 def find_answer(table: pd.DataFrame, part: Compared) -> str:
-    """Returns in words how many heads have settled, what the lines of a table show of these, and
-    how far that reaches; nothing is claimed that its corrected interval does not support.
+    """Returns in words what the lines of a table show of settled heads, and how far that reaches;
+    nothing is claimed that its corrected interval does not support.
     """
-    answer, settled = part.answer, keep_settled(part.each)
+    answer = part.answer
     if part.matched.empty:
-        return " ".join(filter(None, [answer.headline, part.level]))
-    counts = settled["verdict"].value_counts()
+        return answer.headline
+    counts = keep_settled(part.each)["verdict"].value_counts()
     verdicts = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in KINDS)
-    words = [describe_settled(part.each), f"Verdicts on settled heads: {verdicts}."]
+    words = [f"Verdicts on settled heads: {verdicts}."]
     if table["level"].nunique() > 1:
         best = table.sort_values("validation_nll", kind="stable").iloc[0]
         easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
@@ -212,8 +216,13 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
             f" {format_strength(best['strength'])}, level {format_level(best['level'])}: {easy}, on"
             f" disputed episodes {disputed}."
         )
-    words += [answer.headline, *answer.details, answer.scope, part.level]
-    return " ".join(filter(None, words))
+    return " ".join([*words, answer.headline, *answer.details, answer.scope])
+
+
+def _describe_heads(part: Compared) -> list[str]:
+    """Returns how many heads have settled, unless the answer is that, and the compared level."""
+    settled = "" if part.matched.empty else describe_settled(part.each)
+    return list(filter(None, [settled, part.level]))
 
 
 def _compose_title(heads: pd.DataFrame) -> str:
@@ -236,8 +245,11 @@ def _build_legend(names: set[str]) -> Table:
 
 
 def _choose_columns(table: pd.DataFrame, out: Console) -> list[str]:
-    """Returns as many of the columns as the terminal has room for."""
-    names = [name for name in COLUMNS if name != "reporter" or table["reporter"].nunique() > 1]
+    """Returns as many of the columns as the terminal has room for; one reporter or level needs
+    none.
+    """
+    same = [name for name in ("reporter", "level") if table[name].nunique(dropna=False) == 1]
+    names = [name for name in COLUMNS if name not in same]
     unlimited = out.options.update(width=1_000)
     for dropped in DROPPED_FIRST:
         shown = _build_table(table, "", names)
@@ -274,6 +286,8 @@ def _format_cell(name: str, line: pd.Series) -> str:
     if name == "median_gap":
         return format_gap(line["median_gap"])
     if name == "follows_concept":
+        if not line["settled"] > 0:
+            return explain_unsettled(line["settled"])
         low, high = line["follows_concept_low"], line["follows_concept_high"]
         return format_mean(Mean(line["follows_concept"], low, high, 0, 0))
     if name == "spread":
@@ -281,7 +295,7 @@ def _format_cell(name: str, line: pd.Series) -> str:
         return f"{line['least']:.2f}–{line['most']:.2f}" if is_known else "–"
     if name == "verdicts":
         if not line["settled"] > 0:
-            return explain_unsettled(line["settled"], line["median_gap"])
+            return explain_gap(line["median_gap"])
         return " ".join(f"{line[kind]} {LETTERS[kind]}" for kind in KINDS if line[kind])
     value = line[name]
     return value if isinstance(value, str) else find_column(name).format(value)

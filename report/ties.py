@@ -46,6 +46,7 @@ def _describe_line(head: pd.Series, wide: pd.DataFrame, n_searches: int, several
     where += "" if pd.isna(head["level"]) else f", level {format_level(head['level'])}"
     tied, of = _format_range(wide["tied"]), _format_range(wide["heads"])
     on = f" on {len(wide)} of {n_searches} predictors" if n_searches > 1 else ""
+    on = " on each predictor" if len(wide) == n_searches > 1 else on
     low, high = wide["tied_follows_low"].min(), wide["tied_follows_high"].max()
     return (
         f"{where}: {tied} of {of} heads lie within 1 nat of the best{on}, and follow X on"

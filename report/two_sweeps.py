@@ -94,7 +94,7 @@ def show(first: FoundRuns, second: FoundRuns, level: int | None = None) -> None:
     headings += [f"{get_heading('translators')}, B - A", "decision"]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ["reporter", *headings] if several else headings:
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading)
     for line in lines:
         cells = _format_line(line)
         table.add_row(*(cells if several else cells[1:]))
