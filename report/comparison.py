@@ -175,7 +175,8 @@ def _describe_level(each: pd.DataFrame, heads: pd.DataFrame, level: int | None) 
         )
     return (
         f"{where}, where a prior reaches the least error on held-out easy episodes; whom heads"
-        " follow plays no part in this choice. --level N compares at another, --level all at each."
+        " follow plays no part in this choice. python -m report FOLDER --level N compares at"
+        " another, --level all at each."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,14 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         if i == 0:
             out.print(_build_legend({name for shown in names for name in shown}))
         abouts = [run.about for run in part.setting.runs]
-        remarks = [*_describe_heads(part), _count_gates(part.each), *_describe_predictors(abouts)]
+        remarks = [
+            _describe_settling(part),
+            part.level,
+            _count_gates(part.each),
+            *_describe_predictors(abouts),
+        ]
         remarks += [collect_record(abouts).describe(), *_count_saved(part.each)]
-        for remark in remarks:
+        for remark in filter(None, remarks):
             out.print(Text(remark, style="dim"))
         if not part.matched.empty:
             out.print(Text(find_answer(tables[i], part), style="bold"))
@@ -175,11 +181,10 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     judge = [record.describe(), *_count_saved(part.each)]
     if record.n:
         judge.insert(1, _tabulate_planted(record))
+    words = filter(None, [_describe_settling(part), find_answer(table, part), part.level])
     return f"""# {_compose_title(heads)}
 
-{_join(_describe_heads(part), 2)}
-
-{find_answer(table, part)}
+{_join(words, 2)}
 
 ![Whom the heads follow](plots/follows_concept.png)
 
@@ -219,10 +224,9 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
     return " ".join([*words, answer.headline, *answer.details, answer.scope])
 
 
-def _describe_heads(part: Compared) -> list[str]:
-    """Returns how many heads have settled, unless the answer is that, and the compared level."""
-    settled = "" if part.matched.empty else describe_settled(part.each)
-    return list(filter(None, [settled, part.level]))
+def _describe_settling(part: Compared) -> str:
+    """Returns how many heads have settled; empty where none has, for then that is the answer."""
+    return "" if part.matched.empty else describe_settled(part.each)
 
 
 def _compose_title(heads: pd.DataFrame) -> str:
@@ -354,5 +358,5 @@ def _space(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _join(lines: list[str], breaks: int = 1) -> str:
+def _join(lines: Iterable[str], breaks: int = 1) -> str:
     return ("\n" * breaks).join(lines)

@@ -27,6 +27,10 @@ LINES = (
 )
 
 
+EXPLAINED = ("spread", "gates_passed", "settled", "median_gap", "validation_nll")
+"""Columns that the glossary explains beside evidence and costs."""
+
+
 def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
     """Returns the page.
 
@@ -61,7 +65,7 @@ def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
         script=(FILES / "page.js").read_text(encoding="utf-8"),
         notices=_build_notices(notices),
         body="".join(articles) + methods.render_statistics(),
-        glossary=_build_glossary([*EVIDENCE, "spread", "gates_passed", "validation_nll", *COSTS]),
+        glossary=_build_glossary([*EVIDENCE, *EXPLAINED, *COSTS]),
         data=pack(data),
         counts=escape(f"{len(runs.runs)} runs, {len(all_heads):,} heads"),
     )

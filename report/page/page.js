@@ -163,6 +163,9 @@ function makeDialog(data, reader) {
     const settled = word("settled", k);
     const gap = heads.gap?.[k] ?? null;
     const gapWords = gap === null ? "" : ` (N·gap ${+gap.toPrecision(2)} nats)`;
+    const unsettled = settled === "not settled"
+      ? `It has not settled${gapWords} and counts in no mean.`
+      : "Whether it has settled is not known; it counts in no mean.";
     const gates = word("failed_gates", k);
     const hasFailed = gates && gates !== "None" && gates !== "nan";
     const confidence = heads.interval_level?.[k] ?? null;
@@ -172,9 +175,7 @@ function makeDialog(data, reader) {
       make("h4", {}, dot, reader.verdict(k)),
       make("p", { className: "said", textContent: where }),
       make("ul", {}, ...reasons.map(text => make("li", { textContent: text }))),
-      settled !== "settled" && make("p", {
-        textContent: `Whether it has settled: ${settled}${gapWords}. It counts in no mean.`,
-      }),
+      settled !== "settled" && make("p", { textContent: unsettled }),
       hasFailed && make("p", { textContent: `Failed gates: ${gates}.` }),
       makeRates(k),
       make("p", { className: "said", textContent: `Scale from −1 to 1.${intervals}` }),
