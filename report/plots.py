@@ -23,6 +23,9 @@ COLOURS = {
 }
 """Colours of Okabe and Ito (2008), which readers with any colour vision can distinguish."""
 
+LEGEND_WIDTH = 1.6
+"""Width of an entry of the legend, in inches."""
+
 
 def plot_follows_concept(key: str, heads: pd.DataFrame, path: Path) -> None:
     """Plots every head: the share of disputed episodes on which it follows X, against its level or
@@ -33,7 +36,8 @@ def plot_follows_concept(key: str, heads: pd.DataFrame, path: Path) -> None:
     priors = sorted(heads["prior"].unique(), key=lambda prior: (not is_without_prior(prior), prior))
     values = {prior: sorted(heads.loc[heads["prior"] == prior, key].unique()) for prior in priors}
     widths = [len(values[prior]) + 1.2 for prior in priors]
-    figure = Figure(figsize=(1.2 + 0.55 * sum(widths), 3.6), layout="constrained")
+    width = 1.2 + 0.55 * sum(widths)
+    figure = Figure(figsize=(width, 3.6), layout="constrained")
     axes = figure.subplots(1, len(priors), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axis, prior in zip(axes, priors, strict=True):
         _draw_panel(axis, heads[heads["prior"] == prior], key, values[prior])
@@ -47,8 +51,9 @@ def plot_follows_concept(key: str, heads: pd.DataFrame, path: Path) -> None:
     if not heads["settled"].all():
         dots.append(axes[0].scatter([], [], color="white", edgecolor="#444444", s=18))
         dots[-1].set_label("has not settled")
+    columns = max(1, min(len(dots), int(width / LEGEND_WIDTH)))
     figure.legend(
-        handles=dots, loc="outside lower center", ncols=len(dots), frameon=False, fontsize=9
+        handles=dots, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
