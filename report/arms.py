@@ -23,6 +23,8 @@ SHORT = {"halting_bonus": "bonus"}
 """Short words for options in names."""
 WITHOUT_PRIOR = r"none(?: \(.*)?"
 """Names of the arms without a prior."""
+OLD = "earlier version"
+"""What names runs that were made before there were optimizers to choose."""
 Options = dict[str, str]
 
 
@@ -43,8 +45,16 @@ def is_without_prior(name: str) -> bool:
 def name_arms(priors: list[str], run_configs: list[dict[str, Any]]) -> list[str]:
     """Returns the name of the arm of each run: its prior, the options in which others of this prior
     differ, and what of its training is not shared by all runs.
+
+    Runs of an earlier version are told from each other by their training's own options.
     """
-    options = list_options(priors, [dict(flatten(config["prior"])) for config in run_configs])
+    kinds, own = [], []
+    for prior, config in zip(priors, run_configs, strict=True):
+        is_old = "optimizer" not in config
+        kinds.append(f"{prior}, {OLD}" if is_old else prior)
+        parts = ("prior", "training") if is_old else ("prior",)
+        own.append(dict(flatten({part: config.get(part, {}) for part in parts})))
+    options = list_options(kinds, own)
     trainings = [describe_training(config) for config in run_configs]
     shared = set(trainings[0]).intersection(*trainings)
     names = []
@@ -67,7 +77,7 @@ def list_options(names: list[str], options: list[Options]) -> list[list[str]]:
     listed = []
     for name, own_options in zip(names, options, strict=True):
         keys = [key for key in own_options if key in differing[name]]
-        listed.append([f"{key} {own_options[key]}" for key in keys])
+        listed.append([f"{_shorten(key)} {own_options[key]}" for key in keys])
     return listed
 
 
@@ -80,12 +90,11 @@ def describe_training(config: dict[str, Any]) -> tuple[str, ...]:
     """Returns in words how a config trains heads: the choices of training and optimizer, where
     they are not the default ones, and the options in which it departs from its choice.
     """
+    if "optimizer" not in config:
+        return (OLD,)
     words: tuple[str, ...] = ()
     for group in TRAINED_BY:
-        if group in config:
-            words += _describe_choice(group, json.dumps(config[group], sort_keys=True, default=str))
-        else:
-            words += (f"no {group}",)
+        words += _describe_choice(group, json.dumps(config[group], sort_keys=True, default=str))
     return words
 
 
@@ -113,6 +122,17 @@ def flatten(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(node)
 
 
+def _shorten(key: str) -> str:
+    """Returns an option's name without its part.
+
+    >>> _shorten("training.halting_bonus"), _shorten("prior.scale.low")
+    ('bonus', 'scale.low')
+    """
+    for part in ("prior.", *(f"{group}." for group in TRAINED_BY)):
+        key = key.removeprefix(part)
+    return SHORT.get(key, key)
+
+
 @lru_cache
 def _describe_choice(group: str, serialized: str) -> tuple[str, ...]:
     """Returns the choice of a group that is nearest to these options, and what departs from it."""
@@ -130,7 +150,7 @@ def _describe_choice(group: str, serialized: str) -> tuple[str, ...]:
         if key == "_target_":
             words.append(options.get(key, "").rpartition(".")[2].lower())
         else:
-            words.append(f"{SHORT.get(key, key)} {options.get(key, 'unset')}")
+            words.append(f"{_shorten(key)} {options.get(key, 'unset')}")
     return tuple(words)
 
 

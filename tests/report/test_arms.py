@@ -57,7 +57,7 @@ def configure(training="default", optimizer="auto", **options) -> dict:
         (configure("convex", "sgd"), ("convex", "sgd")),
         (configure(halting_bonus=0), ("bonus 0",)),
         (configure("early_stopping", epochs=60), ("early stopping", "epochs 60")),
-        ({"training": CHOICES["training"]["default"]}, ("no optimizer",)),
+        ({"training": CHOICES["training"]["default"]}, ("earlier version",)),
         ({"training": {"_target_": "mine.Own"}, "optimizer": {}}, None),
     ],
     ids=["default", "choice", "two", "option", "both", "earlier version", "own"],
@@ -72,6 +72,9 @@ def test_arms_are_named_by_what_they_do_not_share():
     assert name_arms(["none", "none"], [sgd, adamw]) == ["none (sgd)", "none (adamw)"]
     assert name_arms(["none", "speed"], [sgd, sgd]) == ["none", "speed"]
     assert name_arms(["none", "speed"], [sgd, configure()]) == ["none (sgd)", "speed"]
+    old = [{"prior": {}, "training": {"epochs": epochs}} for epochs in (30, 400)]
+    assert name_arms(["none"] * 2, old) == ["none (epochs 30)", "none (epochs 400)"]
+    assert name_arms(["none"] * 2, [old[0], sgd]) == ["none (earlier version)", "none (sgd)"]
     simple = [configure(), configure(halting_bonus=0)]
     assert name_arms(["simplicity"] * 2, simple) == ["simplicity", "simplicity (bonus 0)"]
 
