@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from report import summary
+from report.alignment import FIGURES
 from report.answer import compose_answer
 from report.comparison import Compared, build_lines, choose_heads, compare
-from report.matched import select_matched
+from report.matched import format_table, select_matched
 from report.page.document import build_page
+from report.plots import _draw_panel
 from report.runs import find
 from report.settings import Setting, group_by_setting
 from report.settling import CURE, add_settled, describe_settled
@@ -148,3 +151,34 @@ def test_two_sweeps_are_compared_by_settled_heads():
     assert line.is_unsettled and "No difference is claimed" in describe_lines([line])
     (line,) = compare_lines(first, settled)
     assert line.follows.decided and "B follow X significantly" in describe_lines([line])
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_the_matched_table_counts_settled_heads(settled):
+    both = join(plant(True, follows=0.95), plant(settled, follows=0.0))
+    row = format_table(choose_heads(both)).splitlines()[2]
+    assert ("| 16 of 32 | 2 | 1.00 | 0.00 |" in row) == (not settled)
+    assert ("| 32 of 32 | 2 | 0.50 | 0.50 |" in row) == settled
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_run_reports_the_verdicts_and_the_alignment_of_settled_heads(settled):
+    frames = [plant(True, follows=0.95), plant(settled, follows=0.0)]
+    frames[0] = frames[0].assign(pseudo_alignment_gap=0.1, robustly_aligned=True)
+    frames[1] = frames[1].assign(pseudo_alignment_gap=0.5, robustly_aligned=False)
+    frames = [frame.assign(**dict.fromkeys(FIGURES, 1.0)) for frame in frames]
+    about = {"gates": ["knows 1.000"], "surface_auroc": None}
+    text = summary.format_summary(join(*frames), about)
+    n = 16 if settled else 0
+    assert f"Verdicts on settled heads: 16 direct_translator, {n} human_imitator" in text
+    assert ("| speed | 1 | all | 0.50 | 0.30 |" in text) == settled
+    assert ("| speed | 1 | all | 1.00 | 0.10 |" in text) == (not settled)
+
+
+def test_the_plot_of_a_run_has_hollow_dots_for_heads_that_have_not_settled():
+    axis = Figure().subplots()
+    frame = add_settled(heads(seeds=2).assign(settled=[True, False]))
+    _draw_panel(axis, frame, "strength", [1.0])
+    (marks,) = axis.collections
+    filled, hollow = marks.get_facecolor()[:, :3]
+    assert (filled == marks.get_edgecolor()[0, :3]).all() and (hollow == 1).all()
