@@ -66,17 +66,17 @@ def select_matched(heads: pd.DataFrame) -> pd.DataFrame:
 
 def flag_matched(heads: pd.DataFrame) -> pd.DataFrame:
     """Returns heads with two flags: `matched`, and `shown`, which heads of the same strength that
-    have not settled have too. Of a prior without settled heads, those are shown that would be at
-    matched accuracy.
+    have not settled have too. Of a prior without settled heads, those of its largest strength
+    near its own best are shown.
     """
-    is_matched = pd.Series(heads.index.isin(select_matched(heads).index), index=heads.index)
-
-    def find_any(keys: list[str]) -> pd.Series:
-        return is_matched.groupby([heads[key] for key in keys], dropna=False).transform("any")
-
-    near = _select_near(heads[~find_any(["reporter", "prior"])])
-    is_shown = find_any([*WHERE, "prior", "strength"]) | heads.index.isin(near.index)
-    return heads.assign(matched=is_matched, shown=is_shown)
+    is_matched = heads.index.isin(select_matched(heads).index)
+    flagged = heads.assign(matched=is_matched)
+    by_strength = flagged.groupby([*WHERE, "prior", "strength"], dropna=False)
+    is_shown = by_strength["matched"].transform("any")
+    for _, group in group_by_prior(heads):
+        if not group["settled"].any():
+            is_shown |= heads.index.isin(_select_near(group).index)
+    return flagged.assign(shown=is_shown)
 
 
 def format_table(heads: pd.DataFrame) -> str:

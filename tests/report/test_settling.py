@@ -182,3 +182,12 @@ def test_the_plot_of_a_run_has_hollow_dots_for_heads_that_have_not_settled():
     (marks,) = axis.collections
     filled, hollow = marks.get_facecolor()[:, :3]
     assert (filled == marks.get_edgecolor()[0, :3]).all() and (hollow == 1).all()
+
+
+def test_a_prior_is_shown_at_matched_accuracy_or_because_it_has_not_settled():
+    best = plant(True, "good", validation_nll=0.01)
+    for settled in (True, False):
+        far = plant(settled, "speed", validation_nll=0.5)
+        chosen = choose_heads(join(best, far))
+        assert ("speed" in set(chosen["prior"][chosen["shown"]])) == (not settled)
+        assert set(chosen["prior"][chosen["matched"]]) == {"good"}
