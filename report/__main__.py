@@ -6,6 +6,9 @@ python -m report runs/priors --to out             writes it into the folder out
 python -m report runs/priors --matched            every prior at matched accuracy, in every unit;
                                                   writes nothing
 python -m report --compare runs/a runs/b          two sweeps side by side; writes nothing
+
+Heads that read one level are compared at the level of least error on held-out easy episodes.
+--level 3 compares them at level 3; --level all also prints each level by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from pathlib import Path
 from console.command_line import run_command
 from console.errors import UserError
 
-OPTIONS = ("--to", "--matched", "--compare", "--help")
+OPTIONS = ("--to", "--matched", "--compare", "--level", "--help")
+EACH_LEVEL = "all"
+LEVEL_CURE = "Name a level, or all of them: --level 3, --level all"
 
 
 def main(words: list[str]) -> None:
@@ -30,18 +35,21 @@ def main(words: list[str]) -> None:
         print(__doc__)
         return
     _check_options(words)
-    words, to = _take_destination(words)
+    words, to = _take_value(words, "--to", "Name the folder to write into: --to out")
+    words, level = _take_value(words, "--level", LEVEL_CURE)
+    each_level = level == EACH_LEVEL
+    number = _read_level(level) if level and not each_level else None
     folders = [Path(word) for word in words if not word.startswith("-")]
     if "--compare" in words:
-        _compare_two(folders)
+        _compare_two(folders, number)
     elif not folders:
         raise UserError("No folder is named. Name a folder of runs: python -m report runs/priors")
     elif "--matched" in words:
-        _show_matched(folders)
+        _show_matched(folders, number)
     else:
         from report.write import summarise
 
-        summarise(folders, to or folders[0])
+        summarise(folders, Path(to) if to else folders[0], number, each_level)
 
 
 def _check_options(words: list[str]) -> None:
@@ -53,30 +61,40 @@ def _check_options(words: list[str]) -> None:
             raise UserError(f"{word}: no such option.{hint} The options are: {options}.")
 
 
-def _take_destination(words: list[str]) -> tuple[list[str], Path | None]:
-    """Returns the words without --to and its folder, and that folder."""
-    if "--to" not in words:
-        return words, None
-    at = words.index("--to")
+def _take_value(words: list[str], option: str, cure: str) -> tuple[list[str], str]:
+    """Returns the words without an option and its value, and that value; empty without it."""
+    if option not in words:
+        return words, ""
+    at = words.index(option)
     if at + 1 == len(words) or words[at + 1].startswith("-"):
-        raise UserError("--to: no folder is named. Name the folder to write into: --to out")
-    return words[:at] + words[at + 2 :], Path(words[at + 1])
+        raise UserError(f"{option}: its value is missing. {cure}")
+    return words[:at] + words[at + 2 :], words[at + 1]
 
 
-def _show_matched(folders: list[Path]) -> None:
+def _read_level(word: str) -> int:
+    if not word.isdecimal():
+        raise UserError(f"--level {word}: it is no level. {LEVEL_CURE}")
+    return int(word)
+
+
+def _show_matched(folders: list[Path], level: int | None) -> None:
     from report import matched
+    from report.comparison import compare
     from report.runs import find
     from report.settings import describe_several_settings, group_by_setting
+    from report.settling import describe_settled
     from report.summary import show_notices
 
     runs = find(folders)
-    parts = group_by_setting(runs.runs)
-    for setting in parts:
-        matched.show(setting.heads)
-    show_notices([*describe_several_settings(parts), *runs.notices()])
+    settings = group_by_setting(runs.runs)
+    for setting in settings:
+        part = compare(setting, level=level)
+        matched.show(part.heads)
+        print(" ".join(filter(None, [describe_settled(part.heads), part.level])))
+    show_notices([*describe_several_settings(settings), *runs.notices()])
 
 
-def _compare_two(folders: list[Path]) -> None:
+def _compare_two(folders: list[Path], level: int | None) -> None:
     if len(folders) != 2:
         raise UserError(
             f"--compare: it needs two folders, and {len(folders)} are named. Use: python -m report"
@@ -85,7 +103,7 @@ def _compare_two(folders: list[Path]) -> None:
     from report import two_sweeps
     from report.runs import find
 
-    two_sweeps.show(find(folders[:1]), find(folders[1:]))
+    two_sweeps.show(find(folders[:1]), find(folders[1:]), level)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pandas as pd
 
 from report.columns import explain, find_column, format_markdown, get_heading
 from report.lines import GROUP, format_level, format_strength
+from report.settling import keep_settled
 
 FIGURES = (
     "capability_int",
@@ -29,19 +30,19 @@ COLUMNS = (
     *FIGURES,
 )
 LEGEND = (
-    "Means over heads; worst family: the most frequent one, and the mean gap of each head on its"
-    " own. A human imitator keeps its capability (C human disputed) and loses its alignment (outer"
-    " disputed below 0); a direct translator keeps both on X."
+    "Means over settled heads; worst family: the most frequent one, and the mean gap of each head"
+    " on its own. A human imitator keeps its capability (C human disputed) and loses its alignment"
+    " (outer disputed below 0); a direct translator keeps both on X."
 )
 
 
 def format_section(heads: pd.DataFrame) -> str:
     """Returns the table in Markdown, a line a prior, strength and level; empty for runs of earlier
-    versions, which did not measure it.
+    versions, which did not measure it, and where no head has settled.
     """
-    if "pseudo_alignment_gap" not in heads:
+    if "pseudo_alignment_gap" not in heads or not heads["settled"].any():
         return ""
-    groups = heads.groupby([*GROUP, "level"], dropna=False, sort=False)
+    groups = keep_settled(heads).groupby([*GROUP, "level"], dropna=False, sort=False)
     lines = [_format_line(group) for _, group in groups]
     table = format_markdown([get_heading(name) for name in COLUMNS], lines)
     meanings = explain(COLUMNS[COLUMNS.index("robustly_aligned") :])

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from report.arms import is_without_prior
 from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import find_column
 from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.pairs import Pair, compare_priors, find_stopped_priors
+from report.settling import describe_settled, describe_unsettled, keep_settled
+from report.ties import describe_ties
 
 COSTS = ("prequential_bits", "flops", "edges")
 """Columns of the bill that the answer compares; the page has all."""
@@ -41,24 +44,31 @@ class Answer:
 
 
 def compose_answer(heads: pd.DataFrame) -> Answer:
-    """Returns the answer from heads at matched accuracy. It claims a difference only where the
-    corrected interval excludes 0.
+    """Returns the answer from settled heads at matched accuracy. It claims a difference only where
+    the corrected interval excludes 0.
+
+    Args:
+        heads: those that `comparison.choose_heads` selects.
     """
-    pairs = compare_priors(heads)
-    stopped = find_stopped_priors(heads)
-    details = [_describe_following(pairs), _describe_costs(heads, pairs)]
-    details += [*_describe_modes(heads), _describe_differing_predictors(heads)]
-    details += _describe_stopped_priors(stopped)
-    headline = _write_headline(heads, pairs, stopped)
-    if heads["predictor"].nunique() == 1:
+    matched, shown = heads[heads["matched"]], heads[heads["shown"]]
+    if matched.empty:
+        return Answer(describe_settled(heads), (), "", ())
+    pairs = compare_priors(matched)
+    stopped = find_stopped_priors(matched)
+    details = [_describe_following(pairs), _describe_costs(matched, pairs)]
+    details += [*_describe_modes(matched), _describe_differing_predictors(matched)]
+    details += [*describe_ties(shown), *_describe_stopped_priors(stopped)]
+    details.append(_describe_unsettled_priors(shown))
+    headline = _write_headline(matched, pairs, stopped)
+    if matched["predictor"].nunique() == 1:
         headline = f"On one predictor: {headline}"
-    scope = _describe_scope(heads, pairs)
+    scope = _describe_scope(matched, pairs)
     return Answer(headline, tuple(filter(None, details)), scope, tuple(pairs))
 
 
 def format_prior(reporter: str, prior: str, several: bool) -> str:
     """Returns a prior in words, with its reporter where there are several."""
-    words = "no prior" if prior == "none" else prior
+    words = prior.replace("none", "no prior", 1) if is_without_prior(prior) else prior
     return f"{words} ({reporter})" if several else words
 
 
@@ -71,7 +81,11 @@ def format_mean(mean: Mean) -> str:
     '0.10 [0.002, 0.20]'
     >>> format_mean(Mean(0.25, float("nan"), float("nan"), 1, 1))
     '0.25 [not known]'
+    >>> format_mean(Mean(float("nan"), float("nan"), float("nan"), 0, 0))
+    '–'
     """
+    if pd.isna(mean.value):
+        return "–"
     is_near_zero = mean.decided and 0 < min(abs(mean.low), abs(mean.high)) < 0.005
     low, high = _format_limit(mean.low, is_near_zero), _format_limit(mean.high, is_near_zero)
     limits = "not known" if pd.isna(mean.low) else f"{low}, {high}"
@@ -79,10 +93,10 @@ def format_mean(mean: Mean) -> str:
 
 
 def compute_translator_shares(heads: pd.DataFrame) -> dict[Key, Mean]:
-    """Returns the share of translators among the heads of each reporter and prior. The intervals
-    hold for all of them together, and for how often heads follow X.
+    """Returns the share of translators among the settled heads of each reporter and prior. The
+    intervals hold for all of them together, and for how often heads follow X.
     """
-    groups = group_by_prior(heads)
+    groups = group_by_prior(keep_settled(heads))
     n_shares = N_CLAIMS * len(groups)
     return {key: estimate_column(group, "translator", n_shares) for key, group in groups}
 
@@ -129,10 +143,13 @@ def _describe_single_prior(heads: pd.DataFrame, key: Key, share: Mean) -> str:
     reporter, prior = key
     own_heads = heads[(heads["reporter"] == reporter) & (heads["prior"] == prior)]
     follows = format_mean(estimate_column(own_heads, "follows_concept", N_CLAIMS))
-    condition = "Without a prior" if prior == "none" else f"Under {prior}"
+    condition = _format_condition(reporter, prior, False)
+    condition = (
+        f"Under {prior}" if condition.startswith("of ") else condition.replace("without", "Without")
+    )
     return (
         f"{condition}, the share of disputed episodes on which heads follow X is {follows}, and the"
-        f" share of translators is {format_mean(share)}. There is no other prior to compare."
+        f" share of translators is {format_mean(share)}. No other prior is compared."
     )
 
 
@@ -224,12 +241,13 @@ def _describe_costs(heads: pd.DataFrame, pairs: list[Pair]) -> str:
     reporter, prior = leading[0].reporter, leading[0].first
     groups = heads[heads["reporter"] == reporter].groupby("prior")
     means = {name: group.reindex(columns=COSTS).astype(float).mean() for name, group in groups}
-    if "none" not in means or prior == "none":
+    plain = [name for name in means if is_without_prior(str(name))]
+    if len(plain) != 1 or prior in plain:
         return ""
     costs = []
     for column in COSTS:
         heading, scale = find_column(column).heading, find_column(column).scale
-        cost, plain_cost = means[prior][column], means["none"][column]
+        cost, plain_cost = means[prior][column], means[plain[0]][column]
         if pd.notna(cost):
             costs.append(f"{cost * scale:.3g} {heading} (without a prior {plain_cost * scale:.3g})")
     name = format_prior(reporter, prior, heads["reporter"].nunique() > 1)
@@ -276,6 +294,16 @@ def _describe_stopped_priors(stopped: dict[Key, pd.DataFrame]) -> list[str]:
     return sentences
 
 
+def _describe_unsettled_priors(shown: pd.DataFrame) -> str:
+    """Returns the sentence about priors of which no head has settled."""
+    several = shown["reporter"].nunique() > 1
+    unsettled = []
+    for key, group in group_by_prior(shown):
+        if not group["settled"].any():
+            unsettled.append(f"{_format_condition(*key, several)}, {describe_unsettled(group)}")
+    return f"No claim is made about heads {'; '.join(unsettled)}." if unsettled else ""
+
+
 def _describe_failed_gates(heads: pd.DataFrame) -> str:
     """Returns how many of these heads failed which gate, the most frequent gate first."""
     failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
@@ -307,22 +335,22 @@ def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
             f" Fewer than {FEW_PREDICTORS} predictors can agree by chance: repeat what is claimed"
             f" on {ENOUGH_PREDICTORS}."
         )
-    n_heads = _count(len(heads), "head")
+    n_heads = _count(len(heads), "settled head")
     return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}.{caution}"
 
 
 def _format_subject(reporter: str, prior: str, several: bool) -> str:
     """Returns a prior as the subject of a sentence, where "no prior finds" would be ambiguous."""
-    if prior == "none":
-        return f"training without a prior{f' ({reporter})' if several else ''}"
-    return format_prior(reporter, prior, several)
+    words = format_prior(reporter, prior, several)
+    return words.replace("no prior", "training without a prior", 1)
 
 
 def _format_condition(reporter: str, prior: str, several: bool) -> str:
     """Returns a prior as it follows the word "heads"."""
-    if prior == "none":
-        return f"without a prior{f' ({reporter})' if several else ''}"
-    return f"of {format_prior(reporter, prior, several)}"
+    words = format_prior(reporter, prior, several)
+    if is_without_prior(prior):
+        return words.replace("no prior", "without a prior", 1)
+    return f"of {words}"
 
 
 def _format_second(pair: Pair) -> str:

@@ -80,6 +80,19 @@ COLUMNS = (
     Column("level", "level", "Level of the predictor that the head reads; missing if it may read"
            " several.", "level", 0),
     Column("levels", "", "All levels that the head may read."),
+    Column("optimizer", "", "What found the head: an optimizer, or convex, closed_form or margin.",
+           "optimizer"),
+    Column("halting_bonus", "nats an episode", "Bonus for late exits that training began with;"
+           " missing for heads without exits."),
+    Column("gap", "nats", "How far the head's objective, over the whole training set, lies above"
+           " the least that is known; missing if that is not known."),
+    Column("settled", "", "Whether training has reached its optimum: a gap of at most 0.01 nats"
+           " where the optimum is known; else further training brings at most 0.01 nats and the"
+           " best restart lies within 0.1 nats.", "settled", 2),
+    Column("tied", "heads", "Number of heads of the same level and strength of the run within 1 nat"
+           " of the best of them; missing where the objective has one optimum."),
+    Column("tied_follows_low", "share", "Minimum of follows X over these tied heads."),
+    Column("tied_follows_high", "share", "Maximum of follows X over these tied heads."),
     Column("two_part_bits", "bits", "Length of the two-part code of the training labels: the"
            " rounded parameters, then the errors.", "two-part bits"),
     Column("model_bits", "bits", "Part of the two-part code that describes the parameters."),
@@ -219,7 +232,8 @@ MORE = (
            " read several."),
     Column("matched", "share", "Share of predictors on which this is the largest strength of the"
            " prior at matched accuracy.", "matched", 2),
-    Column("heads", "heads", "Number of heads.", "heads", 0),
+    Column("heads", "heads", "Number of heads, settled or not.", "heads", 0),
+    Column("median_gap", "nats", "Median of gap over heads, settled or not.", "N·gap"),
     Column("predictors", "predictors", "Number of predictors that they read.", "predictors", 0),
     *(Column(kind, "heads", f"Heads with the verdict {kind}.", heading, 0)
       for kind, heading in VERDICT_NAMES.items()),
@@ -321,7 +335,7 @@ def explain(names: Iterable[str]) -> str:
     """Returns a legend: each heading with the meaning of its column.
 
     >>> explain(["heads", "gates"])
-    'heads: Number of heads. gates: Two-input gates of a logic head.'
+    'heads: Number of heads, settled or not. gates: Two-input gates of a logic head.'
     """
     columns = [find_column(name) for name in names]
     return " ".join(f"{column.heading}: {column.meaning}" for column in columns)
@@ -350,11 +364,13 @@ interval.
 
 ## comparison.parquet
 
-`python -m report FOLDER` writes one line a reporter, prior, strength and level: means over heads of
-columns above, and these. Intervals of a line are over predictors and their heads, at 95% each;
-`NAME_low_corrected` and `NAME_high_corrected` hold at 95% for the translators and the follows X of
-all lines of a setting together. An interval of a share is never narrower than the exact one of
-Clopper and Pearson with predictors as the number of trials: 0 of 4 predictors allow up to 0.60.
+`python -m report FOLDER` writes one line a reporter, prior, strength and level: means over settled
+heads of columns above, and these. `settled` is the share of settled heads; where it is 0, or is
+missing because an earlier version did not measure it, nothing is claimed and the means are missing.
+Intervals of a line are over predictors and their heads, at 95% each; `NAME_low_corrected` and
+`NAME_high_corrected` hold at 95% for the translators and the follows X of all lines of a setting
+together. An interval of a share is never narrower than the exact one of Clopper and Pearson with
+predictors as the number of trials: 0 of 4 predictors allow up to 0.60.
 
 {_tabulate(MORE)}
 """

@@ -10,13 +10,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from console.errors import UserError
 from report.answer import Answer, compose_answer
+from report.arms import has_no_prior
 from report.bimodality import find_differing_predictors, find_two_modes
 from report.columns import COSTS, find_families
 from report.intervals import N_CLAIMS, SHARE, estimate_mean
 from report.lines import KINDS, select_compared
-from report.matched import select_matched
+from report.matched import flag_matched
 from report.settings import Setting
+from report.settling import (
+    add_settled,
+    compute_median_gap,
+    compute_settled_share,
+    count_with_settled,
+    keep_settled,
+)
 
 KEYS = ["reporter", "prior", "strength", "level"]
 AVERAGED = (
@@ -33,7 +42,7 @@ AVERAGED = (
     "worst_family_gap",
     *COSTS,
 )
-"""Columns of heads whose mean over heads is a column of the comparison."""
+"""Columns of heads whose mean over settled heads is a column of the comparison."""
 ORDER = (
     "setting",
     "world",
@@ -42,6 +51,8 @@ ORDER = (
     "chosen",
     "matched",
     "heads",
+    "settled",
+    "median_gap",
     "predictors",
     "gates_passed",
     *KINDS,
@@ -79,50 +90,93 @@ class Compared:
     each_lines: pd.DataFrame
     """The lines of the heads of every level."""
     answer: Answer
+    level: str
+    """In words, the level that is compared and who chose it."""
 
     @property
     def matched(self) -> pd.DataFrame:
-        """The heads at matched accuracy."""
+        """The settled heads at matched accuracy."""
         return self.heads[self.heads["matched"]]
 
     @property
+    def shown(self) -> pd.DataFrame:
+        """The heads at matched accuracy, and those beside them that have not settled."""
+        return self.heads[self.heads["shown"]]
+
+    @property
     def levels(self) -> pd.DataFrame:
-        """The heads of every level at the strengths of those at matched accuracy, which count as
-        one strength: heads beside each other differ only in what they read.
+        """The heads of every level at the strengths of those that are shown, which count as one
+        strength: heads beside each other differ only in what they read.
         """
         keys = ["predictor", "reporter", "prior", "strength"]
-        return self.each.merge(self.matched[keys].drop_duplicates(), on=keys).assign(strength=0.0)
+        return self.each.merge(self.shown[keys].drop_duplicates(), on=keys).assign(strength=0.0)
 
 
-def compare(setting: Setting, start: int = 0) -> Compared:
+def compare(setting: Setting, start: int = 0, level: int | None = None) -> Compared:
     """Returns the comparison of a setting's heads.
 
     Args:
         start: number of its first head on the page.
+        level: the level to compare; None for the one that held-out easy episodes choose.
+
+    Raises:
+        UserError: no head reads this level.
     """
     each = choose_heads(setting.heads, each_level=True)
     each = each.assign(index=range(start, start + len(each)))
-    heads = choose_heads(each) if each["level"].nunique() > 1 else each
-    matched = heads[heads["matched"]]
-    each = each.assign(
-        matched=each["index"].isin(matched["index"]),
-        chosen=each["index"].isin(heads["index"]),
-    )
+    _check_level(each, level)
+    heads = choose_heads(each, level=level)
+    indices = {flag: heads.loc[heads[flag], "index"] for flag in ("matched", "shown", "chosen")}
+    each = each.assign(**{flag: each["index"].isin(index) for flag, index in indices.items()})
     lines = build_lines(setting.name, heads)
     each_lines = lines if len(heads) == len(each) else build_lines(setting.name, each)
-    return Compared(setting, each, heads, lines, each_lines, compose_answer(matched))
+    words = _describe_level(each, heads, level)
+    return Compared(setting, each, heads, lines, each_lines, compose_answer(heads), words)
 
 
-def choose_heads(heads: pd.DataFrame, each_level: bool = False) -> pd.DataFrame:
-    """Returns the heads that stand for their prior and strength, with three flags: `translator`,
-    `matched` (at matched accuracy) and `chosen`.
+def choose_heads(
+    heads: pd.DataFrame, each_level: bool = False, level: int | None = None
+) -> pd.DataFrame:
+    """Returns the heads that stand for their prior and strength, with flags: `settled`,
+    `translator`, `matched` (at matched accuracy), `shown` (these, and those beside them that have
+    not settled) and `chosen`.
     """
-    compared = select_compared(heads, each_level).reset_index(drop=True)
-    matched = select_matched(compared)
-    return compared.assign(
-        translator=compared["verdict"] == "direct_translator",
-        matched=compared.index.isin(matched.index),
-        chosen=True,
+    compared = select_compared(add_settled(heads), each_level, level).reset_index(drop=True)
+    is_translator = compared["verdict"] == "direct_translator"
+    return flag_matched(compared.assign(translator=is_translator, chosen=True))
+
+
+def _check_level(each: pd.DataFrame, level: int | None) -> None:
+    levels = sorted(each["level"].dropna().unique())
+    if level is not None and level not in levels and each["level"].notna().any():
+        known = ", ".join(str(int(value)) for value in levels)
+        raise UserError(f"--level {level}: no head reads this level alone. Levels: {known}.")
+
+
+def _describe_level(each: pd.DataFrame, heads: pd.DataFrame, level: int | None) -> str:
+    """Returns in words which level is compared and how it was chosen; empty where heads read all
+    levels.
+    """
+    if heads["level"].isna().all():
+        return ""
+    chosen = heads.dropna(subset="level").groupby("reporter")["level"].unique()
+    several = len(chosen) > 1
+    names = []
+    for reporter, levels in chosen.items():
+        words = " and ".join(f"level {int(value)}" for value in levels)
+        names.append(f"{words} ({reporter})" if several else words)
+    where = f"Compared at {', '.join(names)}"
+    if each["level"].nunique() == 1:
+        return f"{where}, the only one that these heads read."
+    if level is not None:
+        return (
+            f"{where}, which --level chose: intervals do not allow for a level that is chosen by"
+            " looking at results."
+        )
+    return (
+        f"{where}, where a prior reaches the least error on held-out easy episodes; whom heads"
+        " follow plays no part in this choice. python -m report FOLDER --level N compares at"
+        " another, --level all at each."
     )
 
 
@@ -131,39 +185,52 @@ def build_lines(setting: str, heads: pd.DataFrame) -> pd.DataFrame:
     each reporter, those without a prior first.
     """
     groups = list(heads.groupby(KEYS, dropna=False, sort=True))
+    n_shares = N_CLAIMS * count_with_settled(group for _, group in groups)
     rows = []
     for key, group in groups:
-        rows.append(dict(zip(KEYS, key, strict=True)) | _build_line(group, N_CLAIMS * len(groups)))
+        rows.append(dict(zip(KEYS, key, strict=True)) | _build_line(group, n_shares))
     columns = [*ORDER, *find_families(heads)]
     table = pd.DataFrame(rows).assign(setting=setting).reindex(columns=columns)
-    is_first = table["prior"] == "none"
-    table = table.assign(rank=np.where(is_first, "", table["prior"]))
-    table = table.sort_values(["reporter", "rank", "strength"], kind="stable", ignore_index=True)
-    return table.drop(columns="rank").astype({"level": "Int64"})
+    table = table.assign(has_prior=~has_no_prior(table["prior"]))
+    order = ["reporter", "has_prior", "prior", "strength"]
+    table = table.sort_values(order, kind="stable", ignore_index=True)
+    return table.drop(columns="has_prior").astype(dict.fromkeys(("level", *KINDS), "Int64"))
 
 
 def _build_line(heads: pd.DataFrame, among: int) -> dict[str, object]:
-    """Returns the line of heads that share a key.
+    """Returns the line of heads that share a key: how many have settled, and figures of these.
 
     Args:
         among: number of shares for which the corrected intervals hold together.
     """
+    settled = keep_settled(heads)
+    line: dict[str, object] = {key: heads[key].iloc[0] for key in ("world", "core_model")}
+    line |= {
+        "heads": len(heads),
+        "settled": compute_settled_share(heads),
+        "median_gap": compute_median_gap(heads),
+        "predictors": heads["predictor"].nunique(),
+        "matched": heads.groupby("predictor")["matched"].any().mean(),
+        "chosen": bool(heads["chosen"].all()),
+        "two_modes": "",
+        "predictors_differ": "",
+    }
+    return line if settled.empty else line | _summarise_settled(settled, among)
+
+
+def _summarise_settled(heads: pd.DataFrame, among: int) -> dict[str, object]:
+    """Returns the figures of a line's settled heads."""
     predictor_K = heads["predictor"].to_numpy(object)
     follows_K = heads["follows_concept"].to_numpy(float)
     modes = find_two_modes(follows_K, predictor_K)
     differing = find_differing_predictors(follows_K, predictor_K)
-    line: dict[str, object] = {key: heads[key].iloc[0] for key in ("world", "core_model")}
-    line |= {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
-    line |= _average("translators", heads["translator"].to_numpy(bool), predictor_K, among)
-    line |= _average("follows_concept", follows_K, predictor_K, among)
+    figures: dict[str, object] = {kind: int((heads["verdict"] == kind).sum()) for kind in KINDS}
+    figures |= _average("translators", heads["translator"].to_numpy(bool), predictor_K, among)
+    figures |= _average("follows_concept", follows_K, predictor_K, among)
     for name in (*AVERAGED, *find_families(heads)):
-        line[name] = float(heads[name].astype(float).mean()) if name in heads else np.nan
-    return line | {
-        "heads": len(heads),
-        "predictors": heads["predictor"].nunique(),
+        figures[name] = float(heads[name].astype(float).mean()) if name in heads else np.nan
+    return figures | {
         "gates_passed": heads["gates_passed"].mean(),
-        "matched": heads.groupby("predictor")["matched"].any().mean(),
-        "chosen": bool(heads["chosen"].all()),
         "least": follows_K.min(),
         "median": float(np.median(follows_K)),
         "most": follows_K.max(),

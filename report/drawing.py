@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from report.plots import COLOURS
 
 INK, FAINT, RULE, PAPER = "#1f2328", "#6b7280", "#d0d4da", "#fefefe"
+HOLLOW_EDGE = 0.45
+"""Width of the edge of a hollow dot, as a share of the dot's radius."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "elk",
@@ -54,6 +56,8 @@ class Dots:
     """Verdicts."""
     head_K: NDArray[np.int64]
     """The number that each head has on the page."""
+    is_settled_K: NDArray[np.bool_]
+    """Heads that have not settled are hollow."""
 
 
 @dataclass
@@ -95,22 +99,24 @@ class Drawing:
 
     def _scatter(self, axis: Axes, dots: Dots) -> Any:
         area, colours = (2 * self.radius) ** 2, [COLOURS[kind] for kind in dots.kind_K]
-        marks = axis.scatter(dots.x_K, dots.y_K, s=area, c=colours, linewidth=0, zorder=1.5)
-        marks.set_alpha(0.75)
+        faces = np.where(dots.is_settled_K, colours, PAPER)
+        edge = self.radius * HOLLOW_EDGE
+        marks = axis.scatter(dots.x_K, dots.y_K, s=(area**0.5 - edge) ** 2, zorder=1.5)
+        marks.set(facecolor=faces, edgecolor=colours, linewidth=edge, alpha=0.75)
         return marks
 
     def _render_dots(self, i: int) -> str:
-        """Returns the dots of axis i as one SVG path for each verdict."""
+        """Returns the dots of axis i as one SVG path for each verdict. Those that have not settled
+        are hollow: another path lies on them, in the colour of the paper.
+        """
         dots, positions = self.dots[i][1], self.locate_dots(i)
+        width, inner = 2 * self.radius, 2 * self.radius * (1 - HOLLOW_EDGE)
         paths = []
         for kind, colour in COLOURS.items():
-            marks = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in positions[dots.kind_K == kind])
-            style = (
-                f"stroke:{colour};stroke-width:{2 * self.radius:.1f};stroke-linecap:round;"
-                "fill:none;stroke-opacity:.75"
-            )
-            if marks:
-                paths.append(f'<path class="dots {kind}" d="{marks}" style="{style}"/>')
+            is_kind_K = dots.kind_K == kind
+            is_hollow_K = is_kind_K & ~dots.is_settled_K
+            paths.append(_render_path(f"dots {kind}", positions[is_kind_K], colour, width, 0.75))
+            paths.append(_render_path("holes", positions[is_hollow_K], PAPER, inner, 1))
         return "".join(paths)
 
 
@@ -121,6 +127,20 @@ def create_drawing(
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return Drawing(figure, radius=radius), figure.subplots(squeeze=False, **grid)
+
+
+def _render_path(
+    name: str, xy_K2: NDArray[np.float64], colour: str, width: float, opacity: float
+) -> str:
+    """Returns dots as one SVG path; empty without dots."""
+    if len(xy_K2) == 0:
+        return ""
+    marks = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in xy_K2)
+    style = (
+        f"stroke:{colour};stroke-width:{width:.1f};stroke-linecap:round;fill:none;"
+        f"stroke-opacity:{opacity:g}"
+    )
+    return f'<path class="{name}" d="{marks}" style="{style}"/>'
 
 
 def _shorten_svg(svg: str) -> str:

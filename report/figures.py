@@ -1,5 +1,5 @@
-"""The figures of the comparison. Every head is a dot; lines and bands are means over predictors
-with their 95% intervals.
+"""The figures of the comparison. Every head is a dot, a hollow one if it has not settled; lines and
+bands are means of settled heads over predictors with their 95% intervals.
 
 K: heads.
 """
@@ -16,12 +16,14 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from report.answer import format_mean, format_prior
+from report.arms import has_no_prior, is_without_prior
 from report.bimodality import find_two_modes
 from report.columns import get_heading
 from report.drawing import FAINT, INK, PAPER, RULE, STYLE, Dots, Drawing, create_drawing
 from report.intervals import N_CLAIMS, Mean, estimate_column, group_by_prior
 from report.lines import KINDS, format_strength
 from report.plots import COLOURS
+from report.settling import count_with_settled, describe_unsettled, keep_settled
 
 BINS = 90
 """Number of bins of a strip from 0 to 1. Dots in one bin are stacked in its middle, so that modes
@@ -43,6 +45,7 @@ def draw_strip(heads: pd.DataFrame, n_strips: int) -> Drawing:
     mean and its interval.
 
     Args:
+        heads: settled ones, and hollow ones that have not settled and count in no mean.
         n_strips: number of strips for which the intervals hold together.
     """
     drawing, axes = create_drawing(6.0, 0.62, 1.9)
@@ -55,18 +58,19 @@ def draw_strip(heads: pd.DataFrame, n_strips: int) -> Drawing:
 def draw_strips(rows: list[tuple[str, pd.DataFrame]]) -> Drawing:
     """Draws the strips of several priors below each other, with their names and means."""
     n = len(rows)
+    n_settled = count_with_settled(heads for _, heads in rows)
     drawing, axes = create_drawing(8.6, 0.75 + 0.62 * n, 1.9, nrows=n, ncols=1, sharex=True)
     with rc_context(STYLE):
         for (label, heads), axis in zip(rows, axes[:, 0], strict=True):
-            follows = _fill_strip(drawing, axis, heads, n)
-            translators = estimate_column(heads, "translator", N_CLAIMS * n)
+            follows = _fill_strip(drawing, axis, heads, n_settled)
+            translators = estimate_column(keep_settled(heads), "translator", N_CLAIMS * n_settled)
             axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
-            _write_beside(
-                axis, 0.62, f"{get_heading('follows_concept')} {format_mean(follows)}", INK
-            )
-            _write_beside(
-                axis, 0.28, f"{get_heading('translators')} {format_mean(translators)}", FAINT
-            )
+            first = f"{get_heading('follows_concept')} {format_mean(follows)}"
+            second = f"{get_heading('translators')} {format_mean(translators)}"
+            if follows.heads == 0:
+                first, second = describe_unsettled(heads), ""
+            _write_beside(axis, 0.62, first, INK)
+            _write_beside(axis, 0.28, second, FAINT)
             axis.tick_params(length=0)
         ticks = {
             0.0: "0\nimitates the human",
@@ -130,7 +134,7 @@ def _choose_panels(table: pd.DataFrame, key: str) -> list[tuple[str, str]]:
     return [
         (reporter, prior)
         for (reporter, prior), group in groups
-        if key == "level" or prior != "none" or len(group) > 1
+        if key == "level" or not is_without_prior(prior) or len(group) > 1
     ]
 
 
@@ -139,11 +143,12 @@ def _select(frame: pd.DataFrame, reporter: str) -> pd.DataFrame:
 
 
 def _fill_strip(drawing: Drawing, axis: Axes, heads: pd.DataFrame, n_strips: int) -> Mean:
-    """Draws a strip into an axis and returns the mean share that follows X."""
-    follows_K = heads["follows_concept"].to_numpy(float)
-    _add_dots(drawing, axis, heads, *_stack_dots(heads, follows_K))
-    mean = estimate_column(heads, "follows_concept", N_CLAIMS * n_strips)
-    has_two_modes = find_two_modes(follows_K, heads["predictor"].to_numpy(object)) is not None
+    """Draws a strip into an axis and returns the mean share that settled heads follow X."""
+    _add_dots(drawing, axis, heads, *_stack_dots(heads))
+    settled = keep_settled(heads)
+    follows_K = settled["follows_concept"].to_numpy(float)
+    mean = estimate_column(settled, "follows_concept", N_CLAIMS * n_strips)
+    has_two_modes = find_two_modes(follows_K, settled["predictor"].to_numpy(object)) is not None
     axis.plot([0, 1], [0.2, 0.2], color=RULE, linewidth=0.7, zorder=0)
     if not np.isnan(mean.low):
         (bar,) = axis.plot([mean.low, mean.high], [0.09, 0.09], color=INK, linewidth=2.2)
@@ -155,14 +160,14 @@ def _fill_strip(drawing: Drawing, axis: Axes, heads: pd.DataFrame, n_strips: int
     return mean
 
 
-def _stack_dots(
-    heads: pd.DataFrame, follows_K: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _stack_dots(heads: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the positions of a strip's dots: in the middle of their bins, each on top of the one
-    before, sorted by verdict.
+    before, settled ones first, sorted by verdict.
     """
+    follows_K = heads["follows_concept"].to_numpy(float)
+    is_hollow_K = ~heads["settled"].to_numpy(bool)
     bin_K = np.clip((follows_K * BINS).astype(int), 0, BINS - 1)
-    order = np.lexsort((follows_K, _rank_verdicts(heads), bin_K))
+    order = np.lexsort((follows_K, _rank_verdicts(heads), is_hollow_K, bin_K))
     height_K = np.empty(len(heads))
     height_K[order] = pd.Series(bin_K[order]).groupby(bin_K[order]).cumcount()
     step = min(0.13, 0.66 / max(height_K.max(), 1))
@@ -184,13 +189,15 @@ def _fill_panel(
         heads: of one reporter.
         table: the lines of these heads.
     """
-    lines = table if key == "level" else table[table["prior"] != "none"]
+    is_plain = has_no_prior(table["prior"])
+    lines = table if key == "level" else table[~is_plain]
     values = sorted(float(value) for value in lines[key].dropna().unique())
     with rc_context(STYLE):
         _draw_other_priors(axis, lines[lines["prior"] != prior], key, values)
-        none = table[table["prior"] == "none"]
-        if key == "strength" and len(none) and prior != "none":
-            _draw_no_prior(axis, none["follows_concept"].iloc[0], len(values))
+        if key == "strength" and not is_without_prior(prior):
+            for _, plain in table[is_plain].dropna(subset="follows_concept").iterrows():
+                label = format_prior(plain["reporter"], plain["prior"], False)
+                _draw_no_prior(axis, plain["follows_concept"], label, len(values))
         own_heads = heads[(heads["prior"] == prior) & heads[key].notna()]
         follows_K = own_heads["follows_concept"].to_numpy(float)
         slot_K = np.searchsorted(values, own_heads[key].to_numpy(float))
@@ -210,10 +217,10 @@ def _draw_other_priors(axis: Axes, lines: pd.DataFrame, key: str, values: list[f
     axis.plot(x, y, color=RULE, linewidth=0.9, zorder=0)
 
 
-def _draw_no_prior(axis: Axes, follows: float, n_slots: int) -> None:
-    """Draws the mean without a prior as a dashed line, with its name beside it."""
+def _draw_no_prior(axis: Axes, follows: float, name: str, n_slots: int) -> None:
+    """Draws the mean of an arm without a prior as a dashed line, with its name beside it."""
     axis.axhline(follows, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0.5)
-    label = axis.annotate("no prior", (n_slots - 0.38, follows), annotation_clip=False)
+    label = axis.annotate(name, (n_slots - 0.38, follows), annotation_clip=False)
     label.set(fontsize=6.5, color=FAINT, va="center")
 
 
@@ -248,7 +255,8 @@ def _add_dots(
 ) -> None:
     kind_K = heads["verdict"].to_numpy(object)
     head_K = heads["index"].to_numpy()
-    drawing.dots.append((axis, Dots(x_K, y_K, kind_K, head_K)))
+    is_settled_K = heads["settled"].to_numpy(bool)
+    drawing.dots.append((axis, Dots(x_K, y_K, kind_K, head_K, is_settled_K)))
 
 
 def _write_beside(axis: Axes, y: float, text: str, colour: str) -> None:
@@ -286,10 +294,14 @@ def _add_legend(drawing: Drawing, heads: pd.DataFrame) -> None:
     for kind in kinds:
         label = kind.replace("_", " ")
         marks += axis.plot([], [], "o", color=COLOURS[kind], markersize=4, label=label)
+    if not heads["settled"].all():
+        hollow = axis.plot([], [], "o", color=INK, markersize=4, label="has not settled")
+        hollow[0].set_markerfacecolor(PAPER)
+        marks += hollow
     drawing.figure.legend(
         handles=marks,
         loc="outside lower center",
-        ncols=len(kinds),
+        ncols=len(marks),
         frameon=False,
         fontsize=8,
         handletextpad=0.2,

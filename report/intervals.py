@@ -45,6 +45,9 @@ class Mean(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
+NO_MEAN = Mean(np.nan, np.nan, np.nan, 0, 0)
+
+
 def estimate_mean(
     value_K: Values,
     predictor_K: NDArray[np.object_],
@@ -95,11 +98,14 @@ def estimate_mean(
 
 
 def estimate_column(heads: pd.DataFrame, column: str, n_shares: int = 1) -> Mean:
-    """Returns the mean of a column that holds shares, or hits as bool, with its interval.
+    """Returns the mean of a column that holds shares, or hits as bool, with its interval; NaN
+    without heads.
 
     Args:
         n_shares: number of shares that are estimated together.
     """
+    if heads.empty:
+        return NO_MEAN
     kind = bool if heads[column].dtype == bool else float
     predictor_K = heads["predictor"].to_numpy(object)
     return estimate_mean(heads[column].to_numpy(kind), predictor_K, n_shares, SHARE)

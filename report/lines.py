@@ -6,26 +6,48 @@ from typing import Any
 
 import pandas as pd
 
+from report.arms import has_no_prior
 from report.columns import VERDICT_NAMES
 
 KINDS = tuple(VERDICT_NAMES)
-GROUP = ["world", "core_model", "reporter", "prior", "strength"]
+PLACE = ["world", "core_model", "reporter"]
+GROUP = [*PLACE, "prior", "strength"]
 
 
-def select_compared(heads: pd.DataFrame, each_level: bool) -> pd.DataFrame:
+def select_compared(
+    heads: pd.DataFrame, each_level: bool = False, level: int | None = None
+) -> pd.DataFrame:
     """Returns the heads that stand for their prior and strength.
 
-    `prior=none` charges nothing at any strength: only its first strength stays, written as 0. Of
-    heads that read one level, only those of the level with the least error on held-out easy
-    episodes stay, unless each_level. The error is against the human's answers: nothing is chosen on
-    the episodes that judge.
+    Without a prior nothing is charged at any strength: only the first strength stays, written as 0.
+    Of heads that read one level, only those of one level stay, unless each_level.
+
+    Args:
+        level: the level that stays; None for the one that `find_level` finds.
     """
-    has_prior = heads["prior"] != "none"
+    is_plain = has_no_prior(heads["prior"])
     is_first = heads["strength"] == heads.groupby("run")["strength"].transform("first")
-    heads = heads.assign(strength=heads["strength"].where(has_prior, 0.0))[has_prior | is_first]
+    heads = heads.assign(strength=heads["strength"].where(~is_plain, 0.0))[~is_plain | is_first]
     if each_level:
         return heads
-    return heads[heads["level"].isna() | (heads["level"] == _find_best_level(heads))]
+    chosen = find_level(heads) if level is None else level
+    return heads[heads["level"].isna() | (heads["level"] == chosen)]
+
+
+def find_level(heads: pd.DataFrame) -> pd.Series:
+    """Returns for each head the level at which heads of its reporter are compared: that of the
+    prior and strength with the least mean error on held-out easy episodes, among settled heads if
+    there are any.
+
+    The error is against the human's answers: nothing is chosen on the episodes that judge.
+    """
+    groups = heads.groupby([*GROUP, "level"])
+    error = heads["validation_nll"].where(heads["settled"])
+    settled_error = error.groupby([heads[key] for key in (*GROUP, "level")]).transform("mean")
+    ordered = heads.assign(settled=settled_error, every=groups["validation_nll"].transform("mean"))
+    ordered = ordered.sort_values(["settled", "every"], kind="stable")
+    best = ordered.groupby(PLACE)["level"].first().rename("best")
+    return heads.join(best, on=PLACE)["best"]
 
 
 def format_strength(value: float) -> str:
@@ -45,11 +67,3 @@ def format_strength(value: float) -> str:
 def format_level(level: Any) -> str:
     """Returns a level as tables show it: a head without one may read all."""
     return "all" if pd.isna(level) else str(int(level))
-
-
-def _find_best_level(heads: pd.DataFrame) -> pd.Series:
-    """Returns for each head the level of least mean error under its prior and strength."""
-    error = heads.groupby([*GROUP, "level"])["validation_nll"].transform("mean")
-    ordered = heads.assign(error=error).sort_values("error", kind="stable")
-    best = ordered.groupby(GROUP)["level"].first().rename("best")
-    return heads.join(best, on=GROUP)["best"]

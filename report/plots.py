@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from report.arms import is_without_prior
 from report.lines import format_strength
 
 if TYPE_CHECKING:
@@ -22,17 +23,21 @@ COLOURS = {
 }
 """Colours of Okabe and Ito (2008), which readers with any colour vision can distinguish."""
 
+LEGEND_WIDTH = 1.6
+"""Width of an entry of the legend, in inches."""
+
 
 def plot_follows_concept(key: str, heads: pd.DataFrame, path: Path) -> None:
     """Plots every head: the share of disputed episodes on which it follows X, against its level or
-    its strength, with one panel for each prior.
+    its strength, with one panel for each prior. Heads that have not settled are hollow.
     """
     from matplotlib.figure import Figure
 
-    priors = sorted(heads["prior"].unique(), key=lambda prior: (prior != "none", prior))
+    priors = sorted(heads["prior"].unique(), key=lambda prior: (not is_without_prior(prior), prior))
     values = {prior: sorted(heads.loc[heads["prior"] == prior, key].unique()) for prior in priors}
     widths = [len(values[prior]) + 1.2 for prior in priors]
-    figure = Figure(figsize=(1.2 + 0.55 * sum(widths), 3.6), layout="constrained")
+    width = 1.2 + 0.55 * sum(widths)
+    figure = Figure(figsize=(width, 3.6), layout="constrained")
     axes = figure.subplots(1, len(priors), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axis, prior in zip(axes, priors, strict=True):
         _draw_panel(axis, heads[heads["prior"] == prior], key, values[prior])
@@ -43,8 +48,12 @@ def plot_follows_concept(key: str, heads: pd.DataFrame, path: Path) -> None:
         text.set(ha="left", va="center", fontsize=8, color="#888888")
     kinds = [kind for kind in COLOURS if (heads["verdict"] == kind).any()]
     dots = [axes[0].scatter([], [], color=COLOURS[kind], s=18, label=kind) for kind in kinds]
+    if not heads["settled"].all():
+        dots.append(axes[0].scatter([], [], color="white", edgecolor="#444444", s=18))
+        dots[-1].set_label("has not settled")
+    columns = max(1, min(len(dots), int(width / LEGEND_WIDTH)))
     figure.legend(
-        handles=dots, loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=9
+        handles=dots, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
     )
     figure.savefig(path, format="png", dpi=130, metadata={"Software": None})
 
@@ -53,8 +62,10 @@ def _draw_panel(axis: Axes, heads: pd.DataFrame, key: str, values: list[float]) 
     rng = np.random.default_rng(0)
     slots = np.searchsorted(values, heads[key].to_numpy(float))
     x = slots + rng.uniform(-0.25, 0.25, len(heads))
-    colours = heads["verdict"].map(COLOURS)
-    axis.scatter(x, heads["follows_concept"], s=14, linewidth=0, alpha=0.85, c=colours)
+    colours = heads["verdict"].map(COLOURS).to_numpy(object)
+    faces = np.where(heads["settled"], colours, "white")
+    marks = axis.scatter(x, heads["follows_concept"], s=14, linewidth=0.7, alpha=0.85)
+    marks.set(facecolor=faces, edgecolor=colours)
     for y in (0, 1):
         axis.axhline(y, color="#DDDDDD", linewidth=0.8, zorder=0)
     axis.set_xticks(range(len(values)), [format_strength(value) for value in values], fontsize=8)

@@ -1,15 +1,12 @@
-"""Groups runs by their setting. Heads are compared only within a setting, and priors and reporters
-are named by the options in which they differ.
-"""
+"""Groups runs by their setting. Heads are compared only within a setting, arm by arm."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from report.arms import TRAINED_BY, add_options, find_differing, flatten, list_options, name_arms
 from storage.run_folder import IGNORED_KEYS
 
 if TYPE_CHECKING:
@@ -26,6 +23,7 @@ COMPARED = (
     "bill",
     "alignment",
     "run",
+    *TRAINED_BY,
     *IGNORED_KEYS,
 )
 """Keys of a config in which runs of one setting may differ. The seed of the core model may differ
@@ -42,7 +40,7 @@ MOST_OPTIONS = 4
 @dataclass(frozen=True)
 class Setting:
     """Runs whose heads may be compared: they have the same world, core model (except for its seed),
-    data, training and judge.
+    data and judge. How heads are trained is part of their arm.
     """
 
     name: str
@@ -51,8 +49,8 @@ class Setting:
     """
     runs: tuple[Run, ...]
     heads: pd.DataFrame
-    """The heads of all runs, one row per head. Names of priors and reporters include the options
-    in which runs differ.
+    """The heads of all runs, one row per head. `prior` is the name of the arm; that and the name of
+    the reporter include the options in which runs differ.
     """
 
 
@@ -64,10 +62,10 @@ def group_by_setting(runs: tuple[Run, ...]) -> list[Setting]:
         groups.setdefault(key, []).append(run)
     ordered = sorted(groups.values(), key=len, reverse=True)
     options = [dict(flatten(extract_setting(group[0].config))) for group in ordered]
-    differing_keys = _find_differing(options)
+    differing_keys = find_differing(options)
     settings = []
     for group, own_options in zip(ordered, options, strict=True):
-        heads = _drop_duplicates(_add_options_to_names(group))
+        heads = _drop_duplicates(_name_arms(group))
         name = ", ".join(map(str, [*heads["world"].unique(), *heads["core_model"].unique()]))
         differing = [
             f"{key} {value}"
@@ -111,19 +109,6 @@ def extract_setting(config: dict[str, Any]) -> dict[str, Any]:
     return shared | {"core_model": core_model}
 
 
-def flatten(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yields the plain values of a nested config with dotted keys.
-
-    >>> list(flatten({"world": {"steps": 16, "human": "last_frame"}}))
-    [('world.steps', '16'), ('world.human', 'last_frame')]
-    """
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from flatten(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, str(node)
-
-
 def _drop_duplicates(heads: pd.DataFrame) -> pd.DataFrame:
     """Returns each head once. Of several rows of a head, the one with the fewest missing values
     stays: runs may differ in how much of the bill they compute.
@@ -132,47 +117,20 @@ def _drop_duplicates(heads: pd.DataFrame) -> pd.DataFrame:
     return heads.loc[fullest].drop_duplicates(HEAD).sort_index(ignore_index=True)
 
 
-def _add_options_to_names(group: list[Run]) -> pd.DataFrame:
-    """Returns the heads of runs. Where runs of the same prior (or reporter) differ in its options,
-    the options are added to its name.
+def _name_arms(group: list[Run]) -> pd.DataFrame:
+    """Returns the heads of runs under the names of their arms. Where runs of the same reporter
+    differ in its options, these are added to its name.
     """
     import pandas as pd
 
     frames = [run.heads for run in group]
     heads = pd.concat(frames, ignore_index=True)
     sizes = [len(frame) for frame in frames]
-    for part in ("prior", "reporter"):
-        names = [str(frame[part].iloc[0]) for frame in frames]
-        options = [dict(flatten(run.config[part])) for run in group]
-        full_names = _name_with_options(names, options)
-        if full_names != names:
-            heads[part] = pd.Series(full_names).repeat(sizes).to_numpy(object)
+    configs = [run.config for run in group]
+    arms = name_arms([str(frame["prior"].iloc[0]) for frame in frames], configs)
+    reporters = [str(frame["reporter"].iloc[0]) for frame in frames]
+    options = list_options(reporters, [dict(flatten(config["reporter"])) for config in configs])
+    named = [add_options(name, own) for name, own in zip(reporters, options, strict=True)]
+    for part, full_names in (("prior", arms), ("reporter", named)):
+        heads[part] = pd.Series(full_names).repeat(sizes).to_numpy(object)
     return heads
-
-
-def _name_with_options(names: list[str], options: list[dict[str, str]]) -> list[str]:
-    """Returns the names, each with those of its options in which others of the same name differ.
-
-    >>> _name_with_options(["a", "a", "b"], [{"x": "1"}, {"x": "2"}, {"x": "3"}])
-    ['a (x 1)', 'a (x 2)', 'b']
-    """
-    same_name: dict[str, list[dict[str, str]]] = {}
-    for name, own_options in zip(names, options, strict=True):
-        same_name.setdefault(name, []).append(own_options)
-    differing = {name: _find_differing(same) for name, same in same_name.items()}
-    full_names = []
-    for name, own_options in zip(names, options, strict=True):
-        shown = [f"{key} {own_options[key]}" for key in own_options if key in differing[name]]
-        full_names.append(f"{name} ({', '.join(shown)})" if shown else name)
-    return full_names
-
-
-def _find_differing(options: list[dict[str, str]]) -> set[str]:
-    """Returns the keys that some lack, or that have several values."""
-    values: dict[str, set[str]] = {}
-    counts = Counter[str]()
-    for own_options in options:
-        counts.update(own_options.keys())
-        for key, value in own_options.items():
-            values.setdefault(key, set()).add(value)
-    return {key for key in values if len(values[key]) > 1 or counts[key] < len(options)}

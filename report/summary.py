@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ from report.planted import Record, collect_record, list_gates_not_passed
 from report.plots import plot_follows_concept
 from report.runs import find
 from report.settings import Setting, describe_several_settings, group_by_setting
+from report.settling import (
+    add_settled,
+    describe_settled,
+    explain_gap,
+    explain_unsettled,
+    format_gap,
+    format_settled,
+    keep_settled,
+)
 from storage import run_folder
 from storage.atomic import write_atomically
 
@@ -31,7 +41,8 @@ COLUMNS = (
     "prior",
     "strength",
     "level",
-    "heads",
+    "settled",
+    "median_gap",
     "prequential_bits",
     "variational_bits",
     "flops",
@@ -53,27 +64,30 @@ COLUMNS = (
 DROPPED_FIRST = (
     "easy_auroc",
     "level_read",
+    "median_gap",
     "ranks_concept",
-    "heads",
     "spread",
     "edges",
     "swap_human",
     "swap_concept",
     "nie",
     "nde",
-    "level",
     "variational_bits",
     "prequential_bits",
     "flops",
     "easy_accuracy",
+    "concept_accuracy_worst",
+    "concept_accuracy",
+    "settled",
 )
 """Columns that a narrow terminal does not show, the first of them first."""
-PLAIN = ("reporter", "prior", "strength", "level", "heads")
+PLAIN = ("reporter", "prior", "strength", "level")
 """Columns that need no explanation."""
 LETTERS = dict(zip(KINDS, "TIMNU", strict=True))
 LEGEND = (
-    "Means over heads; follows X: mean over predictors, with its 95% interval over predictors and"
-    " their heads, each line by itself. With one predictor the interval does not cover others."
+    "Means over settled heads; follows X: mean over predictors, with its 95% interval over"
+    " predictors and their heads, each line by itself. With one predictor the interval does not"
+    " cover others."
 )
 
 
@@ -88,25 +102,48 @@ def show(folders: list[Path], each_level: bool = True) -> None:
 
 
 def show_comparisons(parts: list[Compared], each_level: bool) -> None:
-    """Prints the comparison of each setting; below the first table, what the headings mean.
+    """Prints the comparison of each setting; below the first table, what the headings mean. Where
+    no head has settled, a line above the table says so.
 
     Args:
-        each_level: whether heads that read one level have a line a level; else only those of the
-            level that held-out easy episodes choose have one.
+        each_level: whether heads that read one level have a line a level, and each level its own
+            answer; else only those of the compared level have one.
     """
     out = open_console()
     tables = [part.each_lines if each_level else part.lines for part in parts]
     names = [_choose_columns(table, out) for table in tables]
     for i, part in enumerate(parts):
+        if part.matched.empty:
+            out.print(Text(part.answer.headline, style="bold"))
         out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
         if i == 0:
             out.print(_build_legend({name for shown in names for name in shown}))
         abouts = [run.about for run in part.setting.runs]
-        remarks = [_count_gates(part.each), *_describe_predictors(abouts)]
+        remarks = [
+            _describe_settling(part),
+            part.level,
+            _count_gates(part.each),
+            *_describe_predictors(abouts),
+        ]
         remarks += [collect_record(abouts).describe(), *_count_saved(part.each)]
-        for remark in remarks:
+        for remark in filter(None, remarks):
             out.print(Text(remark, style="dim"))
-        out.print(Text(find_answer(tables[i], part), style="bold"))
+        if not part.matched.empty:
+            out.print(Text(find_answer(tables[i], part), style="bold"))
+        if each_level and part.each["level"].nunique() > 1:
+            out.print(Text(_join(_answer_each_level(part))))
+
+
+def _answer_each_level(part: Compared) -> list[str]:
+    """Returns the answer at each level in a line."""
+    levels = sorted(part.each["level"].dropna().unique())
+    lines = [
+        "At each level by itself (intervals hold for one level, not for all of them together):"
+    ]
+    for level in levels:
+        answer = compare(part.setting, level=int(level)).answer
+        lines.append(f"Level {level}: {answer.headline}")
+    return lines
 
 
 def show_notices(notices: list[str]) -> None:
@@ -126,7 +163,7 @@ def write_summary(folder: Path, heads: pd.DataFrame, about: dict[str, Any]) -> N
     """Writes a run's summary.md, and the plot in it."""
     key = "level" if heads["level"].nunique() > 1 else "strength"
     with write_atomically(folder / run_folder.PLOTS / "follows_concept.png") as temporary:
-        plot_follows_concept(key, heads, temporary)
+        plot_follows_concept(key, add_settled(heads), temporary)
     with write_atomically(folder / run_folder.SUMMARY) as temporary:
         temporary.write_text(format_summary(heads, about), encoding="utf-8")
 
@@ -144,9 +181,10 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     judge = [record.describe(), *_count_saved(part.each)]
     if record.n:
         judge.insert(1, _tabulate_planted(record))
+    words = filter(None, [_describe_settling(part), find_answer(table, part), part.level])
     return f"""# {_compose_title(heads)}
 
-{find_answer(table, part)}
+{_join(words, 2)}
 
 ![Whom the heads follow](plots/follows_concept.png)
 
@@ -165,12 +203,15 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
 
 
 def find_answer(table: pd.DataFrame, part: Compared) -> str:
-    """Returns in words what the lines of a table show, and how far that reaches; nothing is claimed
-    that its corrected interval does not support.
+    """Returns in words what the lines of a table show of settled heads, and how far that reaches;
+    nothing is claimed that its corrected interval does not support.
     """
-    counts = part.each["verdict"].value_counts()
+    answer = part.answer
+    if part.matched.empty:
+        return answer.headline
+    counts = keep_settled(part.each)["verdict"].value_counts()
     verdicts = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in KINDS)
-    words = [f"{len(part.each)} heads judged: {verdicts}."]
+    words = [f"Verdicts on settled heads: {verdicts}."]
     if table["level"].nunique() > 1:
         best = table.sort_values("validation_nll", kind="stable").iloc[0]
         easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
@@ -180,7 +221,12 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
             f" {format_strength(best['strength'])}, level {format_level(best['level'])}: {easy}, on"
             f" disputed episodes {disputed}."
         )
-    return " ".join([*words, part.answer.headline, *part.answer.details, part.answer.scope])
+    return " ".join([*words, answer.headline, *answer.details, answer.scope])
+
+
+def _describe_settling(part: Compared) -> str:
+    """Returns how many heads have settled; empty where none has, for then that is the answer."""
+    return "" if part.matched.empty else describe_settled(part.each)
 
 
 def _compose_title(heads: pd.DataFrame) -> str:
@@ -203,8 +249,11 @@ def _build_legend(names: set[str]) -> Table:
 
 
 def _choose_columns(table: pd.DataFrame, out: Console) -> list[str]:
-    """Returns as many of the columns as the terminal has room for."""
-    names = [name for name in COLUMNS if name != "reporter" or table["reporter"].nunique() > 1]
+    """Returns as many of the columns as the terminal has room for; one reporter or level needs
+    none.
+    """
+    same = [name for name in ("reporter", "level") if table[name].nunique(dropna=False) == 1]
+    names = [name for name in COLUMNS if name not in same]
     unlimited = out.options.update(width=1_000)
     for dropped in DROPPED_FIRST:
         shown = _build_table(table, "", names)
@@ -236,12 +285,21 @@ def _format_cell(name: str, line: pd.Series) -> str:
         return format_strength(line["strength"])
     if name == "level":
         return format_level(line["level"])
+    if name == "settled":
+        return format_settled(line["settled"], line["heads"])
+    if name == "median_gap":
+        return format_gap(line["median_gap"])
     if name == "follows_concept":
+        if not line["settled"] > 0:
+            return explain_unsettled(line["settled"])
         low, high = line["follows_concept_low"], line["follows_concept_high"]
         return format_mean(Mean(line["follows_concept"], low, high, 0, 0))
     if name == "spread":
-        return f"{line['least']:.2f}–{line['most']:.2f}"
+        is_known = pd.notna(line["least"])
+        return f"{line['least']:.2f}–{line['most']:.2f}" if is_known else "–"
     if name == "verdicts":
+        if not line["settled"] > 0:
+            return explain_gap(line["median_gap"])
         return " ".join(f"{line[kind]} {LETTERS[kind]}" for kind in KINDS if line[kind])
     value = line[name]
     return value if isinstance(value, str) else find_column(name).format(value)
@@ -300,5 +358,5 @@ def _space(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _join(lines: list[str], breaks: int = 1) -> str:
+def _join(lines: Iterable[str], breaks: int = 1) -> str:
     return ("\n" * breaks).join(lines)

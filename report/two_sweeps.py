@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 
 from console.terminal import open_console
 from report.answer import format_mean
+from report.arms import flatten, is_without_prior
 from report.columns import get_heading
 from report.comparison import KEYS, choose_heads
 from report.intervals import (
@@ -27,12 +28,13 @@ from report.intervals import (
 )
 from report.lines import format_strength
 from report.runs import FoundRuns, Run
-from report.settings import flatten, group_by_setting
+from report.settings import group_by_setting
+from report.settling import describe_settled, keep_settled
 
 Floats = NDArray[np.floating[Any]]
 INTERVALS = (
-    "Intervals at 95%: of A and of B each by itself, of B - A for all lines together. The decision"
-    " is about follows X."
+    "Settled heads only. Intervals at 95%: of A and of B each by itself, of B - A for all lines"
+    " together. The decision is about follows X."
 )
 MOST_DIFFERENCES = 12
 """Largest number of differences in configs that are shown; further ones are counted."""
@@ -57,31 +59,42 @@ class Line:
     is_paired: bool
     """Whether the same predictors and seeds occur in both sweeps."""
 
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether one of the sweeps has no settled heads here."""
+        return min(self.first.heads, self.second.heads) == 0
+
 
 Key = tuple[str, str, float, float]
 """Reporter, prior, strength and level of a line."""
 
 
-def show(first: FoundRuns, second: FoundRuns) -> None:
-    """Prints both sweeps side by side, and the differences between them."""
+def show(first: FoundRuns, second: FoundRuns, level: int | None = None) -> None:
+    """Prints both sweeps side by side, and the differences between them.
+
+    Args:
+        level: the level to compare; None for the one that held-out easy episodes choose.
+    """
     from rich.table import Table
 
     out = open_console()
+    heads = {"A": _select_heads(first, level), "B": _select_heads(second, level)}
     for letter, sweep in (("A", first), ("B", second)):
         n_heads = sum(len(run.heads) for run in sweep.runs)
-        out.print(f"{letter}: {len(sweep.runs)} runs, {n_heads:,} heads.", highlight=False)
+        about = f"{len(sweep.runs)} runs, {n_heads:,} heads. {describe_settled(heads[letter])}"
+        out.print(f"{letter}: {about}", highlight=False)
         for notice in sweep.notices():
             out.print(f"! {letter}: {notice}", style="yellow", highlight=False)
     for difference in describe_differences(first.runs, second.runs):
         out.print(difference, highlight=False)
-    lines = compare_lines(_select_heads(first), _select_heads(second))
+    lines = compare_lines(heads["A"], heads["B"])
     several = len({line.reporter for line in lines}) > 1
     follows = get_heading("follows_concept")
     headings = ["prior", "strength", "level", f"A {follows}", f"B {follows}", "B - A"]
     headings += [f"{get_heading('translators')}, B - A", "decision"]
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ["reporter", *headings] if several else headings:
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading)
     for line in lines:
         cells = _format_line(line)
         table.add_row(*(cells if several else cells[1:]))
@@ -91,16 +104,17 @@ def show(first: FoundRuns, second: FoundRuns) -> None:
 
 
 def compare_lines(first: pd.DataFrame, second: pd.DataFrame) -> list[Line]:
-    """Returns a line for each reporter, prior, strength and level that occurs in both sweeps. The
-    intervals of the differences hold for follows X and translators of all lines together.
+    """Returns a line for each reporter, prior, strength and level that occurs in both sweeps, with
+    figures of settled heads. The intervals of the differences hold for follows X and translators of
+    all lines together.
 
     Heads with the same predictor and seed are compared with each other. Where the sweeps share no
     predictor, the means of the predictors are compared (Welch).
     """
     first_groups, second_groups = _group_by_line(first), _group_by_line(second)
     keys = [key for key in second_groups if key in first_groups]
-    keys.sort(key=lambda key: (key[1] != "none", key))
-    n = N_CLAIMS * len(keys)
+    keys.sort(key=lambda key: (not is_without_prior(key[1]), key))
+    n = N_CLAIMS * max(sum(_have_settled(first_groups[k], second_groups[k]) for k in keys), 1)
     return [_compare_line(key, first_groups[key], second_groups[key], n) for key in keys]
 
 
@@ -115,6 +129,8 @@ def describe_lines(lines: list[Line]) -> str:
     """Returns in words which lines differ significantly."""
     if not lines:
         return "No prior and strength occurs in both sweeps, so there is nothing to compare."
+    if all(line.is_unsettled for line in lines):
+        return "No difference is claimed: no line has settled heads in both sweeps."
     tested = [line for line in lines if line.follows is not None]
     if not tested:
         return (
@@ -122,11 +138,12 @@ def describe_lines(lines: list[Line]) -> str:
             " one predictor."
         )
     unpaired = " Where the sweeps share no predictor, heads are not paired and intervals are wide."
-    if all(line.is_paired for line in lines):
+    if all(line.is_paired for line in tested):
         unpaired = ""
     follows = _list_decided([(line, line.follows) for line in lines])
     translators = _list_decided([(line, line.translators) for line in lines])
-    family = f"95% for all {N_CLAIMS * len(lines)} differences together: follows X and translators"
+    n_settled = sum(not line.is_unsettled for line in lines)
+    family = f"95% for all {N_CLAIMS * n_settled} differences together: follows X and translators"
     if not follows and not translators:
         return (
             f"None of {len(tested)} lines differs significantly in how often heads follow X or in"
@@ -187,6 +204,7 @@ def _group_by_line(heads: pd.DataFrame) -> dict[Key, pd.DataFrame]:
 
 
 def _compare_line(key: Key, first: pd.DataFrame, second: pd.DataFrame, n_differences: int) -> Line:
+    first, second = keep_settled(first), keep_settled(second)
     columns = ("follows_concept", "translator")
     pairs = pair_heads(second, first, columns)
     differences: list[Mean | None] = []
@@ -203,6 +221,10 @@ def _compare_line(key: Key, first: pd.DataFrame, second: pd.DataFrame, n_differe
         translators=differences[1],
         is_paired=not pairs.empty,
     )
+
+
+def _have_settled(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    return bool(first["settled"].any() and second["settled"].any())
 
 
 def _estimate_unpaired_difference(
@@ -222,13 +244,15 @@ def _compute_means(heads: pd.DataFrame, column: str) -> Floats:
     return heads[column].astype(float).groupby(heads["predictor"]).mean().to_numpy(float)
 
 
-def _select_heads(sweep: FoundRuns) -> pd.DataFrame:
-    frames = [choose_heads(setting.heads) for setting in group_by_setting(sweep.runs)]
+def _select_heads(sweep: FoundRuns, level: int | None) -> pd.DataFrame:
+    frames = [choose_heads(setting.heads, level=level) for setting in group_by_setting(sweep.runs)]
     return pd.concat(frames, ignore_index=True)
 
 
 def _format_line(line: Line) -> list[str]:
-    if line.follows is None:
+    if line.is_unsettled:
+        decision = "not settled"
+    elif line.follows is None:
         decision = "cannot be tested"
     elif not line.follows.decided:
         decision = "not decided"

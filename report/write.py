@@ -21,16 +21,22 @@ from storage.atomic import write_atomically
 PAGE = "comparison.html"
 
 
-def summarise(folders: list[Path], to: Path) -> None:
+def summarise(
+    folders: list[Path], to: Path, level: int | None = None, each_level: bool = False
+) -> None:
     """Compares the runs in folders: writes tables, plots and page into the folder `to`, and prints
     the table of each setting, the answer in words, what is left out, and where the page is.
 
+    Args:
+        level: the level to compare; None for the one that held-out easy episodes choose.
+        each_level: whether to print the lines and the answer of each level.
+
     Raises:
-        UserError: there is no finished run, or `to` cannot be written.
+        UserError: there is no finished run, no head reads the level, or `to` cannot be written.
     """
     runs = find(folders)
-    parts, paths = write(runs, to)
-    summary.show_comparisons(parts, each_level=False)
+    parts, paths = write(runs, to, level)
+    summary.show_comparisons(parts, each_level)
     summary.show_notices(
         [*describe_several_settings([part.setting for part in parts]), *runs.notices()]
     )
@@ -38,14 +44,16 @@ def summarise(folders: list[Path], to: Path) -> None:
     print(f"{paths[-1]}  (and {len(paths) - 1} files beside it: {', '.join(kinds)})")
 
 
-def write(runs: FoundRuns, folder: Path) -> tuple[list[Compared], list[Path]]:
+def write(
+    runs: FoundRuns, folder: Path, level: int | None = None
+) -> tuple[list[Compared], list[Path]]:
     """Writes everything into a folder, each file whole or not at all, and returns the comparisons
     and the files, the page last.
     """
     parts: list[Compared] = []
     n_heads = 0
     for setting in group_by_setting(runs.runs):
-        parts.append(compare(setting, n_heads))
+        parts.append(compare(setting, n_heads, level))
         n_heads += len(parts[-1].each)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,8 +119,8 @@ def _write_plots(part: Compared, folder: Path, mark: str) -> list[Path]:
 
 def _draw(part: Compared) -> dict[str, Drawing]:
     """Returns the drawings of a setting by their names."""
-    several = part.matched["reporter"].nunique() > 1
-    groups = [(format_prior(*key, several), group) for key, group in sort_groups(part.matched)]
+    several = part.shown["reporter"].nunique() > 1
+    groups = [(format_prior(*key, several), group) for key, group in sort_groups(part.shown)]
     drawings = {"matched": figures.draw_strips(groups)}
     for key, heads in (("strength", part.heads), ("level", part.levels)):
         if heads[key].nunique() > 1:

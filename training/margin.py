@@ -61,7 +61,7 @@ def _is_separable(a: np.ndarray, sign_N: np.ndarray) -> bool:
 
 
 def _maximise_margin(a: np.ndarray, sign_N: np.ndarray, is_weight_W: np.ndarray) -> np.ndarray:
-    """Returns the parameters of least norm that answer every episode with a margin of at least 1."""
+    """Returns the parameters of least norm with a margin of at least 1 everywhere."""
     from sklearn.svm import SVC
 
     svm = SVC(kernel="linear", C=BOUND, tol=PRECISION, cache_size=500)

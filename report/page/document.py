@@ -22,9 +22,13 @@ from storage.run_folder import CONFIG
 
 FILES = Path(__file__).parent
 LINES = (
-    "Means over predictors; intervals at 95%, each by itself. comparison.csv has the same figures,"
-    " and the limits that hold for all lines together."
+    "Means of settled heads over predictors; intervals at 95%, each by itself. comparison.csv has"
+    " the same figures, and the limits that hold for all lines together."
 )
+
+
+EXPLAINED = ("spread", "gates_passed", "settled", "median_gap", "validation_nll")
+"""Columns that the glossary explains beside evidence and costs."""
 
 
 def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
@@ -61,7 +65,7 @@ def build_page(title: str, runs: FoundRuns, parts: list[Compared]) -> str:
         script=(FILES / "page.js").read_text(encoding="utf-8"),
         notices=_build_notices(notices),
         body="".join(articles) + methods.render_statistics(),
-        glossary=_build_glossary([*EVIDENCE, "spread", "gates_passed", "validation_nll", *COSTS]),
+        glossary=_build_glossary([*EVIDENCE, *EXPLAINED, *COSTS]),
         data=pack(data),
         counts=escape(f"{len(runs.runs)} runs, {len(all_heads):,} heads"),
     )
@@ -76,16 +80,16 @@ def _build_article(part: Compared, place: str, drawn: Drawings | None, several: 
             not drawn.
         several: whether the page has other settings, so that this one needs a heading.
     """
-    matched, runs = part.matched, part.setting.runs
+    shown, runs = part.shown, part.setting.runs
     pieces = [
-        findings.render_answer(matched, part.answer, place, drawn),
+        findings.render_answer(part, place, drawn),
         *_build_panels(part, place, drawn),
-        tables.tabulate_matched(matched, place),
+        tables.tabulate_matched(shown, place),
         tables.tabulate_pairs(part.answer, place),
         "" if drawn is None else costs.render_fronts(part.lines, place),
         _build_level_table(part, place),
-        tables.tabulate_families(matched, place),
-        tables.tabulate_reporters(matched, place),
+        tables.tabulate_families(shown, place),
+        tables.tabulate_reporters(shown, place),
         methods.render_judge(runs, place),
         methods.render_predictors(runs, place),
         render_section(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import Any
 
@@ -109,7 +110,7 @@ def _render_row(cells: tuple[Cell, ...]) -> str:
 def _render_cell(cell: Cell) -> str:
     if isinstance(cell, tuple):
         words, value = cell
-        sort = "" if value in (float("-inf"), float("inf")) else f"{value:.6g}"
+        sort = f"{value:.6g}" if math.isfinite(value) else ""
         return f'<td class="n" data-v="{sort}">{escape(words)}</td>'
     if isinstance(cell, (int, float)):
         return f'<td class="n" data-v="{cell}">{cell:,}</td>'

@@ -28,7 +28,7 @@ EVIDENCE = (
 """Rates that the page lists as a head's evidence."""
 COSTS = ("prequential_bits", "flops", "edges")
 WORDS = ("run", "reporter", "prior", "predictor", "verdict", "failed_gates")
-NUMBERS = ("strength", "level", "seed", "interval_level")
+NUMBERS = ("strength", "level", "seed", "interval_level", "gap")
 DESCRIBED = (
     *EVIDENCE,
     *COSTS,
@@ -40,6 +40,7 @@ DESCRIBED = (
     "predictor",
     "seed",
     "matched",
+    "settled",
 )
 """Columns whose headings and meanings the page's script writes."""
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -71,6 +72,7 @@ def build_columns(heads: pd.DataFrame) -> dict[str, Any]:
         "n": len(heads),
         "setting": heads["setting"].tolist(),
         "matched": heads["matched"].astype(int).tolist(),
+        "settled": _encode(_describe_settled(heads)),
         "reason": _encode(template),
         "rates": {name: _build_rate(heads, name) for name in sorted(rates)},
         "costs": {name: _round_cost(heads, name) for name in COSTS if name in heads},
@@ -80,6 +82,12 @@ def build_columns(heads: pd.DataFrame) -> dict[str, Any]:
         if name in heads:
             columns[name] = [float(value) if _is_number(value) else None for value in heads[name]]
     return columns
+
+
+def _describe_settled(heads: pd.DataFrame) -> pd.Series:
+    """Returns in words whether each head has settled."""
+    words = heads["settled"].map({True: "settled", False: "not settled"})
+    return words.where(heads["settled_known"], "not known")
 
 
 def _get_template(heads: pd.DataFrame) -> pd.Series:

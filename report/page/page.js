@@ -95,7 +95,9 @@ function readHeads(heads) {
   const reason = k => word("reason", k).replace(/\{(\w+)\}/g, (all, name) => fill(all, name, k));
   const title = k => {
     const strength = `, strength ${formatStrength(heads.strength[k])}`;
-    const prior = word("prior", k) === "none" ? "no prior" : word("prior", k) + strength;
+    const arm = word("prior", k);
+    const isPlain = arm === "none" || arm.startsWith("none (");
+    const prior = isPlain ? arm.replace("none", "no prior") : arm + strength;
     return `${prior} · seed ${heads.seed[k]}`;
   };
   return { heads, word, rate, verdict, level, predictor, isRate, reason, title };
@@ -158,6 +160,12 @@ function makeDialog(data, reader) {
     const predictor = `predictor ${reader.predictor(k)}`;
     const where = [reader.title(k), word("reporter", k), level, predictor].join(" · ");
     const reasons = reader.reason(k).split("; ");
+    const settled = word("settled", k);
+    const gap = heads.gap?.[k] ?? null;
+    const gapWords = gap === null ? "" : ` (N·gap ${+gap.toPrecision(2)} nats)`;
+    const unsettled = settled === "not settled"
+      ? `It has not settled${gapWords} and counts in no mean.`
+      : "Whether it has settled is not known; it counts in no mean.";
     const gates = word("failed_gates", k);
     const hasFailed = gates && gates !== "None" && gates !== "nan";
     const confidence = heads.interval_level?.[k] ?? null;
@@ -167,6 +175,7 @@ function makeDialog(data, reader) {
       make("h4", {}, dot, reader.verdict(k)),
       make("p", { className: "said", textContent: where }),
       make("ul", {}, ...reasons.map(text => make("li", { textContent: text }))),
+      settled !== "settled" && make("p", { textContent: unsettled }),
       hasFailed && make("p", { textContent: `Failed gates: ${gates}.` }),
       makeRates(k),
       make("p", { className: "said", textContent: `Scale from −1 to 1.${intervals}` }),
@@ -245,6 +254,7 @@ function listHeads(data, reader, dialog) {
     [heading("predictor"), reader.predictor],
     [heading("seed"), k => heads.seed[k]],
     [heading("follows_concept"), k => reader.rate("follows_concept", k)[0], x => x.toFixed(2)],
+    [heading("settled"), k => word("settled", k)],
     [heading("matched"), k => heads.matched[k] ? "matched" : ""],
     [heading("prequential_bits"), k => heads.costs.prequential_bits?.[k] ?? NaN],
   ].map(([name, read, format = String]) => ({ name, read, format }));

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from report.answer import Answer, compute_translator_shares, format_prior
+from report.arms import is_without_prior
 from report.columns import COSTS, find_column, find_families, get_heading
 from report.intervals import N_CLAIMS, Mean, estimate_column
 from report.lines import KINDS, format_level, format_strength
@@ -17,36 +18,51 @@ from report.matched import NEAR
 from report.page.findings import sort_groups
 from report.page.html import Cell, Columns, format_interval, render_section, render_table
 from report.pairs import Pair
+from report.settling import (
+    compute_median_gap,
+    compute_settled_share,
+    describe_unsettled,
+    format_gap,
+    format_settled,
+    keep_settled,
+)
 
 SEARCHABLE = 8
 """Lines above which a table has a field that filters them."""
 
 
 def tabulate_matched(heads: pd.DataFrame, place: str) -> str:
-    """Returns the table at matched accuracy: every prior, what its heads follow, and their costs in
-    every unit.
+    """Returns the table at matched accuracy: every prior, what its settled heads follow, and their
+    costs in every unit; dashes where no head has settled.
     """
     groups = sort_groups(heads)
     keys = [key for key, _ in groups]
-    frames = [group for _, group in groups]
+    every = [group for _, group in groups]
+    frames = [keep_settled(group) for group in every]
     shares = compute_translator_shares(heads)
+    translators: list[Cell] = []
+    for arm, group in groups:
+        is_known = arm in shares
+        translators.append(_build_interval(shares[arm]) if is_known else _build_unsettled(group))
     columns: Columns = {
         "prior": [prior for _, prior in keys],
         "reporter": [reporter for reporter, _ in keys],
-        "translators": [_build_interval(shares[key]) for key in keys],
-        "follows_concept": [_average_follows(group, len(groups)) for group in frames],
-        "strength": [_list_strengths(group) for group in frames],
-        "heads": [len(group) for group in frames],
-        "predictors": [group["predictor"].nunique() for group in frames],
+        "translators": translators,
+        "follows_concept": [_average_follows(group, len(shares)) for group in frames],
+        "strength": [_list_strengths(group) for group in every],
+        "settled": [_build_settled(compute_settled_share(group), len(group)) for group in every],
+        "median_gap": [_build_gap(compute_median_gap(group)) for group in every],
+        "predictors": [group["predictor"].nunique() for group in every],
     }
     for kind in KINDS[1:]:
         columns[kind] = [_build_share((group["verdict"] == kind).mean()) for group in frames]
     for key in ("gates_passed", "easy_accuracy", *_find_known(heads, COSTS)):
         columns[key] = _average(frames, key)
     how = (
-        "Of each prior, the heads of its largest strength whose mean error on held-out easy"
+        "Of each prior, the settled heads of its largest strength whose mean error on held-out easy"
         f" episodes is at most {NEAR} nats above the least that any prior reaches on the same"
-        " predictor. Verdicts and gates are shares of heads, the other figures means over heads;"
+        " predictor. Verdicts and gates are shares of settled heads, the other figures means over"
+        " them, but N·gap the median over all heads;"
         " intervals are over predictors and hold at 95% for the translators and the follows X of"
         " all lines together."
     )
@@ -86,6 +102,7 @@ def tabulate_families(heads: pd.DataFrame, place: str) -> str:
     """Returns what heads at matched accuracy follow on each family of tampering; of runs of earlier
     versions, the worst family for each.
     """
+    heads = keep_settled(heads)
     groups = sort_groups(heads)
     frames = [group for _, group in groups]
     several = heads["reporter"].nunique() > 1
@@ -118,12 +135,13 @@ def tabulate_reporters(heads: pd.DataFrame, place: str) -> str:
     """Returns what heads follow under each reporter, prior by prior side by side; nothing where
     there is one reporter.
     """
+    heads = keep_settled(heads)
     reporters = sorted(heads["reporter"].unique())
     if len(reporters) < 2:
         return ""
     groups = dict(sort_groups(heads))
     shares = compute_translator_shares(heads)
-    priors = sorted(heads["prior"].unique(), key=lambda prior: (prior != "none", prior))
+    priors = sorted(heads["prior"].unique(), key=lambda prior: (not is_without_prior(prior), prior))
     columns: Columns = {get_heading("prior"): list(priors)}
     for reporter in reporters:
         of_translators: list[Cell] = []
@@ -159,9 +177,14 @@ def tabulate_lines(lines: pd.DataFrame, title: str = "Every prior and strength")
         ends = lines[[key, f"{key}_low", f"{key}_high"]].itertuples(index=False)
         columns[key] = [format_interval(*row) for row in ends]
     both = zip(lines["least"], lines["most"], strict=True)
-    columns["spread"] = [f"{least:.2f}–{most:.2f}" for least, most in both]
-    for key in ("heads", "predictors", *KINDS):
-        columns[key] = [int(value) for value in lines[key]]
+    columns["spread"] = [
+        "–" if pd.isna(least) else f"{least:.2f}–{most:.2f}" for least, most in both
+    ]
+    counts = zip(lines["settled"], lines["heads"], strict=True)
+    columns["settled"] = [_build_settled(share, n) for share, n in counts]
+    columns["median_gap"] = [_build_gap(gap) for gap in lines["median_gap"]]
+    for key in ("predictors", *KINDS):
+        columns[key] = [_build_count(value) for value in lines[key]]
     for key in ("validation_nll", "easy_accuracy", *_find_known(lines, COSTS)):
         columns[key] = [_build_number(key, value) for value in lines[key]]
     if (lines["two_modes"] != "").any():
@@ -194,6 +217,22 @@ def _build_share(value: float) -> Cell:
     return _build_number("translators", value)
 
 
+def _build_count(value: int | None) -> Cell:
+    return ("–", float("-inf")) if pd.isna(value) else int(value)
+
+
+def _build_settled(share: float, n: int) -> Cell:
+    return format_settled(share, n), share
+
+
+def _build_gap(gap: float) -> Cell:
+    return format_gap(gap), gap
+
+
+def _build_unsettled(heads: pd.DataFrame) -> Cell:
+    return describe_unsettled(heads), float("-inf")
+
+
 def _build_interval(value: Mean) -> Cell:
     return format_interval(value.value, value.low, value.high)
 
@@ -208,7 +247,7 @@ def _average_follows(heads: pd.DataFrame, among: int) -> Cell:
 
 
 def _list_strengths(heads: pd.DataFrame) -> str:
-    if heads["prior"].iloc[0] == "none":
+    if is_without_prior(heads["prior"].iloc[0]):
         return "–"
     return " ".join(format_strength(value) for value in sorted(heads["strength"].unique()))
 

@@ -80,6 +80,9 @@ def heads(
                 "easy_auroc": 1.0,
                 "concept_accuracy": (2 + value) / 3,
                 "concept_accuracy_worst": value,
+                "optimizer": "lbfgs",
+                "gap": 0.001,
+                "settled": True,
                 "sure_after": 2000,
                 "disputed": 2000,
             }

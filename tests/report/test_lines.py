@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from console.errors import UserError
 from report import summary
 from report.comparison import build_lines, choose_heads, compare
 from report.planted import collect_record
@@ -34,6 +35,8 @@ def heads(
         "ranks_concept": 0.5,
         "nde": 0.5,
         "nie": 0.5,
+        "settled": True,
+        "gap": 0.001,
         "gates_passed": True,
         "failed_gates": "",
         "verdict": "mixture",
@@ -86,6 +89,38 @@ def test_the_level_is_chosen_by_errors_on_easy_episodes_and_not_by_what_judges()
     assert tabulate(both, each_level=True)["level"].tolist() == [1, 2]
 
 
+def test_priors_are_compared_at_one_level_and_heads_that_have_not_settled_do_not_choose_it():
+    frame = pd.concat(
+        [
+            heads("none", level=1, validation_nll=0.1),
+            heads("none", level=2, validation_nll=0.2),
+            heads("speed", level=1, validation_nll=0.4),
+            heads("speed", level=2, validation_nll=0.3),
+        ]
+    )
+    assert tabulate(frame, each_level=False)["level"].tolist() == [1, 1]
+    unsettled = frame.assign(settled=frame["level"] == 2)
+    assert tabulate(unsettled, each_level=False)["level"].tolist() == [2, 2]
+
+
+def test_the_compared_level_is_named_with_who_chose_it():
+    one = heads(level=1, follows=(0.9, 0.9), validation_nll=0.2)
+    both = pd.concat([one, heads(level=2, follows=(0.1, 0.1), validation_nll=0.3)])
+
+    def compare_at(frame: pd.DataFrame, level: int | None = None) -> tuple[float, str]:
+        part = compare(Setting("vault", (), frame), level=level)
+        return float(part.lines["follows_concept"].iloc[0]), part.level
+
+    follows, words = compare_at(both)
+    assert follows == 0.9 and words.startswith("Compared at level 1, where a prior reaches the")
+    follows, words = compare_at(both, 2)
+    assert follows == 0.1 and words.startswith("Compared at level 2, which --level chose:")
+    assert compare_at(one)[1] == "Compared at level 1, the only one that these heads read."
+    assert compare_at(heads()) == (0.6, "")
+    with pytest.raises(UserError, match=r"--level 7: no head .* Levels: 1, 2\."):
+        compare_at(both, 7)
+
+
 def test_the_mean_is_over_predictors_however_many_heads_each_has():
     both = pd.concat(
         [heads(follows=(0.0, 0.0, 0.0), predictor="a"), heads(follows=(0.8,), predictor="b")]
@@ -111,7 +146,7 @@ def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_support
 def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
     stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
     words = find_answer(stopped)
-    assert words.startswith("2 heads judged: 0 direct_translator")
+    assert words.startswith("Verdicts on settled heads: 0 direct_translator")
     assert "no claim is made about whom they follow. Of 2 heads, 2 failed the gate" in words
 
 

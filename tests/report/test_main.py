@@ -24,12 +24,17 @@ def folder(tmp_path):
             ["--mached", "runs"],
             (
                 "--mached: no such option. Did you mean --matched? The options are: --to,"
-                " --matched, --compare, --help."
+                " --matched, --compare, --level, --help."
             ),
         ),
-        (["runs", "--to"], "--to: no folder is named. Name the folder to write into: --to out"),
+        (["runs", "--to"], "--to: its value is missing. Name the folder to write into: --to out"),
         (["--compare", "runs"], "--compare: it needs two folders, and 1 are named."),
         (["--matched"], "No folder is named."),
+        (["runs", "--level"], "--level: its value is missing. Name a level, or all of them:"),
+        (
+            ["runs", "--level", "deep"],
+            "--level deep: it is no level. Name a level, or",
+        ),
         (["nowhere"], "nowhere: there is no such folder."),
     ],
 )
@@ -69,7 +74,7 @@ def test_it_writes_where_it_is_told_to(folder, tmp_path):
 def test_the_table_fits_the_terminal(folder, columns, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     main([str(folder)])
-    table = capsys.readouterr().out.split("Means over heads")[0].splitlines()
+    table = capsys.readouterr().out.split("Means over settled heads")[0].splitlines()
     assert max(len(line.rstrip()) for line in table) <= columns
     assert any("follows X" in line and "verdicts" in line and "prior" in line for line in table)
     assert not any("…" in line for line in table)
@@ -86,7 +91,7 @@ def test_two_reporters_are_told_apart_on_the_terminal(tmp_path, capsys):
 def test_the_legend_explains_the_columns_that_are_shown_and_no_others(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     main([str(folder)])
-    legend = capsys.readouterr().out.split("Means over heads")[1].splitlines()
+    legend = capsys.readouterr().out.split("Means over settled heads")[1].splitlines()
     assert any(line.startswith("follows X ") for line in legend)
     assert not any(line.startswith("easy AUROC ") for line in legend)
 
@@ -99,6 +104,24 @@ def test_matched_and_compare_write_nothing(folder, capsys):
     assert {path.name for path in folder.iterdir()} == {
         f"{prior}-{i}" for prior in ("none", "good") for i in range(3)
     }
+
+
+def test_a_level_is_compared_where_it_is_asked_for_and_each_one_with_all(tmp_path, capsys):
+    for level, follows in ((1, 0.2), (2, 0.8)):
+        figures = {"level": level, "validation_nll": 0.1 * level}
+        frame = heads("none", predictor=level, follows=follows, **figures)
+        write(tmp_path / f"level{level}", frame)
+
+    def print_report(*words: str) -> str:
+        main([str(tmp_path), *words])
+        return " ".join(capsys.readouterr().out.split())
+
+    assert "Compared at level 1, where" in print_report("--matched")
+    printed = print_report("--matched", "--level", "2")
+    assert "Compared at level 2, which --level chose" in printed and "0.80 [" in printed
+    printed = print_report("--level", "all")
+    assert "Level 1: On one predictor: Without a prior, the share of disputed episodes" in printed
+    assert "heads follow X is 0.20" in printed and "heads follow X is 0.80" in printed
 
 
 def test_words_in_square_brackets_are_printed(tmp_path, capsys, monkeypatch):

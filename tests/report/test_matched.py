@@ -5,8 +5,14 @@ itself.
 import pandas as pd
 import pytest
 
-from report.matched import format_table, select_matched
+from report import matched
+from report.matched import flag_matched, select_matched
+from report.settling import add_settled
 from tests.report.test_lines import heads
+
+
+def format_table(frame: pd.DataFrame) -> str:
+    return matched.format_table(flag_matched(add_settled(frame.reset_index(drop=True))))
 
 
 def chosen(frame: pd.DataFrame) -> list[tuple[str, float]]:

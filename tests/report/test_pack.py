@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from report.page.pack import COSTS, EVIDENCE, build_columns, describe_columns
+from report.settling import add_settled
 from tests.report.planted_sweeps import fill, heads
 
 RATES = {
@@ -22,6 +23,7 @@ TEMPLATE = (
 def write(template: str, has_template: bool = True) -> pd.DataFrame:
     """Returns one head with these rates and this reason."""
     frame = heads(seeds=1, has_template=has_template).assign(run="a", setting=0, matched=True)
+    frame = add_settled(frame)
     for name, limits in RATES.items():
         for ending, value in zip(("", "_low", "_high"), limits, strict=True):
             frame[f"{name}{ending}"] = value
@@ -72,6 +74,7 @@ def test_runs_with_and_without_templates_stand_beside_each_other():
 def test_a_thousand_heads_take_as_many_reasons_as_there_are_templates():
     follows = [k / 1000 for k in range(1000)]
     frame = heads(seeds=1000, follows=follows).assign(run="a", setting=0, matched=True)
+    frame = add_settled(frame)
     assert frame["reason"].nunique() > 100
     assert len(build_columns(frame)["reason"]["words"]) == 3
 
