@@ -112,9 +112,7 @@ class SettlingPopulation(pl.LightningModule):
         self.tolerance = tolerance / len(task.examples.human_N)
         has_path = objective.has_exits and halting_bonus > 0
         self.bonuses = [share * halting_bonus for share in FALL] if has_path else [0.0]
-        self.sizes = tuple(
-            {name: value.shape[3:] for name, value in part.items()} for part in start
-        )
+        self.sizes = (list_sizes(start.weights), list_sizes(start.state))
         self.lbfgs = LBFGSState(flatten_heads(start).double())
         n_heads = len(self.lbfgs.loss_K)
         buffers = {
@@ -253,7 +251,7 @@ def list_sizes(weights: Weights) -> Sizes:
 
 def flatten_heads(head: Head) -> Tensor:
     """Returns the numbers of stacked heads as rows, weights before state, shape (K, W)."""
-    parts = [value.flatten(0, 2).flatten(1) for part in head for value in part.values()]
+    parts = [value.reshape(value.shape[:3].numel(), -1) for part in head for value in part.values()]
     return torch.cat(parts, dim=1)
 
 
