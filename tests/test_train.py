@@ -407,6 +407,7 @@ def test_help_lists_groups_and_choices_without_importing_torch():
     words = [sys.executable, "-X", "importtime", "train.py", "--help"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     for line in (
+        "optimizer: adamw, annealing, auto, evolution, lbfgs, momentum, sgd",
         "prior: circuit_depth, circuit_size, downstream",
         "reporter: attention, layered, linear",
         "world: cities, vault",

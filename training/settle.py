@@ -212,7 +212,7 @@ class SettlingPopulation(pl.LightningModule):
         heads_a_group = self.n_heads // len(self.z_GNRD)
         for g, expected in enumerate(self.expected):
             rows = (k // heads_a_group == g).nonzero().flatten()
-            for some in rows.split(AT_ONCE):
+            for some in rows.split(AT_ONCE) if len(rows) else ():
                 own = k[some]
                 loss_K[some], gradient_KW[some] = expected.evaluate(
                     phi_KW[some], self.strength_K[own], bonuses_T[self.stage_K[own]]
