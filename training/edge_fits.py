@@ -65,10 +65,10 @@ class Scores(NamedTuple):
 class Fits(ABC):
     """What the heads of one group are fitted to."""
 
-    shared: bool
-    """Whether the refit of a set of edges is the same for every head."""
-    added: int
-    """How many edges are put in, each by itself: those that gain most."""
+    convex: bool
+    """Whether every set of edges has one optimum."""
+    tried: int
+    """How many sets with one edge more, or one swapped, are refitted."""
     swapped: int
     """How many edges are swapped for others: the least salient ones."""
 
@@ -81,8 +81,12 @@ class Fits(ABC):
         self.edge_W = torch.cat(edges).to(z_NRD.device)
 
     @abstractmethod
-    def refit(self, start_QW: Tensor, keep_QW: Tensor) -> Refit:
-        """Returns the heads of least errors that have no other edges than those that they keep."""
+    def refit(self, start_QW: Tensor, keep_QW: Tensor, limit_Q: Tensor | None = None) -> Refit:
+        """Returns heads of least errors that have no other edges than those that they keep.
+
+        Args:
+            limit_Q: a head whose errors will stay above this need not be refitted to the end.
+        """
 
     @abstractmethod
     def score(self, theta_KW: Tensor, keep_KW: Tensor) -> Scores:
@@ -97,8 +101,8 @@ class Fits(ABC):
 class QuickFits(Fits):
     """Heads of any kind, refitted by a few steps of Adam: enough to thin out heads of many edges."""
 
-    shared = False
-    added = 8
+    convex = False
+    tried = 12
     swapped = 2
 
     def __init__(
@@ -117,7 +121,7 @@ class QuickFits(Fits):
         self.read = choose_part_size(most, evaluate, memory_budget)
         self.probed = choose_part_size(PROBED, probe, memory_budget)
 
-    def refit(self, start_QW: Tensor, keep_QW: Tensor) -> Refit:
+    def refit(self, start_QW: Tensor, keep_QW: Tensor, limit_Q: Tensor | None = None) -> Refit:
         parts = zip(start_QW.split(self.read), keep_QW.split(self.read), strict=True)
         refits = [self.refit_part(start_KW * keep_KW, keep_KW) for start_KW, keep_KW in parts]
         theta, errors = zip(*refits, strict=True)

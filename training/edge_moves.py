@@ -34,8 +34,10 @@ class Found(NamedTuple):
     """Which parameters may differ from 0; all but edges always may."""
     errors_K: Tensor
     """Nats of the whole training set."""
+    price_K: Tensor
+    """Of an edge, in nats of the whole training set."""
     total_K: Tensor
-    """The same and the price of edges."""
+    """Errors and the price of all edges, in nats of the whole training set."""
 
 
 class Candidates(NamedTuple):
@@ -44,6 +46,8 @@ class Candidates(NamedTuple):
     head_C: Tensor
     keep_CW: Tensor
     """The edges of each candidate, and all other parameters."""
+    start_CW: Tensor
+    """Where its refit starts."""
 
 
 Move = Callable[[Fits, Found, Scores], Candidates]
@@ -59,14 +63,14 @@ def take_out_shares(fits: Fits, found: Found, scores: Scores) -> Candidates:
     n_K = count_edges(fits, found.keep_KW)
     rank_KW = scores.loss_KW.argsort(dim=1, stable=True).argsort(dim=1)
     out = [rank_KW < (n_K * share).long()[:, None] for share in SHARES]
-    return _list(found.keep_KW[:, None] & ~torch.stack(out, dim=1))
+    return _list(found.keep_KW[:, None] & ~torch.stack(out, dim=1), found.theta_KW)
 
 
 def thin_out(fits: Fits, found: Found, scores: Scores) -> Candidates:
     """Takes out shares of the edges of heads that have many."""
     candidates = take_out_shares(fits, found, scores)
     many_C = (count_edges(fits, found.keep_KW) > MANY)[candidates.head_C]
-    return Candidates(candidates.head_C[many_C], candidates.keep_CW[many_C])
+    return Candidates(*(value[many_C] for value in candidates))
 
 
 def take_out(fits: Fits, found: Found, scores: Scores) -> Candidates:
@@ -80,32 +84,42 @@ def take_out(fits: Fits, found: Found, scores: Scores) -> Candidates:
     loss_KU = torch.where(live_KU, loss_of_edges_KW @ unit_UW.T.to(loss_KW), torch.inf)
     least_KJ = loss_KU.topk(min(UNITS, len(unit_UW)), largest=False).indices
     units_KJW = keep_KW[:, None] & ~unit_UW[least_KJ]
-    return _list(torch.cat([singles_KJW, units_KJW], dim=1), few_K)
+    return _list(torch.cat([singles_KJW, units_KJW], dim=1), found.theta_KW[few_K], few_K)
 
 
 def put_in_or_swap(fits: Fits, found: Found, scores: Scores) -> Candidates:
-    """Puts in an edge, or swaps one of the least salient edges for another. The edges that are put
-    in are those that would gain most; for a swap, after the other edge is out.
+    """Puts in an edge, or swaps one of the least salient edges for another: of all such sets, those
+    that the curvature predicts to be best.
     """
     few_K = count_edges(fits, found.keep_KW) < MANY
     k = (few_K & (found.errors_K > NOTHING_LEFT)).nonzero().flatten()
     if not len(k):
-        return Candidates(k, found.keep_KW[k])
-    keep_KW = found.keep_KW[k]
-    put_in_KJW = keep_KW[:, None] | _find_least(-scores.gain_KW[k], fits.added)
+        return Candidates(k, found.keep_KW[k], found.theta_KW[k])
+    # J: the head, and the head refitted without one of its edges.
     out_KJW = _find_least(scores.loss_KW[k], fits.swapped)
-    without_KJW = keep_KW[:, None] & ~out_KJW
-    without_CW, out_CW = without_KJW.flatten(0, 1), out_KJW.flatten(0, 1)
+    without_KJW = found.keep_KW[k, None] & ~out_KJW
+    without_CW = without_KJW.flatten(0, 1)
     start_CW = found.theta_KW[k].repeat_interleave(out_KJW.shape[1], dim=0)
-    theta_CW, _ = fits.refit(start_CW, without_CW)
-    gain_CW = fits.score(theta_CW, without_CW).gain_KW.masked_fill(out_CW, -torch.inf)
-    swapped_CJW = without_CW[:, None] | _find_least(-gain_CW, fits.added)
-    swapped_KJW = swapped_CJW.view(len(k), -1, keep_KW.shape[1])
-    return _list(torch.cat([put_in_KJW, swapped_KJW], dim=1), k)
+    theta_CW, errors_C = fits.refit(start_CW, without_CW)
+    gain_KJW = fits.score(theta_CW, without_CW).gain_KW.view_as(without_KJW)
+    # An edge that has been taken out is not put in again.
+    gain_KJW = gain_KJW.masked_fill(out_KJW | ~out_KJW.any(dim=2, keepdim=True), -torch.inf)
+    gain_KJW = torch.cat([scores.gain_KW[k, None], gain_KJW], dim=1)
+    keep_KJW = torch.cat([found.keep_KW[k, None], without_KJW], dim=1)
+    theta_KJW = torch.cat([found.theta_KW[k, None], theta_CW.view_as(without_KJW)], dim=1)
+    errors_KJ = torch.cat([found.errors_K[k, None], errors_C.view(out_KJW.shape[:2])], dim=1)
+    price_KJ = found.price_K[k, None] * (keep_KJW & fits.edge_W).sum(dim=2)
+    total_KJW = (errors_KJ + price_KJ)[:, :, None] - gain_KJW
+    n_tried = min(fits.tried, total_KJW[0].numel())
+    best_KC = total_KJW.flatten(1).topk(n_tried, largest=False).indices
+    row_K1, base_KC = torch.arange(len(k), device=k.device)[:, None], best_KC // len(fits.edge_W)
+    added_KC1 = (best_KC % len(fits.edge_W))[:, :, None]
+    keep_KCW = keep_KJW[row_K1, base_KC].scatter(2, added_KC1, True)
+    return _list(keep_KCW, theta_KJW[row_K1, base_KC], k)
 
 
-MOVES: tuple[Move, ...] = (take_out_shares, take_out, put_in_or_swap)
-"""From the quickest to the slowest."""
+MOVES: tuple[Move, ...] = (take_out, put_in_or_swap)
+"""From the quicker to the slower."""
 
 
 def find_units(fits: Fits) -> Tensor:
@@ -138,12 +152,15 @@ def _find_least(value_KW: Tensor, n: int) -> Tensor:
     return one_hot_KJW & least_KJ.values.isfinite()[:, :, None]
 
 
-def _list(keep_KJW: Tensor, head_K: Tensor | None = None) -> Candidates:
+def _list(keep_KJW: Tensor, start: Tensor, head_K: Tensor | None = None) -> Candidates:
     """Returns the candidates of all heads.
 
     Args:
+        start: where refits start: for each head, or for each of its candidates.
         head_K: the numbers of the heads, if they are not all.
     """
     if head_K is None:
         head_K = torch.arange(len(keep_KJW), device=keep_KJW.device)
-    return Candidates(head_K.repeat_interleave(keep_KJW.shape[1]), keep_KJW.flatten(0, 1))
+    start_KJW = start.view(len(start), -1, start.shape[-1]).expand(keep_KJW.shape)
+    head_C = head_K.repeat_interleave(keep_KJW.shape[1])
+    return Candidates(head_C, keep_KJW.flatten(0, 1), (start_KJW * keep_KJW).flatten(0, 1))

@@ -18,6 +18,8 @@ NEWTON_STEPS = 50
 """Most steps of a refit."""
 HALVINGS = 20
 """How often a step is halved at most."""
+MORE = 2.0
+"""What a refit may bring at most, as a multiple of what the curvature predicts."""
 RIDGE = 1e-6
 """Share of the mean curvature that is added everywhere, so that two edges may read the same."""
 WHOLE = 2**22
@@ -27,10 +29,10 @@ OVERHEAD = 32
 
 
 class LinearFits(Fits):
-    """Heads with one optimum for each set of edges, found from 0 by Newton's method."""
+    """Heads with one optimum for each set of edges, found by Newton's method."""
 
-    shared = True
-    added = 24
+    convex = True
+    tried = 8
     swapped = 4
 
     def __init__(
@@ -41,15 +43,20 @@ class LinearFits(Fits):
         self.square_WN = self.a_WN.square()
         self.whole = int(min(WHOLE, memory_budget / OVERHEAD))
 
-    def refit(self, start_QW: Tensor, keep_QW: Tensor) -> Refit:
+    def refit(self, start_QW: Tensor, keep_QW: Tensor, limit_Q: Tensor | None = None) -> Refit:
         theta_QW = torch.zeros_like(start_QW)
         errors_Q = torch.zeros_like(start_QW[:, 0])
+        if limit_Q is None:
+            limit_Q = torch.full_like(errors_Q, torch.inf)
         n_kept_Q = keep_QW.sum(dim=1)
         for n_kept in n_kept_Q.unique().tolist():
             size = max(1, self.whole // (max(1, n_kept) * len(self.human_N)))
             for q in (n_kept_Q == n_kept).nonzero().flatten().split(size):
                 index_QP, _ = pack(keep_QW[q])
-                theta_QP, errors_Q[q] = fit_by_newton(self.a_WN[index_QP], self.human_N)
+                start_QP = start_QW[q].gather(1, index_QP)
+                theta_QP, errors_Q[q] = fit_by_newton(
+                    self.a_WN[index_QP], self.human_N, start_QP, limit_Q[q]
+                )
                 theta_QW[q] = theta_QW[q].scatter(1, index_QP, theta_QP)
         return Refit(theta_QW, errors_Q)
 
@@ -80,14 +87,20 @@ class LinearFits(Fits):
         return Scores(loss_KW, gain_KW)
 
 
-def fit_by_newton(a_QPN: Tensor, human_N: Tensor) -> tuple[Tensor, Tensor]:
+def fit_by_newton(
+    a_QPN: Tensor, human_N: Tensor, theta_QP: Tensor, limit_Q: Tensor
+) -> tuple[Tensor, Tensor]:
     """Returns the parameters of logistic regressions, each on features of its own, and their errors
     in nats of all episodes. Those that have arrived leave the batch.
 
     Where features separate the episodes there is no optimum: errors fall until they are NOTHING.
+
+    Args:
+        theta_QP: where they start.
+        limit_Q: those whose errors will stay above this leave the batch too.
     """
     q = torch.arange(len(a_QPN), device=a_QPN.device)
-    theta_QP, log_odds_QN = torch.zeros_like(a_QPN[:, :, 0]), torch.zeros_like(a_QPN[:, 0])
+    log_odds_QN = (theta_QP[:, None] @ a_QPN)[:, 0]
     errors_Q = nll(log_odds_QN, human_N).sum(dim=1)
     final_QP, final_Q = theta_QP.clone(), errors_Q.clone()
     for _ in range(NEWTON_STEPS):
@@ -97,11 +110,12 @@ def fit_by_newton(a_QPN: Tensor, human_N: Tensor) -> tuple[Tensor, Tensor]:
         curvature_QPP = add_ridge(weighted_QPN @ a_QPN.mT)
         step_QP1 = torch.linalg.solve(curvature_QPP, gradient_QP1)
         predicted_Q = (gradient_QP1 * step_QP1).sum(dim=(1, 2)) / 2
-        active_Q = (predicted_Q > CLOSE) & (errors_Q > NOTHING)
+        hopeful_Q = errors_Q - MORE * predicted_Q < limit_Q
+        active_Q = (predicted_Q > CLOSE) & (errors_Q > NOTHING) & hopeful_Q
         if not active_Q.all():
             q, a_QPN, step_QP1 = q[active_Q], a_QPN[active_Q], step_QP1[active_Q]
             theta_QP, log_odds_QN = theta_QP[active_Q], log_odds_QN[active_Q]
-            errors_Q = errors_Q[active_Q]
+            errors_Q, limit_Q = errors_Q[active_Q], limit_Q[active_Q]
         if not len(q):
             break
         change_QN = (step_QP1.mT @ a_QPN)[:, 0]

@@ -16,7 +16,7 @@ from reporters.reporter import Reporter
 from reporters.stack import Weights
 from training.convex import is_linear, unflatten
 from training.edge_fits import ExactFits, Fits, QuickFits
-from training.edge_moves import MOVES, Found, Move, thin_out
+from training.edge_moves import MOVES, Found, Move, take_out_shares, thin_out
 from training.edge_search import SETTLED, search
 from training.linear_fits import LinearFits
 
@@ -75,9 +75,14 @@ def prune_heads(
     comes to from there if that is better.
     """
     theta_KW = search(quick, theta_KW, price_K, (thin_out,)).theta_KW
+    theta_KW = search(exact, theta_KW, price_K, (take_out_shares,)).theta_KW
     found = search(exact, theta_KW, price_K, moves)
-    if exact.shared:
-        other = search(exact, torch.zeros_like(theta_KW), price_K, moves)
+    if exact.convex:
+        # Without edges all heads of one price are the same.
+        distinct, index_K = price_K.unique(return_inverse=True)
+        none = torch.zeros_like(theta_KW[: len(distinct)])
+        other = search(exact, none, distinct, moves)
+        other = Found(*(value[index_K] for value in other))
         better_K = other.total_K < found.total_K - SETTLED
         for value, other_value in zip(found, other, strict=True):
             value[better_K] = other_value[better_K]
