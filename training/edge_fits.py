@@ -99,7 +99,7 @@ class Fits(ABC):
 
 
 class QuickFits(Fits):
-    """Heads of any kind, refitted by a few steps of Adam: enough to thin out heads of many edges."""
+    """Heads of any kind, refitted by a few steps of Adam: enough to thin out many edges."""
 
     convex = False
     tried = 12

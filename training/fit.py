@@ -75,7 +75,7 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     if not price:
         return solution
     z_GNRD = group_levels(task.examples.z_NLD, reporter)
-    weights = prune_edges(
+    weights, _ = prune_edges(
         reporter,
         solution.weights,
         z_GNRD,

@@ -62,6 +62,12 @@ class LinearFits(Fits):
 
     def score(self, theta_KW: Tensor, keep_KW: Tensor) -> Scores:
         """Takes the curvature between edges into account: the score test of Rao (1948)."""
+        size = max(1, self.whole // (int(keep_KW.sum(dim=1).max()) * len(self.human_N)))
+        parts = zip(theta_KW.split(size), keep_KW.split(size), strict=True)
+        loss, gain = zip(*[self._score_part(*part) for part in parts], strict=True)
+        return Scores(torch.cat(loss), torch.cat(gain))
+
+    def _score_part(self, theta_KW: Tensor, keep_KW: Tensor) -> Scores:
         log_odds_KN = theta_KW @ self.a_WN
         probability_KN = log_odds_KN.sigmoid()
         gradient_KW = (probability_KN - self.human_N) @ self.a_WN.T

@@ -1,7 +1,7 @@
 """Finished heads with the edges that are worth their price: a search over sets of edges.
 
-K: heads of one group, Q: candidates, W: parameters of a head in one row, N: episodes, B: episodes
-of a batch, R: levels a head is given, D: width.
+G: groups of levels, S: seeds, M: strengths, K: heads of one group, J: single edges, C: single edges
+at each price, W: parameters of a head in one row, N: episodes, R: levels a head is given, D: width.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from reporters.reporter import Reporter
 from reporters.stack import Weights
 from training.convex import is_linear, unflatten
 from training.edge_fits import ExactFits, Fits, QuickFits
-from training.edge_moves import MOVES, Found, Move, take_out_shares, thin_out
+from training.edge_moves import MOVES, Found, Move, count_edges, take_out_shares, thin_out
 from training.edge_search import SETTLED, search
 from training.linear_fits import LinearFits
 
+STARTS = 64
+"""Single edges that searches begin from: those that gain most."""
+FEW = 4
+"""Edges of the best head known above which no search begins from single edges."""
 CANDIDATES = 64
 """About how many candidates a head has at once."""
-BYTES = 32
+BYTES = 64
 """Bytes that a parameter of a candidate needs at most, all copies together."""
 
 
@@ -54,16 +58,18 @@ def prune_edges(
     size = max(1, int(min(room, len(price_K))))
     for theta_KW, total_K, z_NRD in zip(theta_GKW, total_GK, z_GNRD, strict=True):
         quick = QuickFits(reporter, z_NRD, human_N, memory_budget)
-        kind = LinearFits if is_linear(reporter, z_NRD[:64]) else ExactFits
+        kind = LinearFits if is_linear(reporter, z_NRD[:64].float()) else ExactFits
         exact = kind(reporter, z_NRD, human_N, memory_budget)
-        for k in price_K.nonzero().flatten().split(size):
+        charged = price_K.nonzero().flatten()
+        for k in charged.split(size) if len(charged) else ():
             found = prune_heads(quick, exact, theta_KW[k], price_K[k], moves)
             theta_KW[k], total_K[k] = found.theta_KW, found.total_K
         free_K = price_K == 0
         if free_K.any():
             total_K[free_K] = quick.compute_errors(theta_KW[free_K])
-    theta_GSMW = theta_GKW.unflatten(1, grid[1:])
-    return unflatten(theta_GSMW, sizes), total_GK.unflatten(1, grid[1:])
+    pruned = unflatten(theta_GKW.unflatten(1, grid[1:]), sizes)
+    pruned = {name: value.contiguous() for name, value in pruned.items()}
+    return pruned, total_GK.unflatten(1, grid[1:])
 
 
 def prune_heads(
@@ -71,19 +77,47 @@ def prune_heads(
 ) -> Found:
     """Returns heads of one group. Heads of many edges are first thinned out with quick refits.
 
-    Where every set of edges has one optimum, a head also starts without any edges, and is what it
-    comes to from there if that is better.
+    Where every set of edges has one optimum, other searches begin without the head's own edges; a
+    head takes their result where that is better.
     """
     theta_KW = search(quick, theta_KW, price_K, (thin_out,)).theta_KW
     theta_KW = search(exact, theta_KW, price_K, (take_out_shares,)).theta_KW
     found = search(exact, theta_KW, price_K, moves)
     if exact.convex:
-        # Without edges all heads of one price are the same.
-        distinct, index_K = price_K.unique(return_inverse=True)
-        none = torch.zeros_like(theta_KW[: len(distinct)])
-        other = search(exact, none, distinct, moves)
-        other = Found(*(value[index_K] for value in other))
-        better_K = other.total_K < found.total_K - SETTLED
-        for value, other_value in zip(found, other, strict=True):
-            value[better_K] = other_value[better_K]
+        price_M, index_K = price_K.unique(return_inverse=True)
+        anew = search_anew(exact, price_M, moves)
+        take_better(found, Found(*(value[index_K] for value in anew)))
     return found
+
+
+def search_anew(fits: Fits, price_M: Tensor, moves: Sequence[Move]) -> Found:
+    """Returns the best head that searches find at each price from no edges; and, where that has few
+    edges, from single edges too.
+    """
+    none_MW = torch.zeros(len(price_M), len(fits.edge_W)).to(price_M)
+    best = search(fits, none_MW, price_M, moves)
+    # A head that costs no more than one edge cannot be improved by another with edges.
+    few_M = (count_edges(fits, best.keep_KW) <= FEW) & (best.total_K > price_M + SETTLED)
+    if not few_M.any():
+        return best
+    free_1W = ~fits.edge_W[None]
+    gain_W = fits.score(fits.refit(none_MW[:1], free_1W).theta_QW, free_1W).gain_KW[0]
+    edge_J = gain_W.topk(min(STARTS, int(fits.edge_W.sum()))).indices
+    start_JW = torch.nn.functional.one_hot(edge_J, len(gain_W)).to(none_MW)
+    n_few, n_starts = int(few_M.sum()), len(start_JW)
+    price_C = price_M[few_M].repeat_interleave(n_starts)
+    found = search(fits, start_JW.repeat(n_few, 1), price_C, moves)
+    least_M = found.total_K.view(n_few, n_starts).argmin(dim=1)
+    least_M += torch.arange(n_few, device=least_M.device) * n_starts
+    improved = Found(*(value[few_M] for value in best))
+    take_better(improved, Found(*(value[least_M] for value in found)))
+    for value, improved_value in zip(best, improved, strict=True):
+        value[few_M] = improved_value
+    return best
+
+
+def take_better(found: Found, other: Found) -> None:
+    """Replaces each head in place by the other one where that is better."""
+    better_K = other.total_K < found.total_K - SETTLED
+    for value, other_value in zip(found, other, strict=True):
+        value[better_K] = other_value[better_K]
