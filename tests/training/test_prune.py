@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bill.live_edges import count_edges, find_live_edges
+from core_model.transformer import Transformer
 from priors.circuit_size import CircuitSize
 from reporters.linear import Linear
 from reporters.mlp import MLP
@@ -202,6 +203,37 @@ def test_an_edge_that_misleads_is_swapped_out_and_removal_alone_keeps_it():
     )
     assert 2 in only_removal
     assert removal_total > total + 1
+
+
+@pytest.mark.slow
+def test_on_the_vault_heads_are_no_worse_than_the_best_of_all_sets_of_two_edges(
+    vault, trainer, cache
+):
+    recipe = Transformer(
+        blocks=4,
+        width=32,
+        heads=2,
+        episodes=20_000,
+        epochs=2,
+        batch_size=64,
+        learning_rate=0.003,
+        seed=0,
+    )
+    episodes = vault.episodes("easy", 2048, seed=0)
+    human_N = torch.tensor(episodes["human"][:]).float()
+    z_ND = recipe.predictor(vault, cache, trainer).read(episodes, [4])[:, 0]
+    z_ND = (z_ND - z_ND.mean(dim=0)) / z_ND.std(dim=0)
+    price = math.log(32) + math.log(2048) / 2
+    total, _ = best_subset(z_ND, human_N, price, most=2)
+    rng = torch.Generator().manual_seed(0)
+    weights = {
+        "weight_1D": torch.randn(1, 16, 1, 1, 32, generator=rng),
+        "bias": torch.zeros(1, 16, 1),
+    }
+    _, total_GSM = prune_edges(
+        Linear(1, 32), weights, z_ND[None, :, None], human_N, torch.tensor([price])
+    )
+    assert (total_GSM < total + 0.01).float().mean() >= 0.95
 
 
 def test_a_head_is_pruned_alone_as_it_is_in_company():
