@@ -21,7 +21,9 @@ HALVINGS = 20
 MORE = 2.0
 """What a refit may bring at most, as a multiple of what the curvature predicts."""
 RIDGE = 1e-6
-"""Share of the mean curvature that is added everywhere, so that two edges may read the same."""
+"""What is added to curvatures, and as a share of their mean: two edges may read the same, and heads
+that are sure of all episodes have no curvature.
+"""
 WHOLE = 2**22
 """Most numbers that are worked on at once: candidates times kept parameters times episodes."""
 OVERHEAD = 32
@@ -81,7 +83,7 @@ class LinearFits(Fits):
         explained_KPW = torch.linalg.solve(add_ridge(between_KPP), cross_KPW)
         free_KW = own_KW - (cross_KPW * explained_KPW).sum(dim=1)
         # An edge that the others explain fully gains nothing.
-        free_KW = free_KW.clamp_min(1e-3 * own_KW).clamp_min(torch.finfo(own_KW.dtype).tiny)
+        free_KW = free_KW.clamp_min(1e-3 * own_KW).clamp_min(RIDGE)
         gain_KW = torch.where(keep_KW, -torch.inf, gradient_KW.square() / free_KW / 2)
         # What is lost without a refit: near separation the curvature is no measure of it.
         log_odds_KPN = log_odds_KN[:, None] - a_KPN * theta_KW.gather(1, index_KP)[:, :, None]
@@ -152,6 +154,5 @@ def _choose_length(
 def add_ridge(curvature_QPP: Tensor) -> Tensor:
     """Returns curvatures that have an inverse."""
     diagonal_QP = curvature_QPP.diagonal(dim1=1, dim2=2)
-    tiny = torch.finfo(curvature_QPP.dtype).tiny
-    ridge_Q1 = RIDGE * diagonal_QP.mean(dim=1, keepdim=True) + tiny
+    ridge_Q1 = RIDGE * (1 + diagonal_QP.mean(dim=1, keepdim=True))
     return curvature_QPP + torch.diag_embed(ridge_Q1.expand_as(diagonal_QP))
