@@ -14,6 +14,7 @@ from torch import Tensor
 from bill.live_edges import count_edges, find_live_edges
 from core_model.transformer import Transformer
 from priors.circuit_size import CircuitSize
+from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import nll
@@ -261,3 +262,31 @@ def test_a_head_is_pruned_alone_as_it_is_in_company():
         in_parts = prune(weights, z_GNRD, [2.0, 8.0], room)
         for name, value in company.items():
             torch.testing.assert_close(in_parts[name], value, rtol=0, atol=1e-6)
+
+
+def test_heads_with_exits_swap_edges_alone_as_they_do_in_company():
+    """The last head starts with the worse of two readings; removal alone keeps it."""
+    examples = planted(128, inputs=1, width=4, levels=2, noise=0.3)
+    z_GNRD, human_N = examples.z_NLD.double()[None], examples.human_N.double()
+    rng = torch.Generator().manual_seed(0)
+    noise_N = torch.randn(128, generator=rng)
+    z_GNRD[0, :, 0, 1] = z_GNRD[0, :, 0, 0] + 0.5 * noise_N
+    weight_L2D = torch.randn(1, 2, 1, 2, 2, 4, generator=rng).double()
+    weight_L2D[0, 1] = 0
+    weight_L2D[0, 1, 0, 0, 0, 1] = 3
+    weights = {"weight_L2D": weight_L2D, "bias_2L": torch.zeros(1, 2, 1, 2, 2).double()}
+    last = {name: value[:, 1:] for name, value in weights.items()}
+
+    def prune(weights: Weights, moves: Sequence[Move] = MOVES) -> tuple[Weights, Tensor]:
+        price_M = torch.tensor([10.0]).double()
+        return prune_edges(Layered(2, 4), weights, z_GNRD, human_N, price_M, moves=moves)
+
+    company, total_GSM = prune(weights)
+    alone, alone_GSM = prune(last)
+    torch.testing.assert_close(alone_GSM, total_GSM[:, 1:], rtol=0, atol=1e-4)
+    for name, value in alone.items():
+        torch.testing.assert_close(value[0, 0], company[name][0, 1], rtol=0, atol=1e-4)
+    assert alone["weight_L2D"].nonzero()[:, 3:].tolist() == [[0, 0, 0]]
+    removal, removal_GSM = prune(last, (take_out,))
+    assert removal["weight_L2D"].nonzero()[:, 3:].tolist() == [[0, 0, 1]]
+    assert removal_GSM.item() > alone_GSM.item() + 1
