@@ -26,8 +26,8 @@ FEW = 4
 """Edges of the best head known above which no search begins from single edges."""
 CANDIDATES = 64
 """About how many candidates a head has at once."""
-BYTES = 64
-"""Bytes that a parameter of a candidate needs at most, all copies together."""
+BYTES = 160
+"""Bytes that a parameter of a candidate needs at most: all copies, and gaps between tensors."""
 
 
 def prune_edges(
