@@ -215,9 +215,9 @@ class ExactFits(QuickFits):
             return errors_K / n, gradient_KP / n
 
         start_KP = start_KW.gather(1, index_KP)
-        minimum = minimise(evaluate, start_KP, CLOSE / n, REFIT_STEPS, ROUNDING / n)
-        everyone = torch.arange(len(start_KW), device=start_KW.device)
-        return Refit(spread(minimum.phi_KW, everyone), minimum.loss_K * n)
+        phi_KP, _ = minimise(evaluate, start_KP, CLOSE / n, REFIT_STEPS)
+        theta_KW = spread(phi_KP, torch.arange(len(start_KW), device=start_KW.device))
+        return Refit(theta_KW, self.compute_errors(theta_KW))
 
 
 def pack(keep_QW: Tensor) -> tuple[Tensor, Tensor]:
