@@ -22,14 +22,16 @@ class CircuitSize(Prior):
 
     The price of an edge is ln E + ½ ln N nats: to name one of the head's E edges, and to state its
     weight as precisely as N episodes can determine it. Biases are free. A finished head has each
-    gate at its middle; a gate at 0 removes its edge. Gates find the inputs but leave too many
-    edges, so a finished head is then pruned as long as that lowers the sum of errors and price: see
-    `training/prune.py`.
+    gate at its middle; a gate at 0 removes its edge. Gates find inputs but leave too many edges. So
+    in a finished head edges are taken out, put in and swapped, each set with an exact refit, until
+    none of these moves lowers the sum of errors and price: see `training/prune.py`.
 
     Args:
         log_alpha: the initial value of every gate; above 0 is open.
         prune: whether finished heads are pruned and refitted.
     """
+
+    charges_edges_alone = True
 
     def __init__(self, log_alpha: LogAlpha, prune: bool) -> None:
         self.log_alpha = log_alpha

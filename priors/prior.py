@@ -81,6 +81,9 @@ class Prior(ABC):
     it has no state, uses no noise and does not change the weights.
     """
 
+    charges_edges_alone: bool = False
+    """Whether the charge of a finished head is its edges at `edge_price`, and nothing else."""
+
     @abstractmethod
     def charge(self, training: Training) -> Tensor:
         """Returns the charge at strength 1, in nats an episode of the training set, as a

@@ -43,7 +43,7 @@ class _ExpectedSoftplus(torch.autograd.Function):
             inverse = (variance + scale**2).rsqrt_()
             ratio = mean * inverse
             slope.add_(torch.erf(ratio * math.sqrt(0.5)), alpha=weight / 2)
-            density = ratio.square_().mul_(-0.5).exp_().mul_(inverse)
+            density = (ratio * ratio).mul_(-0.5).exp_().mul_(inverse)
             curvature.add_(density, alpha=weight / math.sqrt(2 * math.pi))
             rest.add_(density, alpha=weight * scale**2 / math.sqrt(2 * math.pi))
         slope.add_(0.5)

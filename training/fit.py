@@ -127,7 +127,7 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     reporter = task.objective.reporter
     price = get_edge_price(task)
     z_GNRD = group_levels(task.examples.z_NLD, reporter)
-    weights = prune_edges(
+    weights, total_GSM = prune_edges(
         reporter,
         solution.weights,
         z_GNRD,
@@ -136,7 +136,13 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
         budget,
     )
     nll_GSM = task.objective.compute_held_out_nll(weights)
-    return solution._replace(weights=weights, nll_GSM=nll_GSM)
+    solution = solution._replace(weights=weights, nll_GSM=nll_GSM)
+    if not task.objective.prior.charges_edges_alone:
+        return solution
+    # No move of the search lowers the total; without a price there was no search.
+    is_searched_M = price * task.strength_M > 0
+    gain_GSM = torch.where(is_searched_M, 0.0, torch.nan).expand(task.grid)
+    return solution._replace(total_GSM=total_GSM, gain_GSM=gain_GSM)
 
 
 def get_edge_price(task: Task) -> float:

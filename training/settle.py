@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from compute.lightning import pl
 from compute.trainer import Trainer
 from reporters.stack import Weights, group_levels
+from training.coordinates import Coordinates
 from training.expected import DRAWS, Expected, Sizes, unflatten
 from training.lbfgs import LBFGSState
 from training.noise import uniform
-from training.objective import Head
+from training.objective import Group, Head, Objective
 from training.optimizers.lbfgs import LBFGS
 from training.schedule import Schedule
 from training.task import Solution, Task
@@ -28,7 +29,7 @@ from training.watch import Watch, take_snapshot
 
 STEPS_AN_EPOCH = 10
 """Steps that are recorded and saved as one epoch."""
-AT_ONCE = 16
+AT_ONCE = 32
 """Heads that are evaluated at once: their log-odds stay in a processor's cache."""
 LOOSE = 100
 """While a bonus for halting evenly is paid, heads need not come as near to the optimum: this many
@@ -113,8 +114,15 @@ class SettlingPopulation(pl.LightningModule):
         has_path = objective.has_exits and halting_bonus > 0
         self.bonuses = [share * halting_bonus for share in FALL] if has_path else [0.0]
         self.sizes = (list_sizes(start.weights), list_sizes(start.state))
-        self.lbfgs = LBFGSState(flatten_heads(start).double())
-        n_heads = len(self.lbfgs.loss_K)
+        z_GNRD = group_levels(task.examples.z_NLD, objective.reporter)
+        priced = charges_weights(objective, start)
+        self.coordinates = nn.ModuleList(
+            Coordinates(self.sizes[0], z_NRD, priced) for z_NRD in z_GNRD
+        )
+        theta_KW = flatten_heads(start).double()
+        n_heads = len(theta_KW)
+        parts = zip(self.coordinates, theta_KW.chunk(len(z_GNRD)), strict=True)
+        self.lbfgs = LBFGSState(torch.cat([of_group.to_phi(part) for of_group, part in parts]))
         buffers = {
             "strength_K": task.strength_M.repeat(n_heads // len(task.strengths)),
             "stage_K": torch.zeros(n_heads, dtype=torch.long),
@@ -125,9 +133,7 @@ class SettlingPopulation(pl.LightningModule):
         }
         for name, value in buffers.items():
             self.register_buffer(name, value)
-        examples = {"z_GNRD": group_levels(task.examples.z_NLD, objective.reporter)}
-        examples |= {"human_N": task.examples.human_N}
-        for name, value in examples.items():
+        for name, value in {"z_GNRD": z_GNRD, "human_N": task.examples.human_N}.items():
             self.register_buffer(name, value, persistent=False)
         self.inputs = task.examples.tensors[2:]
         self.automatic_optimization = False
@@ -143,7 +149,9 @@ class SettlingPopulation(pl.LightningModule):
         """The stack of all heads, with axes (G, S, M, ...)."""
         weights_sizes, state_sizes = self.sizes
         n_weights = sum(shape.numel() for shape in weights_sizes.values())
-        theta = self.lbfgs.phi_KW.to(self.z_GNRD.dtype).view(*self.grid, -1)
+        parts = zip(self.coordinates, self.lbfgs.phi_KW.chunk(len(self.z_GNRD)), strict=True)
+        theta_KW = torch.cat([of_group.to_theta(part) for of_group, part in parts])
+        theta = theta_KW.to(self.z_GNRD.dtype).view(*self.grid, -1)
         return Head(
             unflatten(theta[..., :n_weights], weights_sizes),
             unflatten(theta[..., n_weights:], state_sizes),
@@ -210,13 +218,16 @@ class SettlingPopulation(pl.LightningModule):
         bonuses_T = torch.tensor([*self.bonuses, 0.0], device=phi_KW.device)
         loss_K, gradient_KW = torch.empty_like(phi_KW[:, 0]), torch.empty_like(phi_KW)
         heads_a_group = self.n_heads // len(self.z_GNRD)
-        for g, expected in enumerate(self.expected):
+        for g, (expected, coordinates) in enumerate(zip(self.expected, self.coordinates)):
             rows = (k // heads_a_group == g).nonzero().flatten()
             for some in rows.split(AT_ONCE) if len(rows) else ():
                 own = k[some]
-                loss_K[some], gradient_KW[some] = expected.evaluate(
-                    phi_KW[some], self.strength_K[own], bonuses_T[self.stage_K[own]]
+                loss_K[some], by_theta_KW = expected.evaluate(
+                    coordinates.to_theta(phi_KW[some]),
+                    self.strength_K[own],
+                    bonuses_T[self.stage_K[own]],
                 )
+                gradient_KW[some] = coordinates.to_phi_gradient(by_theta_KW)
         return loss_K, gradient_KW
 
     @torch.no_grad()
@@ -242,6 +253,21 @@ class SettlingPopulation(pl.LightningModule):
             noise[name] = torch.cat([half, 1 - half])
         inputs = [value.to(self.device) for value in self.inputs]
         return Expected(self.objective, g, self.z_GNRD[g], self.human_N, self.sizes, noise, inputs)
+
+
+def charges_weights(objective: Objective, start: Head) -> bool:
+    """Whether the prior charges weights for themselves, and not only for what is read with them."""
+    weights = {name: value[0, 0, 0] for name, value in start.weights.items()}
+    state = {name: value[0, 0, 0] for name, value in start.state.items()}
+    doubled = {name: 2 * value + 1 for name, value in weights.items()}
+    groups, z_NRD = objective.build_groups(), objective.z_GNRD[0, :2]
+    group = Group(groups.reach_R[0], groups.place_1[0], {n: v[0] for n, v in groups.aids.items()})
+    reading = objective.read(weights, z_NRD)
+    charges = []
+    for some in (weights, doubled):
+        described = objective.describe(Head(some, state), {}, some, z_NRD, reading, group, ())
+        charges.append(objective.prior.charge(described))
+    return bool(charges[0] != charges[1])
 
 
 def list_sizes(weights: Weights) -> Sizes:

@@ -65,13 +65,12 @@ from bill.finished import FinishedHeads, Stops
 from bill.two_part import TwoPart
 from reporters.mlp import MLP
 from compute.allocation import keep_freed_memory
-from training import prune
+from training import edge_fits, prune
 STATUS = Path("/proc/self/status")
 torch.set_num_threads(1)
 keep_freed_memory()
-minimise = prune.minimise_with_adam
 # Fewer steps take as much memory.
-prune.minimise_with_adam = lambda *words: minimise(*words[:2], 2, *words[3:])
+edge_fits.ADAM_STEPS = edge_fits.REFIT_STEPS = 2
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+)", STATUS.read_text())[1]) * 1024
 rng = torch.Generator().manual_seed(0)
 z_NLD, N, budget = torch.randn(1024, 1, 32, generator=rng), 1024, float(sys.argv[2])
