@@ -18,7 +18,7 @@ from compute.memory import choose_part_size
 from reporters.adam import minimise_with_adam
 from reporters.reporter import Reporter, is_weight
 from reporters.stack import Weights
-from training.convex import unflatten
+from training.expected import unflatten
 from training.lbfgs import minimise
 
 NOTHING = 1e-3

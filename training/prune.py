@@ -14,10 +14,11 @@ from torch import Tensor
 
 from reporters.reporter import Reporter
 from reporters.stack import Weights
-from training.convex import is_linear, unflatten
+from training.convex import is_linear
 from training.edge_fits import ExactFits, Fits, QuickFits
 from training.edge_moves import MOVES, Found, Move, count_edges, take_out_shares, thin_out
 from training.edge_search import SETTLED, search
+from training.expected import unflatten
 from training.linear_fits import LinearFits
 
 STARTS = 64

@@ -7,8 +7,9 @@ its prior's state; N: episodes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -121,8 +122,7 @@ class SettlingPopulation(pl.LightningModule):
         )
         theta_KW = flatten_heads(start).double()
         n_heads = len(theta_KW)
-        parts = zip(self.coordinates, theta_KW.chunk(len(z_GNRD)), strict=True)
-        self.lbfgs = LBFGSState(torch.cat([of_group.to_phi(part) for of_group, part in parts]))
+        self.lbfgs = LBFGSState(self._map_groups(Coordinates.to_phi, theta_KW))
         buffers = {
             "strength_K": task.strength_M.repeat(n_heads // len(task.strengths)),
             "stage_K": torch.zeros(n_heads, dtype=torch.long),
@@ -149,8 +149,7 @@ class SettlingPopulation(pl.LightningModule):
         """The stack of all heads, with axes (G, S, M, ...)."""
         weights_sizes, state_sizes = self.sizes
         n_weights = sum(shape.numel() for shape in weights_sizes.values())
-        parts = zip(self.coordinates, self.lbfgs.phi_KW.chunk(len(self.z_GNRD)), strict=True)
-        theta_KW = torch.cat([of_group.to_theta(part) for of_group, part in parts])
+        theta_KW = self._map_groups(Coordinates.to_theta, self.lbfgs.phi_KW)
         theta = theta_KW.to(self.z_GNRD.dtype).view(*self.grid, -1)
         return Head(
             unflatten(theta[..., :n_weights], weights_sizes),
@@ -218,7 +217,8 @@ class SettlingPopulation(pl.LightningModule):
         bonuses_T = torch.tensor([*self.bonuses, 0.0], device=phi_KW.device)
         loss_K, gradient_KW = torch.empty_like(phi_KW[:, 0]), torch.empty_like(phi_KW)
         heads_a_group = self.n_heads // len(self.z_GNRD)
-        for g, (expected, coordinates) in enumerate(zip(self.expected, self.coordinates)):
+        for g, expected in enumerate(self.expected):
+            coordinates = cast(Coordinates, self.coordinates[g])
             rows = (k // heads_a_group == g).nonzero().flatten()
             for some in rows.split(AT_ONCE) if len(rows) else ():
                 own = k[some]
@@ -244,6 +244,17 @@ class SettlingPopulation(pl.LightningModule):
             (self.lbfgs.loss_K * n_examples).view(self.grid),
             (gain_K * n_examples).view(self.grid),
         )
+
+    def _map_groups(
+        self, change: Callable[[Coordinates, Tensor], Tensor], value_KW: Tensor
+    ) -> Tensor:
+        """Returns heads in other coordinates, each in those of its group."""
+        parts = value_KW.chunk(len(self.coordinates))
+        mapped = [
+            change(cast(Coordinates, c), part)
+            for c, part in zip(self.coordinates, parts, strict=True)
+        ]
+        return torch.cat(mapped)
 
     def _expect(self, g: int) -> Expected:
         noise = {}

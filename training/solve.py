@@ -95,6 +95,8 @@ def settle_heads(
     weights = {name: torch.zeros_like(value) for name, value in one.draw_start().items()}
     start = Head(weights, objective.create_state(weights))
     solution = settle(one, schedule, optimizer, trainer, checkpoint, watch, start)
+    if watch:
+        watch.repeat_for_seeds(task.grid)
     return Found(repeat_for_seeds(solution, task), "lbfgs", False)
 
 

@@ -120,6 +120,14 @@ class Watch(pl.Callback):
             figures[name] = torch.stack([self.figures[epoch][name] for epoch in epochs])
         return History(tuple(epochs), figures, self.kept_K)
 
+    def repeat_for_seeds(self, grid: tuple[int, int, int]) -> None:
+        """Gives what was recorded of the heads of one seed to those of all: shape (G, S, M)."""
+        n_groups, _, n_strengths = grid
+        for values in self.figures.values():
+            for name, value_K in values.items():
+                value_G1M = value_K.view(n_groups, 1, n_strengths)
+                values[name] = value_G1M.expand(grid).flatten()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.figures:
             self._record(trainer.current_epoch)

@@ -14,12 +14,11 @@ class LBFGS(Optimizer):
     settled. The objective must be the same function at every step.
 
     Args:
-        tolerance: nats of the whole training set that another step could still bring at most, as
-            far as the gradient predicts.
+        tolerance: nats of the whole training set that further steps would still bring, as far as
+            the curvature and the last ten steps show. In flat valleys they show too little, so use
+            less than the 0.01 below which a head counts as settled.
         steps: after this many, a head that has not settled is left as it is.
-        starts: heads that are tried for each seed; the best is kept.
     """
 
     tolerance: Positive
     steps: Count
-    starts: Count
