@@ -98,6 +98,49 @@ def train(
         requests: what the prior needs beside the training episodes.
         watch: records figures of the heads at each epoch; they are the same heads without it.
     """
+    task = build_task(
+        make,
+        prior,
+        examples,
+        held_out,
+        levels,
+        flops_L,
+        flops_step,
+        seeds,
+        strengths,
+        requests,
+        rounds=method.precision == "bfloat16",
+    )
+    found = solve(task, method, optimizer, trainer, checkpoint, watch)
+    solution = found.solution
+    has_exits = task.objective.has_exits
+    bonus = getattr(method, "halting_bonus", 0.0) if has_exits else math.nan
+    settling = assess(
+        found.optimizer, bonus, solution.total_GSM, solution.gain_GSM, found.has_restarts
+    )
+    if watch:
+        watch.kept_K = solution.epoch_GSM.flatten()
+    return task.build_heads(solution.weights, solution.nll_GSM, settling)
+
+
+def build_task(
+    make: Callable[[int, int], Reporter],
+    prior: Prior,
+    examples: Examples,
+    held_out: Examples,
+    levels: Sequence[int],
+    flops_L: Tensor,
+    flops_step: float,
+    seeds: Sequence[int],
+    strengths: Sequence[float],
+    requests: Requests = Requests(),
+    rounds: bool = False,
+) -> Task:
+    """Returns what heads are found from.
+
+    Args:
+        rounds: whether products in a head are rounded to bfloat16; the others as in `train`.
+    """
     mean_LD, std_LD = compute_standardiser(examples.z_NLD)
 
     def standardise(z_NLD: Tensor) -> Tensor:
@@ -118,9 +161,9 @@ def train(
         flops_step,
         build_aid(requests, standardise),
         StandardisedAblation(ablation, mean_LD, std_LD) if ablation else None,
-        rounds=method.precision == "bfloat16",
+        rounds=rounds,
     )
-    task = Task(
+    return Task(
         make,
         objective,
         examples,
@@ -130,15 +173,6 @@ def train(
         tuple(seeds),
         tuple(strengths),
     )
-    found = solve(task, method, optimizer, trainer, checkpoint, watch)
-    solution = found.solution
-    bonus = getattr(method, "halting_bonus", 0.0) if objective.has_exits else math.nan
-    settling = assess(
-        found.optimizer, bonus, solution.total_GSM, solution.gain_GSM, found.has_restarts
-    )
-    if watch:
-        watch.kept_K = solution.epoch_GSM.flatten()
-    return task.build_heads(solution.weights, solution.nll_GSM, settling)
 
 
 def build_aid(requests: Requests, standardise: Callable[[Tensor], Tensor]) -> Aid:
