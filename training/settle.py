@@ -32,9 +32,9 @@ STEPS_AN_EPOCH = 10
 """Steps that are recorded and saved as one epoch."""
 AT_ONCE = 32
 """Heads that are evaluated at once: their log-odds stay in a processor's cache."""
-LOOSE = 100
-"""While a bonus for halting evenly is paid, heads need not come as near to the optimum: this many
-times as far.
+ON_THE_WAY = 1.0
+"""Nats of the whole training set: as near to the optimum as a head comes while it is paid a bonus for
+halting evenly.
 """
 FALL = (1.0, 1 / 3, 1 / 10, 0.0)
 """Shares of the halting bonus that are paid one after the other. Without them, heads end in
@@ -111,7 +111,7 @@ class SettlingPopulation(pl.LightningModule):
         self.grid = task.grid
         self.objective = objective
         self.callbacks = callbacks
-        self.tolerance = tolerance / len(task.examples.human_N)
+        self.tolerance = tolerance
         has_path = objective.has_exits and halting_bonus > 0
         self.bonuses = [share * halting_bonus for share in FALL] if has_path else [0.0]
         self.sizes = (list_sizes(start.weights), list_sizes(start.state))
@@ -198,9 +198,9 @@ class SettlingPopulation(pl.LightningModule):
         self.before_K[k] = self.lbfgs.loss_K[k]
         self.norm_K[k] = self.lbfgs.gradient_KW[k].norm(dim=1)
         self.lbfgs.step(self.evaluate, k)
-        factor_T = torch.ones(len(self.bonuses), device=self.device)
-        factor_T[:-1] = LOOSE
-        arrived = k[self.lbfgs.gap_K[k] <= self.tolerance * factor_T[self.stage_K[k]]]
+        is_last_K = self.stage_K[k] == len(self.bonuses) - 1
+        tolerance_K = torch.where(is_last_K, self.tolerance, ON_THE_WAY) / len(self.human_N)
+        arrived = k[self.lbfgs.gap_K[k] <= tolerance_K]
         self.stage_K[arrived] += 1
         onwards = arrived[self.stage_K[arrived] < len(self.bonuses)]
         if len(onwards):

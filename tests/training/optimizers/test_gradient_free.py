@@ -14,7 +14,7 @@ from priors.none import NoPrior
 from reporters.linear import Linear
 from tests.configs.test_build import read_config
 from tests.training.made import optimizer
-from training.find_heads import check_optimizer
+from training.solve import check_optimizer
 from training.optimizers.annealing import Jumps
 from training.optimizers.evolution import Candidates, compute_utilities
 from training.optimizers.gradient_free import GradientFree
@@ -40,9 +40,9 @@ def test_only_an_optimizer_that_is_used_refuses_a_head(choice, is_refused):
     parts = build_parts(read_config("optimizer=evolution", choice))
     if is_refused:
         with pytest.raises(UserError, match="optimizer: evolution"):
-            check_optimizer(parts, Linear(1, 10_000))
+            check_optimizer(parts, Linear(1, 10_000), 1, 10_000)
     else:
-        check_optimizer(parts, Linear(1, 10_000))
+        check_optimizer(parts, Linear(1, 10_000), 1, 10_000)
 
 
 # One number of each of 200 heads, which pay what is said.
