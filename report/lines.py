@@ -44,7 +44,8 @@ def find_level(heads: pd.DataFrame) -> pd.Series:
     groups = heads.groupby([*GROUP, "level"])
     error = heads["validation_nll"].where(heads["settled"])
     settled_error = error.groupby([heads[key] for key in (*GROUP, "level")]).transform("mean")
-    ordered = heads.assign(settled=settled_error, every=groups["validation_nll"].transform("mean"))
+    errors = {"settled": settled_error, "every": groups["validation_nll"].transform("mean")}
+    ordered = heads[[*PLACE, "level"]].assign(**errors)
     ordered = ordered.sort_values(["settled", "every"], kind="stable")
     best = ordered.groupby(PLACE)["level"].first().rename("best")
     return heads.join(best, on=PLACE)["best"]

@@ -33,7 +33,7 @@ STEPS_AN_EPOCH = 10
 AT_ONCE = 32
 """Heads that are evaluated at once: their log-odds stay in a processor's cache."""
 ON_THE_WAY = 1.0
-"""Nats of the whole training set: as near to the optimum as a head comes while it is paid a bonus for
+"""Nats of the whole training set: as near to the optimum as a head comes while it is paid for
 halting evenly.
 """
 FALL = (1.0, 1 / 3, 1 / 10, 0.0)

@@ -14,10 +14,10 @@ from priors.none import NoPrior
 from reporters.linear import Linear
 from tests.configs.test_build import read_config
 from tests.training.made import optimizer
-from training.solve import check_optimizer
 from training.optimizers.annealing import Jumps
 from training.optimizers.evolution import Candidates, compute_utilities
 from training.optimizers.gradient_free import GradientFree
+from training.solve import check_optimizer
 
 SEED_S = torch.arange(200)
 
