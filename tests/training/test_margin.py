@@ -61,6 +61,13 @@ def test_its_length_leaves_a_thousandth_of_a_nat_of_errors():
     assert nll(a_NW @ theta_W, human_N).sum().item() == pytest.approx(REST, rel=1e-6)
 
 
+def test_where_all_answers_are_the_same_the_bias_alone_gives_them():
+    for answer in (0.0, 1.0):
+        theta_W, a_NW, human_N = find([[1.0, 0.0], [5.0, 2.0]], [answer] * 2)
+        assert not theta_W[:2].any()
+        assert nll(a_NW @ theta_W, human_N).sum().item() == pytest.approx(REST, rel=1e-6)
+
+
 def test_where_no_border_separates_the_answers_there_is_none():
     exclusive_or = [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]
     assert find(exclusive_or, [0.0, 0.0, 1.0, 1.0])[0] is None
