@@ -48,6 +48,7 @@ class ExplanationLength(CircuitSize):
     """
 
     needs: tuple[Need, ...] = ("predictor",)
+    charges_edges_alone = False
 
     def __init__(self, log_alpha: LogAlpha, prune: bool, episodes: Episodes) -> None:
         super().__init__(log_alpha, prune)

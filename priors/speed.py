@@ -56,7 +56,8 @@ class Speed(Prior):
         return _apply_gates(weights, gates)
 
     def lacks(self, reporter: Reporter) -> str | None:
-        has_exits = len(reporter.flops(count_units(reporter, 1))) > 1
+        # With one level, a head with an exit for each level has one.
+        has_exits = len(reporter.flops(count_units(reporter, 2))) > 1
         has_units = any(find_unit_axes(name) for name, _ in reporter.named_parameters())
         if has_exits or (has_units and self.gates != "never"):
             return None

@@ -67,7 +67,8 @@ class Sum(Prior):
             variance = part.compute_variance(_select_part(state, name))
             if variance is None:
                 return None
-            joint |= variance
+            for key, value in variance.items():
+                joint[key] = joint[key] + value if key in joint else value
         return joint
 
     def finish(self, weights: Weights, state: Weights) -> Weights:

@@ -64,11 +64,14 @@ def _maximise_margin(a: np.ndarray, sign_N: np.ndarray, is_weight_W: np.ndarray)
     """Returns the parameters of least norm with a margin of at least 1 everywhere."""
     from sklearn.svm import SVC
 
+    theta_W = np.zeros(a.shape[1])
+    biases_W = ~is_weight_W
+    if biases_W.any() and (sign_N == sign_N[0]).all():
+        theta_W[biases_W.argmax()] = sign_N[0]
+        return theta_W
     svm = SVC(kernel="linear", C=BOUND, tol=PRECISION, cache_size=500)
     svm.fit(a[:, is_weight_W], sign_N)
-    theta_W = np.zeros(a.shape[1])
     theta_W[is_weight_W] = svm.coef_[0]
-    biases_W = ~is_weight_W
     if biases_W.any():
         # Of several biases, whose sum alone matters, the first has the whole.
         theta_W[biases_W.argmax()] = svm.intercept_[0]

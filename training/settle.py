@@ -232,16 +232,20 @@ class SettlingPopulation(pl.LightningModule):
 
     @torch.no_grad()
     def build_solution(self, task: Task) -> Solution:
-        """Returns the heads as they are."""
+        """Returns the heads as they are. What a head that has not settled could gain is not known,
+        nor what it pays while there is a bonus.
+        """
         weights = self.objective.finish(self.head)
         nll_GSM = self.objective.compute_held_out_nll(weights)
         n_examples = len(self.human_N)
-        gain_K = torch.where(self.has_settled_K, self.lbfgs.gap_K, torch.inf)
+        has_bonus_K = self.stage_K < len(self.bonuses) - 1
+        total_K = self.lbfgs.loss_K.masked_fill(has_bonus_K, torch.nan)
+        gain_K = self.lbfgs.gap_K.masked_fill(~self.has_settled_K, torch.nan)
         return Solution(
             weights,
             nll_GSM,
             self.epoch_K.view(self.grid),
-            (self.lbfgs.loss_K * n_examples).view(self.grid),
+            (total_K * n_examples).view(self.grid),
             (gain_K * n_examples).view(self.grid),
         )
 

@@ -54,14 +54,15 @@ def assess(
     tensor([ True,  True, False, False])
 
     Args:
-        total_GSM: errors and charge, in nats of the whole training set.
-        gain_GSM: what training each head further would bring.
+        total_GSM: errors and charge, in nats of the whole training set; NaN where it is not known.
+        gain_GSM: what training each head further would bring; NaN where it is not known.
         restarts: whether the seeds were trained each by itself.
     """
     gap_GSM = gain_GSM
     if restarts and total_GSM.isfinite().any():
-        reached_GSM = (total_GSM - gain_GSM).nan_to_num(nan=torch.inf)
+        reached_GSM = (total_GSM - gain_GSM.nan_to_num(0.0)).nan_to_num(torch.inf)
         gap_GSM = total_GSM - reached_GSM.amin(dim=1, keepdim=True)
+        gap_GSM = torch.where(gain_GSM.isnan(), torch.nan, gap_GSM)
     settled_GSM = (gain_GSM <= SETTLED) & (gap_GSM <= APART + gain_GSM)
     return Settling(
         optimizer,
