@@ -116,14 +116,13 @@ def solve_convex(method: Convex, task: Task) -> Solution:
         aids = {name: value[g] for name, value in groups.aids.items()}
         group = Group(groups.reach_R[g], groups.place_1[g], aids)
         charge = bind_charge(objective, group, z_NRD)
-        weights, paid_M, gap_M = solve_group(
+        weights, paid_M, gap_M, is_margin_M = solve_group(
             method, objective.reporter, charge, task.strength_M, z_NRD, task.examples.human_N
         )
         solved.append(weights)
         paid.append(paid_M)
         gaps.append(gap_M)
-        # A head of the largest margin has no gap, but could still be longer.
-        gains.append(torch.where(gap_M > 0, gap_M, paid_M))
+        gains.append(torch.where(is_margin_M, paid_M, gap_M))
     warn_of_gaps(method, torch.stack(gaps))
     whole = {}
     for name in solved[0]:
@@ -172,12 +171,12 @@ def solve_group(
     strength_M: Tensor,
     z_NRD: Tensor,
     human_N: Tensor,
-) -> tuple[Weights, Tensor, Tensor]:
+) -> tuple[Weights, Tensor, Tensor, Tensor]:
     """Returns the head of least errors and charge at each strength, with axis M; what each pays,
-    and what a further step could bring, in nats an episode.
+    and what a further step could bring, in nats an episode; and whether it is one of those below.
 
     A head without a charge that can answer every episode correctly has the largest margin instead:
-    the limit of its training.
+    the limit of its training. It could be longer, and then pay nothing.
     """
     sizes = {name: value.shape for name, value in reporter.named_parameters()}
     a_NW = read_features(reporter, z_NRD)
@@ -209,7 +208,8 @@ def solve_group(
         theta_MW[rest], gap_M[rest] = solve(method, a_NW, losses, curvature_M[rest])
     paid_M = compute_losses(torch.arange(len(strength_M)), theta_MW, theta_MW @ a_NW.T)
     parts = unflatten(theta_MW, sizes)
-    return {name: value.to(z_NRD) for name, value in parts.items()}, paid_M, gap_M
+    weights = {name: value.to(z_NRD) for name, value in parts.items()}
+    return weights, paid_M, gap_M, is_unpriced_M & (margin_W is not None)
 
 
 def list_is_weight(sizes: Mapping[str, torch.Size]) -> Tensor:

@@ -23,6 +23,8 @@ STEPS = 100
 """Steps of L-BFGS that show what more training would bring at least."""
 DRAWS = 16
 """Draws of a prior's noise over which what heads pay is averaged; the same for all heads."""
+AT_ONCE = 512
+"""Episodes that all heads read at once: as many as in a step of training."""
 
 
 class Further(NamedTuple):
@@ -69,9 +71,11 @@ def estimate_total(task: Task, head: Head) -> Tensor:
     at_full_strength = torch.tensor([1.0, 0.0])
     total_GSM = torch.zeros(task.grid, dtype=torch.float64)
     draws = DRAWS if head.state else 1
+    batches = list(zip(*(value.split(AT_ONCE) for value in task.examples.tensors), strict=True))
     for draw in range(draws):
         noise = draw_noise(head.state, seed_S, draw)
-        step = StepInputs(noise, at_full_strength, objective.build_groups(), task.examples.tensors)
-        _, loss_GSM = objective.compute_paid(head, task.strength_M, step)
-        total_GSM += len(task.examples.human_N) * loss_GSM / draws
+        for batch in batches:
+            step = StepInputs(noise, at_full_strength, objective.build_groups(), batch)
+            _, loss_GSM = objective.compute_paid(head, task.strength_M, step)
+            total_GSM += len(batch[0]) * loss_GSM / draws
     return total_GSM

@@ -75,7 +75,9 @@ def build_results(
     for k, verdict in enumerate(judgement.verdicts):
         last = {"reason_template": verdict.template}
         rows.append(of_heads[k] | of_settling[k] | of_alignment[k] | last)
-    return Results(pd.DataFrame(rows).astype({"level": "Int64", "tied": "Int64"}), about)
+    # A copy, because more than a hundred columns that were converted one by one are slow to use.
+    table = pd.DataFrame(rows).astype({"level": "Int64", "tied": "Int64"}).copy()
+    return Results(table, about)
 
 
 def describe_predictor(

@@ -104,7 +104,7 @@ def test_a_run_that_fails_stops_no_other_and_the_end_says_which_and_why(tmp_path
     folder = tmp_path / "sweep"
     done = run_sweep(folder, "prior=none", "data.probe=2,120")
     assert done.returncode == 1
-    assert "heads judged" in done.stdout, "there is a table of those that are whole"
+    assert "1 head judged" in done.stdout, "there is a table of those that are whole"
     why = (
         "data.probe: too few episodes to fit, choose and measure a probe with every cell of X ×"
         " H × amiss in each third. Use more."

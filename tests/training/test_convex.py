@@ -148,19 +148,22 @@ def test_without_a_charge_it_is_the_plain_logistic_regression(solve):
     )
 
 
-def test_where_every_episode_can_be_answered_correctly_only_a_charge_gives_an_optimum(
-    solve,
-):
+def test_where_every_episode_can_be_answered_correctly_no_charge_gives_the_largest_margin(solve):
     easy = planted(200, inputs=3, width=16, levels=2, noise=0.0)
-    with pytest.raises(
-        UserError,
-        match=(
-            r"a head at level 1 of 2 can answer every training episode correctly.*"
-            r" Use prior=gaussian"
-        ),
-    ):
-        solve(prior=NoPrior(), examples=easy)
-    assert solve(examples=easy).validation_nll_K.isfinite().all()
+    sign_N = 2 * easy.human_N - 1
+
+    def compute_margins(prior):
+        heads = solve(prior=prior, examples=easy)
+        log_odds_KN = heads.predict_log_odds(easy.z_NLD)
+        norm_K = heads.weights["weight_1D"].flatten(0, 2).norm(dim=(1, 2))
+        margin_K = (sign_N * log_odds_KN).amin(dim=1) / norm_K
+        return margin_K.view(heads.weights["bias"].shape)[0, 0], heads
+
+    margin_M, none = compute_margins(NoPrior())
+    charged_M, _ = compute_margins(Gaussian(1.0))
+    assert (margin_M > 0).all() and (margin_M[0] > charged_M).all()
+    assert none.settling.total_K[0] == pytest.approx(0.001, rel=0.01)
+    assert none.settling.settled_K[0]
 
 
 def test_an_optimum_that_was_not_reached_is_said(solve, capfd):

@@ -350,7 +350,9 @@ def test_killed_and_started_again_it_gives_the_same_heads_and_history_bit_for_bi
     heads, history = run_eight_epochs(reporter, checkpoint)
     whole, whole_history = whole_runs[reporter]
     assert same(heads, whole)
-    assert len(steps) == (8 - epoch) * 4
+    # Where chance forbids L-BFGS, as many epochs again show how far heads are from their optimum.
+    further = 8 * 4 if reporter == "linear" else 0
+    assert len(steps) == (8 - epoch) * 4 + further
     assert not checkpoint.exists()
     assert history.epochs == whole_history.epochs == tuple(range(9))
     assert torch.equal(history.kept_K, whole_history.kept_K)
