@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from verdict.verdict import Judgement
 
 NOT_USED = {
+    "prior": "prior/none.yaml",
     "bill": "bill/default.yaml",
     "training": "training/default.yaml",
     "optimizer": "optimizer/adamw.yaml",

@@ -51,6 +51,7 @@ def test_a_run_from_before_optimizers_were_a_choice_can_be_judged_again(tiny_run
     shutil.copy(tiny_run / CONFIG, tmp_path)
     config = read_config(tmp_path)
     del config["optimizer"], config["training"]["keep"]
+    config["prior"] = {"_target_": "priors.speed.Speed", "log_alpha": 2.0}  # it had no `gates`
     (tmp_path / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
     assert build_parts(read_judging_config(tmp_path)).optimizer == AdamW(0.02)
 
