@@ -150,10 +150,10 @@ def check(cls: type, values: Any, where: str, provided: Iterable[str] = ()) -> N
     options = [name for name in inspect.signature(cls).parameters if name not in provided]
     for key in values:
         if key not in options:
-            listed = ", ".join(options) or "none"
+            what_it_has = f"It has: {', '.join(options)}." if options else "It has none."
             raise UserError(
                 f"{_join(where, key)}: {cls.__name__} has no such option."
-                f"{did_you_mean(key, options)} It has: {listed}."
+                f"{did_you_mean(key, options)} {what_it_has}"
             )
     for key in options:
         path = _join(where, key)

@@ -145,7 +145,8 @@ def _describe_unknown_key(error: Exception) -> str | None:
         return None
     known = [str(name) for name in parent if name not in ("hydra", "_target_")]
     suggestion = did_you_mean(str(key).rpartition(".")[2], known)
-    return f"{key}: no such key.{suggestion} There are: {', '.join(known) or 'none'}."
+    what_there_is = f"There are: {', '.join(known)}." if known else "Nothing can be set here."
+    return f"{key}: no such key.{suggestion} {what_there_is}"
 
 
 def _is_raised_by_hydra(error: Exception) -> bool:
