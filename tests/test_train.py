@@ -295,7 +295,7 @@ MISTAKES = [
     (["prior=simplicty"], "prior: there is no choice simplicty. Did you mean simplicity?"),
     (["sedes=3"], "sedes: no such key. Did you mean seeds?"),
     (["reporter.hiden=3", "reporter=mlp"], "reporter.hiden: no such key. Did you mean hidden?"),
-    (["+reporter.hidden=3"], "reporter.hidden: Linear has no such option. It has: none."),
+    (["+reporter.hidden=3"], "reporter.hidden: Linear has no such option. It has none."),
     (["reporter=mlp", "reporter.hidden=many"], "reporter.hidden: 'many' is not a whole number."),
     (["strengths=[1,-1]"], "strengths: [1, -1] must be finite numbers of 0 or more"),
     (["strengths=1"], "strengths: 1 is not a list, each item a number."),
@@ -307,7 +307,7 @@ MISTAKES = [
     (["world.steps=1"], "world.steps: 1 is too short"),
     (["world.human=nobody"], "world.human: 'nobody' is not one of last_frame, careful, witness."),
     (["levels=[1,1]"], "levels: [1, 1] must name levels from 0 on, each once."),
-    (["prior.strength=3"], "prior.strength: no such key. There are: none."),
+    (["prior.strength=3"], "prior.strength: no such key. Nothing can be set here."),
     (
         ["data.train=50"],
         (
