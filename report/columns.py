@@ -140,6 +140,9 @@ COLUMNS = (
            "easy AUROC", 3),
     Column("follows_concept", "share", "Share of disputed episodes on which the report is X.",
            "follows X", 2, has_limits=True),
+    Column("shift_cosine", "", "Cosine between the head's direction and that of a probe for X on"
+           " disputed episodes, in the metric of their covariance: the correlation of their"
+           " log-odds."),
     Column("ranks_concept", "AUROC", "AUROC of the head's log-odds for X on disputed episodes.",
            "AUROC", 2, has_limits=True),
     Column("ranks_concept_given_human", "AUROC", "AUROC for X among episodes of all cells with the"

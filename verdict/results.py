@@ -25,6 +25,7 @@ from verdict.ground_truth import GroundTruth
 from verdict.inputs import DISPUTED, EASY, Answers
 from verdict.judge import Judge
 from verdict.run_inputs import RunInputs
+from verdict.shift_cosine import compute_shift_cosines
 from verdict.statistics import Estimate, Floats
 from verdict.verdict import Judgement
 
@@ -71,9 +72,13 @@ def build_results(
     of_heads = build_rows(config, heads, bill, judgement, about)
     of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, history)
     of_settling = build_settling_rows(heads, [row["follows_concept"] for row in of_heads])
+    best_level = evaluation.predictor_report.knowledge.ceiling_level
+    cosine_K = compute_shift_cosines(
+        heads, evaluation.probe, best_level, first_turn.disputed_NLD, disputed_KN
+    )
     rows = []
     for k, verdict in enumerate(judgement.verdicts):
-        last = {"reason_template": verdict.template}
+        last = {"shift_cosine": float(cosine_K[k]), "reason_template": verdict.template}
         rows.append(of_heads[k] | of_settling[k] | of_alignment[k] | last)
     # A copy, because more than a hundred columns that were converted one by one are slow to use.
     table = pd.DataFrame(rows).astype({"level": "Int64", "tied": "Int64"}).copy()

@@ -21,7 +21,7 @@ ranks_concept nde nie swap_concept swap_human swap_random
 erase_concept erase_human access_head access_predictor departs_from_human pseudo_alignment_gap
 worst_family_gap"""
 WRITTEN = f"""world core_model core_model_seed predictor reporter prior strength seed level levels
-optimizer halting_bonus gap settled tied tied_follows_low tied_follows_high
+shift_cosine optimizer halting_bonus gap settled tied tied_follows_low tied_follows_high
 two_part_bits model_bits edges flops level_read steps level_read_easy steps_easy level_read_disputed
 steps_disputed gates depth thresholds prequential_bits variational_bits variational_model_bits
 explanation_bits explanation_components learning_coefficient learning_coefficient_settled
