@@ -140,8 +140,8 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     if not task.objective.prior.charges_edges_alone:
         return solution
     # No move of the search lowers the total; without a price there was no search.
-    is_searched_M = price * task.strength_M > 0
-    gain_GSM = torch.where(is_searched_M, 0.0, torch.nan).expand(task.grid)
+    is_searched_GSM = total_GSM.isfinite() & (price * task.strength_M > 0)
+    gain_GSM = torch.where(is_searched_GSM, 0.0, torch.nan)
     return solution._replace(total_GSM=total_GSM, gain_GSM=gain_GSM)
 
 

@@ -16,9 +16,17 @@ from reporters.reporter import Reporter
 from reporters.stack import Weights
 from training.convex import is_linear
 from training.edge_fits import ExactFits, Fits, QuickFits
-from training.edge_moves import MOVES, Found, Move, count_edges, take_out_shares, thin_out
+from training.edge_moves import (
+    MOVES,
+    Found,
+    Move,
+    count_edges,
+    take_out,
+    take_out_shares,
+    thin_out,
+)
 from training.edge_search import SETTLED, search
-from training.expected import unflatten
+from training.expected import has_moments, unflatten
 from training.linear_fits import LinearFits
 
 STARTS = 64
@@ -43,6 +51,8 @@ def prune_edges(
     """Returns a stack of finished heads (G, S, M), each with edges of which no move lowers the sum
     of errors and price; and that sum, shape (G, S, M), in nats of the whole training set.
 
+    Of heads that cannot be refitted exactly edges are only taken out; their sum is NaN.
+
     Args:
         price_M: nats that an edge costs for the whole training set, by strength; where it is 0
             heads are left as they are.
@@ -59,9 +69,14 @@ def prune_edges(
     size = max(1, int(min(room, len(price_K))))
     for theta_KW, total_K, z_NRD in zip(theta_GKW, total_GK, z_GNRD, strict=True):
         quick = QuickFits(reporter, z_NRD, human_N, memory_budget)
+        charged = price_K.nonzero().flatten()
+        if not can_refit_exactly(reporter, z_NRD[:16]):
+            for k in charged.split(size) if len(charged) else ():
+                theta_KW[k] = search(quick, theta_KW[k], price_K[k], (thin_out, take_out)).theta_KW
+            total_K[:] = torch.nan
+            continue
         kind = LinearFits if is_linear(reporter, z_NRD[:64].float()) else ExactFits
         exact = kind(reporter, z_NRD, human_N, memory_budget)
-        charged = price_K.nonzero().flatten()
         for k in charged.split(size) if len(charged) else ():
             found = prune_heads(quick, exact, theta_KW[k], price_K[k], moves)
             theta_KW[k], total_K[k] = found.theta_KW, found.total_K
@@ -71,6 +86,14 @@ def prune_edges(
     pruned = unflatten(theta_GKW.unflatten(1, grid[1:]), sizes)
     pruned = {name: value.contiguous() for name, value in pruned.items()}
     return pruned, total_GK.unflatten(1, grid[1:])
+
+
+def can_refit_exactly(reporter: Reporter, z_NRD: Tensor) -> bool:
+    """Whether exact refits end in good time: not those of heads that stop early and whose log-odds
+    are not linear, as attention's, of which one search took longer than a minute and a half.
+    """
+    has_one_exit = reporter(z_NRD).halt_NT.shape[1] == 1
+    return has_one_exit or has_moments(reporter, z_NRD)
 
 
 def prune_heads(
