@@ -35,7 +35,7 @@ FEW = 4
 """Edges of the best head known above which no search begins from single edges."""
 CANDIDATES = 64
 """About how many candidates a head has at once."""
-BYTES = 160
+BYTES = 200
 """Bytes that a parameter of a candidate needs at most: all copies, and gaps between tensors."""
 
 

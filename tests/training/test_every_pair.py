@@ -172,11 +172,8 @@ def measure_dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Example
 
 @pytest.mark.parametrize(("reporter", "prior", "size"), list_cases())
 def test_no_prior_at_its_natural_price_forbids_a_planted_concept_and_each_saves_its_unit(
-    reporter, prior, size, tmp_path_factory, capsys, request
+    reporter, prior, size, tmp_path_factory, capsys
 ):
-    if (reporter, prior, size) == ("attention", "simplicity_and_speed", WHOLE_ATTENTION):
-        reason = "one of three heads ends as a coin: two full prices at once are too much for it"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     folder = tmp_path_factory.getbasetemp() / "every_pair"
     examples, _, fresh = draw(reporter, size.n_train)
     free = train(reporter, "none", size, folder)
