@@ -46,9 +46,10 @@ from priors.speed import Speed
 from reporters.linear import Linear
 from reporters.mlp import MLP
 from reporters.reporter import Reporter, nll
+from training import fit
 from training.convex import Convex, solve
 from training.examples import Examples
-from training.find_heads import train
+from training.find_heads import build_task
 from training.optimizers.adamw import AdamW
 from training.schedule import Schedule
 
@@ -144,22 +145,23 @@ def train_population(
     levels, width = examples.z_NLD.shape[1:]
     steps = {"epochs": epochs, "patience": epochs}
     schedule: Schedule = build(DEFAULTS | steps | changed, "training")
+    task = build_task(
+        make=make,
+        prior=prior,
+        examples=examples,
+        held_out=draw_planted(N // 4, width, levels, seed=1),
+        levels=range(levels),
+        flops_L=torch.arange(levels) * 1000.0,
+        flops_step=1000.0,
+        seeds=range(heads // len(strengths)),
+        strengths=strengths,
+        rounds=schedule.precision == "bfloat16",
+    )
+    # Only the fit: how far heads are from their optimum, others do not measure.
+    population = fit.build_population(task, schedule, AdamW(0.02))
+    trainer = trainer or Trainer("cpu", 1e9, False)
     with tempfile.TemporaryDirectory() as folder:
-        train(
-            make=make,
-            prior=prior,
-            examples=examples,
-            held_out=draw_planted(N // 4, width, levels, seed=1),
-            levels=range(levels),
-            flops_L=torch.arange(levels) * 1000.0,
-            flops_step=1000.0,
-            seeds=range(heads // len(strengths)),
-            strengths=strengths,
-            method=schedule,
-            optimizer=AdamW(0.02),
-            trainer=trainer or Trainer("cpu", 1e9, False, memory=64.0),
-            checkpoint=Path(folder) / "fit",
-        )
+        fit.train_population(task, population, trainer, Path(folder) / "fit")
 
 
 # What a user would do instead, a head at a time.
@@ -336,8 +338,8 @@ def measure_convex_heads(heads: int = 352) -> list[Row]:
                 "scikit-learn's L-BFGS": fit_like_scikit_learn,
                 "eleuther-elk's way": fit_like_elk,
             }
-            for peer, fit in peers.items():
-                times = [time_call(partial(fit, z_ND, human_N, price)) for price in few]
+            for peer, fit_peer in peers.items():
+                times = [time_call(partial(fit_peer, z_ND, human_N, price)) for price in few]
                 ratio = statistics.mean(times) / each
                 rows.append(Row(f"{peer} beside it", ratio, 1, least=True))
     return rows

@@ -25,7 +25,7 @@ from reporters.circuits.circuit import Circuit, Gate
 from reporters.logic import Logic
 from storage.atomic import write_atomically
 from training.examples import Examples
-from training.find_heads import train
+from training.find_heads import build_task, train
 from training.optimizers.optimizer import Optimizer
 from training.schedule import Schedule
 
@@ -158,7 +158,7 @@ class Lookup:
         z_NLD = torch.from_numpy(2.0 * bits_NB - 1)[:, None].float()
         table = Examples(z_NLD, torch.from_numpy(answer_N).float())
         times = self.episodes // len(answer_N)
-        heads = train(
+        task = build_task(
             make=self._make_head,
             prior=prior,
             examples=Examples(table.z_NLD.repeat(times, 1, 1), table.human_N.repeat(times)),
@@ -168,11 +168,8 @@ class Lookup:
             flops_step=1.0,
             seeds=range(self.seeds),
             strengths=self.strengths,
-            method=self.schedule,
-            optimizer=self.optimizer,
-            trainer=self.trainer,
-            checkpoint=checkpoint,
         )
+        heads = train(task, self.schedule, self.optimizer, self.trainer, checkpoint)
         assert isinstance(heads.reporter, Logic)
         high_B = (1 - heads.mean_LD[0]) / heads.std_LD[0]
         learned = []

@@ -82,8 +82,10 @@ class Speed(Prior):
 
 def _apply_gates(weights: Weights, gates: Weights) -> Weights:
     """Returns the weights times the gates of all their units."""
+    if not gates:
+        return weights
     gated = dict(weights)
-    for name, value in weights.items() if gates else ():
+    for name, value in weights.items():
         for letter, axis in find_unit_axes(name).items():
             shape = [1] * value.dim()
             shape[axis] = -1

@@ -80,10 +80,10 @@ COLUMNS = (
     Column("level", "level", "Level of the predictor that the head reads; missing if it may read"
            " several.", "level", 0),
     Column("levels", "", "All levels that the head may read."),
-    Column("optimizer", "", "What found the head: an optimizer, or convex, closed_form or margin.",
-           "optimizer"),
-    Column("halting_bonus", "nats an episode", "Bonus for late exits that training began with;"
-           " missing for heads without exits."),
+    Column("optimizer", "", "What found the head: an optimizer; convex, as the one optimum or,"
+           " without a charge, the largest margin; or closed_form.", "optimizer"),
+    Column("halting_bonus", "nats an episode", "Bonus that training began with for each nat of"
+           " entropy of where the head stops; missing for heads without exits."),
     Column("gap", "nats", "How far the head's objective, over the whole training set, lies above"
            " the least that is known; missing if that is not known."),
     Column("settled", "", "Whether training has reached its optimum: a gap of at most 0.01 nats"

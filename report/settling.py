@@ -10,8 +10,8 @@ import pandas as pd
 FEW = 0.5
 """Share of settled heads below which a report names the cure."""
 CURE = (
-    "To settle more: optimizer=lbfgs, longer training (training.epochs=N), or another start"
-    " (seed=N)."
+    "To settle more: more starts (seeds=N), or, of heads that an optimizer trains by steps, longer"
+    " training (training.epochs=N)."
 )
 LEAST_GAP = 0.001
 """Gap in nats below which no digits are shown."""

@@ -5,7 +5,7 @@ G: groups of levels, S: seeds, M: strengths; N: episodes, L: levels, D: width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -100,6 +100,15 @@ def repeat_over_grid(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
     """Returns one value a seed, copied to every level and strength: shape (G, S, M, ...)."""
     value_1S1 = value_S[None, :, None]
     return value_1S1.expand(grid[0], -1, grid[2], *value_S.shape[1:]).detach().clone()
+
+
+def split_rows(row_K: Tensor, size: int) -> Sequence[Tensor]:
+    """Returns parts of some row numbers; none where there are none, unlike `Tensor.split`.
+
+    >>> split_rows(torch.arange(3), 2), split_rows(torch.arange(0), 2)
+    ((tensor([0, 1]), tensor([2])), ())
+    """
+    return row_K.split(size) if len(row_K) else ()
 
 
 def align_with(value_GSM: Tensor, parameter: Tensor) -> Tensor:

@@ -103,16 +103,13 @@ class Optimum(NamedTuple):
 
 def solve_convex(method: Convex, task: Task) -> Solution:
     """Returns every head at the least of errors and charge; all seeds have the same optimum.
-
-    Raises:
-        UserError: there is no single optimum.
+    `Convex.check` says whether there is one.
     """
     objective = task.objective
     groups = objective.build_groups()
     z_GNRD = group_levels(task.examples.z_NLD, objective.reporter)
     solved, paid, gaps, gains = [], [], [], []
     for g, z_NRD in enumerate(z_GNRD):
-        method.check(objective.prior, objective.reporter, z_NRD)
         aids = {name: value[g] for name, value in groups.aids.items()}
         group = Group(groups.reach_R[g], groups.place_1[g], aids)
         charge = bind_charge(objective, group, z_NRD)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from reporters.reporter import find_unit_axes, parse_axes
 
-LEAST = {True: 1e-2, False: 1e-4}
-"""The least variance of a direction that is undone, as a share of the largest; by whether weights
-are priced: a priced head has no use for directions that hardly vary.
+LEAST_PRICED, LEAST_FREE = 1e-2, 1e-4
+"""The least variance of a direction that is undone, as a share of the largest, where weights are
+priced and where they are free: a priced head has no use for directions that hardly vary.
 """
 
 
@@ -40,7 +40,7 @@ class Coordinates(nn.Module):
         width = z_NRD.shape[2]
         z_RND = z_NRD.movedim(1, 0).double()
         value_RD, vector_RDD = torch.linalg.eigh(z_RND.mT @ z_RND / len(z_NRD))
-        least_R1 = LEAST[priced] * value_RD[:, -1:]
+        least_R1 = (LEAST_PRICED if priced else LEAST_FREE) * value_RD[:, -1:]
         scale_RD = (value_RD.clamp_min(0) + least_R1).rsqrt()
         buffers = {
             "column_BD": torch.tensor(rows, dtype=torch.long).view(-1, width),

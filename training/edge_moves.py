@@ -161,6 +161,6 @@ def _list(keep_KJW: Tensor, start: Tensor, head_K: Tensor | None = None) -> Cand
     """
     if head_K is None:
         head_K = torch.arange(len(keep_KJW), device=keep_KJW.device)
-    start_KJW = start.view(len(start), -1, start.shape[-1]).expand(keep_KJW.shape)
+    start_KJW = (start[:, None] if start.dim() == 2 else start).expand(keep_KJW.shape)
     head_C = head_K.repeat_interleave(keep_KJW.shape[1])
     return Candidates(head_C, keep_KJW.flatten(0, 1), (start_KJW * keep_KJW).flatten(0, 1))

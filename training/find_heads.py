@@ -47,76 +47,44 @@ def find_heads(
         checkpoint: where an unfinished fit is kept.
         watch: records figures of the heads at each epoch; they are the same heads without it.
     """
-    return train(
-        make=parts.reporter,
-        prior=parts.prior,
-        examples=material.examples,
-        held_out=material.held_out,
-        levels=levels,
-        flops_L=torch.tensor([costs.flops[level] for level in levels], dtype=torch.float64),
-        flops_step=costs.flops[1],
-        seeds=plan.head_seeds,
-        strengths=plan.strengths,
-        method=parts.training,
-        optimizer=parts.optimizer,
-        trainer=parts.trainer,
-        checkpoint=checkpoint,
-        requests=requests,
-        watch=watch,
+    task = build_task(
+        parts.reporter,
+        parts.prior,
+        material.examples,
+        material.held_out,
+        levels,
+        torch.tensor([costs.flops[level] for level in levels], dtype=torch.float64),
+        costs.flops[1],
+        plan.head_seeds,
+        plan.strengths,
+        requests,
+        rounds=parts.training.precision == "bfloat16",
     )
+    return train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
 
 
 def train(
-    make: Callable[[int, int], Reporter],
-    prior: Prior,
-    examples: Examples,
-    held_out: Examples,
-    levels: Sequence[int],
-    flops_L: Tensor,
-    flops_step: float,
-    seeds: Sequence[int],
-    strengths: Sequence[float],
+    task: Task,
     method: Schedule | Convex,
     optimizer: Optimizer,
     trainer: Trainer,
     checkpoint: Path,
-    requests: Requests = Requests(),
     watch: Watch | None = None,
 ) -> Heads:
-    """Returns a finished head for every group of levels, seed and strength.
+    """Returns a finished head for every group of levels, seed and strength of a task.
 
     Args:
-        make: from a number of levels and a width to a reporter.
-        held_out: easy episodes apart from the training ones: they stop a head and choose its best
-            weights.
-        levels: the levels that the activations hold.
-        flops_L: the predictor's FLOPs an episode to reach each of them.
-        flops_step: FLOPs an episode of one of its blocks.
         method: how heads are trained, or that they are solved.
         optimizer: what moves heads that are trained.
         checkpoint: where an unfinished fit is kept.
-        requests: what the prior needs beside the training episodes.
         watch: records figures of the heads at each epoch; they are the same heads without it.
     """
-    task = build_task(
-        make,
-        prior,
-        examples,
-        held_out,
-        levels,
-        flops_L,
-        flops_step,
-        seeds,
-        strengths,
-        requests,
-        rounds=method.precision == "bfloat16",
-    )
-    found = solve(task, method, optimizer, trainer, checkpoint, watch)
-    solution = found.solution
+    outcome = solve(task, method, optimizer, trainer, checkpoint, watch)
+    solution = outcome.solution
     has_exits = task.objective.has_exits
     bonus = getattr(method, "halting_bonus", 0.0) if has_exits else math.nan
     settling = assess(
-        found.optimizer, bonus, solution.total_GSM, solution.gain_GSM, found.has_restarts
+        outcome.optimizer, bonus, solution.total_GSM, solution.gain_GSM, outcome.has_restarts
     )
     if watch:
         watch.kept_K = solution.epoch_GSM.flatten()
@@ -139,7 +107,14 @@ def build_task(
     """Returns what heads are found from.
 
     Args:
-        rounds: whether products in a head are rounded to bfloat16; the others as in `train`.
+        make: from a number of levels and a width to a reporter.
+        held_out: easy episodes apart from the training ones: they stop a head and choose its best
+            weights.
+        levels: the levels that the activations hold.
+        flops_L: the predictor's FLOPs an episode to reach each of them.
+        flops_step: FLOPs an episode of one of its blocks.
+        requests: what the prior needs beside the training episodes.
+        rounds: whether products in a head are rounded to bfloat16.
     """
     mean_LD, std_LD = compute_standardiser(examples.z_NLD)
 

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from compute.allocation import keep_freed_memory
 from compute.batches import Rows, make_loader
 from compute.trainer import Trainer
 from reporters.reporter import Reporter, is_weight
-from reporters.stack import align_with, group_levels
+from reporters.stack import Weights, align_with, group_levels
+from training.edge_moves import MANY
 from training.further import measure_further
 from training.objective import Head
 from training.optimizers.optimizer import StepOptimizer
@@ -139,8 +141,9 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     solution = solution._replace(weights=weights, nll_GSM=nll_GSM)
     if not task.objective.prior.charges_edges_alone:
         return solution
-    # No move of the search lowers the total; without a price there was no search.
-    is_searched_GSM = total_GSM.isfinite() & (price * task.strength_M > 0)
+    # No move lowers the total of a priced head, if it has so few edges that each was tried.
+    has_few_GSM = count_live_edges(weights) < MANY
+    is_searched_GSM = total_GSM.isfinite() & has_few_GSM & (price * task.strength_M > 0)
     gain_GSM = torch.where(is_searched_GSM, 0.0, torch.nan)
     return solution._replace(total_GSM=total_GSM, gain_GSM=gain_GSM)
 
@@ -151,6 +154,12 @@ def get_edge_price(task: Task) -> float:
     """
     edges = count_edges(task.objective.reporter)
     return task.objective.prior.edge_price(edges, task.objective.n_examples)
+
+
+def count_live_edges(weights: Weights) -> Tensor:
+    """Returns the edges that heads have left, shape (G, S, M)."""
+    counts = [(w != 0).flatten(3).sum(dim=3) for name, w in weights.items() if is_weight(name)]
+    return torch.stack(counts).sum(dim=0)
 
 
 def count_edges(reporter: Reporter) -> int:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from reporters.reporter import Reporter
-from reporters.stack import Weights
+from reporters.stack import Weights, split_rows
 from training.convex import is_linear
 from training.edge_fits import ExactFits, Fits, QuickFits
 from training.edge_moves import (
@@ -51,7 +52,8 @@ def prune_edges(
     """Returns a stack of finished heads (G, S, M), each with edges of which no move lowers the sum
     of errors and price; and that sum, shape (G, S, M), in nats of the whole training set.
 
-    Of heads that cannot be refitted exactly edges are only taken out; their sum is NaN.
+    Of heads that cannot be refitted exactly edges are only taken out; their sum is NaN. Of heads
+    that end with `MANY` edges or more not every move was tried.
 
     Args:
         price_M: nats that an edge costs for the whole training set, by strength; where it is 0
@@ -71,13 +73,13 @@ def prune_edges(
         quick = QuickFits(reporter, z_NRD, human_N, memory_budget)
         charged = price_K.nonzero().flatten()
         if not can_refit_exactly(reporter, z_NRD[:16]):
-            for k in charged.split(size) if len(charged) else ():
+            for k in split_rows(charged, size):
                 theta_KW[k] = search(quick, theta_KW[k], price_K[k], (thin_out, take_out)).theta_KW
             total_K[:] = torch.nan
             continue
         kind = LinearFits if is_linear(reporter, z_NRD[:64].float()) else ExactFits
         exact = kind(reporter, z_NRD, human_N, memory_budget)
-        for k in charged.split(size) if len(charged) else ():
+        for k in split_rows(charged, size):
             found = prune_heads(quick, exact, theta_KW[k], price_K[k], moves)
             theta_KW[k], total_K[k] = found.theta_KW, found.total_K
         free_K = price_K == 0
@@ -92,7 +94,8 @@ def can_refit_exactly(reporter: Reporter, z_NRD: Tensor) -> bool:
     """Whether exact refits end in good time: not those of heads that stop early and whose log-odds
     are not linear, as attention's, of which one search took longer than a minute and a half.
     """
-    has_one_exit = reporter(z_NRD).halt_NT.shape[1] == 1
+    weights = {name: value.to(z_NRD) for name, value in reporter.named_parameters()}
+    has_one_exit = functional_call(reporter, weights, (z_NRD,)).halt_NT.shape[1] == 1
     return has_one_exit or has_moments(reporter, z_NRD)
 
 

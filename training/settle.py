@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from compute.lightning import pl
 from compute.trainer import Trainer
-from reporters.stack import Weights, group_levels
+from reporters.stack import Weights, group_levels, split_rows
 from training.coordinates import Coordinates
 from training.expected import DRAWS, Expected, Sizes, unflatten
 from training.lbfgs import LBFGSState
@@ -220,7 +220,7 @@ class SettlingPopulation(pl.LightningModule):
         for g, expected in enumerate(self.expected):
             coordinates = cast(Coordinates, self.coordinates[g])
             rows = (k // heads_a_group == g).nonzero().flatten()
-            for some in rows.split(AT_ONCE) if len(rows) else ():
+            for some in split_rows(rows, AT_ONCE):
                 own = k[some]
                 loss_K[some], by_theta_KW = expected.evaluate(
                     coordinates.to_theta(phi_KW[some]),

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from compute.trainer import Trainer
-from configs.build import Parts, build, read_default
+from configs.build import Parts, read_default
 from console.errors import UserError
 from priors.prior import Prior
 from reporters.reporter import ClosedForm, Reporter
@@ -31,8 +32,23 @@ from training.settle import settle
 from training.task import Solution, Task
 from training.watch import Watch
 
+OF_STEPS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "clip",
+    "ramp",
+    "bonus_from",
+    "bonus_to",
+    "order",
+    "precision",
+)
+"""The values of a schedule that only heads by steps use."""
+ONE_OPTIMUM = Convex(tolerance=1e-8, steps=1000)
+"""How heads are solved that have one optimum, as in training/convex.yaml."""
 
-class Found(NamedTuple):
+
+class Outcome(NamedTuple):
     """Finished heads, and how they were found."""
 
     solution: Solution
@@ -48,7 +64,7 @@ def solve(
     trainer: Trainer,
     checkpoint: Path,
     watch: Watch | None,
-) -> Found:
+) -> Outcome:
     """Returns the finished heads of a task. Here alone it is chosen how heads are found.
 
     Raises:
@@ -57,19 +73,20 @@ def solve(
     reporter, prior = task.objective.reporter, task.objective.prior
     if isinstance(reporter, ClosedForm):
         warn_of_idle(prior, reporter, "it is solved in closed form")
-        return Found(solve_closed_form(reporter, task), "closed_form", False)
+        return Outcome(solve_closed_form(reporter, task), "closed_form", False)
     lack = prior.lacks(reporter)
     if lack:
         warn_of_idle(prior, reporter, f"it has no {lack}")
     if isinstance(method, Convex):
-        return Found(solve_convex(method, task), "convex", False)
+        method.check(prior, reporter, get_first_episodes(task))
+        return Outcome(solve_convex(method, task), "convex", False)
     n_levels, width = task.mean_LD.shape
     optimizer = choose_optimizer(optimizer, method, prior, reporter, n_levels, width)
     if isinstance(optimizer, LBFGS):
         return settle_heads(task, method, optimizer, trainer, checkpoint, watch)
     assert isinstance(optimizer, StepOptimizer)
     solution = fit_in_parts(task, method, optimizer, trainer, checkpoint, watch)
-    return Found(solution, type(optimizer).__name__.lower(), True)
+    return Outcome(solution, type(optimizer).__name__.lower(), True)
 
 
 def settle_heads(
@@ -79,25 +96,44 @@ def settle_heads(
     trainer: Trainer,
     checkpoint: Path,
     watch: Watch | None,
-) -> Found:
+) -> Outcome:
     """Returns heads that have settled. Where log-odds are linear in the weights, there is one
     optimum, and all seeds have it.
     """
+    warn_of_unused(schedule)
     objective = task.objective
-    z_NRD = group_levels(task.examples.z_NLD, objective.reporter)[0, :64]
-    has_one = is_linear(objective.reporter, z_NRD) and not objective.prior.needs
-    if has_one and objective.prior.convex:
-        method = build(read_default("training/convex.yaml"), "training")
-        return Found(solve_convex(method, task), "lbfgs", False)
+    reporter, prior = objective.reporter, objective.prior
+    has_one = is_linear(reporter, get_first_episodes(task)) and not prior.needs
+    if has_one and (prior.convex or prior.lacks(reporter)):
+        return Outcome(solve_convex(ONE_OPTIMUM, task), "convex", False)
     if not has_one:
-        return Found(settle(task, schedule, optimizer, trainer, checkpoint, watch), "lbfgs", True)
+        solution = settle(task, schedule, optimizer, trainer, checkpoint, watch)
+        return Outcome(solution, "lbfgs", True)
     one = replace(task, seeds=task.seeds[:1])
     weights = {name: torch.zeros_like(value) for name, value in one.draw_start().items()}
     start = Head(weights, objective.create_state(weights))
     solution = settle(one, schedule, optimizer, trainer, checkpoint, watch, start)
     if watch:
         watch.repeat_for_seeds(task.grid)
-    return Found(repeat_for_seeds(solution, task), "lbfgs", False)
+    return Outcome(repeat_for_seeds(solution, task), "lbfgs", False)
+
+
+def get_first_episodes(task: Task) -> Tensor:
+    """Returns a few training episodes as the first group of heads reads them."""
+    return group_levels(task.examples.z_NLD, task.objective.reporter)[0, :64]
+
+
+def warn_of_unused(schedule: Schedule) -> None:
+    """Prints which values of a schedule were set and are not used by heads that settle."""
+    default = read_default("training/default.yaml")
+    changed = [key for key in OF_STEPS if getattr(schedule, key) != default[key]]
+    if changed:
+        names = ", ".join(f"training.{key}" for key in changed)
+        print(
+            f"training: {names}: not used, because these heads are trained on all episodes until"
+            " they have settled. To train by steps: optimizer=adamw",
+            file=sys.stderr,
+        )
 
 
 def repeat_for_seeds(solution: Solution, task: Task) -> Solution:
@@ -136,18 +172,15 @@ def choose_optimizer(
     obstacle = find_obstacle(prior, reporter, n_levels, width)
     if schedule.keep == "best":
         obstacle = "training.keep=best stops heads early, and L-BFGS trains them to the end"
+    if schedule.precision == "bfloat16":
+        obstacle = "training.precision=bfloat16 rounds what heads pay"
     if isinstance(optimizer, Auto):
-        return optimizer.by_steps if obstacle else build_default_lbfgs()
+        return optimizer.by_steps if obstacle else optimizer.until_settled
     if obstacle:
         raise UserError(
             f"optimizer: L-BFGS cannot train these heads: {obstacle}. Use optimizer=auto or adamw."
         )
     return optimizer
-
-
-def build_default_lbfgs() -> Any:
-    """Returns L-BFGS with the values of its YAML."""
-    return build(read_default("optimizer/lbfgs.yaml"), "optimizer")
 
 
 def warn_of_idle(prior: Prior, reporter: Reporter, reason: str) -> None:

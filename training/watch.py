@@ -185,7 +185,8 @@ def build_history_table(heads: Heads, history: History) -> pd.DataFrame:
     """Returns training.parquet: the training of each head, one row a head and epoch; no rows for
     heads that were solved.
 
-    epoch: passes over the training episodes that were done, 0 before any step. l_base: nats an
+    epoch: passes over the training episodes that were done, 0 before any step; of heads that
+    L-BFGS trains, tens of its steps. l_base: nats an
     episode of easy training episodes against H, with the whole charge. gradient_norm: of that, in
     nats an episode per unit of the trained parameters. l_int: nats an episode against X on
     episodes as they come. l_int_disputed, l_human_disputed: nats an episode against X, and against

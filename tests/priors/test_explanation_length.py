@@ -17,7 +17,7 @@ from reporters.linear import Linear
 from reporters.stack import Weights
 from tests.training.made import accuracy, optimizer, schedule
 from training.examples import Examples
-from training.find_heads import train
+from training.find_heads import build_task, train
 from training.population import Population
 from training.requests import Requests
 from training.standardised import StandardisedAblation
@@ -174,20 +174,22 @@ def test_training_shuts_components_that_do_not_matter_and_the_head_stays_right(
     monkeypatch.setattr(Population, "on_train_epoch_end", save_gates)
     held_out = draw_examples(512, seed=2)
     heads = train(
-        make=Linear,
-        prior=ExplanationLength(log_alpha=2.0, prune=False, episodes=64),
-        examples=draw_examples(2048, seed=1),
-        held_out=held_out,
-        levels=[0],
-        flops_L=torch.tensor([1000.0]),
-        flops_step=1000.0,
-        seeds=(0, 1, 2),
-        strengths=(0.0, 8.0),
-        method=schedule(epochs=20, batch_size=64, patience=20),
-        optimizer=optimizer("adamw"),
-        trainer=trainer,
-        checkpoint=tmp_path / "fit",
-        requests=Requests(ablation=Toy()),
+        build_task(
+            make=Linear,
+            prior=ExplanationLength(log_alpha=2.0, prune=False, episodes=64),
+            examples=draw_examples(2048, seed=1),
+            held_out=held_out,
+            levels=[0],
+            flops_L=torch.tensor([1000.0]),
+            flops_step=1000.0,
+            seeds=(0, 1, 2),
+            strengths=(0.0, 8.0),
+            requests=Requests(ablation=Toy()),
+        ),
+        schedule(epochs=20, batch_size=64, patience=20),
+        optimizer("adamw"),
+        trainer,
+        tmp_path / "fit",
     )
     free_SC, charged_SC = gates[OWN][0].unbind(dim=1)
     assert (charged_SC[:, 2:] < 0.1).all()

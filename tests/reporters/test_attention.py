@@ -18,7 +18,7 @@ from reporters.attention import Attention
 from reporters.reporter import count_units
 from tests.training.made import optimizer, schedule
 from training.examples import Examples
-from training.find_heads import train
+from training.find_heads import build_task, train
 
 AGREE = 0.9
 SEED = 200
@@ -99,24 +99,26 @@ def train_heads(
     first, second, *_ = head.flops(count_units(head, nodes))
     values = {"ramp": 0.7, "bonus_from": 0.5} | values
     heads = train(
-        make=lambda n_levels, width: Attention(n_levels, width, hidden, steps),
-        prior=Speed(log_alpha=30.0),
-        examples=examples,
-        held_out=held_out,
-        levels=range(nodes),
-        flops_L=torch.zeros(nodes, dtype=torch.float64),
-        flops_step=second - first,
-        seeds=(SEED, SEED + 1, SEED + 2),
-        strengths=prices,
-        method=schedule(
+        build_task(
+            make=lambda n_levels, width: Attention(n_levels, width, hidden, steps),
+            prior=Speed(log_alpha=30.0),
+            examples=examples,
+            held_out=held_out,
+            levels=range(nodes),
+            flops_L=torch.zeros(nodes, dtype=torch.float64),
+            flops_step=second - first,
+            seeds=(SEED, SEED + 1, SEED + 2),
+            strengths=prices,
+        ),
+        schedule(
             epochs=setting.epochs,
             batch_size=setting.batch_size,
             learning_rate=setting.learning_rate,
             **values,
         ),
-        optimizer=optimizer("adamw"),
-        trainer=trainer,
-        checkpoint=folder / "heads.ckpt",
+        optimizer("adamw"),
+        trainer,
+        folder / "heads.ckpt",
     )
     reading = heads.read(test.z_NLD)
     right_KN = (reading.log_odds_KN > 0) == test.human_N.bool()

@@ -17,7 +17,7 @@ from priors.prior import Prior
 from reporters.reporter import Reporter
 from tests.reporters.made import load_choice
 from training.examples import Examples, Observed
-from training.find_heads import train
+from training.find_heads import build_task, train
 from training.heads import Heads
 from training.optimizers.optimizer import Optimizer
 from training.requests import Requests
@@ -100,7 +100,8 @@ def population(
         ablation=Halves() if "predictor" in prior.needs else None,
         inputs=(examples.z_NLD, held_out.z_NLD) if "predictor" in prior.needs else None,
     )
-    return train(
+    method = schedule(**changed)
+    task = build_task(
         make=lambda n_levels, width: make(n_levels=n_levels, width=width),
         prior=prior,
         examples=examples,
@@ -110,13 +111,11 @@ def population(
         flops_step=FLOPS_STEP,
         seeds=seeds,
         strengths=strengths,
-        method=schedule(**changed),
-        optimizer=optimizer(by) if isinstance(by, str) else by,
-        trainer=trainer,
-        checkpoint=checkpoint,
         requests=requests,
-        watch=watch,
+        rounds=method.precision == "bfloat16",
     )
+    mover = optimizer(by) if isinstance(by, str) else by
+    return train(task, method, mover, trainer, checkpoint, watch)
 
 
 class Halves:

@@ -12,6 +12,7 @@ from priors.explanation_length import ExplanationLength
 from reporters.linear import Linear
 from reporters.reporter import nll
 from tests.training.made import planted, population
+from training.edge_moves import MANY
 from training.heads import Heads
 
 TINY, HELD_OUT = (
@@ -25,10 +26,9 @@ STRENGTHS = (0.0, 2.0)
 def fit(trainer, tmp_path) -> Callable[..., Heads]:
     """Trains linear heads without a price and with one."""
 
-    def run(prior) -> Heads:
-        data = (TINY, HELD_OUT)
+    def run(prior, data=(TINY, HELD_OUT), strengths=STRENGTHS) -> Heads:
         return population(
-            trainer, tmp_path / "fit", Linear, prior, *data, strengths=STRENGTHS, **SHORT
+            trainer, tmp_path / "fit", Linear, prior, *data, strengths=strengths, **SHORT
         )
 
     return run
@@ -57,6 +57,16 @@ def test_without_a_price_no_edge_is_searched_and_nothing_is_known(fit):
     settling = fit(CircuitSize(2.0, prune=True)).settling
     assert select(settling.gap_K, 0).isnan().all()
     assert not select(settling.settled_K, 0).any()
+
+
+def test_heads_with_so_many_edges_that_not_every_move_was_tried_have_not_settled(fit):
+    """All of 40 inputs matter, and edges cost next to nothing, so most edges stay."""
+    data = [planted(n, inputs=40, width=40, noise=1.0, seed=n) for n in (400, 100)]
+    heads = fit(CircuitSize(2.0, prune=True), data, strengths=(1e-3,))
+    assert ((heads.weights["weight_1D"] != 0).sum(dim=-1) >= MANY).all()
+    assert heads.settling.total_K.isfinite().all()
+    assert heads.settling.gap_K.isnan().all()
+    assert not heads.settling.settled_K.any()
 
 
 def test_of_heads_that_also_pay_for_numbers_it_is_not_known(fit):

@@ -81,7 +81,7 @@ def test_heads_that_were_stopped_early_have_not_settled_and_say_by_how_much(fit)
     prior = Gaussian(1.0)
     exact = fit(Linear, prior, by="auto", keep="last", patience=None)
     stopped = fit(Linear, prior, by="auto")
-    assert (exact.optimizer, stopped.optimizer) == ("lbfgs", "adamw")
+    assert (exact.optimizer, stopped.optimizer) == ("convex", "adamw")
     assert exact.settled_K.all()
     missing_K = stopped.total_K - exact.total_K
     torch.testing.assert_close(stopped.gap_K, missing_K, rtol=0, atol=2 * SETTLED)

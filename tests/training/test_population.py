@@ -30,7 +30,7 @@ from tests.reporters.made import get_maker
 from tests.training.made import accuracy, planted, population
 from training.best_weights import BestWeights
 from training.examples import Examples
-from training.find_heads import train
+from training.find_heads import build_task, train
 from training.heads import Heads
 from training.population import Population
 from training.watch import History, Watch
@@ -229,10 +229,10 @@ def test_the_validation_error_is_that_of_the_finished_head_on_held_out_episodes(
 
 def test_heads_choose_on_activations_and_human_answers_alone():
     assert Examples._fields == ("z_NLD", "human_N", "inputs_N")
-    hints = {
-        name: parameter.annotation
-        for name, parameter in inspect.signature(train).parameters.items()
-    }
+    hints = {}
+    for function in (build_task, train):
+        for name, parameter in inspect.signature(function).parameters.items():
+            hints[name] = parameter.annotation
     examples = [name for name, hint in hints.items() if "Examples" in str(hint)]
     assert examples == ["examples", "held_out"]
     words = " ".join(map(str, (*hints, *hints.values())))

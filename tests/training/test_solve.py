@@ -10,6 +10,7 @@ import torch
 
 from configs.build import build
 from console.errors import UserError
+from priors.gates import Gates
 from priors.gaussian import Gaussian
 from priors.none import NoPrior
 from priors.prior import Prior
@@ -21,8 +22,7 @@ from training.heads import Heads
 from training.margin import REST
 from training.optimizers.adamw import AdamW
 from training.optimizers.auto import Auto
-from training.optimizers.lbfgs import LBFGS
-from training.solve import build_default_lbfgs, check_optimizer, choose_optimizer
+from training.solve import OF_STEPS, ONE_OPTIMUM, check_optimizer, choose_optimizer
 from training.watch import Watch
 
 TO_THE_END = {"keep": "last", "patience": None}
@@ -79,10 +79,17 @@ def test_heads_that_are_stopped_early_are_found_by_adamw_and_lbfgs_is_refused():
         choose("lbfgs", "linear", "gaussian", **early)
 
 
+def test_heads_whose_products_are_rounded_are_found_by_adamw_and_lbfgs_is_refused():
+    rounded = {"precision": "bfloat16"}
+    assert choose("auto", "linear", "gaussian", **rounded) == optimizer("adamw")
+    with pytest.raises(UserError, match=r"training\.precision=bfloat16 rounds"):
+        choose("lbfgs", "linear", "gaussian", **rounded)
+
+
 def test_defaults_of_the_code_are_those_of_the_yamls():
     assert Auto.by_steps == optimizer("adamw")
-    assert build_default_lbfgs() == optimizer("lbfgs")
-    assert isinstance(build_default_lbfgs(), LBFGS)
+    assert Auto.until_settled == optimizer("lbfgs")
+    assert build(load_choice("training", "convex"), "training") == ONE_OPTIMUM
 
 
 def test_only_an_optimizer_that_is_used_is_checked():
@@ -130,7 +137,7 @@ def test_without_a_charge_linear_heads_have_the_largest_margin(fit):
 @pytest.mark.parametrize("prior", [Simplicity(0.05), Gaussian(1.0)])
 def test_linear_heads_are_one_for_all_seeds_and_have_no_restarts(prior, fit):
     heads = fit("linear", prior, strengths=(0.5, 2.0))
-    assert heads.settling.optimizer == "lbfgs"
+    assert heads.settling.optimizer == ("convex" if prior.convex else "lbfgs")
     assert not heads.settling.restarts
     assert heads.settling.settled_K.all()
     for value in heads.weights.values():
@@ -174,3 +181,22 @@ def test_exact_heads_are_named_and_have_settled(fit, monkeypatch):
     assert settling.settled_K.all()
     assert (settling.gap_K < 0.01).all()
     assert not settling.restarts
+
+
+def test_a_prior_that_does_not_apply_gives_the_heads_of_no_prior(fit, capsys):
+    idle, none = (fit("linear", prior, (SEPARABLE, SEPARABLE)) for prior in (Gates(), NoPrior()))
+    assert "Gates does not apply to Linear" in capsys.readouterr().err
+    assert idle.settling.optimizer == none.settling.optimizer == "convex"
+    for name, value in none.weights.items():
+        assert torch.equal(idle.weights[name], value)
+
+
+def test_values_of_training_that_heads_do_not_use_are_named(fit, capsys):
+    default = build(load_choice("training", "default"), "training")
+    values = {key: getattr(default, key) for key in ("keep", *OF_STEPS)} | {"patience": None}
+    fit("linear", Gaussian(1.0), **values)
+    assert "not used" not in capsys.readouterr().err
+    fit("linear", Gaussian(1.0), **values | {"epochs": 3, "learning_rate": 0.5})
+    assert "training.epochs, training.learning_rate: not used" in capsys.readouterr().err
+    fit("linear", Gaussian(1.0), by="adamw", **values | {"epochs": 3})
+    assert "not used" not in capsys.readouterr().err
