@@ -105,6 +105,7 @@ def repeat_over_grid(value_S: Tensor, grid: tuple[int, int, int]) -> Tensor:
 def split_rows(row_K: Tensor, size: int) -> Sequence[Tensor]:
     """Returns parts of some row numbers; none where there are none, unlike `Tensor.split`.
 
+    >>> import torch
     >>> split_rows(torch.arange(3), 2), split_rows(torch.arange(0), 2)
     ((tensor([0, 1]), tensor([2])), ())
     """

@@ -31,6 +31,7 @@ def pytest_collection_finish():
     """Keeps the garbage collector from searching all that was imported, again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -104,6 +105,7 @@ def tiny_predictor(vault, trainer, cache) -> TransformerPredictor:
         blocks=2,
         width=16,
         heads=2,
+        mlp_ratio=4,
         episodes=512,
         epochs=1,
         batch_size=64,

@@ -118,7 +118,8 @@ class LBFGSState(nn.Module):
             loss_K, gradient_KW = evaluate(next_KW, own)
             self.phi_KW[own], self.loss_K[own], self.gradient_KW[own] = next_KW, loss_K, gradient_KW
             most_K = start_K[remaining] + DECREASE * length * predicted_K[remaining] + ROUNDING
-            remaining = remaining[~(loss_K <= most_K)]
+            # No step helps a head that is not a number where it is.
+            remaining = remaining[~(loss_K <= most_K) & ~most_K.isnan()]
             if not len(remaining):
                 return
             length /= 2

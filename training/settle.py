@@ -171,6 +171,11 @@ class SettlingPopulation(pl.LightningModule):
         """Whether each head has settled."""
         return self.stage_K == len(self.bonuses)
 
+    @property
+    def is_moving_K(self) -> Tensor:
+        """Whether each head has not settled, and may: one that is not a number never does."""
+        return ~self.has_settled_K & ~self.lbfgs.loss_K.isnan()
+
     def configure_callbacks(self) -> Sequence[pl.Callback]:
         return self.callbacks
 
@@ -185,13 +190,13 @@ class SettlingPopulation(pl.LightningModule):
             self.lbfgs.forget(self.evaluate, is_new_K.nonzero().flatten())
 
     def training_step(self, batch: tuple[Tensor, ...]) -> None:
-        """Moves every head that has not settled a step."""
+        """Moves the heads that have not settled a step."""
         self.advance()
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Moves every head that has not settled a step."""
-        k = (~self.has_settled_K).nonzero().flatten()
+        """Moves the heads that have not settled a step."""
+        k = self.is_moving_K.nonzero().flatten()
         if not len(k):
             return
         self.moved_K[k] = True
@@ -207,10 +212,10 @@ class SettlingPopulation(pl.LightningModule):
             self.lbfgs.forget(self.evaluate, onwards)
 
     def on_train_epoch_end(self) -> None:
-        """Stops the fit when all heads have settled."""
+        """Stops the fit when no head moves any more."""
         self.epoch_K[self.moved_K] = self.current_epoch + 1
         self.moved_K.fill_(False)
-        self.trainer.should_stop = bool(self.has_settled_K.all())
+        self.trainer.should_stop = not self.is_moving_K.any()
 
     def evaluate(self, phi_KW: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what heads k pay at these numbers, in nats an episode, and the gradients."""

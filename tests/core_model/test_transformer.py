@@ -21,7 +21,15 @@ from worlds.cities import Cities
 from worlds.vault import Vault
 
 RECIPE = Transformer(
-    blocks=2, width=16, heads=2, episodes=256, epochs=3, batch_size=64, learning_rate=0.003, seed=0
+    blocks=2,
+    width=16,
+    heads=2,
+    mlp_ratio=4,
+    episodes=256,
+    epochs=3,
+    batch_size=64,
+    learning_rate=0.003,
+    seed=0,
 )
 SAVING = Trainer(accelerator="cpu", save_every=0.0, bar=False)
 STEPS_AN_EPOCH = 4
@@ -364,6 +372,7 @@ def test_training_teaches_it_what_the_camera_shows_next(vault, trainer, tmp_path
         blocks=1,
         width=32,
         heads=2,
+        mlp_ratio=4,
         episodes=4000,
         epochs=4,
         batch_size=64,

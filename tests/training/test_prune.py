@@ -214,6 +214,7 @@ def test_on_the_vault_heads_are_no_worse_than_the_best_of_all_sets_of_two_edges(
         blocks=4,
         width=32,
         heads=2,
+        mlp_ratio=4,
         episodes=20_000,
         epochs=2,
         batch_size=64,
