@@ -31,7 +31,15 @@ TRAINING_VERSION = 1
 """Raise it when the same recipe would give other weights: saved predictors of another version are
 not used.
 """
-SMALLEST = {"blocks": 1, "heads": 1, "episodes": 1, "epochs": 1, "batch_size": 1, "seed": 0}
+SMALLEST = {
+    "blocks": 1,
+    "heads": 1,
+    "mlp_ratio": 1,
+    "episodes": 1,
+    "epochs": 1,
+    "batch_size": 1,
+    "seed": 0,
+}
 """The smallest value of each whole number in a recipe."""
 
 
@@ -44,6 +52,7 @@ class Transformer(CoreModel):
         blocks: blocks; there is one level more.
         width: width of the residual stream.
         heads: attention heads of a block.
+        mlp_ratio: hidden units of a block's MLP, as a multiple of the width.
         episodes: episodes in its training set.
         epochs: passes over them.
         batch_size: episodes a step.
@@ -54,6 +63,7 @@ class Transformer(CoreModel):
     blocks: Annotated[int, Range(1, 1000)]
     width: Annotated[int, Range(1, 65_536)]
     heads: Count
+    mlp_ratio: Count
     episodes: Episodes
     epochs: Count
     batch_size: Episodes
@@ -106,7 +116,9 @@ class Transformer(CoreModel):
         steps = episodes.features[world.reads[0]].length
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            return Model(reads, predicts, steps, self.width, self.heads, self.blocks)
+            return Model(
+                reads, predicts, steps, self.width, self.heads, self.blocks, self.mlp_ratio
+            )
 
     def _train(
         self, model: Model, world: World, episodes: Dataset, checkpoint: Path, trainer: Trainer

@@ -18,16 +18,15 @@ from torch.nn import functional as F
 class Block(nn.Module):
     """Causal self-attention and an MLP, each added to the residual stream."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width)
         self.norm_mlp = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
+        hidden = mlp_ratio * width
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, z_BTD: Tensor) -> Tensor:
         """Returns z_BTD after the block."""
@@ -50,6 +49,7 @@ class Model(nn.Module):
         steps: steps of an episode.
         width: width of the residual stream.
         heads: attention heads of a block.
+        mlp_ratio: hidden units of a block's MLP, as a multiple of the width.
     """
 
     def __init__(
@@ -60,12 +60,14 @@ class Model(nn.Module):
         width: int,
         heads: int,
         blocks: int,
+        mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
         self.predicts = predicts
+        self.mlp_width = mlp_ratio * width
         self.symbols = nn.ModuleList(nn.Embedding(size, width) for size in reads.values())
         self.step = nn.Embedding(steps, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.readout = nn.Linear(width, sum(predicts.values()))
 

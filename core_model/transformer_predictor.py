@@ -94,7 +94,7 @@ class TransformerPredictor(Predictor):
     def flops(self, episodes: Dataset) -> Tensor:
         steps = episodes.features[self.world.reads[0]].length
         width = self.width
-        products = 2 * steps * width * (3 * width + width + 8 * width)
+        products = 2 * steps * width * (3 * width + width + 2 * self.model.mlp_width)
         attention = 2 * 2 * steps * steps * width
         return torch.arange(self.n_levels, dtype=torch.float64) * (products + attention)
 

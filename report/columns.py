@@ -84,6 +84,8 @@ COLUMNS = (
            " without a charge, the largest margin; or closed_form.", "optimizer"),
     Column("halting_bonus", "nats an episode", "Bonus that training began with for each nat of"
            " entropy of where the head stops; missing for heads without exits."),
+    Column("objective", "nats", "What the head pays on the whole training set: errors and strength"
+           " times charge, without a bonus; missing if it is not known."),
     Column("gap", "nats", "How far the head's objective, over the whole training set, lies above"
            " the least that is known; missing if that is not known."),
     Column("settled", "", "Whether training has reached its optimum: a gap of at most 0.01 nats"
@@ -165,6 +167,15 @@ COLUMNS = (
            " for those of an episode with another X: the most that swap X can reach."),
     Column("swap_all_human", "share", "Change of the report when all activations are exchanged"
            " for those of an episode with another H: the most that swap H can reach."),
+    Column("swap_concept_completeness", "share", "Probability of the source's X that a validation"
+           " probe reads after X's part was swapped, mean over the levels that the head reads: 1"
+           " where the swap leaves nothing of the old X behind."),
+    Column("swap_concept_selectivity", "share", "How little that swap changes what a validation"
+           " probe reads of H: 1 where it changes nothing."),
+    Column("swap_human_completeness", "share", "The same of swaps of H's part: how fully H is"
+           " replaced."),
+    Column("swap_human_selectivity", "share", "How little the swap of H's part changes what a"
+           " validation probe reads of X."),
     Column("erase_concept", "share", "Loss of following X when X is erased (LEACE), beyond the loss"
            " when a random direction is erased.", "erase X", 2, has_limits=True),
     Column("erase_human", "share", "Loss of following H when H is erased (LEACE), beyond the loss"

@@ -26,7 +26,7 @@ NOTHING_LEFT = 0.01
 """Nats of errors of the whole training set below which no edge is put in or swapped."""
 
 
-class Found(NamedTuple):
+class EdgeSets(NamedTuple):
     """Heads, each refitted on the edges that it keeps."""
 
     theta_KW: Tensor
@@ -39,6 +39,10 @@ class Found(NamedTuple):
     total_K: Tensor
     """Errors and the price of all edges, in nats of the whole training set."""
 
+    def choose(self, k: Tensor) -> EdgeSets:
+        """Returns some of the heads."""
+        return EdgeSets(*(value[k] for value in self))
+
 
 class Candidates(NamedTuple):
     """What heads may change to, in the order of heads and, for each, from the best guess on."""
@@ -50,7 +54,7 @@ class Candidates(NamedTuple):
     """Where its refit starts."""
 
 
-Move = Callable[[Fits, Found, Scores], Candidates]
+Move = Callable[[Fits, EdgeSets, Scores], Candidates]
 
 
 def count_edges(fits: Fits, keep_KW: Tensor) -> Tensor:
@@ -58,7 +62,7 @@ def count_edges(fits: Fits, keep_KW: Tensor) -> Tensor:
     return (keep_KW & fits.edge_W).sum(dim=1)
 
 
-def take_out_shares(fits: Fits, found: Found, scores: Scores) -> Candidates:
+def take_out_shares(fits: Fits, found: EdgeSets, scores: Scores) -> Candidates:
     """Takes out a share of a head's edges: the least salient ones."""
     n_K = count_edges(fits, found.keep_KW)
     rank_KW = scores.loss_KW.argsort(dim=1, stable=True).argsort(dim=1)
@@ -66,14 +70,14 @@ def take_out_shares(fits: Fits, found: Found, scores: Scores) -> Candidates:
     return _list(found.keep_KW[:, None] & ~torch.stack(out, dim=1), found.theta_KW)
 
 
-def thin_out(fits: Fits, found: Found, scores: Scores) -> Candidates:
+def thin_out(fits: Fits, found: EdgeSets, scores: Scores) -> Candidates:
     """Takes out shares of the edges of heads that have many."""
     candidates = take_out_shares(fits, found, scores)
     many_C = (count_edges(fits, found.keep_KW) > MANY)[candidates.head_C]
     return Candidates(*(value[many_C] for value in candidates))
 
 
-def take_out(fits: Fits, found: Found, scores: Scores) -> Candidates:
+def take_out(fits: Fits, found: EdgeSets, scores: Scores) -> Candidates:
     """Takes out one edge, or one unit with all its edges."""
     few_K = (count_edges(fits, found.keep_KW) <= MANY).nonzero().flatten()
     keep_KW, loss_KW = found.keep_KW[few_K], scores.loss_KW[few_K]
@@ -87,7 +91,7 @@ def take_out(fits: Fits, found: Found, scores: Scores) -> Candidates:
     return _list(torch.cat([singles_KJW, units_KJW], dim=1), found.theta_KW[few_K], few_K)
 
 
-def put_in_or_swap(fits: Fits, found: Found, scores: Scores) -> Candidates:
+def put_in_or_swap(fits: Fits, found: EdgeSets, scores: Scores) -> Candidates:
     """Puts in an edge, or swaps one of the least salient edges for another: of all such sets, those
     that the curvature predicts to be best.
     """
@@ -95,27 +99,45 @@ def put_in_or_swap(fits: Fits, found: Found, scores: Scores) -> Candidates:
     k = (few_K & (found.errors_K > NOTHING_LEFT)).nonzero().flatten()
     if not len(k):
         return Candidates(k, found.keep_KW[k], found.theta_KW[k])
-    # J: the head, and the head refitted without one of its edges.
-    out_KJW = _find_least(scores.loss_KW[k], fits.swapped)
-    without_KJW = found.keep_KW[k, None] & ~out_KJW
+    bases = build_bases(fits, found.choose(k), Scores(*(value[k] for value in scores)))
+    price_KJ = found.price_K[k, None] * (bases.keep_KJW & fits.edge_W).sum(dim=2)
+    total_KJW = (bases.errors_KJ + price_KJ)[:, :, None] - bases.gain_KJW
+    n_tried = min(fits.tried, total_KJW[0].numel())
+    best_KC = total_KJW.flatten(1).topk(n_tried, largest=False).indices
+    row_K1 = torch.arange(len(k), device=k.device)[:, None]
+    base_KC = best_KC // len(fits.edge_W)
+    added_KC1 = (best_KC % len(fits.edge_W))[:, :, None]
+    keep_KCW = bases.keep_KJW[row_K1, base_KC].scatter(2, added_KC1, True)
+    return _list(keep_KCW, bases.theta_KJW[row_K1, base_KC], k)
+
+
+class Bases(NamedTuple):
+    """What an edge is put into: each head, and the head without one of its edges."""
+
+    theta_KJW: Tensor
+    keep_KJW: Tensor
+    errors_KJ: Tensor
+    gain_KJW: Tensor
+    """Nats of errors that each edge would save."""
+
+
+def build_bases(fits: Fits, heads: EdgeSets, scores: Scores) -> Bases:
+    """Returns heads, and heads refitted without one of their least salient edges."""
+    out_KJW = _find_least(scores.loss_KW, fits.swapped)
+    without_KJW = heads.keep_KW[:, None] & ~out_KJW
     without_CW = without_KJW.flatten(0, 1)
-    start_CW = found.theta_KW[k].repeat_interleave(out_KJW.shape[1], dim=0)
+    start_CW = heads.theta_KW.repeat_interleave(out_KJW.shape[1], dim=0)
     theta_CW, errors_C = fits.refit(start_CW, without_CW)
     gain_KJW = fits.score(theta_CW, without_CW).gain_KW.view_as(without_KJW)
     # An edge that has been taken out is not put in again.
-    gain_KJW = gain_KJW.masked_fill(out_KJW | ~out_KJW.any(dim=2, keepdim=True), -torch.inf)
-    gain_KJW = torch.cat([scores.gain_KW[k, None], gain_KJW], dim=1)
-    keep_KJW = torch.cat([found.keep_KW[k, None], without_KJW], dim=1)
-    theta_KJW = torch.cat([found.theta_KW[k, None], theta_CW.view_as(without_KJW)], dim=1)
-    errors_KJ = torch.cat([found.errors_K[k, None], errors_C.view(out_KJW.shape[:2])], dim=1)
-    price_KJ = found.price_K[k, None] * (keep_KJW & fits.edge_W).sum(dim=2)
-    total_KJW = (errors_KJ + price_KJ)[:, :, None] - gain_KJW
-    n_tried = min(fits.tried, total_KJW[0].numel())
-    best_KC = total_KJW.flatten(1).topk(n_tried, largest=False).indices
-    row_K1, base_KC = torch.arange(len(k), device=k.device)[:, None], best_KC // len(fits.edge_W)
-    added_KC1 = (best_KC % len(fits.edge_W))[:, :, None]
-    keep_KCW = keep_KJW[row_K1, base_KC].scatter(2, added_KC1, True)
-    return _list(keep_KCW, theta_KJW[row_K1, base_KC], k)
+    is_out_KJW = out_KJW | ~out_KJW.any(dim=2, keepdim=True)
+    gain_KJW = gain_KJW.masked_fill(is_out_KJW, -torch.inf)
+    return Bases(
+        torch.cat([heads.theta_KW[:, None], theta_CW.view_as(without_KJW)], dim=1),
+        torch.cat([heads.keep_KW[:, None], without_KJW], dim=1),
+        torch.cat([heads.errors_K[:, None], errors_C.view(out_KJW.shape[:2])], dim=1),
+        torch.cat([scores.gain_KW[:, None], gain_KJW], dim=1),
+    )
 
 
 MOVES: tuple[Move, ...] = (take_out, put_in_or_swap)

@@ -12,22 +12,21 @@ import torch
 from torch import Tensor
 
 from training.edge_fits import Fits, Scores
-from training.edge_moves import Candidates, Found, Move, count_edges
-
-SETTLED = 0.01
-"""Nats of the whole training set by which a move must lower the sum; less is no improvement."""
+from training.edge_moves import Candidates, EdgeSets, Move, count_edges
+from training.settling import SETTLED
 
 
-def search(fits: Fits, theta_KW: Tensor, price_K: Tensor, moves: Sequence[Move]) -> Found:
+def search(fits: Fits, theta_KW: Tensor, price_K: Tensor, moves: Sequence[Move]) -> EdgeSets:
     """Returns heads that no move improves.
 
     All candidates of all heads are refitted in one batch, and each head takes its best one. A head
-    tries a kind of move only if no kind before it improves the head.
+    tries a kind of move only if no kind before it improves the head. A move that lowers the sum by
+    less than SETTLED improves nothing.
     """
     found = refit(fits, theta_KW, price_K)
     active_K = torch.arange(len(theta_KW), device=theta_KW.device)
     while len(active_K):
-        before = Found(*(value[active_K] for value in found))
+        before = found.choose(active_K)
         after = try_moves(fits, before, moves)
         for value, changed in zip(found, after, strict=True):
             value[active_K] = changed
@@ -35,21 +34,21 @@ def search(fits: Fits, theta_KW: Tensor, price_K: Tensor, moves: Sequence[Move])
     return found
 
 
-def refit(fits: Fits, theta_KW: Tensor, price_K: Tensor) -> Found:
+def refit(fits: Fits, theta_KW: Tensor, price_K: Tensor) -> EdgeSets:
     """Returns heads refitted on all their edges."""
     keep_KW = (theta_KW != 0) | ~fits.edge_W
     theta_KW, errors_K = fits.refit(theta_KW, keep_KW)
     total_K = errors_K + price_K * count_edges(fits, keep_KW)
-    return Found(theta_KW, keep_KW, errors_K, price_K.clone(), total_K)
+    return EdgeSets(theta_KW, keep_KW, errors_K, price_K.clone(), total_K)
 
 
-def try_moves(fits: Fits, before: Found, moves: Sequence[Move]) -> Found:
+def try_moves(fits: Fits, before: EdgeSets, moves: Sequence[Move]) -> EdgeSets:
     """Returns heads after their best move of the first kind that improves them."""
-    after = Found(*(value.clone() for value in before))
+    after = EdgeSets(*(value.clone() for value in before))
     all_scores = fits.score(before.theta_KW, before.keep_KW)
     k = torch.arange(len(before.total_K), device=before.total_K.device)
     for move in moves:
-        found = Found(*(value[k] for value in before))
+        found = before.choose(k)
         candidates = move(fits, found, Scores(*(value[k] for value in all_scores)))
         improved_K, best = take_best(fits, found, candidates)
         for value, changed in zip(after, best, strict=True):
@@ -60,7 +59,7 @@ def try_moves(fits: Fits, before: Found, moves: Sequence[Move]) -> Found:
     return after
 
 
-def take_best(fits: Fits, found: Found, candidates: Candidates) -> tuple[Tensor, Found]:
+def take_best(fits: Fits, found: EdgeSets, candidates: Candidates) -> tuple[Tensor, EdgeSets]:
     """Returns which heads a candidate improves, and the best candidate of each of these."""
     head_C, keep_CW, start_CW = candidates
     cost_C = found.price_K[head_C] * count_edges(fits, keep_CW)
@@ -70,7 +69,7 @@ def take_best(fits: Fits, found: Found, candidates: Candidates) -> tuple[Tensor,
     c = (affordable_C & differs_C).nonzero().flatten()
     if not len(c):
         none_K = torch.zeros_like(found.total_K, dtype=torch.bool)
-        return none_K, Found(*(value[none_K] for value in found))
+        return none_K, found.choose(none_K)
     head_C, keep_CW, start_CW, cost_C = head_C[c], keep_CW[c], start_CW[c], cost_C[c]
     first_Q, index_C = find_distinct(head_C, keep_CW)
     limit_C = found.total_K[head_C] - SETTLED - cost_C
@@ -84,7 +83,7 @@ def take_best(fits: Fits, found: Found, candidates: Candidates) -> tuple[Tensor,
     c = chosen_K.scatter_reduce(0, head_C[good], good, "amin")[improved_K]
     q = index_C[c]
     price = found.price_K[improved_K]
-    return improved_K, Found(theta_QW[q], keep_CW[c], errors_Q[q], price, total_C[c])
+    return improved_K, EdgeSets(theta_QW[q], keep_CW[c], errors_Q[q], price, total_C[c])
 
 
 def find_distinct(head_C: Tensor, keep_CW: Tensor) -> tuple[Tensor, Tensor]:

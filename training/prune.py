@@ -19,16 +19,17 @@ from training.convex import is_linear
 from training.edge_fits import ExactFits, Fits, QuickFits
 from training.edge_moves import (
     MOVES,
-    Found,
+    EdgeSets,
     Move,
     count_edges,
     take_out,
     take_out_shares,
     thin_out,
 )
-from training.edge_search import SETTLED, search
+from training.edge_search import search
 from training.expected import has_moments, unflatten
 from training.linear_fits import LinearFits
+from training.settling import SETTLED
 
 STARTS = 64
 """Single edges that searches begin from: those that gain most."""
@@ -101,7 +102,7 @@ def can_refit_exactly(reporter: Reporter, z_NRD: Tensor) -> bool:
 
 def prune_heads(
     quick: Fits, exact: Fits, theta_KW: Tensor, price_K: Tensor, moves: Sequence[Move]
-) -> Found:
+) -> EdgeSets:
     """Returns heads of one group. Heads of many edges are first thinned out with quick refits.
 
     Where every set of edges has one optimum, other searches begin without the head's own edges; a
@@ -113,11 +114,11 @@ def prune_heads(
     if exact.convex:
         price_M, index_K = price_K.unique(return_inverse=True)
         anew = search_anew(exact, price_M, moves)
-        take_better(found, Found(*(value[index_K] for value in anew)))
+        take_better(found, anew.choose(index_K))
     return found
 
 
-def search_anew(fits: Fits, price_M: Tensor, moves: Sequence[Move]) -> Found:
+def search_anew(fits: Fits, price_M: Tensor, moves: Sequence[Move]) -> EdgeSets:
     """Returns the best head that searches find at each price from no edges; and, where that has few
     edges, from single edges too.
     """
@@ -136,14 +137,14 @@ def search_anew(fits: Fits, price_M: Tensor, moves: Sequence[Move]) -> Found:
     found = search(fits, start_JW.repeat(n_few, 1), price_C, moves)
     least_M = found.total_K.view(n_few, n_starts).argmin(dim=1)
     least_M += torch.arange(n_few, device=least_M.device) * n_starts
-    improved = Found(*(value[few_M] for value in best))
-    take_better(improved, Found(*(value[least_M] for value in found)))
+    improved = EdgeSets(*(value[few_M] for value in best))
+    take_better(improved, EdgeSets(*(value[least_M] for value in found)))
     for value, improved_value in zip(best, improved, strict=True):
         value[few_M] = improved_value
     return best
 
 
-def take_better(found: Found, other: Found) -> None:
+def take_better(found: EdgeSets, other: EdgeSets) -> None:
     """Replaces each head in place by the other one where that is better."""
     better_K = other.total_K < found.total_K - SETTLED
     for value, other_value in zip(found, other, strict=True):

@@ -27,6 +27,7 @@ from verdict.judge import Judge
 from verdict.run_inputs import RunInputs
 from verdict.shift_cosine import compute_shift_cosines
 from verdict.statistics import Estimate, Floats
+from verdict.swaps import RELIABILITY, Swap
 from verdict.verdict import Judgement
 
 if TYPE_CHECKING:
@@ -72,14 +73,15 @@ def build_results(
     of_heads = build_rows(config, heads, bill, judgement, about)
     of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, history)
     of_settling = build_settling_rows(heads, [row["follows_concept"] for row in of_heads])
-    best_level = evaluation.predictor_report.knowledge.ceiling_level
+    knowledge = evaluation.predictor_report.knowledge
     cosine_K = compute_shift_cosines(
-        heads, evaluation.probe, best_level, first_turn.disputed_NLD, disputed_KN
+        heads, evaluation.probe, knowledge.ceiling_level, first_turn.disputed_NLD, disputed_KN
     )
     rows = []
     for k, verdict in enumerate(judgement.verdicts):
+        of_swaps = describe_swaps(knowledge.swaps, heads.table[k][0])
         last = {"shift_cosine": float(cosine_K[k]), "reason_template": verdict.template}
-        rows.append(of_heads[k] | of_settling[k] | of_alignment[k] | last)
+        rows.append(of_heads[k] | of_swaps | of_settling[k] | of_alignment[k] | last)
     # A copy, because more than a hundred columns that were converted one by one are slow to use.
     table = pd.DataFrame(rows).astype({"level": "Int64", "tied": "Int64"}).copy()
     return Results(table, about)
@@ -136,6 +138,18 @@ def build_rows(
     return rows
 
 
+def describe_swaps(swaps: Sequence[Swap], levels: Sequence[int]) -> dict[str, float]:
+    """Returns the columns of heads.parquet on the swaps at the levels that a head reads: means over
+    them, NaN where there was no swap.
+    """
+    at_levels = [swap for swap in swaps if swap.level in levels]
+    columns = {}
+    for name in RELIABILITY:
+        values = [getattr(swap, name) for swap in at_levels]
+        columns[f"swap_{name}"] = float(np.mean(values)) if values else math.nan
+    return columns
+
+
 def build_settling_rows(heads: Heads, follows_K: Sequence[float]) -> list[dict[str, Any]]:
     """Returns the columns of heads.parquet on how near each head is to its optimum.
 
@@ -152,6 +166,7 @@ def build_settling_rows(heads: Heads, follows_K: Sequence[float]) -> list[dict[s
         row = {
             "optimizer": settling.optimizer,
             "halting_bonus": settling.halting_bonus,
+            "objective": float(settling.total_K[k]),
             "gap": float(settling.gap_K[k]),
             "settled": bool(settling.settled_K[k]),
             "tied": None,

@@ -17,7 +17,6 @@ from core_model.transformer_model import Model, count_classes
 from core_model.transformer_predictor import TransformerPredictor
 from tests.conftest import node
 from tests.verdict.test_gates import PlantedPredictor
-from verdict import knowledge
 from verdict.calibration.planted import SignProbes
 from verdict.calibration.rates import (
     compute_power,
@@ -131,7 +130,7 @@ def test_with_random_subspaces_no_head_gets_a_verdict_even_if_the_gates_are_open
     def draw(z_ND, own_N, other_N, rank):
         return draw_basis(z_ND.shape[1], rank, torch.Generator().manual_seed(rank))
 
-    monkeypatch.setattr(knowledge, "fit_basis", draw)
+    monkeypatch.setattr("verdict.swaps.fit_basis", draw)
     evaluation = evaluate(world, PlantedPredictor(knows=True, uses=True), tmp_path)
     assert set(call(judge, evaluation)["called"]) <= NOTHING
     report = evaluation.predictor_report

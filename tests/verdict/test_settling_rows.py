@@ -41,6 +41,7 @@ def test_all_heads_of_a_level_have_the_ties_of_their_level():
     assert [row["settled"] for row in rows] == [True, False, False, True, False, True]
     gaps = [0.001, 0.501, 2.001, 0.001, 2.001, 0.001]
     assert [row["gap"] for row in rows] == pytest.approx(gaps, abs=1e-5)
+    assert [row["objective"] for row in rows] == [7.0, 7.5, 9.0, 3.0, 5.0, 3.0]
     assert {row["optimizer"] for row in rows} == {"lbfgs"}
     assert {row["halting_bonus"] for row in rows} == {0.3}
 

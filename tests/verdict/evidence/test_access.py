@@ -36,12 +36,14 @@ from verdict.gates import Gate
 from verdict.ground_truth import Cases, GroundTruth
 from verdict.inputs import AMISS, DISPUTED, EASY, Answers, evaluate, read_truth
 from verdict.judge_heads import mask_shallow_heads
-from verdict.knowledge import Knowledge, PredictorReport, ProbeData, Swap
+from verdict.knowledge import Knowledge, PredictorReport, ProbeData
 from verdict.statistics import Interval
+from verdict.swaps import Swap
 from worlds.parts import split_by_cluster
 from worlds.vault import FRAMES, Vault
 
 LEVEL = 0.99
+RELIABLE = (1.0, 1.0, 1.0, 1.0)
 NOTHING, ALL = Interval(0.0, 0.0, 0.0), Interval(1.0, 1.0, 1.0)
 CERTIFIED = Gate("uses (swap)", 1.0, 0.8, "")
 WIDTH, X, H, CAMERA, GLARE = 8, 0, 1, 2, 3
@@ -215,7 +217,7 @@ def test_a_head_that_reads_nothing_above_what_was_written_is_not_evaluated(truth
 )
 def test_the_shallowest_certified_level_below_the_deepest_is_written(uses, deepest, level):
     swaps = tuple(
-        Swap(i, 1, 1, 10**6, 10**6, works, 0.0, 0.0, works, 0.0, 1.0, 1.0, 0.0)
+        Swap(i, 1, 1, 10**6, 10**6, works, 0.0, 0.0, works, 0.0, 1.0, 1.0, 0.0, *RELIABLE)
         for i, works in ((1, 0.6), (2, 0.9), (3, 0.96), (4, 0.97))
     )
     knowledge = Knowledge((), 0, NOTHING, "", NOTHING, ALL, ALL, swaps)
@@ -269,7 +271,7 @@ def by_hand() -> Evaluation:
     (easy, disputed, amiss), predictor, levels = draw("witness"), PlantedPredictor(), (0, 1, 2)
     onto_x, onto_h, onto_other = (torch.zeros(3, WIDTH, WIDTH) for _ in range(3))
     onto_x[:, X, X], onto_h[:, CAMERA, CAMERA], onto_other[:, 6, 6] = 1, 1, 1
-    swap = Swap(1, 1, 1, 1000, 1000, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0)
+    swap = Swap(1, 1, 1, 1000, 1000, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, *RELIABLE)
     half_N, z_NLD = torch.arange(600) % 2 == 0, predictor.read(easy, levels)
     report = PredictorReport(
         Knowledge((), 0, NOTHING, "", NOTHING, ALL, ALL, (swap,)),
