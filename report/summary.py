@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.terminal import open_console
+from report import apart
 from report.alignment import format_section
 from report.answer import format_mean
 from report.columns import explain, find_column, format_markdown, get_heading
@@ -81,6 +82,22 @@ DROPPED_FIRST = (
     "settled",
 )
 """Columns that a narrow terminal does not show, the first of them first."""
+APART = (
+    "reporter",
+    "prior",
+    "strength",
+    "level",
+    "heads",
+    "median_gap",
+    "easy_accuracy",
+    "concept_accuracy",
+    "concept_accuracy_worst",
+    "follows_concept",
+    "spread",
+    "verdicts",
+)
+"""Columns of heads that are shown apart."""
+DROPPED_APART = ("easy_accuracy", "concept_accuracy_worst", "concept_accuracy", "spread")
 PLAIN = ("reporter", "prior", "strength", "level")
 """Columns that need no explanation."""
 LETTERS = dict(zip(KINDS, "TIMNU", strict=True))
@@ -116,6 +133,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         if part.matched.empty:
             out.print(Text(part.answer.headline, style="bold"))
         out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
+        _show_apart(part.each if each_level else part.heads, out)
         if i == 0:
             out.print(_build_legend({name for shown in names for name in shown}))
         abouts = [run.about for run in part.setting.runs]
@@ -132,6 +150,15 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
             out.print(Text(find_answer(tables[i], part), style="bold"))
         if each_level and part.each["level"].nunique() > 1:
             out.print(Text(_join(_answer_each_level(part))))
+
+
+def _show_apart(heads: pd.DataFrame, out: Console) -> None:
+    """Prints the figures of heads that have not settled, where all of a line have not."""
+    table = apart.build_lines_apart(heads)
+    if table.empty:
+        return
+    names = _choose_columns(table, out, APART, DROPPED_APART)
+    out.print(_build_table(table, apart.TITLE, names, _format_cell_apart))
 
 
 def _answer_each_level(part: Compared) -> list[str]:
@@ -176,6 +203,7 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     table = part.each_lines
     names = COLUMNS[1:]
     rows = [[_format_cell(name, line) for name in names] for _, line in table.iterrows()]
+    lines_apart = _format_apart(part.each)
     gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]
     record = collect_record([about])
     judge = [record.describe(), *_count_saved(part.each)]
@@ -192,7 +220,7 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
 
 {LEGEND} {explain(name for name in names if name not in PLAIN)}
 
-{format_section(part.each)}## The predictor
+{lines_apart}{format_section(part.each)}## The predictor
 
 {_join(gates)}
 
@@ -200,6 +228,19 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
 
 {_join(judge, 2)}
 """
+
+
+def _format_apart(heads: pd.DataFrame) -> str:
+    """Returns the figures of heads that are shown apart as a section of a run's summary; empty
+    where there are none.
+    """
+    table = apart.build_lines_apart(heads)
+    if table.empty:
+        return ""
+    names = APART[1:]
+    rows = [[_format_cell_apart(name, line) for name in names] for _, line in table.iterrows()]
+    lines = format_markdown([get_heading(name) for name in names], rows)
+    return f"{apart.TITLE}:\n\n{lines}\n\n"
 
 
 def find_answer(table: pd.DataFrame, part: Compared) -> str:
@@ -248,22 +289,39 @@ def _build_legend(names: set[str]) -> Table:
     return legend
 
 
-def _choose_columns(table: pd.DataFrame, out: Console) -> list[str]:
+def _choose_columns(
+    table: pd.DataFrame,
+    out: Console,
+    columns: Sequence[str] = COLUMNS,
+    dropped_first: Sequence[str] = DROPPED_FIRST,
+) -> list[str]:
     """Returns as many of the columns as the terminal has room for; one reporter or level needs
     none.
     """
     same = [name for name in ("reporter", "level") if table[name].nunique(dropna=False) == 1]
-    names = [name for name in COLUMNS if name not in same]
+    names = [name for name in columns if name not in same]
     unlimited = out.options.update(width=1_000)
-    for dropped in DROPPED_FIRST:
-        shown = _build_table(table, "", names)
+    format_cell = _format_cell if columns is COLUMNS else _format_cell_apart
+    for dropped in dropped_first:
+        shown = _build_table(table, "", names, format_cell)
         if Measurement.get(out, unlimited, shown).maximum <= out.width:
             break
         names.remove(dropped)
     return names
 
 
-def _build_table(table: pd.DataFrame, title: str, names: list[str]) -> Table:
+def _build_table(
+    table: pd.DataFrame,
+    title: str,
+    names: list[str],
+    format_cell: Callable[[str, pd.Series], str] | None = None,
+) -> Table:
+    """Returns a table for the terminal.
+
+    Args:
+        format_cell: from a column and a line to its text; `_format_cell` by default.
+    """
+    format_cell = format_cell or _format_cell
     shown = Table(
         title=Text(title),
         box=box.SIMPLE_HEAD,
@@ -275,8 +333,22 @@ def _build_table(table: pd.DataFrame, title: str, names: list[str]) -> Table:
         is_text = name in ("reporter", "prior", "verdicts")
         shown.add_column(get_heading(name), justify="left" if is_text else "right", no_wrap=True)
     for _, line in table.iterrows():
-        shown.add_row(*(Text(_format_cell(name, line)) for name in names))
+        shown.add_row(*(Text(format_cell(name, line)) for name in names))
     return shown
+
+
+def _format_cell_apart(name: str, line: pd.Series) -> str:
+    """Returns one column of a line of heads that are shown apart as text."""
+    if name == "follows_concept":
+        return f"{line['follows_concept']:.2f}"
+    if name == "verdicts":
+        return _format_verdicts(line)
+    return _format_cell(name, line)
+
+
+def _format_verdicts(line: pd.Series) -> str:
+    """Returns how many heads of a line have which verdict."""
+    return " ".join(f"{line[kind]} {LETTERS[kind]}" for kind in KINDS if line[kind])
 
 
 def _format_cell(name: str, line: pd.Series) -> str:
@@ -300,7 +372,7 @@ def _format_cell(name: str, line: pd.Series) -> str:
     if name == "verdicts":
         if not line["settled"] > 0:
             return explain_gap(line["median_gap"])
-        return " ".join(f"{line[kind]} {LETTERS[kind]}" for kind in KINDS if line[kind])
+        return _format_verdicts(line)
     value = line[name]
     return value if isinstance(value, str) else find_column(name).format(value)
 
