@@ -8,7 +8,7 @@ from report.lines import GROUP, KINDS
 from report.settling import compute_median_gap
 
 AVERAGED = ("easy_accuracy", "concept_accuracy", "concept_accuracy_worst", "follows_concept")
-TITLE = "Not settled: shown apart, and nothing is claimed from these heads"
+TITLE = "Not known to have settled: shown apart, and nothing is claimed from these heads"
 
 
 def build_lines_apart(heads: pd.DataFrame) -> pd.DataFrame:

@@ -85,6 +85,7 @@ def _build_article(part: Compared, place: str, drawn: Drawings | None, several: 
         findings.render_answer(part, place, drawn),
         *_build_panels(part, place, drawn),
         tables.tabulate_matched(shown, place),
+        tables.tabulate_apart(part.heads, place),
         tables.tabulate_pairs(part.answer, place),
         "" if drawn is None else costs.render_fronts(part.lines, place),
         _build_level_table(part, place),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from report import apart
 from report.answer import Answer, compute_translator_shares, format_prior
 from report.arms import is_without_prior
 from report.columns import COSTS, find_column, find_families, get_heading
@@ -68,6 +69,31 @@ def tabulate_matched(heads: pd.DataFrame, place: str) -> str:
     )
     title = "At matched accuracy, in every unit"
     return render_section(f"{place}-matched", title, how, _build_table(columns, "Matched accuracy"))
+
+
+def tabulate_apart(heads: pd.DataFrame, place: str) -> str:
+    """Returns the table of lines of which no head has settled; empty where there are none."""
+    lines = apart.build_lines_apart(heads)
+    if lines.empty:
+        return ""
+    both = zip(lines["least"], lines["most"], strict=True)
+    columns: Columns = {
+        "prior": list(lines["prior"]),
+        "reporter": list(lines["reporter"]),
+        "strength": [(format_strength(value), float(value)) for value in lines["strength"]],
+        "follows_concept": [_build_number("follows_concept", v) for v in lines["follows_concept"]],
+        "spread": [f"{least:.2f}–{most:.2f}" for least, most in both],
+        "median_gap": [_build_gap(gap) for gap in lines["median_gap"]],
+    }
+    for key in ("heads", "predictors", *KINDS):
+        columns[key] = [_build_count(value) for value in lines[key]]
+    for key in ("concept_accuracy", "concept_accuracy_worst", "easy_accuracy"):
+        columns[key] = [_build_number(key, value) for value in lines[key]]
+    how = (
+        "Lines of which no head is known to have reached the optimum of what it is charged. They"
+        " speak of their training as much as of their prior. Means over heads, without intervals."
+    )
+    return render_section(f"{place}-apart", apart.TITLE, how, _build_table(columns, "Apart"))
 
 
 def tabulate_pairs(answer: Answer, place: str) -> str:

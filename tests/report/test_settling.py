@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from report import summary
+from report import apart, summary
 from report.alignment import FIGURES
 from report.answer import compose_answer
 from report.comparison import Compared, build_lines, choose_heads, compare
@@ -85,9 +85,11 @@ def test_a_comparison_without_settled_heads_has_its_table_and_says_first_why_it_
     printed = capsys.readouterr().out
     first = "0 of 16 heads judged have settled (median N·gap of all: 12 nats): nothing is claimed"
     assert " ".join(printed.split()).startswith(first)
-    (line,) = [line for line in printed.splitlines() if " good " in line]
+    line, line_apart = [line for line in printed.splitlines() if " good " in line]
     assert "0 of 8" in line and "not settled" in line and "N·gap 12 nats" in line
     assert "0.9" not in line
+    assert apart.TITLE in " ".join(printed.split())
+    assert "0.95" in line_apart and "N·gap" not in line_apart
     assert f'class="headline">{first}' in page and "not settled: N·gap 12 nats" in page
     assert part.lines["follows_concept"].isna().all() and (part.lines["settled"] == 0).all()
 
