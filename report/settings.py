@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from report.arms import TRAINED_BY, add_options, find_differing, flatten, list_options, name_arms
+from report.settling import compare_across_arms
 from storage.run_folder import IGNORED_KEYS
 
 if TYPE_CHECKING:
@@ -133,4 +134,5 @@ def _name_arms(group: list[Run]) -> pd.DataFrame:
     named = [add_options(name, own) for name, own in zip(reporters, options, strict=True)]
     for part, full_names in (("prior", arms), ("reporter", named)):
         heads[part] = pd.Series(full_names).repeat(sizes).to_numpy(object)
-    return heads
+    priors = [json.dumps(config.get("prior"), sort_keys=True, default=str) for config in configs]
+    return compare_across_arms(heads, pd.Series(priors).repeat(sizes).reset_index(drop=True))

@@ -7,12 +7,18 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+SAME_OBJECTIVE = ("predictor", "reporter", "strength", "levels")
+"""Columns that are equal for heads of the same objective, beside their prior."""
 FEW = 0.5
 """Share of settled heads below which a report names the cure."""
 CURE = (
     "To settle more: more starts (seeds=N), or, of heads that an optimizer trains by steps, longer"
     " training (training.epochs=N)."
 )
+APART = 0.1
+"""Nats by which a head may be worse than the best of the same objective, for it to have settled:
+as in training/settling.py, which reports do not import because it needs torch.
+"""
 LEAST_GAP = 0.001
 """Gap in nats below which no digits are shown."""
 
@@ -31,6 +37,27 @@ def add_settled(heads: pd.DataFrame) -> pd.DataFrame:
         settled=settled.fillna(False).to_numpy(bool),
         settled_known=settled.notna().to_numpy(bool),
         gap=measured["gap"].to_numpy(float),
+    )
+
+
+def compare_across_arms(heads: pd.DataFrame, objectives: pd.Series) -> pd.DataFrame:
+    """Returns heads with `gap` and `settled` as all arms of the same objective show them.
+
+    A run compares its own restarts. Another arm, which started with another bonus or took other
+    steps, may have found heads that pay less: then those of this run have missed the optimum.
+
+    Args:
+        objectives: what each head was charged, in words that are equal where the charge is. Heads
+            are compared if their predictor, reporter, strength and levels are equal too.
+    """
+    if "objective" not in heads:
+        return heads
+    keys = [objectives, *(heads[name] for name in SAME_OBJECTIVE)]
+    missed = heads["objective"] - heads["objective"].groupby(keys).transform("min")
+    has_missed = missed > heads["gap"]
+    return heads.assign(
+        gap=heads["gap"].where(~has_missed, missed),
+        settled=heads["settled"].astype("boolean") & ~(missed > APART),
     )
 
 

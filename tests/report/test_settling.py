@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from report import apart, summary
+from report import apart, settling, summary
 from report.alignment import FIGURES
 from report.answer import compose_answer
 from report.comparison import Compared, build_lines, choose_heads, compare
@@ -17,10 +17,11 @@ from report.page.document import build_page
 from report.plots import _draw_panel
 from report.runs import find
 from report.settings import Setting, group_by_setting
-from report.settling import CURE, add_settled, describe_settled
+from report.settling import CURE, add_settled, compare_across_arms, describe_settled
 from report.two_sweeps import compare_lines, describe_lines
 from tests.report.planted_sweeps import heads
 from tests.report.planted_sweeps import write as write_run
+from training import settling as training_settling
 
 OLD = ["settled", "gap", "optimizer"]
 
@@ -193,3 +194,58 @@ def test_a_prior_is_shown_at_matched_accuracy_or_because_it_has_not_settled():
         chosen = choose_heads(join(best, far))
         assert ("speed" in set(chosen["prior"][chosen["shown"]])) == (not settled)
         assert set(chosen["prior"][chosen["matched"]]) == {"good"}
+
+
+# Arms of the same objective are restarts of each other.
+
+
+def plant_objectives(**columns) -> pd.DataFrame:
+    """Returns two heads of each of two arms, as their runs wrote them."""
+    frame = pd.DataFrame(
+        {
+            "predictor": "p",
+            "reporter": "layered",
+            "strength": 1.0,
+            "levels": "0 1",
+            "objective": [5.0, 5.05, 7.0, 7.0],
+            "gap": [0.0, 0.05, 0.001, 0.001],
+            "settled": True,
+        }
+    )
+    return frame.assign(**columns)
+
+
+def test_heads_above_the_best_of_another_arm_have_not_settled():
+    found = compare_across_arms(plant_objectives(), pd.Series(["speed"] * 4))
+    assert found["settled"].tolist() == [True, True, False, False]
+    assert found["gap"].tolist() == pytest.approx([0.0, 0.05, 2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("predictor", ["p", "p", "q", "q"]),
+        ("reporter", ["layered", "layered", "mlp", "mlp"]),
+        ("strength", [1.0, 1.0, 4.0, 4.0]),
+        ("levels", ["0 1", "0 1", "1", "1"]),
+    ],
+)
+def test_heads_of_another_objective_say_nothing(name, values):
+    same = pd.Series(["speed"] * 4)
+    heads = plant_objectives(**{name: values})
+    assert compare_across_arms(heads, same)["settled"].all()
+    other = pd.Series(["speed", "speed", "none", "none"])
+    assert compare_across_arms(plant_objectives(), other)["settled"].all()
+
+
+def test_a_head_whose_objective_is_not_known_keeps_what_its_run_found():
+    heads = plant_objectives(objective=[5.0, float("nan"), 7.0, 7.0])
+    found = compare_across_arms(heads, pd.Series(["speed"] * 4))
+    assert found["settled"].tolist() == [True, True, False, False]
+    assert found["gap"].tolist()[1] == 0.05
+    old = heads.drop(columns="objective")
+    assert compare_across_arms(old, pd.Series(["speed"] * 4)) is old
+
+
+def test_reports_and_training_hold_heads_apart_by_the_same_number():
+    assert settling.APART == training_settling.APART
