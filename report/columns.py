@@ -128,7 +128,10 @@ COLUMNS = (
     Column("learning_coefficient_settled", "", "Whether the chains that estimate the learning"
            " coefficient have settled: 1 or 0."),
     Column("validation_nll", "nats an episode", "Error on held-out easy episodes, by the human's"
-           " answers; levels and strengths are chosen by it.", "error, nats", 4),
+           " answers."),
+    Column("calibrated_nll", "nats an episode", "The same after the best rescaling of the head's"
+           " log-odds: levels and strengths are chosen by it. Runs of earlier versions have the"
+           " error as it is.", "error, nats", 4),
     Column("easy_accuracy", "share", "Share of held-out easy episodes on which the head is right.",
            "easy", 3),
     Column("concept_accuracy", "share", "Share of reports that are X, mean over all cells of X × H"

@@ -33,7 +33,7 @@ AVERAGED = (
     "concept_accuracy_worst",
     "easy_accuracy",
     "easy_auroc",
-    "validation_nll",
+    "calibrated_nll",
     "ranks_concept",
     "nde",
     "nie",

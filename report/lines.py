@@ -42,9 +42,9 @@ def find_level(heads: pd.DataFrame) -> pd.Series:
     The error is against the human's answers: nothing is chosen on the episodes that judge.
     """
     groups = heads.groupby([*GROUP, "level"])
-    error = heads["validation_nll"].where(heads["settled"])
+    error = heads["calibrated_nll"].where(heads["settled"])
     settled_error = error.groupby([heads[key] for key in (*GROUP, "level")]).transform("mean")
-    errors = {"settled": settled_error, "every": groups["validation_nll"].transform("mean")}
+    errors = {"settled": settled_error, "every": groups["calibrated_nll"].transform("mean")}
     ordered = heads[[*PLACE, "level"]].assign(**errors)
     ordered = ordered.sort_values(["settled", "every"], kind="stable")
     best = ordered.groupby(PLACE)["level"].first().rename("best")

@@ -114,7 +114,7 @@ def show(heads: pd.DataFrame) -> None:
 def _select_near(heads: pd.DataFrame) -> pd.DataFrame:
     """Returns the heads at matched accuracy among these."""
     by_strength = heads.groupby([*WHERE, "prior", "strength"], dropna=False)
-    error = by_strength["validation_nll"].transform("mean")
+    error = by_strength["calibrated_nll"].transform("mean")
     best = error.groupby([heads[key] for key in WHERE], dropna=False).transform("min")
     near = heads[(error <= best + NEAR) | has_no_prior(heads["prior"])]
     largest = near.groupby([*WHERE, "prior"], dropna=False)["strength"].transform("max")

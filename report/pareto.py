@@ -31,12 +31,12 @@ def draw_front(
         table: one line for each prior and strength.
         unit: column of the cost.
         scale: factor from the column to the units of the label.
-        against: validation_nll, of which less is better, or follows_concept, of which more is
+        against: calibrated_nll, of which less is better, or follows_concept, of which more is
             better.
     """
     table = table.loc[np.isfinite(table[[unit, against]].to_numpy(float)).all(axis=1)]
     cost, y = table[unit].to_numpy(float), table[against].to_numpy(float)
-    is_error = against == "validation_nll"
+    is_error = against == "calibrated_nll"
     best = find_front(cost, y * (1 if is_error else -1))
     drawing, axes = create_drawing(2.6, 1.95)
     axis, x = axes[0, 0], cost * scale

@@ -183,7 +183,8 @@ def _read_run(folder: Path, name: str) -> Run:
         defect = f"lacks {', '.join(missing)}" if missing else "holds no heads"
         raise UserError(f"{folder}: {HEADS} {defect}. Delete the folder and run it again.")
     seconds = about.get("clocked", {}).get("seconds")
-    heads = heads.assign(run=name, seconds=seconds)
+    calibrated = heads.get("calibrated_nll", heads["validation_nll"])
+    heads = heads.assign(run=name, seconds=seconds, calibrated_nll=calibrated)
     return Run(name, folder, read_config(folder), versions, about, heads)
 
 

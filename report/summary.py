@@ -254,7 +254,7 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
     verdicts = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in KINDS)
     words = [f"Verdicts on settled heads: {verdicts}."]
     if table["level"].nunique() > 1:
-        best = table.sort_values("validation_nll", kind="stable").iloc[0]
+        best = table.sort_values("calibrated_nll", kind="stable").iloc[0]
         easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
         disputed = f"{get_heading('ranks_concept')} {best['ranks_concept']:.3f}"
         words.append(

@@ -20,6 +20,7 @@ from training.heads import Heads, Predictions
 from training.ties import find_ties
 from training.watch import History
 from verdict.alignment import Alignment
+from verdict.calibrated_nll import compute_calibrated_nll
 from verdict.calibration.planted import count_verdicts
 from verdict.ground_truth import GroundTruth
 from verdict.inputs import DISPUTED, EASY, Answers
@@ -77,10 +78,17 @@ def build_results(
     cosine_K = compute_shift_cosines(
         heads, evaluation.probe, knowledge.ceiling_level, first_turn.disputed_NLD, disputed_KN
     )
+    held_out = inputs.material.held_out
+    held_out_KN = heads.read(held_out.z_NLD).log_odds_KN.double().numpy()
+    calibrated_K = compute_calibrated_nll(held_out_KN, held_out.human_N.double().numpy())
     rows = []
     for k, verdict in enumerate(judgement.verdicts):
         of_swaps = describe_swaps(knowledge.swaps, heads.table[k][0])
-        last = {"shift_cosine": float(cosine_K[k]), "reason_template": verdict.template}
+        last = {
+            "calibrated_nll": float(calibrated_K[k]),
+            "shift_cosine": float(cosine_K[k]),
+            "reason_template": verdict.template,
+        }
         rows.append(of_heads[k] | of_swaps | of_settling[k] | of_alignment[k] | last)
     # A copy, because more than a hundred columns that were converted one by one are slow to use.
     table = pd.DataFrame(rows).astype({"level": "Int64", "tied": "Int64"}).copy()

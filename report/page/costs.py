@@ -38,7 +38,7 @@ def _render_unit(lines: pd.DataFrame, unit: str, unit_label: str, scale: float) 
     """Returns both fronts of one unit side by side."""
     several = lines["reporter"].nunique() > 1
     figures = ""
-    for against, words in (("validation_nll", "error"), ("follows_concept", "following X")):
+    for against, words in (("calibrated_nll", "error"), ("follows_concept", "following X")):
         drawing, groups = draw_front(lines, unit, unit_label, scale, against)
         items = "".join(f"<li>{escape(_describe_points(group, several))}</li>" for group in groups)
         label = f"{unit_label} against {words}"

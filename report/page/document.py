@@ -27,7 +27,7 @@ LINES = (
 )
 
 
-EXPLAINED = ("spread", "gates_passed", "settled", "median_gap", "validation_nll")
+EXPLAINED = ("spread", "gates_passed", "settled", "median_gap", "calibrated_nll")
 """Columns that the glossary explains beside evidence and costs."""
 
 

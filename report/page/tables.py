@@ -211,7 +211,7 @@ def tabulate_lines(lines: pd.DataFrame, title: str = "Every prior and strength")
     columns["median_gap"] = [_build_gap(gap) for gap in lines["median_gap"]]
     for key in ("predictors", *KINDS):
         columns[key] = [_build_count(value) for value in lines[key]]
-    for key in ("validation_nll", "easy_accuracy", *_find_known(lines, COSTS)):
+    for key in ("calibrated_nll", "easy_accuracy", *_find_known(lines, COSTS)):
         columns[key] = [_build_number(key, value) for value in lines[key]]
     if (lines["two_modes"] != "").any():
         columns["two_modes"] = [_shorten_modes(words) for words in lines["two_modes"]]

@@ -76,6 +76,7 @@ def heads(
             }
             row |= {
                 "validation_nll": 0.01,
+                "calibrated_nll": 0.01,
                 "easy_accuracy": 1.0,
                 "easy_auroc": 1.0,
                 "concept_accuracy": (2 + value) / 3,
@@ -169,6 +170,7 @@ def sweep(
             "prequential_bits": 100.0 + 20 * i,
             "flops": 1e6 * (1 + i),
             "validation_nll": 0.01 + 0.001 * i,
+            "calibrated_nll": 0.01 + 0.001 * i,
         }
         for predictor in range(predictors):
             middle = np.resize(np.asarray(value, float), seeds) + 0.01 * (predictor - 1.5)

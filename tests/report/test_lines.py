@@ -29,7 +29,7 @@ def heads(
         "level_read": 2.0,
         "easy_accuracy": 1.0,
         "easy_auroc": 1.0,
-        "validation_nll": 0.1,
+        "calibrated_nll": 0.1,
     }
     judged = {
         "ranks_concept": 0.5,
@@ -81,8 +81,8 @@ def test_without_a_prior_all_strengths_are_one_line():
 def test_the_level_is_chosen_by_errors_on_easy_episodes_and_not_by_what_judges():
     both = pd.concat(
         [
-            heads(level=1, follows=(0.9, 0.9), validation_nll=0.3),
-            heads(level=2, follows=(0.1, 0.1), validation_nll=0.2),
+            heads(level=1, follows=(0.9, 0.9), calibrated_nll=0.3),
+            heads(level=2, follows=(0.1, 0.1), calibrated_nll=0.2),
         ]
     )
     assert tabulate(both, each_level=False)["level"].tolist() == [2]
@@ -92,10 +92,10 @@ def test_the_level_is_chosen_by_errors_on_easy_episodes_and_not_by_what_judges()
 def test_priors_are_compared_at_one_level_and_heads_that_have_not_settled_do_not_choose_it():
     frame = pd.concat(
         [
-            heads("none", level=1, validation_nll=0.1),
-            heads("none", level=2, validation_nll=0.2),
-            heads("speed", level=1, validation_nll=0.4),
-            heads("speed", level=2, validation_nll=0.3),
+            heads("none", level=1, calibrated_nll=0.1),
+            heads("none", level=2, calibrated_nll=0.2),
+            heads("speed", level=1, calibrated_nll=0.4),
+            heads("speed", level=2, calibrated_nll=0.3),
         ]
     )
     assert tabulate(frame, each_level=False)["level"].tolist() == [1, 1]
@@ -104,8 +104,8 @@ def test_priors_are_compared_at_one_level_and_heads_that_have_not_settled_do_not
 
 
 def test_the_compared_level_is_named_with_who_chose_it():
-    one = heads(level=1, follows=(0.9, 0.9), validation_nll=0.2)
-    both = pd.concat([one, heads(level=2, follows=(0.1, 0.1), validation_nll=0.3)])
+    one = heads(level=1, follows=(0.9, 0.9), calibrated_nll=0.2)
+    both = pd.concat([one, heads(level=2, follows=(0.1, 0.1), calibrated_nll=0.3)])
 
     def compare_at(frame: pd.DataFrame, level: int | None = None) -> tuple[float, str]:
         part = compare(Setting("vault", (), frame), level=level)

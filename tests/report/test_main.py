@@ -108,7 +108,7 @@ def test_matched_and_compare_write_nothing(folder, capsys):
 
 def test_a_level_is_compared_where_it_is_asked_for_and_each_one_with_all(tmp_path, capsys):
     for level, follows in ((1, 0.2), (2, 0.8)):
-        figures = {"level": level, "validation_nll": 0.1 * level}
+        figures = {"level": level, "calibrated_nll": 0.1 * level}
         frame = heads("none", predictor=level, follows=follows, **figures)
         write(tmp_path / f"level{level}", frame)
 

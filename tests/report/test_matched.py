@@ -29,7 +29,7 @@ def test_the_largest_strength_near_the_best_is_chosen():
     errors = {0.25: 0.100, 1.0: 0.109, 4.0: 0.115}
     assert chosen(
         pd.concat(
-            [heads("speed", strength, validation_nll=nll) for strength, nll in errors.items()]
+            [heads("speed", strength, calibrated_nll=nll) for strength, nll in errors.items()]
         )
     ) == [("speed", 1.0)]
 
@@ -37,24 +37,24 @@ def test_the_largest_strength_near_the_best_is_chosen():
 def test_the_best_is_that_of_any_prior_and_a_prior_that_never_comes_near_is_left_out():
     frame = pd.concat(
         [
-            heads("speed", 1.0, validation_nll=0.2),
-            heads("simplicity", 1.0, validation_nll=0.1),
-            heads("none", 0.0, validation_nll=0.3),
+            heads("speed", 1.0, calibrated_nll=0.2),
+            heads("simplicity", 1.0, calibrated_nll=0.1),
+            heads("none", 0.0, calibrated_nll=0.3),
         ]
     )
     assert chosen(frame) == [("none", 0.0), ("simplicity", 1.0)]
 
 
 def test_a_strength_is_near_by_its_mean_error_and_not_by_a_lucky_head():
-    lucky = heads("speed", 4.0, validation_nll=0.2)
-    lucky.loc[0, "validation_nll"] = 0.1
-    assert chosen(pd.concat([heads("speed", 1.0, validation_nll=0.1), lucky])) == [("speed", 1.0)]
+    lucky = heads("speed", 4.0, calibrated_nll=0.2)
+    lucky.loc[0, "calibrated_nll"] = 0.1
+    assert chosen(pd.concat([heads("speed", 1.0, calibrated_nll=0.1), lucky])) == [("speed", 1.0)]
 
 
 def test_every_predictor_has_its_own_best():
     frame = pd.concat(
         [
-            heads("speed", s, predictor=p, validation_nll=n)
+            heads("speed", s, predictor=p, calibrated_nll=n)
             for p, s, n in (("a", 1, 0.1), ("a", 4, 0.2), ("b", 1, 0.3), ("b", 4, 0.3))
         ]
     )

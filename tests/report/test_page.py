@@ -165,7 +165,7 @@ def test_runs_by_level_families_reporters_and_seconds_have_their_tables(tmp_path
             frame = pd.concat(levels, ignore_index=True).assign(
                 levels=lambda rows: rows["level"].astype(str), follows_concept_loop=0.25
             )
-            frame["validation_nll"] = 0.3 - 0.1 * frame["level"].astype(float)
+            frame["calibrated_nll"] = 0.3 - 0.1 * frame["level"].astype(float)
             write_run(
                 tmp_path / f"{reporter}-{predictor}",
                 frame,
@@ -199,7 +199,7 @@ def test_heads_that_read_all_levels_have_no_panel_by_level(tmp_path):
 
 def test_numbers_that_went_wrong_do_not_stop_the_page(tmp_path):
     frame = heads("speed", (0.5, 1.0))
-    frame.loc[0, ["validation_nll", "nde", "prequential_bits"]] = [
+    frame.loc[0, ["calibrated_nll", "nde", "prequential_bits"]] = [
         float("inf"),
         float("nan"),
         float("inf"),

@@ -14,7 +14,7 @@ def create_table(points: dict[str, tuple[float, float]]) -> pd.DataFrame:
     rows = []
     for prior, (flops, error) in points.items():
         key = {"reporter": "linear", "prior": prior, "strength": 1.0}
-        rows.append(key | {"flops": flops, "validation_nll": error})
+        rows.append(key | {"flops": flops, "calibrated_nll": error})
     return pd.DataFrame(rows)
 
 
@@ -31,12 +31,12 @@ def number_heads(frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_a_point_that_is_more_expensive_and_worse_is_not_on_the_front():
     table = create_table({"cheap": (1e6, 0.9), "good": (5e6, 0.1), "beaten": (6e6, 0.2)})
-    assert number_priors(table, "validation_nll") == [["cheap"], ["good"]]
+    assert number_priors(table, "calibrated_nll") == [["cheap"], ["good"]]
 
 
 def test_points_that_overlap_share_a_number():
     points = {"cheap": (1e6, 0.9), "good": (5e6, 0.1), "as good": (5.001e6, 0.0999)}
-    numbered = number_priors(create_table(points), "validation_nll")
+    numbered = number_priors(create_table(points), "calibrated_nll")
     assert numbered == [["cheap"], ["good", "as good"]]
 
 

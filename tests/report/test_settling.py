@@ -129,10 +129,10 @@ def test_a_line_says_how_many_heads_have_settled_and_the_cure_where_few_have(
 
 
 def test_unsettled_heads_neither_are_at_matched_accuracy_nor_say_what_the_best_is():
-    best = plant(False, "good", validation_nll=0.01)
-    others = plant(True, "speed", validation_nll=0.5)
+    best = plant(False, "good", calibrated_nll=0.01)
+    others = plant(True, "speed", calibrated_nll=0.5)
     assert set(select_matched(pd.concat([best, others]))["prior"]) == {"speed"}
-    settled = pd.concat([plant(True, "good", validation_nll=0.01), others])
+    settled = pd.concat([plant(True, "good", calibrated_nll=0.01), others])
     assert set(select_matched(settled)["prior"]) == {"good"}
 
 
@@ -188,9 +188,9 @@ def test_the_plot_of_a_run_has_hollow_dots_for_heads_that_have_not_settled():
 
 
 def test_a_prior_is_shown_at_matched_accuracy_or_because_it_has_not_settled():
-    best = plant(True, "good", validation_nll=0.01)
+    best = plant(True, "good", calibrated_nll=0.01)
     for settled in (True, False):
-        far = plant(settled, "speed", validation_nll=0.5)
+        far = plant(settled, "speed", calibrated_nll=0.5)
         chosen = choose_heads(join(best, far))
         assert ("speed" in set(chosen["prior"][chosen["shown"]])) == (not settled)
         assert set(chosen["prior"][chosen["matched"]]) == {"good"}
