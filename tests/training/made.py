@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -18,10 +19,12 @@ from reporters.reporter import Reporter
 from tests.reporters.made import load_choice
 from training.examples import Examples, Observed
 from training.find_heads import build_task, train
+from training.further import Further
 from training.heads import Heads
 from training.optimizers.optimizer import Optimizer
 from training.requests import Requests
 from training.schedule import Schedule
+from training.task import Task
 from training.watch import Watch
 
 LAST = -1
@@ -86,12 +89,15 @@ def population(
     strengths: Sequence[float] = (1.0,),
     watch: Watch | None = None,
     by: str | Optimizer = "adamw",
+    measures_gap: bool = False,
     **changed: Any,
 ) -> Heads:
     """Returns a trained population; the keywords that remain change the schedule of early stopping.
 
     Args:
         by: the optimizer, or its name.
+        measures_gap: whether heads by steps are trained further to see how near their optimum they
+            are, which can take as long as their training.
     """
     levels = range(examples.z_NLD.shape[1]) if levels is None else levels
     requests = Requests(
@@ -115,7 +121,16 @@ def population(
         rounds=method.precision == "bfloat16",
     )
     mover = optimizer(by) if isinstance(by, str) else by
-    return train(task, method, mover, trainer, checkpoint, watch)
+    with pytest.MonkeyPatch.context() as patch:
+        if not measures_gap:
+            patch.setattr("training.fit.measure_further", know_nothing)
+        return train(task, method, mover, trainer, checkpoint, watch)
+
+
+def know_nothing(task: Task, *_: object) -> Further:
+    """Returns that nothing is known of what heads pay and could gain."""
+    unknown_GSM = torch.full(task.grid, torch.nan)
+    return Further(unknown_GSM, unknown_GSM)
 
 
 class Halves:

@@ -27,9 +27,8 @@ def fit(trainer, tmp_path) -> Callable[..., Heads]:
     """Trains linear heads without a price and with one."""
 
     def run(prior, data=(TINY, HELD_OUT), strengths=STRENGTHS) -> Heads:
-        return population(
-            trainer, tmp_path / "fit", Linear, prior, *data, strengths=strengths, **SHORT
-        )
+        grid = {"strengths": strengths, "measures_gap": True}
+        return population(trainer, tmp_path / "fit", Linear, prior, *data, **grid, **SHORT)
 
     return run
 

@@ -69,9 +69,8 @@ def fit(trainer, tmp_path) -> Fit:
 
     def run(make: Callable[..., Reporter], prior: Prior, **changed) -> Settling:
         data = (TINY, HELD_OUT)
-        heads: Heads = population(
-            trainer, tmp_path / "fit", make, prior, *data, **(SHORT | changed)
-        )
+        steps = SHORT | {"measures_gap": True} | changed
+        heads: Heads = population(trainer, tmp_path / "fit", make, prior, *data, **steps)
         return heads.settling
 
     return run

@@ -91,7 +91,7 @@ def test_parts_that_were_stopped_resume_bit_for_bit_and_in_as_many_parts(
 
     def run(name: str, trainer: Trainer) -> Heads:
         prior, data = unpruned("speed"), (TINY, HELD_OUT)
-        changed = SHORT | {"epochs": 4, "learning_rate": [0.02, 0.1]}
+        changed = SHORT | {"epochs": 4, "learning_rate": [0.02, 0.1], "measures_gap": True}
         return population(trainer, tmp_path / name, Linear, prior, *data, **GRID, **changed)
 
     whole = run("whole.ckpt", saving)

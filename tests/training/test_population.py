@@ -315,7 +315,7 @@ def run_eight_epochs(reporter: str, checkpoint: Path) -> tuple[Heads, History]:
         lambda heads: {"held_out": heads.predict_log_odds(TINY_HELD_OUT.z_NLD).mean(dim=1)}
     )
     saving = Trainer(accelerator="cpu", save_every=0, bar=False)
-    grid = {"seeds": (0, 1, 2), "strengths": (0.5, 2.0)}
+    grid = {"seeds": (0, 1, 2), "strengths": (0.5, 2.0), "measures_gap": True}
     steps = {"epochs": 8, "batch_size": 64, "learning_rate": 0.1, "order": order}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.population.WORTH_TRACING", 10)
