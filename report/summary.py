@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +129,11 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
     """
     out = open_console()
     tables = [part.each_lines if each_level else part.lines for part in parts]
-    names = [_choose_columns(table, out) for table in tables]
+    names = [_choose_columns(table, out, LAYOUT) for table in tables]
     for i, part in enumerate(parts):
         if part.matched.empty:
             out.print(Text(part.answer.headline, style="bold"))
-        out.print(_build_table(tables[i], _compose_title(part.each), names[i]))
+        out.print(_build_table(tables[i], _compose_title(part.each), names[i], LAYOUT))
         _show_apart(part.each if each_level else part.heads, out)
         if i == 0:
             out.print(_build_legend({name for shown in names for name in shown}))
@@ -157,8 +158,8 @@ def _show_apart(heads: pd.DataFrame, out: Console) -> None:
     table = apart.build_lines_apart(heads)
     if table.empty:
         return
-    names = _choose_columns(table, out, APART, DROPPED_APART)
-    out.print(_build_table(table, apart.TITLE, names, _format_cell_apart))
+    names = _choose_columns(table, out, APART_LAYOUT)
+    out.print(_build_table(table, apart.TITLE, names, APART_LAYOUT))
 
 
 def _answer_each_level(part: Compared) -> list[str]:
@@ -289,39 +290,22 @@ def _build_legend(names: set[str]) -> Table:
     return legend
 
 
-def _choose_columns(
-    table: pd.DataFrame,
-    out: Console,
-    columns: Sequence[str] = COLUMNS,
-    dropped_first: Sequence[str] = DROPPED_FIRST,
-) -> list[str]:
+def _choose_columns(table: pd.DataFrame, out: Console, layout: Layout) -> list[str]:
     """Returns as many of the columns as the terminal has room for; one reporter or level needs
     none.
     """
     same = [name for name in ("reporter", "level") if table[name].nunique(dropna=False) == 1]
-    names = [name for name in columns if name not in same]
+    names = [name for name in layout.columns if name not in same]
     unlimited = out.options.update(width=1_000)
-    format_cell = _format_cell if columns is COLUMNS else _format_cell_apart
-    for dropped in dropped_first:
-        shown = _build_table(table, "", names, format_cell)
+    for dropped in layout.dropped_first:
+        shown = _build_table(table, "", names, layout)
         if Measurement.get(out, unlimited, shown).maximum <= out.width:
             break
         names.remove(dropped)
     return names
 
 
-def _build_table(
-    table: pd.DataFrame,
-    title: str,
-    names: list[str],
-    format_cell: Callable[[str, pd.Series], str] | None = None,
-) -> Table:
-    """Returns a table for the terminal.
-
-    Args:
-        format_cell: from a column and a line to its text; `_format_cell` by default.
-    """
-    format_cell = format_cell or _format_cell
+def _build_table(table: pd.DataFrame, title: str, names: list[str], layout: Layout) -> Table:
     shown = Table(
         title=Text(title),
         box=box.SIMPLE_HEAD,
@@ -333,7 +317,7 @@ def _build_table(
         is_text = name in ("reporter", "prior", "verdicts")
         shown.add_column(get_heading(name), justify="left" if is_text else "right", no_wrap=True)
     for _, line in table.iterrows():
-        shown.add_row(*(Text(format_cell(name, line)) for name in names))
+        shown.add_row(*(Text(layout.format_cell(name, line)) for name in names))
     return shown
 
 
@@ -344,6 +328,17 @@ def _format_cell_apart(name: str, line: pd.Series) -> str:
     if name == "verdicts":
         return _format_verdicts(line)
     return _format_cell(name, line)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table on the terminal is laid out."""
+
+    columns: tuple[str, ...]
+    dropped_first: tuple[str, ...]
+    """Columns that a narrow terminal does not show, the first of them first."""
+    format_cell: Callable[[str, pd.Series], str]
+    """From a column and a line to its text."""
 
 
 def _format_verdicts(line: pd.Series) -> str:
@@ -375,6 +370,10 @@ def _format_cell(name: str, line: pd.Series) -> str:
         return _format_verdicts(line)
     value = line[name]
     return value if isinstance(value, str) else find_column(name).format(value)
+
+
+LAYOUT = Layout(COLUMNS, DROPPED_FIRST, _format_cell)
+APART_LAYOUT = Layout(APART, DROPPED_APART, _format_cell_apart)
 
 
 def _count_gates(heads: pd.DataFrame) -> str:
