@@ -208,7 +208,7 @@ def test_a_run_killed_half_way_and_started_again_ends_with_the_same_heads(tmp_pa
 
 @pytest.mark.slow
 def test_ctrl_c_stops_within_seconds_and_says_how_to_resume(tmp_path):
-    words = [*TINY, "training.epochs=100000", "training.patience=100000"]
+    words = [*TINY, "optimizer=adamw", "training.epochs=100000"]
     running = start_training(*words, folder=tmp_path / "run")
     while not (tmp_path / "run" / CONFIG).exists():
         assert running.poll() is None, "it ended before it could be stopped"

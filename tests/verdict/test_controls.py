@@ -148,4 +148,6 @@ def test_the_real_predictor_keeps_x_and_h_apart_at_its_last_level(world, trainer
     swap = evaluate(world, predictor, tmp_path).predictor_report.knowledge.swaps[-1]
     assert min(swap.concept_flips_concept, swap.human_flips_human) >= 0.97
     assert max(swap.concept_flips_human, swap.human_flips_concept, swap.random_flips) <= 0.02
-    assert swap.off_data <= 0.05
+    assert swap.off_data <= 0.1
+    assert min(swap.concept_completeness, swap.concept_selectivity) >= 0.95
+    assert min(swap.human_completeness, swap.human_selectivity) >= 0.95
