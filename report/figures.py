@@ -25,6 +25,8 @@ from report.lines import KINDS, format_strength
 from report.plots import COLOURS
 from report.settling import count_with_settled, describe_unsettled, keep_settled
 
+LABEL_GAP = 0.065
+"""Least distance of two labels beside a panel, as a share of its height."""
 BINS = 90
 """Number of bins of a strip from 0 to 1. Dots in one bin are stacked in its middle, so that modes
 are visible.
@@ -195,9 +197,8 @@ def _fill_panel(
     with rc_context(STYLE):
         _draw_other_priors(axis, lines[lines["prior"] != prior], key, values)
         if key == "strength" and not is_without_prior(prior):
-            for _, plain in table[is_plain].dropna(subset="follows_concept").iterrows():
-                label = format_prior(plain["reporter"], plain["prior"], False)
-                _draw_no_prior(axis, plain["follows_concept"], label, len(values))
+            plain = table[is_plain].dropna(subset="follows_concept")
+            _draw_no_priors(axis, plain.sort_values("follows_concept"), len(values))
         own_heads = heads[(heads["prior"] == prior) & heads[key].notna()]
         follows_K = own_heads["follows_concept"].to_numpy(float)
         slot_K = np.searchsorted(values, own_heads[key].to_numpy(float))
@@ -217,11 +218,32 @@ def _draw_other_priors(axis: Axes, lines: pd.DataFrame, key: str, values: list[f
     axis.plot(x, y, color=RULE, linewidth=0.9, zorder=0)
 
 
-def _draw_no_prior(axis: Axes, follows: float, name: str, n_slots: int) -> None:
-    """Draws the mean of an arm without a prior as a dashed line, with its name beside it."""
-    axis.axhline(follows, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0.5)
-    label = axis.annotate(name, (n_slots - 0.38, follows), annotation_clip=False)
-    label.set(fontsize=6.5, color=FAINT, va="center")
+def _draw_no_priors(axis: Axes, lines: pd.DataFrame, n_slots: int) -> None:
+    """Draws the means of arms without a prior as dashed lines, each with its name beside it.
+
+    Args:
+        lines: from the least mean to the largest.
+    """
+    follows = lines["follows_concept"].to_numpy(float)
+    for height, mean, (_, line) in zip(
+        spread_labels(follows), follows, lines.iterrows(), strict=True
+    ):
+        axis.axhline(mean, color=FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0.5)
+        name = format_prior(line["reporter"], line["prior"], False)
+        label = axis.annotate(name, (n_slots - 0.38, height), annotation_clip=False)
+        label.set(fontsize=6.5, color=FAINT, va="center")
+
+
+def spread_labels(height: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns ascending heights of labels, moved apart so that none hides its neighbour.
+
+    >>> spread_labels(np.array([0.1, 0.62, 0.63])).round(3)
+    array([0.1  , 0.62 , 0.685])
+    """
+    spread = height.copy()
+    for i in range(1, len(spread)):
+        spread[i] = max(spread[i], spread[i - 1] + LABEL_GAP)
+    return spread
 
 
 def _draw_mean(axis: Axes, line: pd.DataFrame) -> None:
