@@ -80,7 +80,7 @@ class LinearFits(Fits):
         cross_KPW = (a_KPN * weight_KN[:, None]) @ self.a_WN.T
         index_KPP = index_KP[:, None].expand(-1, index_KP.shape[1], -1)
         between_KPP = cross_KPW.gather(2, index_KPP)
-        explained_KPW = torch.linalg.solve(add_ridge(between_KPP), cross_KPW)
+        explained_KPW = solve(add_ridge(between_KPP), cross_KPW)
         free_KW = own_KW - (cross_KPW * explained_KPW).sum(dim=1)
         # An edge that the others explain fully gains nothing.
         free_KW = free_KW.clamp_min(1e-3 * own_KW).clamp_min(RIDGE)
@@ -116,7 +116,7 @@ def fit_by_newton(
         gradient_QP1 = a_QPN @ (probability_QN - human_N)[:, :, None]
         weighted_QPN = a_QPN * (probability_QN * (1 - probability_QN))[:, None]
         curvature_QPP = add_ridge(weighted_QPN @ a_QPN.mT)
-        step_QP1 = torch.linalg.solve(curvature_QPP, gradient_QP1)
+        step_QP1 = solve(curvature_QPP, gradient_QP1)
         predicted_Q = (gradient_QP1 * step_QP1).sum(dim=(1, 2)) / 2
         hopeful_Q = errors_Q - MORE * predicted_Q < limit_Q
         active_Q = (predicted_Q > CLOSE) & (errors_Q > NOTHING) & hopeful_Q
@@ -133,6 +133,16 @@ def fit_by_newton(
         errors_Q = nll(log_odds_QN, human_N).sum(dim=1)
         final_QP[q], final_Q[q] = theta_QP, errors_Q
     return final_QP, final_Q
+
+
+def solve(matrix_QPP: Tensor, right_QPM: Tensor) -> Tensor:
+    """Returns the solutions of linear equations. Of a matrix that rounding has made singular, its
+    diagonal alone counts: as a step of Newton's method, that still leads downwards.
+    """
+    solution_QPM, info_Q = torch.linalg.solve_ex(matrix_QPP, right_QPM)
+    diagonal_QP1 = matrix_QPP.diagonal(dim1=1, dim2=2)[:, :, None]
+    is_singular_Q11 = (info_Q != 0)[:, None, None]
+    return torch.where(is_singular_Q11, right_QPM / diagonal_QP1, solution_QPM)
 
 
 def _choose_length(
