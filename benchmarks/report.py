@@ -27,7 +27,7 @@ from storage.run_folder import CONFIG, HEADS, find_runs, write_hashes
 
 
 def main(
-    folder: str = "runs/every_prior", heads: str = "10000", heads_of_a_run: str = "1000000"
+    folder: str = "runs/priors", heads: str = "10000", heads_of_a_run: str = "1000000"
 ) -> None:
     """Copies the runs, compares them, and prints the costs."""
     with tempfile.TemporaryDirectory() as copies:
