@@ -161,6 +161,7 @@ def draw_examples(n: int, seed: int) -> Examples:
     return Examples(Toy().read(inputs_N, torch.ones(COMPONENTS)), human_N, inputs_N)
 
 
+@pytest.mark.slow
 def test_training_shuts_components_that_do_not_matter_and_the_head_stays_right(
     trainer, tmp_path, monkeypatch
 ):

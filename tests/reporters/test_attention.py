@@ -198,6 +198,7 @@ def test_two_hops_take_two_of_three_steps_under_a_price(trainer, tmp_path):
     assert count_successes(2, right_SM[:, 0], steps_SM[:, 0]) >= 2, (right_SM, steps_SM)
 
 
+@pytest.mark.slow
 def test_a_full_price_from_the_start_makes_it_stop_at_once(trainer, tmp_path):
     setting = SMALL._replace(batch_size=128, epochs=3, learning_rate=0.01)
     values = {"ramp": 0.0, "halting_bonus": 0.0}
