@@ -278,7 +278,7 @@ def measure_vault() -> list[Bar]:
     world = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     example = world.episodes("predictor", 1, 0)
     reads, predicts = count_classes(example, world.reads), count_classes(example, world.predicts)
-    model = Model(reads, predicts, world.steps, width=64, heads=4, blocks=4)
+    model = Model(reads, predicts, world.steps, width=64, heads=4, blocks=4, mlp_ratio=4)
     predictor = TransformerPredictor(model, world)
     episodes = world.episodes("predictor", VAULT_EPISODES, 0)
     inputs = stack_symbols(episodes, world.reads).split(READ_BATCH)

@@ -1,7 +1,8 @@
 """Recipes of the vault's predictor, side by side: what training costs, what is predicted, what is
-known, and which gates are passed.   python -m benchmarks.predictors 8
+known, and which gates are passed.
 
-The number is that of predictors of each recipe (8 where none is given): seeds 0, 1, 2, …
+python -m benchmarks.predictors            eight predictors of each recipe, seeds 0 to 7
+python -m benchmarks.predictors 8 16       seeds 8 to 15
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from core_model.transformer import Transformer
 from core_model.transformer_model import stack_symbols
 from core_model.transformer_predictor import TransformerPredictor
 from verdict.evaluation import DEPLOYED
-from verdict.knowledge import ProbeData, examine_predictor
+from verdict.gates import build_predictor_gates
+from verdict.knowledge import examine_predictor
+from verdict.probe_data import ProbeData
 from worlds.world import World
 
 RECIPES = ("transformer_large", "transformer")
@@ -32,12 +35,7 @@ RECIPES = ("transformer_large", "transformer")
 EPISODES = 20_000
 """Held-out ones, on which the share of right predictions is measured."""
 PROBE = 4_000
-"""Easy and as many disputed and amiss episodes that probe what is known: twice data.probe, so
-that a cell holds enough to tell recipes apart.
-"""
-KNOWS = 0.95
-USES = 0.8
-"""The bounds of configs/verdict/default.yaml."""
+"""Easy and as many disputed and amiss episodes that probe what is known, as data.probe."""
 
 
 class Measured(NamedTuple):
@@ -64,11 +62,12 @@ def main() -> None:
     """Prints the table, line by line as it is measured."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 8)
+    first, end = map(int, sys.argv[1:3]) if len(sys.argv) > 1 else (0, 8)
+    seeds = range(first, end)
     print(describe_machine(), "\n")
     print("| recipe | " + " | ".join(Measured._fields) + " |")
     print("|---" * (len(Measured._fields) + 1) + "|")
-    for name in sys.argv[2:] or RECIPES:
+    for name in sys.argv[3:] or RECIPES:
         recipe = build(read_default(f"core_model/{name}.yaml"), "core_model")
         rows = np.array([measure(replace(recipe, seed=seed)) for seed in seeds])
         figures = [f"{np.mean(column):.4g} ({column.min():.4g})" for column in rows.T]
@@ -80,6 +79,7 @@ def measure(recipe: Transformer) -> Measured:
     """Trains one predictor and returns its figures."""
     world = build(read_default("world/vault.yaml"), "world")
     trainer = build(read_default("trainer/default.yaml"), "trainer")
+    judge = build(read_default("verdict/default.yaml"), "verdict")
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
         predictor = recipe.predictor(world, Path(folder), trainer)
@@ -89,6 +89,8 @@ def measure(recipe: Transformer) -> Measured:
     shares = [measure_probe(probe, level) for level in (3, 4)]
     knowledge = examine_predictor(predictor, probe).knowledge
     worst_cells = dict(knowledge.ceilings)
+    gates = build_predictor_gates(knowledge, probe.cases, judge.knows, judge.enough)
+    certified = knowledge.find_certified_level(judge.uses, predictor.n_levels - 1)
     return Measured(
         seconds,
         camera,
@@ -97,11 +99,8 @@ def measure(recipe: Transformer) -> Measured:
         shares[1],
         worst_cells[3],
         worst_cells[4],
-        knowledge.find_certified_level(USES, predictor.n_levels - 1) is not None,
-        min(
-            knowledge.ceiling.low, knowledge.worst_family_ceiling.low, knowledge.opinion_concept.low
-        )
-        >= KNOWS,
+        certified is not None,
+        all(gate.passed for gate in gates),
     )
 
 
@@ -139,16 +138,14 @@ def draw_probe(predictor: TransformerPredictor, world: World, seed: int) -> Prob
 def measure_probe(probe: ProbeData, level: int) -> float:
     """Returns the share right of a logistic probe that is fitted on two thirds of the episodes."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    concept_N = probe.cases.concept_N
-    is_held_out_N = np.arange(len(concept_N)) % 3 == 2
-    z_ND = probe.z_NLD[:, level].numpy()
-    z_ND = StandardScaler().fit(z_ND[~is_held_out_N]).transform(z_ND)
-    fitted = LogisticRegression(C=0.1, max_iter=1_000).fit(
-        z_ND[~is_held_out_N], concept_N[~is_held_out_N]
-    )
-    return float(fitted.score(z_ND[is_held_out_N], concept_N[is_held_out_N]))
+    z_ND, concept_N = probe.z_NLD[:, level].numpy(), probe.cases.concept_N
+    is_fitted_N = np.arange(len(concept_N)) % 3 < 2
+    reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1_000))
+    reader.fit(z_ND[is_fitted_N], concept_N[is_fitted_N])
+    return float(reader.score(z_ND[~is_fitted_N], concept_N[~is_fitted_N]))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Model(nn.Module):
         width: int,
         heads: int,
         blocks: int,
-        mlp_ratio: int = 4,
+        mlp_ratio: int,
     ) -> None:
         super().__init__()
         self.predicts = predicts

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from console.terminal import open_console
 from report import apart
 from report.alignment import format_section
-from report.answer import format_mean
 from report.columns import explain, find_column, format_markdown, get_heading
 from report.comparison import Compared, compare
-from report.intervals import Mean
 from report.lines import KINDS, format_level, format_strength
 from report.planted import Record, collect_record, list_gates_not_passed
 from report.plots import plot_follows_concept
@@ -29,79 +24,19 @@ from report.settings import Setting, describe_several_settings, group_by_setting
 from report.settling import (
     add_settled,
     describe_settled,
-    explain_gap,
-    explain_unsettled,
-    format_gap,
-    format_settled,
     keep_settled,
+)
+from report.terminal_table import (
+    APART_LAYOUT,
+    COLUMNS,
+    LAYOUT,
+    PLAIN,
+    build_table,
+    choose_columns,
 )
 from storage import run_folder
 from storage.atomic import write_atomically
 
-COLUMNS = (
-    "reporter",
-    "prior",
-    "strength",
-    "level",
-    "settled",
-    "median_gap",
-    "prequential_bits",
-    "variational_bits",
-    "flops",
-    "edges",
-    "level_read",
-    "easy_accuracy",
-    "easy_auroc",
-    "concept_accuracy",
-    "concept_accuracy_worst",
-    "follows_concept",
-    "spread",
-    "ranks_concept",
-    "nde",
-    "nie",
-    "swap_concept",
-    "swap_human",
-    "verdicts",
-)
-DROPPED_FIRST = (
-    "easy_auroc",
-    "level_read",
-    "median_gap",
-    "ranks_concept",
-    "spread",
-    "edges",
-    "swap_human",
-    "swap_concept",
-    "nie",
-    "nde",
-    "variational_bits",
-    "prequential_bits",
-    "flops",
-    "easy_accuracy",
-    "concept_accuracy_worst",
-    "concept_accuracy",
-    "settled",
-)
-"""Columns that a narrow terminal does not show, the first of them first."""
-APART = (
-    "reporter",
-    "prior",
-    "strength",
-    "level",
-    "heads",
-    "median_gap",
-    "easy_accuracy",
-    "concept_accuracy",
-    "concept_accuracy_worst",
-    "follows_concept",
-    "spread",
-    "verdicts",
-)
-"""Columns of heads that are shown apart."""
-DROPPED_APART = ("easy_accuracy", "concept_accuracy_worst", "concept_accuracy", "spread")
-PLAIN = ("reporter", "prior", "strength", "level")
-"""Columns that need no explanation."""
-LETTERS = dict(zip(KINDS, "TIMNU", strict=True))
 LEGEND = (
     "Means over settled heads; follows X: mean over predictors, with its 95% interval over"
     " predictors and their heads, each line by itself. With one predictor the interval does not"
@@ -129,14 +64,15 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
     """
     out = open_console()
     tables = [part.each_lines if each_level else part.lines for part in parts]
-    names = [_choose_columns(table, out, LAYOUT) for table in tables]
+    names = [choose_columns(table, out, LAYOUT) for table in tables]
     for i, part in enumerate(parts):
         if part.matched.empty:
             out.print(Text(part.answer.headline, style="bold"))
-        out.print(_build_table(tables[i], _compose_title(part.each), names[i], LAYOUT))
-        _show_apart(part.each if each_level else part.heads, out)
+        out.print(build_table(tables[i], _compose_title(part.each), names[i], LAYOUT))
+        shown = {name for row in names for name in row}
+        shown |= _show_apart(part.each if each_level else part.heads, out)
         if i == 0:
-            out.print(_build_legend({name for shown in names for name in shown}))
+            out.print(_build_legend(shown))
         abouts = [run.about for run in part.setting.runs]
         remarks = [
             _describe_settling(part),
@@ -153,13 +89,16 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
             out.print(Text(_join(_answer_each_level(part))))
 
 
-def _show_apart(heads: pd.DataFrame, out: Console) -> None:
-    """Prints the figures of heads that have not settled, where all of a line have not."""
+def _show_apart(heads: pd.DataFrame, out: Console) -> set[str]:
+    """Prints the figures of heads that have not settled, where all of a line have not; returns the
+    columns that it shows.
+    """
     table = apart.build_lines_apart(heads)
     if table.empty:
-        return
-    names = _choose_columns(table, out, APART_LAYOUT)
-    out.print(_build_table(table, apart.TITLE, names, APART_LAYOUT))
+        return set()
+    names = choose_columns(table, out, APART_LAYOUT)
+    out.print(build_table(table, apart.TITLE, names, APART_LAYOUT))
+    return set(names)
 
 
 def _answer_each_level(part: Compared) -> list[str]:
@@ -203,7 +142,7 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     part = compare(Setting("", (), heads.assign(run="")))
     table = part.each_lines
     names = COLUMNS[1:]
-    rows = [[_format_cell(name, line) for name in names] for _, line in table.iterrows()]
+    rows = [[LAYOUT.format_cell(name, line) for name in names] for _, line in table.iterrows()]
     lines_apart = _format_apart(part.each)
     gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]
     record = collect_record([about])
@@ -238,8 +177,10 @@ def _format_apart(heads: pd.DataFrame) -> str:
     table = apart.build_lines_apart(heads)
     if table.empty:
         return ""
-    names = APART[1:]
-    rows = [[_format_cell_apart(name, line) for name in names] for _, line in table.iterrows()]
+    names = APART_LAYOUT.columns[1:]
+    rows = [
+        [APART_LAYOUT.format_cell(name, line) for name in names] for _, line in table.iterrows()
+    ]
     lines = format_markdown([get_heading(name) for name in names], rows)
     return f"{apart.TITLE}:\n\n{lines}\n\n"
 
@@ -283,97 +224,11 @@ def _build_legend(names: set[str]) -> Table:
     legend = Table.grid(padding=(0, 2))
     legend.title = Text(LEGEND)
     legend.title_justify = "left"
-    for name in COLUMNS:
+    for name in dict.fromkeys((*COLUMNS, *APART_LAYOUT.columns)):
         if name in names and name not in PLAIN:
             column = find_column(name)
             legend.add_row(Text(column.heading), Text(column.meaning), style="dim")
     return legend
-
-
-def _choose_columns(table: pd.DataFrame, out: Console, layout: Layout) -> list[str]:
-    """Returns as many of the columns as the terminal has room for; one reporter or level needs
-    none.
-    """
-    same = [name for name in ("reporter", "level") if table[name].nunique(dropna=False) == 1]
-    names = [name for name in layout.columns if name not in same]
-    unlimited = out.options.update(width=1_000)
-    for dropped in layout.dropped_first:
-        shown = _build_table(table, "", names, layout)
-        if Measurement.get(out, unlimited, shown).maximum <= out.width:
-            break
-        names.remove(dropped)
-    return names
-
-
-def _build_table(table: pd.DataFrame, title: str, names: list[str], layout: Layout) -> Table:
-    shown = Table(
-        title=Text(title),
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
-    )
-    for name in names:
-        is_text = name in ("reporter", "prior", "verdicts")
-        shown.add_column(get_heading(name), justify="left" if is_text else "right", no_wrap=True)
-    for _, line in table.iterrows():
-        shown.add_row(*(Text(layout.format_cell(name, line)) for name in names))
-    return shown
-
-
-def _format_cell_apart(name: str, line: pd.Series) -> str:
-    """Returns one column of a line of heads that are shown apart as text."""
-    if name == "follows_concept":
-        return f"{line['follows_concept']:.2f}"
-    if name == "verdicts":
-        return _format_verdicts(line)
-    return _format_cell(name, line)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a table on the terminal is laid out."""
-
-    columns: tuple[str, ...]
-    dropped_first: tuple[str, ...]
-    """Columns that a narrow terminal does not show, the first of them first."""
-    format_cell: Callable[[str, pd.Series], str]
-    """From a column and a line to its text."""
-
-
-def _format_verdicts(line: pd.Series) -> str:
-    """Returns how many heads of a line have which verdict."""
-    return " ".join(f"{line[kind]} {LETTERS[kind]}" for kind in KINDS if line[kind])
-
-
-def _format_cell(name: str, line: pd.Series) -> str:
-    """Returns one column of a line of the comparison as text."""
-    if name == "strength":
-        return format_strength(line["strength"])
-    if name == "level":
-        return format_level(line["level"])
-    if name == "settled":
-        return format_settled(line["settled"], line["heads"])
-    if name == "median_gap":
-        return format_gap(line["median_gap"])
-    if name == "follows_concept":
-        if not line["settled"] > 0:
-            return explain_unsettled(line["settled"])
-        low, high = line["follows_concept_low"], line["follows_concept_high"]
-        return format_mean(Mean(line["follows_concept"], low, high, 0, 0))
-    if name == "spread":
-        is_known = pd.notna(line["least"])
-        return f"{line['least']:.2f}–{line['most']:.2f}" if is_known else "–"
-    if name == "verdicts":
-        if not line["settled"] > 0:
-            return explain_gap(line["median_gap"])
-        return _format_verdicts(line)
-    value = line[name]
-    return value if isinstance(value, str) else find_column(name).format(value)
-
-
-LAYOUT = Layout(COLUMNS, DROPPED_FIRST, _format_cell)
-APART_LAYOUT = Layout(APART, DROPPED_APART, _format_cell_apart)
 
 
 def _count_gates(heads: pd.DataFrame) -> str:

@@ -23,7 +23,8 @@ from training.heads import Heads, Predictions
 from training.material import Material
 from verdict.evidence.subspaces import swap_parts
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases, Variable
-from verdict.knowledge import PredictorReport, ProbeData, load_or_examine
+from verdict.knowledge import PredictorReport, load_or_examine
+from verdict.probe_data import ProbeData
 from worlds.parts import split_by_cluster
 from worlds.world import NoTwins, World
 

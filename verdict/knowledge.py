@@ -1,20 +1,18 @@
-"""What the predictor itself knows of X, whether it uses it, and where it stores it.
+"""What the predictor itself knows of X, and whether it uses it.
 
-N: episodes, L: levels, D: width, R: rank, P: pairs of an exchange.
+N: episodes, L: levels, C: cells, D: width.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,10 +22,11 @@ from core_model.predictor import Predictor
 from storage.cache import load_or_make
 from verdict.evidence.erasers import Eraser, Erasers
 from verdict.evidence.subspaces import Subspaces
-from verdict.ground_truth import Bools, Cases, number_cells
+from verdict.ground_truth import Bools, number_cells
+from verdict.probe_data import ProbeData
 from verdict.ranking import estimate_auroc
 from verdict.statistics import Interval, compute_shares, estimate_worst_share, take_interval
-from verdict.swaps import CONFIDENCE, Activations, Swap, find_subspaces
+from verdict.swaps import CONFIDENCE, Swap, find_subspaces
 from worlds.world import World
 
 EXAMINER_VERSION = 6
@@ -108,26 +107,6 @@ class PredictorReport(NamedTuple):
         return cls(knowledge, subspaces, Erasers(*erasers))
 
 
-@dataclass(frozen=True)
-class ProbeData:
-    """Easy episodes, disputed ones, and those amiss, as many of each, on which the predictor itself
-    is examined; apart from all that heads are trained or judged on.
-    """
-
-    episodes: Dataset
-    n_easy: int
-    """Number of easy episodes, which come first; the answer on one may be noisy."""
-    z_NLD: Tensor
-    levels: tuple[int, ...]
-
-    @cached_property
-    def cases(self) -> Cases:
-        """Their ground truth; H is X on easy episodes."""
-        cases = Cases.of(self.episodes)
-        is_easy_N = np.arange(len(cases)) < self.n_easy
-        return replace(cases, human_N=np.where(is_easy_N, cases.concept_N, cases.human_N))
-
-
 def load_or_examine(
     predictor: Predictor, probe: ProbeData, world: World, cache: Path
 ) -> PredictorReport:
@@ -180,8 +159,7 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
     swaps: list[Swap] = []
     subspaces = None
     if predictor.can_write:
-        read = Activations(probe.episodes, probe.z_NLD, probe.levels)
-        swaps, subspaces = find_subspaces(predictor, read, opinions, third_N)
+        swaps, subspaces = find_subspaces(predictor, probe, opinions, third_N)
     knowledge = Knowledge(
         ceilings=tuple(zip(probe.levels, worst.value.tolist(), strict=True)),
         ceiling_level=probe.levels[best],

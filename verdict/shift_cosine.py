@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from training.heads import Heads
-from verdict.knowledge import ProbeData
+from verdict.probe_data import ProbeData
 from verdict.statistics import Floats
 
 

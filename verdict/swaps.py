@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from core_model.predictor import Opinions, Predictor
 from verdict.evidence.subspaces import Subspaces, draw_basis, fit_basis, projection, swap_parts
-from verdict.ground_truth import Bools, Exchange, draw_exchange
+from verdict.ground_truth import Bools, Exchange, Variable, draw_exchange
+from verdict.probe_data import ProbeData
 from verdict.statistics import Interval, compute_exact_interval
 from verdict.validation_probes import Reliability, fit_validation_probe, measure_reliability
 
@@ -100,26 +102,17 @@ def find_worst(shares: Sequence[tuple[float, int]]) -> Interval:
     return Interval(float(value_S.min()), float(share.low.min()), float(wider.high.min()))
 
 
-@dataclass(frozen=True)
-class Activations:
-    """Episodes and their activations."""
-
-    episodes: Dataset
-    z_NLD: Tensor
-    levels: tuple[int, ...]
-
-
 def find_subspaces(
-    predictor: Predictor, read: Activations, opinions: Opinions, third_N: NDArray[np.intp]
+    predictor: Predictor, probe: ProbeData, opinions: Opinions, third_N: NDArray[np.intp]
 ) -> tuple[list[Swap], Subspaces]:
     """Returns a swap for each level, and the subspaces: fitted on one third of the episodes, chosen
     on the next and measured on the last.
     """
     swaps, projections = [], []
-    for i in range(len(read.levels)):
-        fit = _build_trial(predictor, read, i, opinions, third_N == 0)
-        choose = _build_trial(predictor, read, i, opinions, third_N == 1)
-        measure = _build_trial(predictor, read, i, opinions, third_N == 2)
+    for i in range(len(probe.levels)):
+        fit = _build_trial(predictor, probe, i, opinions, third_N == 0)
+        choose = _build_trial(predictor, probe, i, opinions, third_N == 1)
+        measure = _build_trial(predictor, probe, i, opinions, third_N == 2)
         swap, projections_of_level = _examine_level(fit, choose, measure, seed=i)
         swaps.append(swap)
         projections.append(projections_of_level)
@@ -159,13 +152,17 @@ class SwapTrial:
         """Returns the activations of the bases after the swap."""
         return swap_parts(self.z_ND[:, None], exchange, onto_DD[None])[:, 0]
 
-    @property
+    @cached_property
     def concept_exchange(self) -> Exchange:
         """Pairs that differ in its prediction of X alone."""
         concept_N, human_N = self.own.concept_N.numpy(), self.own.human_N.numpy()
         return draw_exchange(concept_N, human_N, np.random.default_rng(0))
 
-    @property
+    def get_exchange(self, variable: Variable) -> Exchange:
+        """Returns the pairs that differ in one variable alone."""
+        return self.concept_exchange if variable == "concept" else self.human_exchange
+
+    @cached_property
     def human_exchange(self) -> Exchange:
         """Pairs that differ in its prediction of H alone."""
         concept_N, human_N = self.own.concept_N.numpy(), self.own.human_N.numpy()
@@ -173,13 +170,13 @@ class SwapTrial:
 
 
 def _build_trial(
-    predictor: Predictor, read: Activations, i: int, opinions: Opinions, rows_N: Bools
+    predictor: Predictor, probe: ProbeData, i: int, opinions: Opinions, rows_N: Bools
 ) -> SwapTrial:
     """Returns the trial at the i-th level on some of the episodes."""
     rows = np.flatnonzero(rows_N)
     own = OwnPredictions(opinions.concept_N[rows] > 0, opinions.human_N[rows] > 0)
-    episodes = read.episodes.select(rows)
-    return SwapTrial(predictor, episodes, read.levels[i], read.z_NLD[rows, i], own)
+    episodes = probe.episodes.select(rows)
+    return SwapTrial(predictor, episodes, probe.levels[i], probe.z_NLD[rows, i], own)
 
 
 def _examine_level(
@@ -193,8 +190,8 @@ def _examine_level(
     ranks = [rank for rank in RANKS if rank <= max(1, width // 4)]
     concept_bases = [fit_basis(fit.z_ND, concept_N, human_N, rank) for rank in ranks]
     human_bases = [fit_basis(fit.z_ND, human_N, concept_N, rank) for rank in ranks]
-    concept_DR = _choose_concept_basis(choose, concept_bases)
-    human_DR = _choose_human_basis(choose, human_bases)
+    concept_DR = _choose_basis(choose, "concept", concept_bases)
+    human_DR = _choose_basis(choose, "human", human_bases)
     rng = torch.Generator().manual_seed(seed)
     random_concept_DR = draw_basis(width, concept_DR.shape[1], rng)
     random_human_DR = draw_basis(width, human_DR.shape[1], rng)
@@ -239,44 +236,26 @@ def _measure_reliability(
     onto_human_DD: Tensor,
 ) -> tuple[Reliability, Reliability]:
     """Returns how complete and selective swaps of X's part are, and of H's part."""
-    of_concept, of_human = measure.concept_exchange, measure.human_exchange
-    if not len(of_concept.base_P) and not len(of_human.base_P):
-        return Reliability(0.0, 0.0), Reliability(0.0, 0.0)
     z_ND = torch.cat([fit.z_ND, choose.z_ND])
-    read_concept = fit_validation_probe(z_ND, torch.cat([fit.own.concept_N, choose.own.concept_N]))
-    read_human = fit_validation_probe(z_ND, torch.cat([fit.own.human_N, choose.own.human_N]))
-    concept = measure_reliability(
-        read_concept,
-        read_human,
-        measure.z_ND[of_concept.base_P],
-        measure.swap(of_concept, onto_concept_DD),
-        measure.own.concept_N[of_concept.source_P],
-    )
-    human = measure_reliability(
-        read_human,
-        read_concept,
-        measure.z_ND[of_human.base_P],
-        measure.swap(of_human, onto_human_DD),
-        measure.own.human_N[of_human.source_P],
-    )
-    return concept, human
+    own = zip(fit.own, choose.own, strict=True)
+    probes = [fit_validation_probe(z_ND, torch.cat(values)) for values in own]
+    found = []
+    for i, onto_DD in enumerate((onto_concept_DD, onto_human_DD)):
+        exchange = (measure.concept_exchange, measure.human_exchange)[i]
+        before_PD = measure.z_ND[exchange.base_P]
+        after_PD = measure.swap(exchange, onto_DD)
+        source_P = measure.own[i][exchange.source_P]
+        found.append(measure_reliability(probes[i], probes[1 - i], before_PD, after_PD, source_P))
+    return found[0], found[1]
 
 
-def _choose_concept_basis(trial: SwapTrial, bases: Sequence[Tensor]) -> Tensor:
-    """Returns the basis whose part flips the prediction of X and not that of H."""
+def _choose_basis(trial: SwapTrial, variable: Variable, bases: Sequence[Tensor]) -> Tensor:
+    """Returns the basis whose part flips the prediction of its own variable and not the other."""
     scores = []
     for basis_DR in bases:
-        concept, human = trial.measure_flips(trial.concept_exchange, projection(basis_DR))
-        scores.append(min(concept, 1 - human))
-    return _choose_smallest(bases, scores)
-
-
-def _choose_human_basis(trial: SwapTrial, bases: Sequence[Tensor]) -> Tensor:
-    """Returns the basis whose part flips the prediction of H and not that of X."""
-    scores = []
-    for basis_DR in bases:
-        concept, human = trial.measure_flips(trial.human_exchange, projection(basis_DR))
-        scores.append(min(human, 1 - concept))
+        flips = trial.measure_flips(trial.get_exchange(variable), projection(basis_DR))
+        own, other = flips if variable == "concept" else reversed(flips)
+        scores.append(min(own, 1 - other))
     return _choose_smallest(bases, scores)
 
 

@@ -39,7 +39,11 @@ class Reliability(NamedTuple):
 
 
 def fit_validation_probe(z_ND: Tensor, value_N: Tensor) -> Read:
-    """Returns a probe for a variable: an MLP of one hidden layer, under a standard normal prior."""
+    """Returns a probe for a variable: an MLP of one hidden layer, under a standard normal prior. Of
+    a variable that never varies it reads the one value that there is.
+    """
+    if len(value_N.unique()) == 1:
+        return lambda z_ND: np.full(len(z_ND), float(value_N[0]))
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline

@@ -58,7 +58,7 @@ def is_equal_on_two_devices(predictor, episodes, columns, levels, folder):
 def make_untrained(world, episodes):
     torch.manual_seed(0)
     reads, predicts = count_classes(episodes, world.reads), count_classes(episodes, world.predicts)
-    return TransformerPredictor(Model(reads, predicts, world.steps, 16, 2, 2), world)
+    return TransformerPredictor(Model(reads, predicts, world.steps, 16, 2, 2, 4), world)
 
 
 def main(strategy, folder):

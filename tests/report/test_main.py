@@ -7,7 +7,7 @@ import pytest
 
 from console.errors import UserError
 from report.__main__ import main
-from report.summary import COLUMNS, DROPPED_FIRST
+from report.terminal_table import COLUMNS, DROPPED_FIRST
 from storage.run_folder import CONFIG, HEADS
 from tests.report.planted_sweeps import heads, sweep, write
 

@@ -91,6 +91,7 @@ def test_a_comparison_without_settled_heads_has_its_table_and_says_first_why_it_
     assert "0.9" not in line
     assert apart.TITLE in " ".join(printed.split())
     assert "0.95" in line_apart and "N·gap" not in line_apart
+    assert "Median of gap over heads" in " ".join(printed.split()), "its headings are explained"
     assert f'class="headline">{first}' in page and "not settled: N·gap 12 nats" in page
     assert part.lines["follows_concept"].isna().all() and (part.lines["settled"] == 0).all()
 

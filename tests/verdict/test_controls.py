@@ -76,7 +76,7 @@ def build_untrained_predictor(world: World) -> TransformerPredictor:
     reads, predicts = count_classes(episodes, world.reads), count_classes(episodes, world.predicts)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Model(reads, predicts, world.steps, width=32, heads=2, blocks=2)
+        model = Model(reads, predicts, world.steps, width=32, heads=2, blocks=2, mlp_ratio=4)
     return TransformerPredictor(model, world)
 
 
@@ -143,11 +143,11 @@ def test_with_random_subspaces_no_head_gets_a_verdict_even_if_the_gates_are_open
 
 @pytest.mark.slow
 def test_the_real_predictor_keeps_x_and_h_apart_at_its_last_level(world, trainer, tmp_path):
-    recipe = build(node("core_model/transformer.yaml"), "core_model")
+    recipe = build(node("core_model/transformer_large.yaml"), "core_model")
     predictor = recipe.predictor(world, tmp_path, trainer)
     swap = evaluate(world, predictor, tmp_path).predictor_report.knowledge.swaps[-1]
     assert min(swap.concept_flips_concept, swap.human_flips_human) >= 0.97
     assert max(swap.concept_flips_human, swap.human_flips_concept, swap.random_flips) <= 0.02
-    assert swap.off_data <= 0.1
+    assert swap.off_data <= 0.05
     assert min(swap.concept_completeness, swap.concept_selectivity) >= 0.95
     assert min(swap.human_completeness, swap.human_selectivity) >= 0.95

@@ -17,7 +17,8 @@ from verdict.gates import Gate, build_own_gates, build_predictor_gates
 from verdict.ground_truth import Cases
 from verdict.inputs import DISPUTED, Erased
 from verdict.judge import Judge
-from verdict.knowledge import PredictorReport, ProbeData, examine_predictor, load_or_examine
+from verdict.knowledge import PredictorReport, examine_predictor, load_or_examine
+from verdict.probe_data import ProbeData
 from verdict.verdict import Kind
 from worlds.vault import FRAMES, Vault
 

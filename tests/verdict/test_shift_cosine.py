@@ -14,6 +14,15 @@ from tests.running import train
 from verdict.shift_cosine import compute_shift_cosines, correlate
 
 WIDTH, N = 16, 1000
+SMALL_VAULT = [
+    "core_model.width=32",
+    "core_model.heads=2",
+    "core_model.mlp_ratio=4",
+    "core_model.episodes=20000",
+    "core_model.epochs=2",
+    "core_model.batch_size=64",
+    "core_model.learning_rate=0.003",
+]
 
 
 def draw_episodes(seed):
@@ -72,11 +81,11 @@ def test_the_cosine_in_the_metric_of_the_covariance_is_the_correlation_of_log_od
 def test_on_the_vault_the_cosine_predicts_how_well_heads_rank_x_and_easy_episodes_do_not(tmp_path):
     tables = []
     for prior in ("gaussian", "simplicity"):
-        choices = ["reporter=linear", f"prior={prior}", "strengths=[0.015625,0.125,1]", "seeds=1"]
+        choices = ["reporter=linear", f"prior={prior}", "strengths=[0.0625,0.5,4,16]", "seeds=1"]
         folder = tmp_path / prior
-        done = train(*choices, folder=folder)
+        done = train(*choices, *SMALL_VAULT, "data.disputed=1000", folder=folder)
         assert done.returncode == 0, done.stderr
         tables.append(read_heads(folder))
     heads = pd.concat(tables)
     assert np.corrcoef(heads["shift_cosine"], heads["ranks_concept"])[0, 1] ** 2 >= 0.95
-    assert np.corrcoef(heads["easy_auroc"], heads["ranks_concept"])[0, 1] ** 2 < 0.85
+    assert np.corrcoef(heads["easy_auroc"], heads["ranks_concept"])[0, 1] ** 2 < 0.8

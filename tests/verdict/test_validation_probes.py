@@ -105,6 +105,13 @@ def test_an_x_that_no_line_shows_is_read():
     assert 0.3 < measure([0], plant_hidden).completeness < 0.7
 
 
+@pytest.mark.parametrize("value", [False, True])
+def test_a_variable_that_never_varies_is_read_as_it_is(value):
+    z_ND = torch.randn(50, D)
+    read = fit_validation_probe(z_ND, torch.full((50,), value))
+    assert (read(z_ND) == value).all()
+
+
 def test_without_swaps_there_is_none():
     nothing = torch.empty(0, D)
     read = SimpleNamespace()

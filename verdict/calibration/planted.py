@@ -18,7 +18,7 @@ from torch import Tensor
 from verdict.ground_truth import Bools, Cases, GroundTruth, Scores
 from verdict.inputs import Answers, Input, read_truth
 from verdict.judge import Judge
-from verdict.knowledge import ProbeData
+from verdict.probe_data import ProbeData
 from verdict.signs import Signs
 from verdict.verdict import Kind
 

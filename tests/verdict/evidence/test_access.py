@@ -36,7 +36,8 @@ from verdict.gates import Gate
 from verdict.ground_truth import Cases, GroundTruth
 from verdict.inputs import AMISS, DISPUTED, EASY, Answers, evaluate, read_truth
 from verdict.judge_heads import mask_shallow_heads
-from verdict.knowledge import Knowledge, PredictorReport, ProbeData
+from verdict.knowledge import Knowledge, PredictorReport
+from verdict.probe_data import ProbeData
 from verdict.statistics import Interval
 from verdict.swaps import Swap
 from worlds.parts import split_by_cluster
