@@ -22,6 +22,7 @@ SMALL_VAULT = [
     "core_model.epochs=2",
     "core_model.batch_size=64",
     "core_model.learning_rate=0.003",
+    "data.probe=2000",
 ]
 
 
