@@ -12,7 +12,7 @@ import sys
 import traceback
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Two threads are 1.6 times as fast on two idle cores, and many times slower where one is busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -44,6 +44,14 @@ from experiments.deaths import has_failed, mark_running
 from experiments.sweep import run_to_end
 from storage import run_folder
 
+if TYPE_CHECKING:
+    from compute.clock import Clock
+    from configs.build import Parts
+    from training.heads import Heads
+    from training.watch import History
+    from verdict.results import Results
+    from verdict.run_inputs import RunInputs
+
 
 def run(config: dict[str, Any], folder: Path) -> None:
     """Makes one run, unless it is finished; waits for another process that is making it."""
@@ -59,27 +67,28 @@ def run(config: dict[str, Any], folder: Path) -> None:
 def run_heads(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
     with line("Starting"), pause_collection():
-        from bill.finished import describe_finished
+        import pandas as pd
+
         from compute.clock import Clock
         from report.summary import write_summary
-        from training.find_heads import find_heads
+        from training.find_heads import Source, find_heads
+        from training.heads import join_heads
         from training.loggers import keep_logger_open
         from training.requests import fulfil
         from training.solve import check_optimizer
         from training.task import draw_reporter
         from training.watch import build_history_table
-        from verdict.judge_heads import judge_heads
-        from verdict.results import build_results
+        from verdict.results import join_results
         from verdict.run_inputs import prepare_once
-        from verdict.watching import build_watch, summarise_outcome
+        from verdict.watching import build_watches, summarise_outcome
 
         clock = Clock()
         parts = build_parts(config)
         plan = read_plan(config, parts)
     inputs = prepare_once(config, parts, plan)
-    reader, material, evaluation = inputs.reader, inputs.material, inputs.evaluation
+    readers = [each.reader for each in inputs]
     # A reporter that cannot be a head, or not be trained, is refused before anything is written.
-    n_levels, width = len(reader.levels), reader.predictor.width
+    n_levels, width = len(readers[0].levels), readers[0].predictor.width
     reporter = draw_reporter(parts.reporter, plan.seed, n_levels, width)
     check_optimizer(parts, reporter, n_levels, width)
     run_folder.begin(folder, config)
@@ -87,32 +96,55 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
 
     logger = parts.logger(folder)
     with keep_logger_open(logger, config):
-        requests = fulfil(parts.prior, parts.world, reader, material, plan)
-        watch = build_watch(parts.world, reader, plan, logger)
+        sources = []
+        for each in inputs:
+            requests = fulfil(parts.prior, parts.world, each.reader, each.material, plan)
+            sources.append(Source(each.material, requests, each.costs))
+        watches = build_watches(parts.world, readers, plan, logger)
         checkpoint = folder / run_folder.CHECKPOINT
-        heads = find_heads(
-            parts, plan, reader.levels, material, requests, inputs.costs, checkpoint, watch
-        )
-        history = build_history_table(heads, watch.history)
-        run_folder.save_table(folder, run_folder.TRAINING, history)
+        levels, keeps_scale = readers[0].levels, readers[0].predictor.keeps_scale
+        found = find_heads(parts, plan, levels, sources, checkpoint, watches, keeps_scale)
         clock.lap("training")
 
+        tables = []
+        for each, (heads, history) in zip(inputs, found, strict=True):
+            tables.append(build_history_table(heads, history, each.predictor_seed))
+        run_folder.save_table(folder, run_folder.TRAINING, pd.concat(tables, ignore_index=True))
         with line("Billing and judging"):
-            judgement = judge_heads(parts.verdict, heads, evaluation)
-            clock.lap("judging")
-            reports = evaluation.collect_reports(heads, material.examples, parts.verdict.turn)
-            finished = describe_finished(heads, reports, material, reader, inputs.costs)
-            bill = parts.bill(finished, parts.trainer.finishing_memory_budget)
-            clock.lap("billing")
-            results = build_results(
-                config, parts, inputs, heads, reports, bill, judgement, watch.history, clock.laps
-            )
+            of_predictors = []
+            for each, (heads, history) in zip(inputs, found, strict=True):
+                of_predictors.append(judge(config, parts, each, heads, history, clock))
+            results = join_results(of_predictors, clock.laps)
+            heads = join_heads([heads for heads, _ in found])
             facts = heads.to_facts() | {"reporter": config["reporter"]}
             run_folder.save(folder, heads.to_tensors(), facts, *results)
             write_summary(folder, *results)
             run_folder.seal(folder)
         if logger:
             logger.log_metrics(summarise_outcome(results.heads, plan.strengths))
+
+
+def judge(
+    config: dict[str, Any],
+    parts: Parts,
+    inputs: RunInputs,
+    heads: Heads,
+    history: History,
+    clock: Clock,
+) -> Results:
+    """Returns the verdicts on the heads of one predictor, and their bills."""
+    from bill.finished import describe_finished
+    from verdict.judge_heads import judge_heads
+    from verdict.results import build_results
+
+    evaluation, material = inputs.evaluation, inputs.material
+    judgement = judge_heads(parts.verdict, heads, evaluation)
+    clock.lap("judging")
+    reports = evaluation.collect_reports(heads, material.examples, parts.verdict.turn)
+    finished = describe_finished(heads, reports, material, inputs.reader, inputs.costs)
+    bill = parts.bill(finished, parts.trainer.finishing_memory_budget)
+    clock.lap("billing")
+    return build_results(config, parts, inputs, heads, reports, bill, judgement, history)
 
 
 def run_job(config: dict[str, Any], folder: Path) -> None:

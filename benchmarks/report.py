@@ -73,7 +73,7 @@ def change_predictor(run: Path, number: int, most_heads: int, rng: np.random.Gen
     config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
     config["core_model"]["seed"] += 100 * number
     (run / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    frame["core_model_seed"] += 100 * number
+    frame["predictor_seed"] += 100 * number
     frame["predictor"] = frame["predictor"] + f"-{number}"
     noise = rng.normal(0, 0.03, len(frame))
     frame["follows_concept"] = (frame["follows_concept"] + noise).clip(0, 1)

@@ -76,7 +76,7 @@ def prepare_task(*overrides: str) -> tuple[Task, Any]:
         config = to_plain_values(compose("train", overrides=list(overrides)))
     parts = build_parts(config)
     plan = read_plan(config, parts)
-    inputs = prepare_once(config, parts, plan)
+    (inputs,) = prepare_once(config, parts, plan)
     requests = fulfil(parts.prior, parts.world, inputs.reader, inputs.material, plan)
     levels, flops = inputs.reader.levels, inputs.costs.flops
     task = build_task(

@@ -40,6 +40,7 @@ class Plan:
 
     seed: Annotated[int, Range(most=2**32 - 1)]
     seeds: Annotated[int, Range(most=1_000_000)]
+    predictors: Annotated[int, Range(most=10_000)]
     strengths: list[Strength]
     """0 alone where the prior charges nothing: all strengths would give the same heads."""
     levels: list[Annotated[int, Range(most=10_000)]] | None
@@ -50,6 +51,8 @@ class Plan:
             raise UserError(f"seed: {self.seed} is negative. Use 0 or more.")
         if self.seeds < 1:
             raise UserError(f"seeds: {self.seeds} is too few. Use 1 or more.")
+        if self.predictors < 1:
+            raise UserError(f"predictors: {self.predictors} is too few. Use 1 or more.")
         if self.levels is not None:
             has_repeats = len(set(self.levels)) < len(self.levels)
             if not self.levels or has_repeats or min(self.levels) < 0:
@@ -84,13 +87,15 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     Raises:
         UserError: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    names = ("seed", "seeds", "strengths", "levels")
-    values = {name: config[name] for name in names if name in config}
+    names = ("seed", "seeds", "predictors", "strengths", "levels")
+    values: dict[str, Any] = {"predictors": 1}  # configs of older runs lack it
+    values |= {name: config[name] for name in names if name in config}
     check(Sizes, config.get("data"), "data")
     check(Plan, values, "", provided=("sizes",))
     values["strengths"] = [strength + 0 for strength in values["strengths"]]  # -0.0 becomes 0.0
     plan = Plan(**values, sizes=Sizes(**config["data"]))
     parts.bill.check(plan.sizes.train)
+    check_predictors(parts, plan)
     check_levels(parts, plan)
     check_sizes(parts, plan.sizes)
     plan = plan if parts.prior.charges else replace(plan, strengths=[0.0])
@@ -104,6 +109,16 @@ def count_heads(parts: Parts, plan: Plan, n_levels: int) -> int:
     """Returns the number of heads of a run that reads this many levels."""
     n_groups = n_levels if parts.reads_one_level else 1
     return n_groups * len(plan.head_seeds) * len(plan.strengths)
+
+
+def check_predictors(parts: Parts, plan: Plan) -> None:
+    """Raises UserError where the core model has no seed by which several predictors differ."""
+    if plan.predictors > 1 and not hasattr(parts.core_model, "seed"):
+        name = type(parts.core_model).__name__
+        raise UserError(
+            f"predictors: {name} has no seed, so all {plan.predictors} would be the same. Use"
+            " predictors=1, or another core_model."
+        )
 
 
 def check_levels(parts: Parts, plan: Plan) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
@@ -88,6 +89,10 @@ class Predictor(ABC):
     """Whether its attention heads and MLPs can be switched off one by one."""
     dtype: torch.dtype = torch.float32
     """The number type of its activations."""
+    keeps_scale: bool = False
+    """Whether the amplitudes of its activations are part of the question, so that heads are given
+    them as they are and not standardised.
+    """
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
@@ -170,6 +175,14 @@ class CoreModel(ABC):
         predictor is made.
         """
         return None
+
+
+def reseed(core_model: CoreModel, offset: int) -> CoreModel:
+    """Returns the recipe with a seed that is higher by the offset."""
+    if not offset:
+        return core_model
+    seed = core_model.seed + offset  # type: ignore[attr-defined]
+    return replace(core_model, seed=seed)  # type: ignore[type-var]
 
 
 def read_portions(

@@ -37,7 +37,7 @@ class Downstream(Prior):
         return covariance(training.reading, training.read(training.z_NLD + change_NLD))
 
 
-def find_observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
+def find_observation(z_NLD: Tensor, opinion_NL: Tensor) -> Tensor:
     """Returns the direction along which the predictor's observation is read (row 0) and written
     (row 1) at each level, shape (2, L, D).
 
@@ -47,14 +47,15 @@ def find_observation(z_NLD: Tensor, opinion_N: Tensor) -> Tensor:
 
     Args:
         z_NLD: standardised activations of unlabelled episodes, tampered ones among them.
-        opinion_N: the predictor's log-odds that the human will see a "yes", in nats.
+        opinion_NL: the predictor's log-odds that the human will see a "yes", in nats; a column for
+            all levels, or one for each level where these are of several predictors.
     """
     z_LND = (z_NLD - z_NLD.mean(dim=0)).double().movedim(1, 0)
-    chance_N = torch.sigmoid(opinion_N)
-    target_N1 = (chance_N - chance_N.mean()).double()[:, None]
+    chance_NL = torch.sigmoid(opinion_NL.double())
+    target_LN1 = (chance_NL - chance_NL.mean(dim=0)).T[:, :, None]
     gram_LDD = z_LND.mT @ z_LND / len(z_NLD)
     ridge_DD = 1e-4 * torch.eye(z_NLD.shape[2], dtype=torch.float64, device=z_NLD.device)
-    read_LD1 = torch.linalg.solve(gram_LDD + ridge_DD, z_LND.mT @ target_N1 / len(z_NLD))
+    read_LD1 = torch.linalg.solve(gram_LDD + ridge_DD, z_LND.mT @ target_LN1 / len(z_NLD))
     covariance_LD1 = gram_LDD @ read_LD1
     write_LD1 = covariance_LD1 / (read_LD1.mT @ covariance_LD1)
     return torch.stack([read_LD1, write_LD1]).squeeze(-1).to(z_NLD)

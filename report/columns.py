@@ -71,7 +71,7 @@ def count_digits(value: float) -> int:
 COLUMNS = (
     Column("world", "", "World that the episodes come from.", "world"),
     Column("core_model", "", "Frozen predictor: its architecture, or its file.", "core model"),
-    Column("core_model_seed", "", "Seed of the predictor."),
+    Column("predictor_seed", "", "Seed of the predictor."),
     Column("predictor", "", "Hash of the predictor.", "predictor"),
     Column("reporter", "", "Architecture of the head.", "reporter"),
     Column("prior", "", "Charge on the head in training; none is no charge.", "prior"),

@@ -65,9 +65,14 @@ class Run:
     config: dict[str, Any]
     versions: dict[str, str]
     about: dict[str, Any]
-    """Facts about the predictor and the judge, from predictor.json."""
+    """Facts about the predictors and the judge, from predictor.json."""
     heads: pd.DataFrame
     """One row per head. `run` is the run's name, `seconds` the measured time for 1,000 episodes."""
+
+    @property
+    def abouts(self) -> list[dict[str, Any]]:
+        """Facts about each predictor."""
+        return list_predictors(self.about)
 
     @property
     def code(self) -> str:
@@ -186,6 +191,14 @@ def _read_run(folder: Path, name: str) -> Run:
     calibrated = heads.get("calibrated_nll", heads["validation_nll"])
     heads = heads.assign(run=name, seconds=seconds, calibrated_nll=calibrated)
     return Run(name, folder, read_config(folder), versions, about, heads)
+
+
+def list_predictors(about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the facts about each predictor in predictor.json; there is a list of them where a run
+    has several.
+    """
+    predictors: list[dict[str, Any]] = about.get("predictors", [about])
+    return predictors
 
 
 def _read_failure(folder: Path) -> str:

@@ -19,6 +19,7 @@ COMPARED = (
     "prior",
     "reporter",
     "seeds",
+    "predictors",
     "strengths",
     "levels",
     "bill",

@@ -19,7 +19,7 @@ from report.comparison import Compared, compare
 from report.lines import KINDS, format_level, format_strength
 from report.planted import Record, collect_record, list_gates_not_passed
 from report.plots import plot_follows_concept
-from report.runs import find
+from report.runs import find, list_predictors
 from report.settings import Setting, describe_several_settings, group_by_setting
 from report.settling import (
     add_settled,
@@ -73,7 +73,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         shown |= _show_apart(part.each if each_level else part.heads, out)
         if i == 0:
             out.print(_build_legend(shown))
-        abouts = [run.about for run in part.setting.runs]
+        abouts = [about for run in part.setting.runs for about in run.abouts]
         remarks = [
             _describe_settling(part),
             part.level,
@@ -144,8 +144,9 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     names = COLUMNS[1:]
     rows = [[LAYOUT.format_cell(name, line) for name in names] for _, line in table.iterrows()]
     lines_apart = _format_apart(part.each)
-    gates = [f"- {line}" for line in (*about["gates"], *_describe_surface([about]))]
-    record = collect_record([about])
+    abouts = list_predictors(about)
+    gates = [f"- {line}" for line in _list_gates(abouts)]
+    record = collect_record(abouts)
     judge = [record.describe(), *_count_saved(part.each)]
     if record.n:
         judge.insert(1, _tabulate_planted(record))
@@ -245,6 +246,15 @@ def _describe_predictors(abouts: list[dict[str, Any]]) -> list[str]:
     for about in abouts:
         not_passed.update(list_gates_not_passed(about))
     return [f"The predictor: {gate}" for gate in sorted(not_passed)] + _describe_surface(abouts)
+
+
+def _list_gates(abouts: list[dict[str, Any]]) -> list[str]:
+    """Returns the gates of the predictors of a run; of several, by their seeds."""
+    lines = []
+    for about in abouts:
+        prefix = f"{about['seed']}: " if len(abouts) > 1 else ""
+        lines += [prefix + gate for gate in about["gates"]]
+    return lines + _describe_surface(abouts)
 
 
 def _describe_surface(abouts: list[dict[str, Any]]) -> list[str]:

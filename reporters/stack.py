@@ -78,13 +78,16 @@ def _map_along_axis(
     return run
 
 
-def group_levels(z_NLD: Tensor, reporter: Reporter) -> Tensor:
+def group_levels(z_NLD: Tensor, reporter: Reporter, predictors: int = 1) -> Tensor:
     """Returns the activations that each group of heads is given, with the group's axis first: one
-    level for each group, or all levels for one group.
+    level for each group, or all levels of a predictor for each group.
+
+    Args:
+        z_NLD: the levels of all predictors, one predictor after the other.
     """
     if reporter.reads == "one_level":
         return z_NLD.movedim(-2, 0).unsqueeze(-2)
-    return z_NLD.unsqueeze(0)
+    return z_NLD.unflatten(-2, (predictors, -1)).movedim(-3, 0)
 
 
 def read_stack(reporter: Reporter, weights: Weights, z_GNLD: Tensor) -> Reading:

@@ -25,6 +25,7 @@ from report import __main__ as report
 from report.columns import find_column
 from storage.run_folder import CHECKPOINT, CONFIG, HEADS, TRAINING, read_predictor
 from tests.running import ROOT, TINY, start_training, train, train_apart
+from verdict.judge_again import judge_again
 
 FILES = {
     "config.yaml",
@@ -83,6 +84,37 @@ def test_a_run_keeps_one_row_a_head_and_epoch_of_its_training(tiny_run):
         assert rows["kept"].sum() == 1
     losses = ["l_base", "gradient_norm", "l_int", "l_int_disputed", "l_human_disputed"]
     assert history[losses].notna().all(axis=None)
+
+
+def test_heads_of_several_predictors_are_those_of_runs_with_each(tiny_run, tmp_path):
+    """tiny_run has the first predictor."""
+    words = [*TINY, "levels=[2]"]
+    assert train(*words, "predictors=2", folder=tmp_path / "both").returncode == 0
+    assert train(*words, "core_model.seed=1", folder=tmp_path / "second").returncode == 0
+    both = read_heads(tmp_path / "both")
+    assert both["predictor_seed"].tolist() == [0, 0, 1, 1] and both["predictor"].nunique() == 2
+    alone = pd.concat([read_heads(tiny_run), read_heads(tmp_path / "second")], ignore_index=True)
+    assert both["verdict"].tolist() == alone["verdict"].tolist()
+    figures = alone.select_dtypes("number").columns
+    pd.testing.assert_frame_equal(both[figures], alone[figures], rtol=1e-4, atol=1e-4)
+    history = pd.read_parquet(tmp_path / "both" / TRAINING)
+    assert "predictor_seed" in history and history.empty, "linear heads are solved"
+    facts = json.loads((tmp_path / "both" / "predictor.json").read_text())["predictors"]
+    assert [about["seed"] for about in facts] == [0, 1]
+    assert [about["identity"] for about in facts] == both["predictor"].unique().tolist()
+    again = judge_again(tmp_path / "both")
+    assert len(again.verdicts) == 4
+    second = judge_again(tmp_path / "second")
+    for column, value in second.columns[0].items():
+        assert again.columns[2][column] == pytest.approx(value, abs=1e-3, nan_ok=True), column
+
+
+def test_predictors_that_would_be_the_same_are_refused(tmp_path):
+    done = train("core_model=smollm2", "predictors=2", folder=tmp_path / "run")
+    assert done.returncode != 0 and not (tmp_path / "run").exists()
+    assert "predictors: HuggingFace has no seed, so all 2 would be the same" in done.stderr
+    none = train("predictors=0", folder=tmp_path / "run")
+    assert "predictors: 0 is too few. Use 1 or more." in none.stderr
 
 
 @pytest.mark.slow

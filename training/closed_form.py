@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from reporters.reporter import ClosedForm
-from reporters.stack import group_levels, map_over_heads
+from reporters.stack import map_over_heads
 from training.task import Solution, Task
 
 
@@ -13,8 +13,7 @@ from training.task import Solution, Task
 def solve_closed_form(reporter: ClosedForm, task: Task) -> Solution:
     """Returns the solution of every head; it is the same for all seeds and strengths."""
     n_groups, n_seeds, n_strengths = task.grid
-    z_GNRD = group_levels(task.examples.z_NLD, reporter)
-    solved = map_over_heads(reporter.solve, (0, None))(z_GNRD, task.examples.human_N)
+    solved = map_over_heads(reporter.solve, (0, None))(task.z_GNRD, task.examples.human_N)
     weights = {}
     for name, value_G in solved.items():
         value_G11 = value_G[:, None, None]

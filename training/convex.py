@@ -20,7 +20,7 @@ from console.errors import UserError
 from console.ranges import Count, Positive
 from priors.prior import Prior
 from reporters.reporter import Reading, Reporter, is_weight, nll
-from reporters.stack import Weights, group_levels
+from reporters.stack import Weights
 from training.expected import unflatten
 from training.lbfgs import minimise
 from training.margin import find_largest_margin
@@ -107,9 +107,8 @@ def solve_convex(method: Convex, task: Task) -> Solution:
     """
     objective = task.objective
     groups = objective.build_groups()
-    z_GNRD = group_levels(task.examples.z_NLD, objective.reporter)
     solved, paid, gaps, gains = [], [], [], []
-    for g, z_NRD in enumerate(z_GNRD):
+    for g, z_NRD in enumerate(task.z_GNRD):
         aids = {name: value[g] for name, value in groups.aids.items()}
         group = Group(groups.reach_R[g], groups.place_1[g], aids)
         charge = bind_charge(objective, group, z_NRD)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -22,10 +24,18 @@ class Examples(NamedTuple):
         return tuple(value for value in self if value is not None)
 
 
+def join_examples(parts: Sequence[Examples]) -> Examples:
+    """Returns the same episodes as several predictors read them: their levels, one predictor after
+    the other.
+    """
+    return parts[0]._replace(z_NLD=torch.cat([part.z_NLD for part in parts], dim=1))
+
+
 class Observed(NamedTuple):
     """Activations of any episodes, unlabelled, and the predictor's prediction of what will be seen
     there, in nats of log-odds.
     """
 
     z_NLD: Tensor
-    opinion_N: Tensor
+    opinion_NL: Tensor
+    """A column for all levels, or one for each level where these are of several predictors."""

@@ -1,10 +1,11 @@
-"""From a reporter and a prior to finished heads: levels × head seeds × strengths."""
+"""From a reporter and a prior to finished heads: predictors × levels × head seeds × strengths."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,50 +18,81 @@ from priors.downstream import find_observation
 from priors.prior import Aid, Prior
 from reporters.reporter import Reporter
 from training.convex import Convex
-from training.examples import Examples
+from training.examples import Examples, join_examples
 from training.heads import Heads, compute_standardiser
 from training.material import Material
 from training.objective import Objective
 from training.optimizers.optimizer import Optimizer
-from training.requests import Requests
+from training.requests import Requests, join_requests
 from training.schedule import Schedule
 from training.settling import assess
 from training.solve import solve
 from training.standardised import StandardisedAblation
 from training.task import Task, draw_reporter
-from training.watch import Watch
+from training.watch import History, Watch, join_watches
+
+
+class Source(NamedTuple):
+    """What the heads of one predictor are found from."""
+
+    material: Material
+    requests: Requests
+    costs: ReadingCosts
+
+
+class Found(NamedTuple):
+    """The heads of one predictor, and their training."""
+
+    heads: Heads
+    history: History
 
 
 def find_heads(
     parts: Parts,
     plan: Plan,
     levels: tuple[int, ...],
-    material: Material,
-    requests: Requests,
-    costs: ReadingCosts,
+    sources: Sequence[Source],
     checkpoint: Path,
-    watch: Watch | None = None,
-) -> Heads:
-    """Returns the finished population of a run.
+    watches: Sequence[Watch],
+    keeps_scale: bool = False,
+) -> list[Found]:
+    """Returns the finished heads of each predictor of a run, all of them found in one fit; under a
+    prior that runs the predictor itself, in a fit for each predictor.
 
     Args:
+        sources: of each predictor.
         checkpoint: where an unfinished fit is kept.
-        watch: records figures of the heads at each epoch; they are the same heads without it.
+        watches: of each predictor; they record figures of the heads at each epoch, which are the
+            same heads without them.
+        keeps_scale: whether heads are given activations as they are, and not standardised.
     """
+    if len(sources) > 1 and "predictor" in parts.prior.needs:
+        found = []
+        for i, (source, watch) in enumerate(zip(sources, watches, strict=True)):
+            own = checkpoint.with_stem(f"{checkpoint.stem}-predictor-{i}")
+            found += find_heads(parts, plan, levels, [source], own, [watch], keeps_scale)
+        return found
+    examples = join_examples([source.material.examples for source in sources])
+    held_out = join_examples([source.material.held_out for source in sources])
+    reach = [source.costs.flops[level] for source in sources for level in levels]
     task = build_task(
         parts.reporter,
         parts.prior,
-        material.examples,
-        material.held_out,
+        examples,
+        held_out,
         levels,
-        torch.tensor([costs.flops[level] for level in levels], dtype=torch.float64),
-        costs.flops[1],
+        torch.tensor(reach, dtype=torch.float64),
+        sources[0].costs.flops[1],
         plan.head_seeds,
         plan.strengths,
-        requests,
+        join_requests([source.requests for source in sources]),
         rounds=parts.training.precision == "bfloat16",
+        keeps_scale=keeps_scale,
     )
-    return train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
+    watch = join_watches(watches)
+    heads = train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
+    histories = watch.history.split(len(sources))
+    return [Found(*pair) for pair in zip(heads.split(), histories, strict=True)]
 
 
 def train(
@@ -103,20 +135,26 @@ def build_task(
     strengths: Sequence[float],
     requests: Requests = Requests(),
     rounds: bool = False,
+    keeps_scale: bool = False,
 ) -> Task:
-    """Returns what heads are found from.
+    """Returns what heads are found from. The activations of several predictors are those of their
+    levels, one predictor after the other.
 
     Args:
         make: from a number of levels and a width to a reporter.
         held_out: easy episodes apart from the training ones: they stop a head and choose its best
             weights.
-        levels: the levels that the activations hold.
-        flops_L: the predictor's FLOPs an episode to reach each of them.
+        levels: the levels that the activations hold of each predictor.
+        flops_L: the predictor's FLOPs an episode to reach each of them, of every predictor.
         flops_step: FLOPs an episode of one of its blocks.
         requests: what the prior needs beside the training episodes.
         rounds: whether products in a head are rounded to bfloat16.
+        keeps_scale: whether activations keep their scale; only their mean is then taken off.
     """
     mean_LD, std_LD = compute_standardiser(examples.z_NLD)
+    if keeps_scale:
+        std_LD = torch.ones_like(std_LD)
+    predictors = len(mean_LD) // len(levels)
 
     def standardise(z_NLD: Tensor) -> Tensor:
         return (z_NLD - mean_LD) / std_LD
@@ -128,7 +166,7 @@ def build_task(
     held_out = held_out._replace(z_NLD=standardise(held_out.z_NLD))
     ablation = requests.ablation
     objective = Objective(
-        draw_reporter(make, seeds[0], *mean_LD.shape),
+        draw_reporter(make, seeds[0], len(levels), mean_LD.shape[1]),
         prior,
         held_out,
         len(examples.human_N),
@@ -137,6 +175,7 @@ def build_task(
         build_aid(requests, standardise),
         StandardisedAblation(ablation, mean_LD, std_LD) if ablation else None,
         rounds=rounds,
+        predictors=predictors,
     )
     return Task(
         make,
@@ -155,7 +194,7 @@ def build_aid(requests: Requests, standardise: Callable[[Tensor], Tensor]) -> Ai
     observation_2LD = pairs_2PLD = None
     if requests.observed:
         z_NLD = standardise(requests.observed.z_NLD)
-        observation_2LD = find_observation(z_NLD, requests.observed.opinion_N)
+        observation_2LD = find_observation(z_NLD, requests.observed.opinion_NL)
     if requests.pairs_2PLD is not None:
         pairs_2PLD = standardise(requests.pairs_2PLD)
     components = requests.ablation.components if requests.ablation else 0

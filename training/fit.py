@@ -16,7 +16,7 @@ from compute.allocation import keep_freed_memory
 from compute.batches import Rows, make_loader
 from compute.trainer import Trainer
 from reporters.reporter import Reporter, is_weight
-from reporters.stack import Weights, align_with, group_levels
+from reporters.stack import Weights, align_with
 from training.edge_moves import MANY
 from training.further import measure_further
 from training.objective import Head
@@ -126,13 +126,11 @@ def prune(task: Task, solution: Solution, budget: float) -> Solution:
     Args:
         budget: bytes that this may need.
     """
-    reporter = task.objective.reporter
     price = get_edge_price(task)
-    z_GNRD = group_levels(task.examples.z_NLD, reporter)
     weights, total_GSM = prune_edges(
-        reporter,
+        task.objective.reporter,
         solution.weights,
-        z_GNRD,
+        task.z_GNRD,
         task.examples.human_N,
         price * task.strength_M,
         budget,

@@ -45,7 +45,7 @@ def measure_further(task: Task, head: Head, train_further: Callable[[], Head]) -
         train_further: returns the heads after a second training.
     """
     objective = task.objective
-    if find_obstacle(objective.prior, objective.reporter, *task.mean_LD.shape):
+    if find_obstacle(objective.prior, objective.reporter, *task.sizes):
         total_GSM = estimate_total(task, head)
         with torch.enable_grad():
             further = train_further()

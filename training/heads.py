@@ -5,8 +5,8 @@ K = G · S · M heads. G: groups of levels, S: seeds, M: strengths; N: episodes,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from torch.func import functional_call
 from reporters.layers import name_layers
 from reporters.reporter import Reporter
 from reporters.stack import Weights, group_levels, map_over_heads, read_stack
-from training.settling import Settling
+from training.settling import Settling, join_settling
 
 CHUNK = 2**26
 """Most activations times heads that are read at once: keeps memory bounded."""
@@ -48,24 +48,27 @@ class Heads:
     """Parameters by name, each with leading axes (G, S, M)."""
     mean_LD: Tensor
     """What the training episodes' activations are standardised with: the mean, and below the
-    standard deviation.
+    standard deviation; of several predictors, one predictor after the other.
     """
     std_LD: Tensor
     levels: tuple[int, ...]
-    """The levels given, shallowest first."""
+    """The levels given of each predictor, shallowest first."""
     seeds: tuple[int, ...]
     strengths: tuple[float, ...]
     validation_nll_K: Tensor
     """Nats an episode on held-out easy episodes, against the human's answers."""
     settling: Settling | None = None
     """How near the heads are to their optimum; None for heads that are read from a file."""
+    predictors: int = 1
+    """Number of predictors; groups of levels run over the first one's levels, then the next one's.
+    """
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """The levels that each group of heads reads."""
         if self.reporter.reads == "one_level":
-            return tuple((level,) for level in self.levels)
-        return (self.levels,)
+            return tuple((level,) for level in self.levels) * self.predictors
+        return (self.levels,) * self.predictors
 
     @property
     def table(self) -> list[tuple[tuple[int, ...], int, float]]:
@@ -111,7 +114,28 @@ class Heads:
 
     def _standardise(self, z_NLD: Tensor) -> Tensor:
         """Returns standardised activations with axis G first."""
-        return group_levels((z_NLD - self.mean_LD) / self.std_LD, self.reporter)
+        return group_levels((z_NLD - self.mean_LD) / self.std_LD, self.reporter, self.predictors)
+
+    def split(self) -> list[Heads]:
+        """Returns the heads of each predictor."""
+        n = self.predictors
+        settling = self.settling.split(n) if self.settling else [None] * n
+        nll = self.validation_nll_K.chunk(n)
+        of_predictors = []
+        for i in range(n):
+            weights = {name: value.chunk(n)[i] for name, value in self.weights.items()}
+            of_predictors.append(
+                replace(
+                    self,
+                    weights=weights,
+                    mean_LD=self.mean_LD.chunk(n)[i],
+                    std_LD=self.std_LD.chunk(n)[i],
+                    validation_nll_K=nll[i],
+                    settling=settling[i],
+                    predictors=1,
+                )
+            )
+        return of_predictors
 
     def to_tensors(self) -> Weights:
         """Returns everything that `load_heads` needs beside the plain values, by name."""
@@ -125,6 +149,23 @@ class Heads:
             "seeds": list(self.seeds),
             "strengths": list(self.strengths),
         }
+
+
+def join_heads(parts: Sequence[Heads]) -> Heads:
+    """Returns the heads of several predictors as one population; `Heads.split` reverses it."""
+    settling = [part.settling for part in parts if part.settling]
+    weights = {}
+    for name in parts[0].weights:
+        weights[name] = torch.cat([part.weights[name] for part in parts])
+    return replace(
+        parts[0],
+        weights=weights,
+        mean_LD=torch.cat([part.mean_LD for part in parts]),
+        std_LD=torch.cat([part.std_LD for part in parts]),
+        validation_nll_K=torch.cat([part.validation_nll_K for part in parts]),
+        settling=join_settling(settling) if settling else None,
+        predictors=len(parts),
+    )
 
 
 def load_heads(
@@ -144,8 +185,18 @@ def load_heads(
             weights[name.removeprefix(PREFIX)] = value
     mean_LD, std_LD = tensors["mean_LD"], tensors["std_LD"]
     levels, seeds, strengths = (tuple(facts[key]) for key in ("levels", "seeds", "strengths"))
-    reporter = make_reporter(make, *mean_LD.shape)
-    return Heads(reporter, weights, mean_LD, std_LD, levels, seeds, strengths, validation_nll_K)
+    reporter = make_reporter(make, len(levels), mean_LD.shape[1])
+    return Heads(
+        reporter,
+        weights,
+        mean_LD,
+        std_LD,
+        levels,
+        seeds,
+        strengths,
+        validation_nll_K,
+        predictors=len(mean_LD) // len(levels),
+    )
 
 
 def make_reporter(make: Callable[[int, int], Reporter], n_levels: int, width: int) -> Reporter:

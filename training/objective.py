@@ -68,11 +68,13 @@ class Objective(nn.Module):
         reporter: a head, of which the parameters' values are not used.
         held_out: standardised easy episodes that no head learns from.
         n_examples: episodes in the training set.
-        flops_L: the predictor's FLOPs an episode to reach each level.
+        flops_L: the predictor's FLOPs an episode to reach each level; of several predictors, one
+            predictor after the other, as are the levels of all activations.
         flops_step: FLOPs an episode of one of the predictor's blocks.
         aid: what the prior needs, on standardised activations of all levels.
         ablation: the predictor, for a prior that needs it; it returns standardised activations.
         rounds: whether products in a head are rounded to bfloat16.
+        predictors: number of predictors, each with heads of its own.
     """
 
     z_GNRD: Tensor
@@ -93,6 +95,7 @@ class Objective(nn.Module):
         aid: Aid,
         ablation: Ablation | None = None,
         rounds: bool = False,
+        predictors: int = 1,
     ) -> None:
         super().__init__()
         self.reporter = reporter.requires_grad_(False)
@@ -102,14 +105,15 @@ class Objective(nn.Module):
         self.components = aid.components
         self.ablation = ablation
         self.rounds = rounds
+        self.predictors = predictors
         self.one_level = reporter.reads == "one_level"
         dtype = next(reporter.parameters()).dtype
         reach_L = flops_L.to(dtype)
         constants = {
-            "z_GNRD": group_levels(held_out.z_NLD, reporter),
+            "z_GNRD": self.group(held_out.z_NLD),
             "human_N": held_out.human_N,
             "inputs_N": held_out.inputs_N,
-            "reach_GR": reach_L[:, None] if self.one_level else reach_L[None],
+            "reach_GR": reach_L[:, None] if self.one_level else reach_L.view(predictors, -1),
             "observation_2LD": aid.observation_2LD,
             "pairs_2PLD": aid.pairs_2PLD,
         }
@@ -122,6 +126,10 @@ class Objective(nn.Module):
     def aid(self) -> Aid:
         """What the prior's state may depend on."""
         return Aid(self.observation_2LD, self.pairs_2PLD, self.components, self.has_exits)
+
+    def group(self, z_NLD: Tensor) -> Tensor:
+        """Returns the activations that each group of heads is given, with axis G first."""
+        return group_levels(z_NLD, self.reporter, self.predictors)
 
     def create_state(self, weights: Weights) -> Weights:
         """Returns the prior's state of heads with these initial weights."""
@@ -165,7 +173,7 @@ class Objective(nn.Module):
         of_seeds = (0, 0, None, None, own, *[own] * n_rest)
         of_strengths = (0, None, 0, None, None, *[None] * n_rest)
         pay = map_over_heads(partial(self._pay, share, bonus), of_groups, of_seeds, of_strengths)
-        z_GBRD = group_levels(z_BLD, self.reporter)
+        z_GBRD = self.group(z_BLD)
         paid: tuple[Tensor, Tensor] = pay(
             head, step.noise, strength_M, step.group, z_GBRD, human_B, *inputs
         )
@@ -207,13 +215,13 @@ class Objective(nn.Module):
         """
         aids = {}
         if self.observation_2LD is not None:
-            aids["observation_2LD"] = group_levels(self.observation_2LD, self.reporter)
+            aids["observation_2LD"] = self.group(self.observation_2LD)
         if self.pairs_2PLD is not None:
             pairs_2PLD = self.pairs_2PLD
             if step is not None:
                 turn = step % max(1, pairs_2PLD.shape[1] // PAIRS)
                 pairs_2PLD = pairs_2PLD[:, turn * PAIRS : (turn + 1) * PAIRS]
-            aids["pairs_2PLD"] = group_levels(pairs_2PLD, self.reporter)
+            aids["pairs_2PLD"] = self.group(pairs_2PLD)
         places_G1 = torch.arange(len(self.reach_GR), device=self.reach_GR.device)[:, None]
         return Group(self.reach_GR, places_G1, aids)
 

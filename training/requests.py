@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,29 @@ class Requests:
     """What the predictor read, of the training and of the validation episodes."""
 
 
+def join_requests(parts: Sequence[Requests]) -> Requests:
+    """Returns what was requested of several predictors: their levels, one predictor after the
+    other. A switch on components belongs to one predictor alone.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    assert first.ablation is None
+    observed, pairs_2PLD = first.observed, first.pairs_2PLD
+    if observed:
+        z_NLD = torch.cat([part.observed.z_NLD for part in parts if part.observed], dim=1)
+        opinions = []
+        for part in parts:
+            if part.observed:
+                n_levels = part.observed.z_NLD.shape[1]
+                opinions.append(part.observed.opinion_NL.expand(-1, n_levels))
+        observed = Observed(z_NLD, torch.cat(opinions, dim=1))
+    if pairs_2PLD is not None:
+        pairs = [part.pairs_2PLD for part in parts if part.pairs_2PLD is not None]
+        pairs_2PLD = torch.cat(pairs, dim=2)
+    return Requests(observed, pairs_2PLD)
+
+
 def fulfil(
     prior: Prior, world: World, reader: ActivationReader, material: Material, plan: Plan
 ) -> Requests:
@@ -55,8 +79,8 @@ def fulfil(
         )
     if "observation" in prior.needs:
         episodes = world.episodes("predictor", plan.sizes.train, seed)
-        opinion_N = reader.predictor.opinions(episodes).human_N
-        observed = Observed(reader.read(episodes), opinion_N)
+        opinion_N1 = reader.predictor.opinions(episodes).human_N[:, None]
+        observed = Observed(reader.read(episodes), opinion_N1)
     if "pairs" in prior.needs:
         try:
             first, second = world.twins("human", plan.sizes.twins, seed)

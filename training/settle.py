@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from compute.lightning import pl
 from compute.trainer import Trainer
-from reporters.stack import Weights, group_levels, split_rows
+from reporters.stack import Weights, split_rows
 from training.coordinates import Coordinates
 from training.expected import DRAWS, Expected, Sizes, unflatten
 from training.lbfgs import LBFGSState
@@ -115,7 +115,7 @@ class SettlingPopulation(pl.LightningModule):
         has_path = objective.has_exits and halting_bonus > 0
         self.bonuses = [share * halting_bonus for share in FALL] if has_path else [0.0]
         self.sizes = (list_sizes(start.weights), list_sizes(start.state))
-        z_GNRD = group_levels(task.examples.z_NLD, objective.reporter)
+        z_GNRD = task.z_GNRD
         priced = charges_weights(objective, start)
         self.coordinates = nn.ModuleList(
             Coordinates(self.sizes[0], z_NRD, priced) for z_NRD in z_GNRD

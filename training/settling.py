@@ -5,6 +5,7 @@ G: groups of levels, S: seeds, M: strengths, K: heads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,24 @@ class Settling(NamedTuple):
     """Whether each has settled."""
     restarts: bool
     """Whether the seeds of a level and strength were trained each by itself."""
+
+    def split(self, parts: int) -> list[Settling]:
+        """Returns the heads in equal parts, in order."""
+        totals, gaps = self.total_K.chunk(parts), self.gap_K.chunk(parts)
+        settled = self.settled_K.chunk(parts)
+        return [
+            self._replace(total_K=totals[i], gap_K=gaps[i], settled_K=settled[i])
+            for i in range(parts)
+        ]
+
+
+def join_settling(parts: Sequence[Settling]) -> Settling:
+    """Returns the heads of several parts, found in the same way, one after the other."""
+    return parts[0]._replace(
+        total_K=torch.cat([part.total_K for part in parts]),
+        gap_K=torch.cat([part.gap_K for part in parts]),
+        settled_K=torch.cat([part.settled_K for part in parts]),
+    )
 
 
 def assess(

@@ -18,7 +18,6 @@ from configs.build import Parts, read_default
 from console.errors import UserError
 from priors.prior import Prior
 from reporters.reporter import ClosedForm, Reporter
-from reporters.stack import group_levels
 from training.closed_form import solve_closed_form
 from training.convex import Convex, is_linear, solve_convex
 from training.expected import find_obstacle
@@ -80,8 +79,7 @@ def solve(
     if isinstance(method, Convex):
         method.check(prior, reporter, get_first_episodes(task))
         return Outcome(solve_convex(method, task), "convex", False)
-    n_levels, width = task.mean_LD.shape
-    optimizer = choose_optimizer(optimizer, method, prior, reporter, n_levels, width)
+    optimizer = choose_optimizer(optimizer, method, prior, reporter, *task.sizes)
     if isinstance(optimizer, LBFGS):
         return settle_heads(task, method, optimizer, trainer, checkpoint, watch)
     assert isinstance(optimizer, StepOptimizer)
@@ -120,7 +118,7 @@ def settle_heads(
 
 def get_first_episodes(task: Task) -> Tensor:
     """Returns a few training episodes as the first group of heads reads them."""
-    return group_levels(task.examples.z_NLD, task.objective.reporter)[0, :64]
+    return task.z_GNRD[0, :64]
 
 
 def warn_of_unused(schedule: Schedule) -> None:

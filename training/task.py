@@ -44,9 +44,12 @@ class Task:
     examples: Examples
     """Standardised training episodes."""
     mean_LD: Tensor
-    """What activations are standardised with: the mean, and below the standard deviation."""
+    """What activations are standardised with: the mean, and below the standard deviation; of all
+    predictors, one after the other.
+    """
     std_LD: Tensor
     levels: tuple[int, ...]
+    """The levels that are read of each predictor."""
     seeds: tuple[int, ...]
     strengths: tuple[float, ...]
 
@@ -54,6 +57,17 @@ class Task:
     def grid(self) -> tuple[int, int, int]:
         """How many groups, seeds and strengths there are."""
         return len(self.objective.reach_GR), len(self.seeds), len(self.strengths)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many levels of a predictor a reporter can be given, and their width."""
+        n_levels, width = self.mean_LD.shape
+        return n_levels // self.objective.predictors, width
+
+    @property
+    def z_GNRD(self) -> Tensor:
+        """The activations of the training episodes that each group of heads is given."""
+        return self.objective.group(self.examples.z_NLD)
 
     @property
     def strength_M(self) -> Tensor:
@@ -64,7 +78,7 @@ class Task:
         """Returns the weights before training, with axes (G, S, M, ...): one draw a seed."""
         heads = []
         for seed in self.seeds:
-            reporter = draw_reporter(self.make, seed, *self.mean_LD.shape)
+            reporter = draw_reporter(self.make, seed, *self.sizes)
             heads.append(dict(reporter.named_parameters()))
         start = {}
         for name in heads[0]:
@@ -88,6 +102,7 @@ class Task:
             self.strengths,
             nll_GSM.cpu().flatten(),
             settling,
+            self.objective.predictors,
         )
 
 

@@ -6,7 +6,7 @@ K: heads, in the order of `Heads.table`; E: epochs watched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -27,6 +27,7 @@ hardly slow the fit down.
 """
 
 HEAD_COLUMNS = {
+    "predictor_seed": "int64",
     "level": "Int64",
     "levels": "str",
     "seed": "int64",
@@ -80,6 +81,14 @@ class History:
     """l_base and gradient_norm, as in `Snapshot`, and what else was measured, by name."""
     kept_K: Tensor
     """The epoch whose weights the finished head has."""
+
+    def split(self, parts: int) -> list[History]:
+        """Returns the heads in equal parts, in order."""
+        split = []
+        for i, kept_K in enumerate(self.kept_K.chunk(parts)):
+            figures = {name: value.chunk(parts, dim=1)[i] for name, value in self.figures.items()}
+            split.append(History(self.epochs, figures, kept_K))
+        return split
 
 
 class Watch(pl.Callback):
@@ -166,6 +175,19 @@ class Watch(pl.Callback):
             self.report(self.figures[epoch], epoch)
 
 
+def join_watches(watches: Sequence[Watch]) -> Watch:
+    """Returns one watch of the heads of several predictors from a watch for each; it reports as the
+    first of them does.
+    """
+
+    def measure(heads: Heads) -> dict[str, Tensor]:
+        pairs = zip(watches, heads.split(), strict=True)
+        figures = [watch.measure(own) for watch, own in pairs]
+        return {name: torch.cat([own[name] for own in figures]) for name in figures[0]}
+
+    return Watch(measure, watches[0].report)
+
+
 def take_snapshot(task: Task, population: Watched) -> Snapshot:
     """Returns all heads as they are now."""
     weights = population.objective.finish(population.head)
@@ -181,9 +203,9 @@ def get_losses(snapshot: Snapshot) -> dict[str, Tensor]:
     return {"l_base": snapshot.l_base_K, "gradient_norm": snapshot.gradient_norm_K}
 
 
-def build_history_table(heads: Heads, history: History) -> pd.DataFrame:
-    """Returns training.parquet: the training of each head, one row a head and epoch; no rows for
-    heads that were solved.
+def build_history_table(heads: Heads, history: History, predictor_seed: int) -> pd.DataFrame:
+    """Returns training.parquet: the training of each head of one predictor, one row a head and
+    epoch; no rows for heads that were solved.
 
     epoch: passes over the training episodes that were done, 0 before any step; of heads that
     L-BFGS trains, tens of its steps. l_base: nats an
@@ -198,6 +220,7 @@ def build_history_table(heads: Heads, history: History) -> pd.DataFrame:
     rows = []
     for k, (levels, seed, strength) in enumerate(heads.table):
         head = {
+            "predictor_seed": predictor_seed,
             "level": levels[0] if len(levels) == 1 else None,
             "levels": " ".join(map(str, levels)),
             "seed": seed,

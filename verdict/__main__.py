@@ -132,13 +132,18 @@ def build_table(folder: Path, judgement: Judgement, names: Sequence[str]) -> Tab
 
 
 def label_heads(folder: Path) -> list[str]:
-    """Returns what tells the heads of a run apart: level, seed and strength."""
+    """Returns what tells the heads of a run apart: level, seed and strength, and the seed of the
+    predictor where there are several.
+    """
     from storage.run_folder import read_heads
 
     labels = []
-    for head in read_heads(folder)[["levels", "seed", "strength"]].itertuples(index=False):
+    table = read_heads(folder)
+    several = table["predictor"].nunique() > 1
+    for head in table.itertuples(index=False):
         levels = str(head.levels).replace(" ", "+")
-        labels.append(f"level {levels}, seed {head.seed}, strength {head.strength:g}")
+        label = f"level {levels}, seed {head.seed}, strength {head.strength:g}"
+        labels.append(f"predictor {head.predictor_seed}, {label}" if several else label)
     return labels
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import tensor
 
-from configs.build import build_parts, read_default
+from configs.build import Parts, build_parts, read_default
 from configs.plan import read_plan
 from console.errors import UserError
+from core_model.predictor import Predictor, reseed
 from core_model.reader import ActivationReader
 from storage.cache import find_cache_folder
 from storage.run_folder import (
@@ -22,11 +23,9 @@ from storage.run_folder import (
 from training.heads import load_heads
 from verdict.evaluation import build_evaluation
 from verdict.judge_heads import judge_heads
+from verdict.verdict import Judgement, join_judgements
 from worlds.parts import split_by_cluster as split
 from worlds.seeds import JUDGING_AGAIN_OFFSET
-
-if TYPE_CHECKING:
-    from verdict.verdict import Judgement
 
 NOT_USED = {
     "prior": "prior/none.yaml",
@@ -53,25 +52,39 @@ def judge_again(folder: Path) -> Judgement:
     parts = build_parts(config)
     plan = read_plan(config, parts)
     world = parts.world
-    predictor = parts.core_model.predictor(world, find_cache_folder(), parts.trainer)
     table = read_heads(folder)
-    identity = table["predictor"].iloc[0]
+    nll_K = tensor(table["validation_nll"].to_numpy())
+    heads = load_heads(parts.reporter, *read_weights(folder), nll_K)
+    identities = table["predictor"].unique()
+    sizes, seed = plan.sizes, plan.seed + JUDGING_AGAIN_OFFSET
+    easy = world.episodes("easy", sizes.test + sizes.probe, seed)
+    test, probe = split(easy, (sizes.test, sizes.probe))
+    judgements = []
+    for number, own_heads in enumerate(heads.split()):
+        predictor = load_predictor(folder, parts, number, identities[number])
+        reader = ActivationReader(predictor, world.reads, heads.levels, find_cache_folder())
+        evaluation = build_evaluation(
+            world, reader, test, probe, sizes.disputed, sizes.twins, seed, parts.verdict.uses
+        )
+        judgements.append(judge_heads(parts.verdict, own_heads, evaluation))
+    return join_judgements(judgements)
+
+
+def load_predictor(folder: Path, parts: Parts, number: int, identity: str) -> Predictor:
+    """Returns one of the predictors of a run.
+
+    Raises:
+        UserError: it is not the one that the run's heads were trained on.
+    """
+    core_model = reseed(parts.core_model, number)
+    predictor: Predictor = core_model.predictor(parts.world, find_cache_folder(), parts.trainer)
     if predictor.identity != identity:
         raise UserError(
             f"{folder}: its heads were trained on the predictor {identity}, and this config now"
             f" gives {predictor.identity}: the model's weights, config, number type or code have"
             " changed. Restore them, or run it again."
         )
-    nll_K = tensor(table["validation_nll"].to_numpy())
-    heads = load_heads(parts.reporter, *read_weights(folder), nll_K)
-    reader = ActivationReader(predictor, world.reads, heads.levels, find_cache_folder())
-    sizes, seed = plan.sizes, plan.seed + JUDGING_AGAIN_OFFSET
-    easy = world.episodes("easy", sizes.test + sizes.probe, seed)
-    test, probe = split(easy, (sizes.test, sizes.probe))
-    evaluation = build_evaluation(
-        world, reader, test, probe, sizes.disputed, sizes.twins, seed, parts.verdict.uses
-    )
-    return judge_heads(parts.verdict, heads, evaluation)
+    return predictor
 
 
 def read_judging_config(folder: Path) -> dict[str, Any]:

@@ -53,13 +53,11 @@ def build_results(
     bill: Bill,
     judgement: Judgement,
     history: History,
-    seconds: dict[str, float],
 ) -> Results:
-    """Returns a run's results.
+    """Returns the results of a run with one of its predictors.
 
     Args:
         reports: what the heads report on the easy and the disputed episodes.
-        seconds: the duration of each part of the run.
     """
     import pandas as pd
 
@@ -70,7 +68,7 @@ def build_results(
     easy_KN = reports["easy"].log_odds_KN.double().numpy()
     disputed_KN = reports["disputed"].log_odds_KN.double().numpy()
     answers = Answers({EASY: easy_KN, DISPUTED: disputed_KN})
-    about = describe_predictor(judge, inputs, judgement, bill) | {"seconds": seconds}
+    about = describe_predictor(judge, inputs, judgement, bill)
     of_heads = build_rows(config, heads, bill, judgement, about)
     of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, history)
     of_settling = build_settling_rows(heads, [row["follows_concept"] for row in of_heads])
@@ -95,10 +93,29 @@ def build_results(
     return Results(table, about)
 
 
+def join_results(parts: Sequence[Results], seconds: dict[str, float]) -> Results:
+    """Returns the results of a run from those with each of its predictors.
+
+    Args:
+        seconds: the duration of each part of the run.
+    """
+    import pandas as pd
+
+    heads = pd.concat([part.heads for part in parts], ignore_index=True)
+    if len(parts) == 1:
+        return Results(heads, parts[0].predictor | {"seconds": seconds})
+    clocked: dict[str, list[float]] = {}
+    for part in parts:
+        for name, values in part.predictor["clocked"].items():
+            clocked.setdefault(name, []).extend(values)
+    abouts = [part.predictor | {"clocked": {}} for part in parts]
+    return Results(heads, {"predictors": abouts, "clocked": clocked, "seconds": seconds})
+
+
 def describe_predictor(
     judge: Judge, inputs: RunInputs, judgement: Judgement, bill: Bill
 ) -> dict[str, Any]:
-    """Returns predictor.json: what is known of the predictor and of the judge, in plain values."""
+    """Returns predictor.json: what is known of one predictor and of the judge, in plain values."""
     evaluation, predictor = inputs.evaluation, inputs.reader.predictor
     knowledge = evaluation.predictor_report.knowledge
     deepest = [max(inputs.reader.levels)]
@@ -106,6 +123,7 @@ def describe_predictor(
     planted = count_verdicts(judge, evaluation.truth)
     return {
         "name": predictor.name,
+        "seed": inputs.predictor_seed,
         "identity": predictor.identity,
         "dtype": str(predictor.dtype).removeprefix("torch."),
         "levels": predictor.n_levels,
@@ -127,7 +145,7 @@ def build_rows(
     choices = {
         "world": config["world"]["_target_"].split(".")[-2],
         "core_model": about["name"],
-        "core_model_seed": config["core_model"].get("seed", 0),
+        "predictor_seed": about["seed"],
         "predictor": about["identity"],
         "reporter": config["reporter"]["_target_"].split(".")[-2],
         "prior": name_prior(config["prior"]),

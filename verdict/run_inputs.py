@@ -9,6 +9,7 @@ from typing import Any
 
 from configs.build import Parts
 from configs.plan import Plan, count_heads
+from core_model.predictor import reseed
 from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts, measure_reading_costs
 from storage.cache import find_cache_folder
@@ -19,8 +20,10 @@ from verdict.surface import score_bag_of_words
 
 @dataclass(frozen=True)
 class RunInputs:
-    """The inputs of a run."""
+    """The inputs of a run with one of its predictors."""
 
+    predictor_seed: int
+    """0 for a core model without one."""
     reader: ActivationReader
     material: Material
     evaluation: Evaluation
@@ -32,26 +35,34 @@ class RunInputs:
 
 
 MOST_PREPARED = 4
-PREPARED: dict[str, RunInputs] = {}
+PREPARED: dict[str, list[RunInputs]] = {}
 """The inputs of the last runs of this process."""
-DECIDING = ("world", "core_model", "trainer", "data", "seed", "levels")
+DECIDING = ("world", "core_model", "trainer", "data", "seed", "predictors", "levels")
 """The keys of a config that decide a run's inputs, beside verdict.uses."""
 
 
-def prepare_once(config: Mapping[str, Any], parts: Parts, plan: Plan) -> RunInputs:
-    """Returns the inputs of a run; runs of a sweep that share their inputs prepare them once."""
+def prepare_once(config: Mapping[str, Any], parts: Parts, plan: Plan) -> list[RunInputs]:
+    """Returns the inputs of a run with each of its predictors; runs of a sweep that share their
+    inputs prepare them once.
+    """
     key = json.dumps([*(config[name] for name in DECIDING), config["verdict"]["uses"]])
     if key not in PREPARED:
         if len(PREPARED) == MOST_PREPARED:
             PREPARED.pop(next(iter(PREPARED)))
-        PREPARED[key] = prepare(parts, plan)
+        PREPARED[key] = [prepare(parts, plan, number) for number in range(plan.predictors)]
     return PREPARED[key]
 
 
-def prepare(parts: Parts, plan: Plan) -> RunInputs:
-    """Returns the inputs of a run: its predictor is frozen, its episodes are drawn and read."""
+def prepare(parts: Parts, plan: Plan, number: int) -> RunInputs:
+    """Returns the inputs of a run with one of its predictors, which is frozen: the episodes are
+    drawn and read.
+
+    Args:
+        number: the predictor's, from 0; it is added to the core model's seed.
+    """
     world, cache = parts.world, find_cache_folder()
-    predictor = parts.core_model.predictor(world, cache, parts.trainer)
+    core_model = reseed(parts.core_model, number)
+    predictor = core_model.predictor(world, cache, parts.trainer)
     levels = plan.choose_levels(predictor.n_levels)
     parts.verdict.check_heads(count_heads(parts, plan, len(levels)))
     reader = ActivationReader(predictor, world.reads, levels, cache, parts.trainer.reading_devices)
@@ -61,4 +72,5 @@ def prepare(parts: Parts, plan: Plan) -> RunInputs:
     surface = None
     if world.surface:
         surface = score_bag_of_words(material.train, evaluation.episodes.disputed, world.surface)
-    return RunInputs(reader, material, evaluation, costs, surface)
+    seed = getattr(core_model, "seed", 0)
+    return RunInputs(seed, reader, material, evaluation, costs, surface)

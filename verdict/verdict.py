@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -37,7 +37,9 @@ class Judgement:
     gates: tuple[tuple[Gate, ...], ...]
     """Of each head: those of the predictor, and its own."""
     findings: Mapping[str, Any]
-    """What each kind of evidence found of the heads; None where it could not be found."""
+    """What each kind of evidence found of the heads; None where it could not be found. Empty for
+    heads of several predictors.
+    """
     columns: tuple[Mapping[str, Any], ...]
     """The findings on each head as columns of heads.parquet, in plain values."""
     headings: Mapping[str, str]
@@ -48,3 +50,17 @@ class Judgement:
     """Disputed episodes that each verdict took: all, unless the heads were judged in turns."""
     disputed: int
     """Disputed episodes in all."""
+
+
+def join_judgements(parts: Sequence[Judgement]) -> Judgement:
+    """Returns the verdicts on the heads of several predictors, one predictor after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        verdicts=tuple(verdict for part in parts for verdict in part.verdicts),
+        gates=tuple(gates for part in parts for gates in part.gates),
+        findings={},
+        columns=tuple(columns for part in parts for columns in part.columns),
+        sure_after=tuple(count for part in parts for count in part.sure_after),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,24 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
 
-def build_watch(world: World, reader: ActivationReader, plan: Plan, logger: Logger | None) -> Watch:
-    """Returns the watch of a fit: it measures heads against X on episodes as they come and on
-    disputed ones, and no head learns from either.
+def build_watches(
+    world: World, readers: Sequence[ActivationReader], plan: Plan, logger: Logger | None
+) -> list[Watch]:
+    """Returns the watch of a fit for the heads of each predictor: it measures them against X on
+    episodes as they come and on disputed ones, and no head learns from either.
 
     Args:
-        logger: gets the figures of each epoch.
+        readers: of each predictor.
+        logger: gets the figures of each epoch; of the first predictor, where each has its own fit.
     """
-    deployment = draw_mix(world, reader, "predictor", plan)
-    disputed = draw_mix(world, reader, "disputed", plan)
-    tell = partial(log_epoch, logger, plan.strengths) if logger else None
-    return Watch(partial(compute_losses, deployment, disputed), tell)
+    watches = []
+    for reader in readers:
+        deployment = draw_mix(world, reader, "predictor", plan)
+        disputed = draw_mix(world, reader, "disputed", plan)
+        watches.append(Watch(partial(compute_losses, deployment, disputed)))
+    if logger:
+        watches[0].report = partial(log_epoch, logger, plan.strengths)
+    return watches
 
 
 def draw_mix(world: World, reader: ActivationReader, split: Split, plan: Plan) -> MeasuredEpisodes:

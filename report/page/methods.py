@@ -61,7 +61,7 @@ def render_judge(runs: tuple[Run, ...], anchor: str) -> str:
     """Returns the judge's confusion matrix on planted heads, over the runs of this world whose
     predictors passed their gates.
     """
-    record = collect_record(run.about for run in runs)
+    record = collect_record(about for run in runs for about in run.abouts)
     if not record.n and not record.stopped:
         return ""
     counts = record.verdicts.values()
@@ -87,13 +87,16 @@ def render_statistics() -> str:
 
 def render_predictors(runs: tuple[Run, ...], anchor: str) -> str:
     """Returns the certificates of each predictor: that it knows X, uses it, and at which level."""
-    predictors = {str(run.about.get("identity", run.name))[:8]: run for run in runs}
+    predictors = {}
+    for run in runs:
+        for about in run.abouts:
+            seed = run.config.get("core_model", {}).get("seed", "–")
+            predictors[str(about.get("identity", run.name))[:8]] = {"seed": seed} | about
     gates = ""
-    for name, run in predictors.items():
-        gates += f"<li>{escape(name)}: {escape('; '.join(run.about.get('gates', [])))}</li>"
     levels = []
-    for name, run in predictors.items():
-        levels += _list_levels(name, run)
+    for name, about in predictors.items():
+        gates += f"<li>{escape(name)}: {escape('; '.join(about.get('gates', [])))}</li>"
+        levels += _list_levels(name, about)
     columns: Columns = {
         "predictor": [level.predictor for level in levels],
         "seed": [level.seed for level in levels],
@@ -153,20 +156,19 @@ def measure_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _list_levels(predictor: str, run: Run) -> list[Level]:
-    """Returns what predictor.json holds about each level."""
-    knowledge = run.about.get("knowledge") or {}
+def _list_levels(predictor: str, about: dict[str, Any]) -> list[Level]:
+    """Returns what predictor.json holds about each level of a predictor."""
+    knowledge = about.get("knowledge") or {}
     swaps = {swap["level"]: swap for swap in knowledge.get("swaps", [])}
-    seed = str(run.config.get("core_model", {}).get("seed", "–"))
     return [
-        Level(predictor, seed, int(level), ceiling, swaps.get(level, {}))
+        Level(predictor, str(about["seed"]), int(level), ceiling, swaps.get(level, {}))
         for level, ceiling in knowledge.get("ceilings", [])
     ]
 
 
-def _describe_surface(predictors: dict[str, Run]) -> str:
+def _describe_surface(predictors: dict[str, dict[str, Any]]) -> str:
     """Returns how well words alone predict X, in worlds of text."""
-    values = [run.about.get("surface_auroc") for run in predictors.values()]
+    values = [about.get("surface_auroc") for about in predictors.values()]
     aurocs = [value for value in values if value is not None]
     if not aurocs:
         return ""

@@ -55,7 +55,7 @@ def heads(
             row = {
                 "world": "vault",
                 "core_model": "transformer",
-                "core_model_seed": predictor,
+                "predictor_seed": predictor,
                 "predictor": f"predictor{predictor}",
             }
             row |= {
@@ -125,7 +125,7 @@ def write(folder: Path, frame: pd.DataFrame, world=None, versions=None, **about)
         "world": {"_target_": "worlds.vault.Vault", "steps": 16, **(world or {})},
         "core_model": {
             "_target_": "core_model.transformer.Transformer",
-            "seed": int(first["core_model_seed"]),
+            "seed": int(first["predictor_seed"]),
         },
         "reporter": {"_target_": f"reporters.{first['reporter']}.Reporter"},
         "prior": {"_target_": f"priors.{first['prior']}.Prior"},

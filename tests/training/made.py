@@ -153,7 +153,7 @@ def observed(examples: Examples) -> Observed:
         torch.randn(len(examples.human_N), generator=torch.Generator().manual_seed(7)),
     )
     z_NLD[:, :, LAST] = seen_N[:, None]
-    return Observed(z_NLD, 4 * seen_N)
+    return Observed(z_NLD, 4 * seen_N[:, None])
 
 
 def pairs(examples: Examples) -> Tensor:

@@ -11,7 +11,8 @@ from tests.priors.made import build_prior
 from training.requests import Requests, fulfil
 from worlds.world import NoTwins
 
-PLAN = Plan(seed=0, seeds=1, strengths=[1.0], levels=None, sizes=Sizes(256, 64, 64, 100, 60, 120))
+SIZES = Sizes(256, 64, 64, 100, 60, 120)
+PLAN = Plan(seed=0, seeds=1, predictors=1, strengths=[1.0], levels=None, sizes=SIZES)
 
 
 def ask(prior: str, **changed: object) -> Requests:
