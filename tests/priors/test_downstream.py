@@ -33,13 +33,13 @@ def compute_charge(*weight: float) -> float:
     z_NLD, opinion_N = draw_activations()
     z_NLD = z_NLD[:, :1]
     weights = {"weight_1D": torch.tensor([weight]), "bias": torch.tensor(0.0)}
-    aid = Aid(observation_2LD=find_observation(z_NLD, opinion_N))
+    aid = Aid(observation_2LD=find_observation(z_NLD, opinion_N[:, None]))
     return Downstream().charge(build_finished(Linear(1, WIDTH), weights, z_NLD, aid)).item()
 
 
 def test_the_observation_is_read_where_it_is_written_at_every_level():
     z_NLD, opinion_N = draw_activations()
-    read_LD, write_LD = find_observation(z_NLD, opinion_N)
+    read_LD, write_LD = find_observation(z_NLD, opinion_N[:, None])
     for level in range(2):
         assert read_LD[level].abs().argmax() == level
         assert read_LD[level, level] > 20 * read_LD[level, 3:].abs().max()
@@ -50,7 +50,7 @@ def test_the_observation_is_read_where_it_is_written_at_every_level():
 
 def test_writing_another_observation_changes_what_is_read_and_nothing_else():
     z_NLD, opinion_N = draw_activations()
-    read_LD, write_LD = find_observation(z_NLD, opinion_N)
+    read_LD, write_LD = find_observation(z_NLD, opinion_N[:, None])
     part_NL = (z_NLD * read_LD).sum(dim=2)
     other_NL = part_NL.roll(1, dims=0)
     changed_NLD = z_NLD + (other_NL - part_NL)[:, :, None] * write_LD

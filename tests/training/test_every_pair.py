@@ -154,7 +154,7 @@ def measure_dependence(unit: str, heads: Heads, z_NLD: Tensor, examples: Example
     else:
         seen = observed(examples)
         read_LD, write_LD = find_observation(
-            (seen.z_NLD - heads.mean_LD) / heads.std_LD, seen.opinion_N
+            (seen.z_NLD - heads.mean_LD) / heads.std_LD, seen.opinion_NL
         )
         part_NL = (z_NLD * read_LD).sum(dim=2)
         first_NLD = z_NLD

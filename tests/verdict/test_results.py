@@ -21,7 +21,7 @@ from verdict.words import PLACEHOLDER, fill
 CONFIG = {
     key: {"_target_": f"{key}.{key}.{key}"} for key in ("world", "core_model", "reporter", "prior")
 }
-ABOUT = {"name": "transformer", "identity": "0"}
+ABOUT = {"name": "transformer", "seed": 0, "identity": "0"}
 
 
 @pytest.fixture(scope="module")
