@@ -6,6 +6,9 @@ python -m report runs/priors --to out             writes it into the folder out
 python -m report runs/priors --matched            every prior at matched accuracy, in every unit;
                                                   writes nothing
 python -m report --compare runs/a runs/b          two sweeps side by side; writes nothing
+python -m report --power runs/priors              how many predictors detect a difference between
+                                                  two arms, from how much those at hand differ;
+                                                  writes nothing
 
 Heads that read one level are compared at the level of least error on held-out easy episodes.
 --level 3 compares them at level 3; --level all also prints each level by itself.
@@ -20,7 +23,7 @@ from pathlib import Path
 from console.command_line import run_command
 from console.errors import UserError
 
-OPTIONS = ("--to", "--matched", "--compare", "--level", "--help")
+OPTIONS = ("--to", "--matched", "--compare", "--power", "--level", "--help")
 EACH_LEVEL = "all"
 LEVEL_CURE = "Name a level, or all of them: --level 3, --level all"
 
@@ -44,6 +47,8 @@ def main(words: list[str]) -> None:
         _compare_two(folders, number)
     elif not folders:
         raise UserError("No folder is named. Name a folder of runs: python -m report runs/priors")
+    elif "--power" in words:
+        _show_power(folders, number)
     elif "--matched" in words:
         _show_matched(folders, number)
     else:
@@ -92,6 +97,13 @@ def _show_matched(folders: list[Path], level: int | None) -> None:
         matched.show(part.heads)
         print(" ".join(filter(None, [describe_settled(part.heads), part.level])))
     show_notices([*describe_several_settings(settings), *runs.notices()])
+
+
+def _show_power(folders: list[Path], level: int | None) -> None:
+    from report import power_table
+    from report.runs import find
+
+    power_table.show(find(folders), level)
 
 
 def _compare_two(folders: list[Path], level: int | None) -> None:

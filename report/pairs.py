@@ -48,9 +48,43 @@ class Pair:
         return self if is_larger else self.swap()
 
 
+@dataclass(frozen=True)
+class PairedHeads:
+    """The heads of two priors under one reporter that have the same predictor and seed."""
+
+    reporter: str
+    first: str
+    second: str
+    heads: pd.DataFrame
+    """One row for each two heads: their predictor, and `translator` and `follows_concept` of both,
+    as `pair_heads` names them.
+    """
+
+
 def compare_priors(heads: pd.DataFrame) -> list[Pair]:
     """Returns all pairs of priors under one reporter whose heads passed the gates, with the largest
     difference first. The intervals hold for both differences of all pairs together.
+
+    Args:
+        heads: of one setting, at matched accuracy.
+    """
+    paired = pair_priors(heads)
+    n_differences = count_differences(paired)
+    pairs = []
+    for two in paired:
+        if not two.heads.empty:
+            translators = estimate_paired_difference(two.heads, "translator", n_differences)
+            follows = estimate_paired_difference(two.heads, "follows_concept", n_differences)
+            pair = Pair(two.reporter, two.first, two.second, translators, follows)
+            pairs.append(pair.put_larger_first())
+    return sorted(
+        pairs, key=lambda pair: (pair.reporter, -pair.translators.value, -pair.follows.value)
+    )
+
+
+def pair_priors(heads: pd.DataFrame) -> list[PairedHeads]:
+    """Returns the paired heads of all pairs of priors under one reporter whose heads passed the
+    gates, sorted by name.
 
     Args:
         heads: of one setting, at matched accuracy.
@@ -60,22 +94,17 @@ def compare_priors(heads: pd.DataFrame) -> list[Pair]:
     heads = heads.assign(**{name: pd.factorize(heads[name])[0] for name in words})
     groups = {key: group for key, group in group_by_prior(heads) if _passes_gates(group)}
     heads_of = {key: set(_list_heads(group)) for key, group in groups.items()}
-    key_pairs = []
+    paired = []
     for first, second in combinations(groups, 2):
         if first[0] == second[0] and heads_of[first] & heads_of[second]:
-            key_pairs.append((first, second))
-    n_differences = N_CLAIMS * len(key_pairs)
-    pairs = []
-    for first, second in key_pairs:
-        both = pair_heads(groups[first], groups[second], ("translator", "follows_concept"))
-        if not both.empty:
-            translators = estimate_paired_difference(both, "translator", n_differences)
-            follows = estimate_paired_difference(both, "follows_concept", n_differences)
-            pair = Pair(first[0], first[1], second[1], translators, follows)
-            pairs.append(pair.put_larger_first())
-    return sorted(
-        pairs, key=lambda pair: (pair.reporter, -pair.translators.value, -pair.follows.value)
-    )
+            both = pair_heads(groups[first], groups[second], ("translator", "follows_concept"))
+            paired.append(PairedHeads(first[0], first[1], second[1], both))
+    return paired
+
+
+def count_differences(paired: list[PairedHeads]) -> int:
+    """Returns the number of differences for which the intervals hold together."""
+    return N_CLAIMS * len(paired)
 
 
 def find_stopped_priors(heads: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:

@@ -24,7 +24,7 @@ def folder(tmp_path):
             ["--mached", "runs"],
             (
                 "--mached: no such option. Did you mean --matched? The options are: --to,"
-                " --matched, --compare, --level, --help."
+                " --matched, --compare, --power, --level, --help."
             ),
         ),
         (["runs", "--to"], "--to: its value is missing. Name the folder to write into: --to out"),
