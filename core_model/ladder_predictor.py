@@ -57,7 +57,7 @@ class LadderPredictor(Predictor):
         self.n_levels = len(network.blocks) + 1
         self.width = network.embedding.out_features
         code = hash_code(type(network).__module__)
-        facts = f"{hash_weights(network)} {code}"
+        facts = f"{hash_weights(network)} {self.n_levels} {code}"
         self.identity = hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
