@@ -7,6 +7,7 @@ N: episodes, I: bits, D: width, S: sensors, O: outputs.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -206,6 +207,10 @@ def compute_product_log_odds(log_odds_NS: Tensor) -> Tensor:
 
 
 def _compute_negative_log_tanh(x: Tensor) -> Tensor:
-    """Returns -log tanh(x / 2), of x that is not negative."""
+    """Returns -log tanh(x / 2), of x that is not negative: log(1 + e^-x) - log(1 - e^-x)."""
     x = x.clamp(torch.finfo(x.dtype).tiny, CERTAIN)
-    return torch.log1p(torch.exp(-x)) - torch.log(-torch.expm1(-x))
+    # Each form is exact where the other is not (Mächler 2012).
+    log_rest = torch.where(
+        x > math.log(2), torch.log1p(-torch.exp(-x)), torch.log(-torch.expm1(-x))
+    )
+    return torch.log1p(torch.exp(-x)) - log_rest
