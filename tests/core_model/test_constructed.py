@@ -6,6 +6,7 @@ N: episodes, D: width, L: levels.
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,7 +16,9 @@ from configs.build import build
 from console.errors import UserError
 from core_model.constructed import Circuit, ConstructedPredictor
 from core_model.hashing import hash_weights
+from storage.run_folder import HEADS
 from tests.conftest import node
+from tests.running import train
 from worlds.ladder import Ladder
 
 TRAINER = Trainer(accelerator="cpu", save_every=1e9, bar=False)
@@ -360,3 +363,18 @@ def test_other_worlds_are_refused(vault):
 def test_a_level_that_it_has_not_is_refused(predictor, episodes):
     with pytest.raises(UserError, match="constructed has no level 3"):
         predictor.read(episodes, [3])
+
+
+def test_a_run_is_judged_with_every_gate_passed(tmp_path):
+    """Its one head reads level 1, where X and H are complete."""
+    done = train(
+        *("world=ladder", "core_model=constructed", "world.bits=16", "levels=[1]", "seeds=1"),
+        *("data.train=128", "data.validation=32", "data.test=160", "data.disputed=420"),
+        *("data.twins=60", "data.probe=600", "trainer.bar=false"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ladder, constructed, linear" in done.stdout
+    heads = pd.read_parquet(tmp_path / HEADS)
+    assert heads["gates_passed"].tolist() == [True], heads["failed_gates"][0]
+    assert heads["easy_accuracy"].tolist() == [1.0]
