@@ -74,8 +74,8 @@ class Constructed(CoreModel):
     level `world.human_level` on, if the world stores it. If not, its sensors stay as they are.
 
     Level 0 costs 2 D² FLOPs. A block costs 4 D for each of its hidden units, of which it has four
-    for each chain that it multiplies; where it multiplies none it costs nothing. The FLOPs to
-    level 1, by which charges on FLOPs count, are those of the embedding and of one block.
+    for each chain that it multiplies; where it multiplies none it costs nothing. The price
+    of a step, which priors on compute divide by, is that of level 1: the embedding and one block.
 
     Args:
         concept_width: coordinates of the code of each chain of X.

@@ -12,7 +12,6 @@ from configs.build import build
 from console.errors import UserError
 from core_model.ladder_mlp import Training, compute_product_log_odds, read_targets
 from core_model.ladder_predictor import LadderPredictor
-from core_model.transformer import Transformer
 from tests.conftest import node
 from worlds.ladder import Ladder
 
@@ -176,21 +175,3 @@ def test_impossible_recipes_are_refused_by_their_key(option, value):
 def test_other_worlds_are_refused(vault, trainer, tmp_path):
     with pytest.raises(UserError, match=r"^core_model: ladder_mlp .* vault has none. Use world=l"):
         RECIPE.predictor(vault, tmp_path, trainer)
-
-
-@pytest.fixture
-def transformer() -> Transformer:
-    values = {"blocks": 1, "width": 8, "heads": 1, "episodes": 100}
-    return build(node("core_model/transformer.yaml", **values), "core_model")
-
-
-def test_the_transformer_reads_the_ladder_too(world, episodes, transformer, trainer, tmp_path):
-    predictor = transformer.predictor(world, tmp_path, trainer)
-    assert predictor.read(episodes, [0, 1]).shape == (300, 2, 8)
-    assert all(opinion_N.isfinite().all() for opinion_N in predictor.opinions(episodes))
-
-
-def test_the_transformer_refuses_a_ladder_where_h_shows_in_nothing(transformer, trainer, tmp_path):
-    world = make_world(stores_human=False)
-    with pytest.raises(UserError, match=r"^core_model: .* Use world.stores_human=true"):
-        transformer.predictor(world, tmp_path, trainer)
