@@ -1,7 +1,7 @@
 """The contract of a frozen predictor: its levels, its FLOPs, how to read a level, and how to write
 one back and run the rest.
 
-N: episodes, B: episodes of a portion, C: components, L: levels that are read, D: width.
+N: episodes, B: episodes of a portion, C: components, L: levels that are read, D: width, R: rank.
 """
 
 from __future__ import annotations
@@ -87,6 +87,10 @@ class Predictor(ABC):
     """Whether `opinions` and `read_on` can run on from an activation that was written back."""
     can_ablate: bool = False
     """Whether its attention heads and MLPs can be switched off one by one."""
+    keeps_scale: bool = False
+    """Whether the amplitudes of its activations are part of the question, so that heads are given
+    them as they are and not standardised.
+    """
     dtype: torch.dtype = torch.float32
     """The number type of its activations."""
     keeps_scale: bool = False
@@ -140,6 +144,12 @@ class Predictor(ABC):
         """Returns the FLOPs an episode that it takes to reach each level, shape (n_levels,),
         float64, mean over the episodes. A multiply-add is 2 FLOPs.
         """
+
+    def known_subspaces(self, level: int) -> tuple[Tensor, Tensor] | None:
+        """Returns orthonormal bases, each of shape (D, R), of the subspaces that hold X and H at a
+        level, where they are known by construction.
+        """
+        return None
 
     def ablation(self, reference: Dataset, levels: Sequence[int], kind: AblationKind) -> Ablation:
         """Returns the predictor with a switch on each component.

@@ -95,6 +95,12 @@ class Transformer(CoreModel):
                 f" predict, and {world.name} has nothing. Use core_model=smollm2, or another that"
                 " reads text."
             )
+        if world.human_shows_in is None:
+            raise UserError(
+                f"core_model: a transformer has no opinion of H in this {world.name}, because it"
+                " predicts nothing that follows from H. Use world.stores_human=true, or"
+                " core_model=ladder_mlp or constructed."
+            )
         episodes = world.episodes("predictor", self.episodes, self.seed)
         content = hash_content(episodes, (*world.reads, *world.predicts))
         key = f"{TRAINING_VERSION} {self} {content}"

@@ -106,7 +106,7 @@ def find_subspaces(
     predictor: Predictor, probe: ProbeData, opinions: Opinions, third_N: NDArray[np.intp]
 ) -> tuple[list[Swap], Subspaces]:
     """Returns a swap for each level, and the subspaces: fitted on one third of the episodes, chosen
-    on the next and measured on the last.
+    on the next and measured on the last. Those that the predictor knows are measured alone.
     """
     swaps, projections = [], []
     for i in range(len(probe.levels)):
@@ -186,12 +186,8 @@ def _examine_level(
     projections on them, in the order of `Subspaces`.
     """
     width = fit.z_ND.shape[1]
-    concept_N, human_N = fit.own
-    ranks = [rank for rank in RANKS if rank <= max(1, width // 4)]
-    concept_bases = [fit_basis(fit.z_ND, concept_N, human_N, rank) for rank in ranks]
-    human_bases = [fit_basis(fit.z_ND, human_N, concept_N, rank) for rank in ranks]
-    concept_DR = _choose_basis(choose, "concept", concept_bases)
-    human_DR = _choose_basis(choose, "human", human_bases)
+    known = fit.predictor.known_subspaces(fit.level)
+    concept_DR, human_DR = known or _fit_bases(fit, choose)
     rng = torch.Generator().manual_seed(seed)
     random_concept_DR = draw_basis(width, concept_DR.shape[1], rng)
     random_human_DR = draw_basis(width, human_DR.shape[1], rng)
@@ -226,6 +222,18 @@ def _examine_level(
         human_selectivity=human.selectivity,
     )
     return swap, (onto_concept, onto_human, onto_random_concept, onto_random_human)
+
+
+def _fit_bases(fit: SwapTrial, choose: SwapTrial) -> tuple[Tensor, Tensor]:
+    """Returns bases of the subspaces of X and of H that are fitted on some of the episodes, of
+    ranks that are chosen on others.
+    """
+    concept_N, human_N = fit.own
+    ranks = [rank for rank in RANKS if rank <= max(1, fit.z_ND.shape[1] // 4)]
+    concept_bases = [fit_basis(fit.z_ND, concept_N, human_N, rank) for rank in ranks]
+    human_bases = [fit_basis(fit.z_ND, human_N, concept_N, rank) for rank in ranks]
+    concept_DR = _choose_basis(choose, "concept", concept_bases)
+    return concept_DR, _choose_basis(choose, "human", human_bases)
 
 
 def _measure_reliability(

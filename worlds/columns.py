@@ -1,10 +1,17 @@
-"""Types of the columns that datasets of worlds have in common."""
+"""Columns that datasets of worlds have in common.
+
+N: episodes, T: steps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from datasets import ClassLabel, List, Value
+from numpy.typing import NDArray
 
 JUDGING_COLUMNS = {
     "concept": Value("bool"),
@@ -25,3 +32,9 @@ never split between training and judging, and intervals resample them as one.
 def make_symbol_type(names: Sequence[str], steps: int) -> List:
     """Returns the type of a column that holds one of these symbols at each step."""
     return List(ClassLabel(names=list(names)), length=steps)
+
+
+def to_lists(values_NT: NDArray[Any]) -> pa.FixedSizeListArray:
+    """Returns the symbols of N episodes of T steps, by their class, as a column of lists."""
+    values = pa.array(values_NT.astype(np.int64).ravel())
+    return pa.FixedSizeListArray.from_arrays(values, values_NT.shape[1])

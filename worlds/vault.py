@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from console.errors import UserError
 from console.ranges import Range, Share
 from worlds.balance import Batch, draw_balanced
-from worlds.columns import JUDGING_COLUMNS, make_symbol_type
+from worlds.columns import JUDGING_COLUMNS, make_symbol_type, to_lists
 from worlds.world import Flips, Split, World
 
 ACTIONS = (
@@ -206,11 +206,11 @@ class Vault(World):
     def _build_dataset(self, run: Run, flipped_N: Mask | bool = False) -> Dataset:
         table = pa.table(
             {
-                "action": _to_lists(run.script.action_NT),
-                "camera_before": _to_lists(run.camera_NS[:, :-1]),
-                "scale_before": _to_lists(run.scale_NS[:, :-1] + 1),
-                "camera": _to_lists(run.camera_NS[:, 1:]),
-                "scale": _to_lists(run.scale_NS[:, 1:]),
+                "action": to_lists(run.script.action_NT),
+                "camera_before": to_lists(run.camera_NS[:, :-1]),
+                "scale_before": to_lists(run.scale_NS[:, :-1] + 1),
+                "camera": to_lists(run.camera_NS[:, 1:]),
+                "scale": to_lists(run.scale_NS[:, 1:]),
                 "concept": run.concept_N,
                 "human": run.human_N ^ flipped_N,
                 "tampered": find_tampering(run) != IDLE,
@@ -335,8 +335,3 @@ def _draw_twin_scripts(
         is_replica_N = script.action_NT[row_N, step_N] == REPLICA
         first_NT[row_N, step_N] = np.where(is_replica_N, STEAL, IDLE)
     return script._replace(action_NT=first_NT), script._replace(action_NT=second_NT)
-
-
-def _to_lists(values_NT: Ints) -> pa.FixedSizeListArray:
-    values = pa.array(values_NT.astype(np.int64).ravel())
-    return pa.FixedSizeListArray.from_arrays(values, values_NT.shape[1])

@@ -26,18 +26,24 @@ class World(ABC):
     """A plain name, as tables show it."""
     reads: ClassVar[tuple[str, ...]]
     """The columns that a predictor reads: only what it would see in deployment."""
-    predicts: ClassVar[tuple[str, ...]]
-    """The columns that a predictor is trained on, class -1 where there is nothing to predict; empty
-    for worlds of text.
-    """
     concept_shows_in: ClassVar[tuple[str, str] | None]
     """The predicted (column, class) that follows from X: there the predictor gives its own opinion
     of X. None for worlds of text.
     """
-    human_shows_in: ClassVar[tuple[str, str] | None]
-    """The predicted (column, class) that follows from H."""
     surface: ClassVar[str | None] = None
     """The column of raw text, if there is one: a bag of its words must not give X away."""
+
+    @property
+    @abstractmethod
+    def predicts(self) -> tuple[str, ...]:
+        """The columns that a predictor is trained on, class -1 where there is nothing to predict;
+        empty for worlds of text.
+        """
+
+    @property
+    @abstractmethod
+    def human_shows_in(self) -> tuple[str, str] | None:
+        """The predicted (column, class) that follows from H; None where no single column does."""
 
     @abstractmethod
     def episodes(self, split: Split, n: int, seed: int) -> Dataset:

@@ -18,6 +18,7 @@ from core_model.transformer_model import stack_symbols
 from core_model.transformer_predictor import TransformerPredictor, compute_identity
 from tests.conftest import node
 from worlds.cities import Cities
+from worlds.ladder import Ladder
 from worlds.vault import Vault
 
 RECIPE = Transformer(
@@ -413,6 +414,23 @@ def test_a_world_with_nothing_to_predict_is_refused(trainer, tmp_path):
     cities = Cities(population=40_000, spellings=25, cities_per_country=100)
     with pytest.raises(UserError, match="cities has nothing"):
         RECIPE.predictor(cities, tmp_path, trainer)
+
+
+def make_ladder(**changed) -> Ladder:
+    return build(node("world/ladder.yaml", bits=6, **changed), "world")
+
+
+def test_it_reads_a_world_of_one_column(trainer, tmp_path):
+    ladder = make_ladder()
+    episodes = ladder.episodes("disputed", 30, seed=0)
+    predictor = RECIPE.predictor(ladder, tmp_path, trainer)
+    assert predictor.read(episodes, [0, 2]).shape == (30, 2, 16)
+    assert all(opinion_N.isfinite().all() for opinion_N in predictor.opinions(episodes))
+
+
+def test_a_world_where_h_shows_in_nothing_is_refused(trainer, tmp_path):
+    with pytest.raises(UserError, match=r"^core_model: .* Use world.stores_human=true"):
+        RECIPE.predictor(make_ladder(stores_human=False), tmp_path, trainer)
 
 
 @pytest.mark.parametrize("position", [-1, 0, 3])

@@ -40,7 +40,7 @@ def test_the_command_shows_how_it_is_used():
     words = [sys.executable, "-m", "verdict.calibration", "--help"]
     done = subprocess.run(words, cwd=CONFIGS.parent, capture_output=True, text=True, check=True)
     assert "python -m verdict.calibration world.human=careful" in done.stdout
-    assert "core_model: huggingface" in done.stdout
+    assert "core_model: constructed, huggingface" in done.stdout
     assert "copies: 10" in done.stdout
 
 
