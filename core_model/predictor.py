@@ -93,10 +93,6 @@ class Predictor(ABC):
     """
     dtype: torch.dtype = torch.float32
     """The number type of its activations."""
-    keeps_scale: bool = False
-    """Whether the amplitudes of its activations are part of the question, so that heads are given
-    them as they are and not standardised.
-    """
 
     @abstractmethod
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
