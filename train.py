@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,10 +47,11 @@ from experiments.sweep import run_to_end
 from storage import run_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from compute.clock import Clock
     from configs.build import Parts
-    from training.heads import Heads
-    from training.watch import History
+    from training.find_heads import Found
     from verdict.results import Results
     from verdict.run_inputs import RunInputs
 
@@ -67,18 +70,12 @@ def run(config: dict[str, Any], folder: Path) -> None:
 def run_heads(config: dict[str, Any], folder: Path) -> None:
     """Trains, bills and judges one population; leaves its results in the folder."""
     with line("Starting"), pause_collection():
-        import pandas as pd
-
+        from bill.planted_costs import measure_planted_costs
         from compute.clock import Clock
-        from report.summary import write_summary
-        from training.find_heads import Source, find_heads
-        from training.heads import join_heads
+        from training.find_heads import Contestant, build_sources, find_heads
         from training.loggers import keep_logger_open
-        from training.requests import fulfil
         from training.solve import check_optimizer
         from training.task import draw_reporter
-        from training.watch import build_history_table
-        from verdict.results import join_results
         from verdict.run_inputs import prepare_once
         from verdict.watching import build_watches, summarise_outcome
 
@@ -94,49 +91,70 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
     run_folder.begin(folder, config)
     clock.lap("preparing")
 
+    checkpoint = folder / run_folder.CHECKPOINT
+    contestants = [Contestant(each.reader, each.material, each.costs) for each in inputs]
+    predictions = None
+    if plan.planted_costs:
+        predict = partial(measure_planted_costs, parts, plan, contestants, checkpoint)
+        predictions = run_folder.load_or_predict(folder, predict)
+        clock.lap("predicting")
+
     logger = parts.logger(folder)
     with keep_logger_open(logger, config):
-        sources = []
-        for each in inputs:
-            requests = fulfil(parts.prior, parts.world, each.reader, each.material, plan)
-            sources.append(Source(each.material, requests, each.costs))
+        sources = build_sources(parts, plan, contestants)
         watches = build_watches(parts.world, readers, plan, logger)
-        checkpoint = folder / run_folder.CHECKPOINT
         levels, keeps_scale = readers[0].levels, readers[0].predictor.keeps_scale
         found = find_heads(parts, plan, levels, sources, checkpoint, watches, keeps_scale)
         clock.lap("training")
 
-        tables = []
-        for each, (heads, history) in zip(inputs, found, strict=True):
-            tables.append(build_history_table(heads, history, each.predictor_seed))
-        run_folder.save_table(folder, run_folder.TRAINING, pd.concat(tables, ignore_index=True))
         with line("Billing and judging"):
-            of_predictors = []
-            for each, (heads, history) in zip(inputs, found, strict=True):
-                of_predictors.append(judge(config, parts, each, heads, history, clock))
-            results = join_results(of_predictors, clock.laps)
-            heads = join_heads([heads for heads, _ in found])
-            facts = heads.to_facts() | {"reporter": config["reporter"]}
-            run_folder.save(folder, heads.to_tensors(), facts, *results)
-            write_summary(folder, *results)
-            run_folder.seal(folder)
+            results = judge_and_save(config, parts, folder, inputs, found, predictions, clock)
         if logger:
             logger.log_metrics(summarise_outcome(results.heads, plan.strengths))
 
 
-def judge(
+def judge_and_save(
     config: dict[str, Any],
     parts: Parts,
-    inputs: RunInputs,
-    heads: Heads,
-    history: History,
+    folder: Path,
+    inputs: Sequence[RunInputs],
+    found: Sequence[Found],
+    predictions: pd.DataFrame | None,
     clock: Clock,
+) -> Results:
+    """Judges and bills the heads of each predictor, and leaves the results in the folder."""
+    import pandas as pd
+
+    from report.summary import write_summary
+    from training.heads import join_heads
+    from training.watch import build_history_table
+    from verdict.results import join_results
+
+    histories, of_predictors = [], []
+    for each, (heads, history) in zip(inputs, found, strict=True):
+        histories.append(build_history_table(heads, history, each.predictor_seed))
+    run_folder.save_table(folder, run_folder.TRAINING, pd.concat(histories, ignore_index=True))
+    for each, of_predictor in zip(inputs, found, strict=True):
+        of_predictors.append(judge(config, parts, each, of_predictor, clock))
+    n_examples = len(inputs[0].material.train)
+    results = join_results(of_predictors, predictions, n_examples, clock.laps)
+    heads = join_heads([of_predictor.heads for of_predictor in found])
+    facts = heads.to_facts() | {"reporter": config["reporter"]}
+    run_folder.save(folder, heads.to_tensors(), facts, *results)
+    write_summary(folder, *results)
+    run_folder.seal(folder)
+    return results
+
+
+def judge(
+    config: dict[str, Any], parts: Parts, inputs: RunInputs, found: Found, clock: Clock
 ) -> Results:
     """Returns the verdicts on the heads of one predictor, and their bills."""
     from bill.finished import describe_finished
     from verdict.judge_heads import judge_heads
     from verdict.results import build_results
 
+    heads, history = found
     evaluation, material = inputs.evaluation, inputs.material
     judgement = judge_heads(parts.verdict, heads, evaluation)
     clock.lap("judging")

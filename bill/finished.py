@@ -24,7 +24,7 @@ from core_model.timing import ReadingCosts
 from reporters.reporter import Reporter, find_missing_weights
 from reporters.stack import Weights, group_levels, map_over_heads
 from training.heads import Heads, Predictions
-from training.material import Material
+from training.material import TrainingMaterial
 from training.standardised import StandardisedAblation
 
 T = TypeVar("T")
@@ -171,7 +171,7 @@ def check_finished(heads: FinishedHeads) -> None:
 def describe_finished(
     heads: Heads,
     reports: Mapping[str, Predictions],
-    material: Material,
+    material: TrainingMaterial,
     reader: ActivationReader,
     costs: ReadingCosts,
 ) -> FinishedHeads:

@@ -37,7 +37,16 @@ PARTS = (
     "logger",
 )
 """The keys of a config that describe a part."""
-VALUES = ("data", "seed", "seeds", "predictors", "strengths", "levels", "job")
+VALUES = (
+    "data",
+    "seed",
+    "seeds",
+    "predictors",
+    "planted_costs",
+    "strengths",
+    "levels",
+    "job",
+)
 """Its other keys."""
 MOVED = {
     "core_model.fitting.Fitting": "compute.trainer.Trainer",

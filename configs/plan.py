@@ -41,6 +41,7 @@ class Plan:
     seed: Annotated[int, Range(most=2**32 - 1)]
     seeds: Annotated[int, Range(most=1_000_000)]
     predictors: Annotated[int, Range(most=10_000)]
+    planted_costs: bool
     strengths: list[Strength]
     """0 alone where the prior charges nothing: all strengths would give the same heads."""
     levels: list[Annotated[int, Range(most=10_000)]] | None
@@ -87,8 +88,9 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     Raises:
         UserError: an unknown key, a missing value, a value of the wrong type or out of range.
     """
-    names = ("seed", "seeds", "predictors", "strengths", "levels")
-    values: dict[str, Any] = {"predictors": 1}  # configs of older runs lack it
+    names = ("seed", "seeds", "predictors", "planted_costs", "strengths", "levels")
+    # Configs of older runs lack these.
+    values: dict[str, Any] = {"predictors": 1, "planted_costs": False}
     values |= {name: config[name] for name in names if name in config}
     check(Sizes, config.get("data"), "data")
     check(Plan, values, "", provided=("sizes",))

@@ -95,6 +95,17 @@ COLUMNS = (
            " of the best of them; missing where the objective has one optimum."),
     Column("tied_follows_low", "share", "Minimum of follows X over these tied heads."),
     Column("tied_follows_high", "share", "Maximum of follows X over these tied heads."),
+    Column("cost_found", "nats an episode", "What the head pays on easy training episodes: errors"
+           " and charge. With planted costs, as the four columns below.", "cost"),
+    Column("cost_translator", "nats an episode", "What the best planted translator of this level"
+           " and strength pays under the same prior, trained with X as its answers where X and H"
+           " are independent.", "translator's cost"),
+    Column("cost_imitator", "nats an episode", "The same of the best planted imitator, trained with"
+           " H as its answers.", "imitator's cost"),
+    Column("costs_settled", "", "Whether both of these planted heads have settled; otherwise their"
+           " costs are upper limits."),
+    Column("predicts", "", "The kind of head that costs less, known before the head was trained;"
+           " tie where both differ by less than 1 nat of the whole training set.", "predicts"),
     Column("two_part_bits", "bits", "Length of the two-part code of the training labels: the"
            " rounded parameters, then the errors.", "two-part bits"),
     Column("model_bits", "bits", "Part of the two-part code that describes the parameters."),

@@ -20,6 +20,7 @@ COMPARED = (
     "reporter",
     "seeds",
     "predictors",
+    "planted_costs",
     "strengths",
     "levels",
     "bill",

@@ -10,8 +10,9 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,10 @@ HEADS = "heads.parquet"
 WEIGHTS = "heads.safetensors"
 TRAINING = "training.parquet"
 """One row for each head and epoch."""
+PREDICTIONS = "predictions.parquet"
+"""What planted heads cost, and whom the heads will follow: written before these are trained."""
+PREDICTED = "predictions.json"
+"""The hash of the predictions, and when they were written."""
 PREDICTOR = "predictor.json"
 """Facts about the predictor and about the judge."""
 HASHES = "hashes.json"
@@ -124,6 +129,8 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
         # A fit in several parts has several checkpoints.
         for checkpoint in folder.glob(f"{Path(CHECKPOINT).stem}*"):
             checkpoint.unlink()
+        for name in (PREDICTIONS, PREDICTED):
+            (folder / name).unlink(missing_ok=True)
     versions = collect_versions() | {"code": compute_fingerprint(config)}
     try:
         (folder / FAILED).unlink(missing_ok=True)
@@ -139,6 +146,21 @@ def save_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
     """Writes one table, whole or not at all."""
     with write_atomically(folder / name) as temporary:
         frame.to_parquet(temporary, index=False)
+
+
+def load_or_predict(folder: Path, predict: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Returns the predictions of a run: those that it has already, or new ones, which are written
+    with their hash and the time.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    if not (folder / PREDICTED).exists():
+        save_table(folder, PREDICTIONS, predict())
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = {"sha256": _hash_file(folder / PREDICTIONS), "written": now}
+        _write(folder / PREDICTED, json.dumps(facts, indent=2) + "\n")
+    with ParquetFile(folder / PREDICTIONS) as file:
+        return file.read().to_pandas()
 
 
 def save(
@@ -179,7 +201,7 @@ def write_hashes(folder: Path, heads: Path) -> None:
     Args:
         heads: the file that is, or will become, the run's heads.parquet.
     """
-    names = (CONFIG, VERSIONS, WEIGHTS, TRAINING, PREDICTOR)
+    names = (CONFIG, VERSIONS, WEIGHTS, TRAINING, PREDICTOR, PREDICTIONS)
     files = {name: folder / name for name in names if (folder / name).exists()}
     files[HEADS] = heads
     hashes = {name: _hash_file(path) for name, path in files.items()}
@@ -356,7 +378,7 @@ def _set_aside(folder: Path, difference: str) -> None:
         number += 1
     aside.mkdir()
     results = (HEADS, WEIGHTS, TRAINING, PREDICTOR, CLOCK, HASHES, SUMMARY, PLOTS, VERSIONS, CONFIG)
-    for name in (*results, *JOB_RESULTS):
+    for name in (*results, PREDICTIONS, PREDICTED, *JOB_RESULTS):
         if (folder / name).exists():
             shutil.move(folder / name, aside / name)
     print(f"{folder} held a run of {difference}; it is kept as {aside}.", file=sys.stderr)

@@ -13,6 +13,7 @@ from torch import Tensor
 from compute.trainer import Trainer
 from configs.build import Parts
 from configs.plan import Plan
+from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts
 from priors.downstream import find_observation
 from priors.prior import Aid, Prior
@@ -20,10 +21,10 @@ from reporters.reporter import Reporter
 from training.convex import Convex
 from training.examples import Examples, join_examples
 from training.heads import Heads, compute_standardiser
-from training.material import Material
+from training.material import Material, TrainingMaterial
 from training.objective import Objective
 from training.optimizers.optimizer import Optimizer
-from training.requests import Requests, join_requests
+from training.requests import Requests, fulfil, join_requests
 from training.schedule import Schedule
 from training.settling import assess
 from training.solve import solve
@@ -32,12 +33,24 @@ from training.task import Task, draw_reporter
 from training.watch import History, Watch, join_watches
 
 
+class Contestant(NamedTuple):
+    """One predictor of a run, and the easy episodes that heads on it learn from."""
+
+    reader: ActivationReader
+    material: Material
+    costs: ReadingCosts
+
+
 class Source(NamedTuple):
     """What the heads of one predictor are found from."""
 
-    material: Material
+    material: TrainingMaterial
     requests: Requests
     costs: ReadingCosts
+    standard: Examples
+    """The easy training episodes: activations are standardised so that these have mean 0 and
+    standard deviation 1.
+    """
 
 
 class Found(NamedTuple):
@@ -45,6 +58,19 @@ class Found(NamedTuple):
 
     heads: Heads
     history: History
+
+
+def build_sources(parts: Parts, plan: Plan, contestants: Sequence[Contestant]) -> list[Source]:
+    """Returns what the heads of each predictor are found from.
+
+    Raises:
+        UserError: the world or the predictor cannot give what the prior needs.
+    """
+    sources = []
+    for reader, material, costs in contestants:
+        requests = fulfil(parts.prior, parts.world, reader, material, plan)
+        sources.append(Source(material, requests, costs, material.examples))
+    return sources
 
 
 def find_heads(
@@ -88,6 +114,7 @@ def find_heads(
         join_requests([source.requests for source in sources]),
         rounds=parts.training.precision == "bfloat16",
         keeps_scale=keeps_scale,
+        standard=join_examples([source.standard for source in sources]),
     )
     watch = join_watches(watches)
     heads = train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
@@ -136,6 +163,7 @@ def build_task(
     requests: Requests = Requests(),
     rounds: bool = False,
     keeps_scale: bool = False,
+    standard: Examples | None = None,
 ) -> Task:
     """Returns what heads are found from. The activations of several predictors are those of their
     levels, one predictor after the other.
@@ -150,8 +178,9 @@ def build_task(
         requests: what the prior needs beside the training episodes.
         rounds: whether products in a head are rounded to bfloat16.
         keeps_scale: whether activations keep their scale; only their mean is then taken off.
+        standard: examples by which activations are standardised; the training ones by default.
     """
-    mean_LD, std_LD = compute_standardiser(examples.z_NLD)
+    mean_LD, std_LD = compute_standardiser((standard or examples).z_NLD)
     if keeps_scale:
         std_LD = torch.ones_like(std_LD)
     predictors = len(mean_LD) // len(levels)

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from configs.plan import Plan
 from console.errors import UserError
 from core_model.reader import ActivationReader
 from training.examples import Examples
 from worlds.parts import split_by_cluster
+from worlds.seeds import PLANTING_OFFSET
 from worlds.world import World
+
+Answers = Literal["concept", "human"]
+"""What a head learns to answer: X, or what the human says."""
 
 
 @dataclass(frozen=True)
-class Material:
-    """Easy episodes in four parts, and what heads see of the first two."""
+class TrainingMaterial:
+    """Episodes in two parts, and what heads see of them."""
 
     train: Dataset
     """Heads learn from these."""
     validation: Dataset
     """They stop a head and choose its weights."""
-    test: Dataset
-    """Held out: they measure competence."""
-    probe: Dataset
-    """Held out: they measure what the predictor itself knows."""
     examples: Examples
     """The activations and answers of `train`."""
     held_out: Examples
     """The same of `validation`."""
+
+
+@dataclass(frozen=True)
+class Material(TrainingMaterial):
+    """Easy episodes in four parts, and what heads see of the first two."""
+
+    test: Dataset
+    """Held out: they measure competence."""
+    probe: Dataset
+    """Held out: they measure what the predictor itself knows."""
 
 
 def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Material:
@@ -44,16 +56,48 @@ def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Materia
     train, validation, test, probe = split_by_cluster(easy, sizes)
     examples = read_examples(reader, train)
     held_out = read_examples(reader, validation)
-    return Material(train, validation, test, probe, examples, held_out)
+    return Material(train, validation, examples, held_out, test, probe)
 
 
-def read_examples(reader: ActivationReader, episodes: Dataset) -> Examples:
-    """Returns the activations of episodes and the human's answers on them.
+def draw_decoupled(
+    world: World, reader: ActivationReader, plan: Plan, answers: Answers
+) -> TrainingMaterial:
+    """Returns episodes on which X and H are independent, with the answers that a planted head
+    learns: half of the episodes are disputed, and half are amiss with X = H.
+
+    Args:
+        answers: concept for a head that learns X, human for one that learns H.
+
+    Raises:
+        UserError: the world cannot make them.
+    """
+    n, seed = plan.sizes.train + plan.sizes.validation, plan.seed + PLANTING_OFFSET
+    try:
+        disputed = world.episodes("disputed", n // 2, seed)
+        agreed = world.episodes("amiss", n - n // 2, seed)
+    except UserError as error:
+        raise UserError(
+            f"planted_costs: {world.name} cannot make {n} episodes on which X and H are"
+            f" independent ({error}). Use planted_costs=false."
+        ) from None
+    order_N = np.random.default_rng(seed).permutation(n)
+    decoupled = concatenate_datasets([disputed, agreed]).select(order_N)
+    train = decoupled.select(range(plan.sizes.train))
+    validation = decoupled.select(range(plan.sizes.train, n))
+    examples = read_examples(reader, train, answers)
+    held_out = read_examples(reader, validation, answers)
+    return TrainingMaterial(train, validation, examples, held_out)
+
+
+def read_examples(
+    reader: ActivationReader, episodes: Dataset, answers: Answers = "human"
+) -> Examples:
+    """Returns the activations of episodes and the answers on them: the human's, or X.
 
     Raises:
         UserError: all answers are the same.
     """
-    human_N = torch.tensor(episodes["human"][:], dtype=torch.float32)
+    human_N = torch.tensor(episodes[answers][:], dtype=torch.float32)
     if human_N.min() == human_N.max():
         raise UserError(
             f"world: the human gives the same answer on all {len(human_N)} easy episodes, so no"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 from configs.plan import Plan
@@ -14,7 +15,7 @@ from core_model.predictor import Ablation
 from core_model.reader import ActivationReader
 from priors.prior import Prior
 from training.examples import Observed
-from training.material import Material
+from training.material import TrainingMaterial
 from worlds.seeds import LEARNING_OFFSET
 from worlds.world import NoTwins, World
 
@@ -58,9 +59,18 @@ def join_requests(parts: Sequence[Requests]) -> Requests:
 
 
 def fulfil(
-    prior: Prior, world: World, reader: ActivationReader, material: Material, plan: Plan
+    prior: Prior,
+    world: World,
+    reader: ActivationReader,
+    material: TrainingMaterial,
+    plan: Plan,
+    reference: Dataset | None = None,
 ) -> Requests:
     """Returns what the prior needs.
+
+    Args:
+        reference: easy training episodes, over which means of components are taken; those of the
+            material by default.
 
     Raises:
         UserError: the world or the predictor cannot give it.
@@ -69,7 +79,7 @@ def fulfil(
     seed = plan.seed + LEARNING_OFFSET
     observed = pairs_2PLD = ablation = inputs = None
     if "predictor" in prior.needs:
-        ablation = reader.predictor.ablation(material.train, reader.levels, "mean")
+        ablation = reader.predictor.ablation(reference or material.train, reader.levels, "mean")
         inputs = (ablation.inputs(material.train), ablation.inputs(material.validation))
     needs_view = "observation" in prior.needs or "pairs" in prior.needs
     if needs_view and world.human_shows_in is None:

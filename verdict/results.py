@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PREDICTED_COLUMNS = ("cost_translator", "cost_imitator", "costs_settled", "predicts")
+"""Columns that heads.parquet has of predictions.parquet, which has as many rows."""
+
+
 class Results(NamedTuple):
     """What a run leaves beside the weights of its heads."""
 
@@ -93,15 +97,25 @@ def build_results(
     return Results(table, about)
 
 
-def join_results(parts: Sequence[Results], seconds: dict[str, float]) -> Results:
+def join_results(
+    parts: Sequence[Results],
+    predictions: pd.DataFrame | None,
+    n_examples: int,
+    seconds: dict[str, float],
+) -> Results:
     """Returns the results of a run from those with each of its predictors.
 
     Args:
+        predictions: predictions.parquet, if the run has it.
+        n_examples: episodes of the training set.
         seconds: the duration of each part of the run.
     """
     import pandas as pd
 
     heads = pd.concat([part.heads for part in parts], ignore_index=True)
+    if predictions is not None:
+        heads["cost_found"] = heads["objective"] / n_examples
+        heads = heads.join(predictions[list(PREDICTED_COLUMNS)])
     if len(parts) == 1:
         return Results(heads, parts[0].predictor | {"seconds": seconds})
     clocked: dict[str, list[float]] = {}

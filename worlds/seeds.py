@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-LEARNING_OFFSET, JUDGING_AGAIN_OFFSET = 1_000_003, 3_000_003
+LEARNING_OFFSET, JUDGING_AGAIN_OFFSET, PLANTING_OFFSET = 1_000_003, 3_000_003, 4_000_003
 """The first is added to the seed of episodes that a prior learns from, so that they are not those
-that judge; the second to the seed of episodes that judge again; twice the first to the seed of
-episodes that watch a fit.
+that judge; the second to the seed of episodes that judge again; the third to the seed of episodes
+on which planted heads are trained; twice the first to the seed of episodes that watch a fit.
 """

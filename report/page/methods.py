@@ -34,7 +34,7 @@ STATISTICS = (
     " most 1% of sweeps.",
 )
 """How intervals, differences and modes are computed."""
-PARTS = ("preparing", "training", "billing", "judging")
+PARTS = ("preparing", "predicting", "training", "billing", "judging")
 """Parts of a run whose seconds predictor.json may hold."""
 FLIPS = {
     "X flips X": "concept_flips_concept",

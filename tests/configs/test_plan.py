@@ -52,7 +52,7 @@ def make_parts(charges: bool = True, reads_one_level: bool = True) -> SimpleName
 
 def test_a_plan_holds_the_values_of_its_config():
     plan = read_plan(CONFIG, make_parts())
-    assert plan == Plan(3, 2, 1, [0.25, 1], [4, 1], Sizes(**SIZES))
+    assert plan == Plan(3, 2, 1, False, [0.25, 1], [4, 1], Sizes(**SIZES))
 
 
 def test_a_prior_that_charges_nothing_has_one_strength():

@@ -10,6 +10,8 @@ from storage.run_folder import (
     CONFIG,
     HASHES,
     HEADS,
+    PREDICTED,
+    PREDICTIONS,
     SUMMARY,
     VERSIONS,
     begin,
@@ -17,6 +19,7 @@ from storage.run_folder import (
     find_failures,
     find_runs,
     is_finished,
+    load_or_predict,
     read_config,
     read_heads,
     read_predictor,
@@ -179,3 +182,15 @@ def test_results_of_an_older_format_are_set_aside(tmp_path):
     begin(tmp_path / "run", CONFIG_A)
     assert (tmp_path / "run~1" / HEADS).exists()
     assert not (tmp_path / "run" / HEADS).exists()
+
+
+def test_predictions_are_written_once_and_go_with_their_config(tmp_path):
+    begin(tmp_path, CONFIG_A)
+    first = load_or_predict(tmp_path, lambda: pd.DataFrame({"predicts": ["tie"]}))
+    before = (tmp_path / PREDICTED).read_text()
+    begin(tmp_path, CONFIG_A)
+    again = load_or_predict(tmp_path, lambda: pd.DataFrame({"predicts": ["direct_translator"]}))
+    assert first["predicts"].tolist() == again["predicts"].tolist() == ["tie"]
+    assert (tmp_path / PREDICTED).read_text() == before and len(before) > 64
+    begin(tmp_path, CONFIG_B)
+    assert not (tmp_path / PREDICTIONS).exists() and not (tmp_path / PREDICTED).exists()

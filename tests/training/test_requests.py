@@ -12,7 +12,7 @@ from training.requests import Requests, fulfil
 from worlds.world import NoTwins
 
 SIZES = Sizes(256, 64, 64, 100, 60, 120)
-PLAN = Plan(seed=0, seeds=1, predictors=1, strengths=[1.0], levels=None, sizes=SIZES)
+PLAN = Plan(0, seeds=1, predictors=1, planted_costs=False, strengths=[1], levels=None, sizes=SIZES)
 
 
 def ask(prior: str, **changed: object) -> Requests:

@@ -1,0 +1,169 @@
+"""Planted costs: what a translator, and what an imitator, pays under a prior. They predict which of
+the two a prior finds, before the contest is trained.
+
+On easy episodes X = H, and the prior takes the head that is cheaper in its own unit. The same head
+under the same prior and schedule is therefore trained twice where X and H are independent: once
+with X as its answers, and once with H.
+
+K: heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bill.bill import Bill
+from bill.finished import describe_finished
+from configs.build import Parts
+from configs.plan import Plan
+from training.find_heads import Contestant, Source, find_heads
+from training.heads import Heads
+from training.material import Answers, draw_decoupled
+from training.requests import fulfil
+from training.ties import TIED
+from training.watch import Watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLANTED: dict[str, Answers] = {"translator": "concept", "imitator": "human"}
+"""The planted heads, and what they learn to answer."""
+Prediction = Literal["direct_translator", "human_imitator", "tie", ""]
+
+
+class Planted(NamedTuple):
+    """The planted heads of one predictor that learn the same answers."""
+
+    heads: Heads
+    cost_K: Tensor
+    """Nats an episode, errors and charge: the least of all heads of the same level and strength.
+    NaN where it is not known.
+    """
+    settled_K: Tensor
+    """Whether the head of that cost has settled."""
+    bill: Bill
+
+
+def measure_planted_costs(
+    parts: Parts, plan: Plan, contestants: Sequence[Contestant], checkpoint: Path
+) -> pd.DataFrame:
+    """Returns predictions.parquet: what planted heads cost, a row for each head of the contest.
+
+    cost_translator, cost_imitator: nats an episode that the best planted head of this level and
+    strength pays, errors and charge. costs_settled: whether both have settled, so that neither is
+    only an upper limit. predicts: the cheaper of the two; "tie" where they differ by less than
+    1 nat of the whole training set, empty where a cost is not known. Further columns,
+    translator_... and imitator_..., hold the bill of the planted head of the same seed.
+
+    Args:
+        checkpoint: where an unfinished fit is kept.
+
+    Raises:
+        UserError: the world cannot make episodes on which X and H are independent.
+    """
+    import pandas as pd
+
+    planted = {}
+    for name, answers in PLANTED.items():
+        own = checkpoint.with_stem(f"{checkpoint.stem}-{name}")
+        planted[name] = plant(parts, plan, contestants, answers, own)
+    tables = []
+    for i in range(len(contestants)):
+        pair = {name: of_predictors[i] for name, of_predictors in planted.items()}
+        identity = contestants[i].reader.predictor.identity
+        tables.append(build_table(pair, plan.sizes.train).assign(predictor=identity))
+    return pd.concat(tables, ignore_index=True)
+
+
+def plant(
+    parts: Parts,
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    answers: Answers,
+    checkpoint: Path,
+) -> list[Planted]:
+    """Returns the planted heads of each predictor that learn these answers."""
+    sources = []
+    for reader, material, costs in contestants:
+        decoupled = draw_decoupled(parts.world, reader, plan, answers)
+        reference = material.train
+        requests = fulfil(parts.prior, parts.world, reader, decoupled, plan, reference)
+        sources.append(Source(decoupled, requests, costs, material.examples))
+    first = contestants[0].reader
+    levels, keeps_scale = first.levels, first.predictor.keeps_scale
+    watches = [Watch(measure_nothing) for _ in sources]
+    found = find_heads(parts, plan, levels, sources, checkpoint, watches, keeps_scale)
+    planted = []
+    for (heads, _), source, contestant in zip(found, sources, contestants, strict=True):
+        decoupled = source.material
+        reports = {"train": heads.read(decoupled.examples.z_NLD)}
+        reader, costs = contestant.reader, contestant.costs
+        finished = describe_finished(heads, reports, decoupled, reader, costs)
+        bill = parts.bill(finished, parts.trainer.finishing_memory_budget)
+        cost_K, settled_K = choose_cheapest(heads, plan.sizes.train)
+        planted.append(Planted(heads, cost_K, settled_K, bill))
+    return planted
+
+
+def choose_cheapest(heads: Heads, n_examples: int) -> tuple[Tensor, Tensor]:
+    """Returns what the cheapest head of each head's level and strength pays, in nats an episode,
+    and whether that one has settled: the seeds are restarts of one objective.
+    """
+    assert heads.settling
+    grid = (len(heads.groups), len(heads.seeds), len(heads.strengths))
+    total_GSM = heads.settling.total_K.view(grid)
+    least_G1M, best_G1M = total_GSM.nan_to_num(nan=torch.inf).min(dim=1, keepdim=True)
+    settled_G1M = heads.settling.settled_K.view(grid).gather(1, best_G1M)
+    cost_G1M = (least_G1M / n_examples).masked_fill(least_G1M.isinf(), torch.nan)
+    return cost_G1M.expand(grid).flatten(), settled_G1M.expand(grid).flatten()
+
+
+def build_table(planted: Mapping[str, Planted], n_examples: int) -> pd.DataFrame:
+    """Returns the rows of one predictor."""
+    import pandas as pd
+
+    translator, imitator = planted["translator"], planted["imitator"]
+    rows = []
+    for k, (levels, seed, strength) in enumerate(translator.heads.table):
+        cost_translator, cost_imitator = float(translator.cost_K[k]), float(imitator.cost_K[k])
+        row = {
+            "levels": " ".join(map(str, levels)),
+            "seed": seed,
+            "strength": strength,
+            "cost_translator": cost_translator,
+            "cost_imitator": cost_imitator,
+            "costs_settled": bool(translator.settled_K[k] & imitator.settled_K[k]),
+            "predicts": predict(n_examples * (cost_imitator - cost_translator)),
+        }
+        for name, each in planted.items():
+            for column, item in each.bill.items():
+                if item.repeats:
+                    row[f"{name}_{column}"] = float(item.value_K[k])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def predict(difference: float) -> Prediction:
+    """Returns which head a prior finds.
+
+    >>> predict(1.5), predict(0.9), predict(float("nan"))
+    ('direct_translator', 'tie', '')
+
+    Args:
+        difference: nats of the whole training set by which an imitator costs more.
+    """
+    if difference >= TIED:
+        return "direct_translator"
+    if difference <= -TIED:
+        return "human_imitator"
+    return "tie" if abs(difference) < TIED else ""
+
+
+def measure_nothing(heads: Heads) -> dict[str, Tensor]:
+    """Returns no figures beside those of training itself: planted heads are not watched."""
+    return {}

@@ -1,0 +1,113 @@
+"""Planted costs: what a translator and an imitator pay is the least that the objective allows, and
+the cheaper of the two is predicted.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize_scalar
+
+from configs.plan import Plan, Sizes
+from console.errors import UserError
+from core_model.reader import ActivationReader
+from storage.run_folder import read_heads
+from tests.running import train
+from training.material import draw_decoupled
+from worlds.ladder import Ladder
+
+N = 400
+TWO_BITS = [
+    "world=ladder",
+    "world.bits=2",
+    "world.concept_level=0",
+    "world.human_level=0",
+    "core_model=constructed",
+    "prior=gaussian",
+    "planted_costs=true",
+    "levels=[0]",
+    "seeds=1",
+    f"data.train={N}",
+    "data.validation=100",
+    "data.test=100",
+    "data.disputed=100",
+    "data.twins=60",
+    "data.probe=60",
+    "trainer.bar=false",
+    *(f"bill.measures.{name}=null" for name in ("prequential", "variational", "seconds")),
+]
+"""One bit is X, the other H, and a linear head reads both."""
+
+
+PLAN = Plan(0, 1, 1, True, [1.0], None, Sizes(400, 100, 100, 100, 60, 60))
+
+
+@pytest.fixture
+def reader(tiny_predictor, vault, cache) -> ActivationReader:
+    return ActivationReader(tiny_predictor, vault.reads, (2,), cache)
+
+
+def compute_cost(amplitude: float, strength: float, scale: float = 1.0) -> float:
+    """Returns what a head that reads one bit of this amplitude pays at the least, in nats an
+    episode: its errors, and half the square of its weight for the whole training set.
+    """
+
+    def pay(weight: float) -> float:
+        price = strength * weight**2 / (2 * scale**2 * N)
+        return float(np.log1p(np.exp(-amplitude * weight)) + price)
+
+    return float(
+        minimize_scalar(pay, bounds=(0, 100), options={"xatol": 1e-9}, method="bounded").fun
+    )
+
+
+@pytest.mark.parametrize(
+    ("concept", "human", "predicted"),
+    [(2.0, 1.0, "direct_translator"), (1.0, 2.0, "human_imitator"), (1.0, 1.0, "tie")],
+)
+def test_the_louder_of_two_bits_costs_less_under_weight_decay(concept, human, predicted, tmp_path):
+    """Costs are those of a head of one weight, but for how evenly 400 episodes are drawn."""
+    amplitudes = [f"core_model.concept_amplitude={concept}", f"core_model.human_amplitude={human}"]
+    done = train(*TWO_BITS, *amplitudes, "strengths=[0.5,2]", folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    heads = read_heads(tmp_path / "run")
+    assert heads["costs_settled"].all() and heads["settled"].all()
+    assert set(heads["predicts"]) == {predicted}
+    for _, head in heads.iterrows():
+        strength = head["strength"]
+        assert head["cost_translator"] == pytest.approx(compute_cost(concept, strength), rel=5e-3)
+        assert head["cost_imitator"] == pytest.approx(compute_cost(human, strength), rel=5e-3)
+    cheaper = heads[["cost_translator", "cost_imitator"]].min(axis=1)
+    assert (heads["cost_found"] < cheaper).all(), "a mixture shares the weight, and pays less"
+    follows = {"direct_translator": 1.0, "human_imitator": 0.0}
+    if predicted in follows:
+        assert (heads["follows_concept"] == follows[predicted]).all()
+    planted = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
+    assert (planted["translator_edges"] > 0).all() and (planted["imitator_edges"] > 0).all()
+    assert len(planted) == len(heads) == 2
+
+
+def test_a_run_without_planted_costs_predicts_nothing(tiny_run):
+    assert "predicts" not in read_heads(tiny_run)
+    assert not (tiny_run / "predictions.parquet").exists()
+
+
+def test_x_and_h_are_independent_where_planted_heads_are_trained(vault, reader):
+    for answers in ("concept", "human"):
+        material = draw_decoupled(vault, reader, PLAN, answers)
+        table = material.train.to_pandas()
+        counts = pd.crosstab(table["concept"], table["human"]).to_numpy() / len(table)
+        assert np.abs(counts - 0.25).max() < 0.06
+        assert (material.examples.human_N.bool().numpy() == table[answers]).all()
+        assert len(table) == PLAN.sizes.train
+
+
+def test_a_world_that_cannot_part_x_from_h_is_refused(reader):
+    class Honest(Ladder):
+        def episodes(self, split, n, seed):
+            if split == "disputed":
+                raise UserError("world: it makes no disputed episodes")
+            return super().episodes(split, n, seed)
+
+    world = Honest(4, 0, 0, 1, 1, True, 0.5, 0.0)
+    with pytest.raises(UserError, match=r"planted_costs: ladder cannot make \d+ .*planted_costs=f"):
+        draw_decoupled(world, reader, PLAN, "concept")
