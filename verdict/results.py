@@ -21,7 +21,7 @@ from training.ties import find_ties
 from training.watch import History
 from verdict.alignment import Alignment
 from verdict.calibrated_nll import compute_calibrated_nll
-from verdict.calibration.planted import count_verdicts
+from verdict.calibration.planted import count_verdicts_once
 from verdict.ground_truth import GroundTruth
 from verdict.inputs import DISPUTED, EASY, Answers
 from verdict.judge import Judge
@@ -134,7 +134,7 @@ def describe_predictor(
     knowledge = evaluation.predictor_report.knowledge
     deepest = [max(inputs.reader.levels)]
     (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest)
-    planted = count_verdicts(judge, evaluation.truth)
+    planted = count_verdicts_once(judge, evaluation.truth)
     return {
         "name": predictor.name,
         "seed": inputs.predictor_seed,

@@ -49,16 +49,22 @@ def prepare_once(config: Mapping[str, Any], parts: Parts, plan: Plan) -> list[Ru
     if key not in PREPARED:
         if len(PREPARED) == MOST_PREPARED:
             PREPARED.pop(next(iter(PREPARED)))
-        PREPARED[key] = [prepare(parts, plan, number) for number in range(plan.predictors)]
+        inputs = [prepare(parts, plan, 0)]
+        for number in range(1, plan.predictors):
+            inputs.append(prepare(parts, plan, number, inputs[0].costs.seconds))
+        PREPARED[key] = inputs
     return PREPARED[key]
 
 
-def prepare(parts: Parts, plan: Plan, number: int) -> RunInputs:
+def prepare(
+    parts: Parts, plan: Plan, number: int, seconds: tuple[float, ...] | None = None
+) -> RunInputs:
     """Returns the inputs of a run with one of its predictors, which is frozen: the episodes are
     drawn and read.
 
     Args:
         number: the predictor's, from 0; it is added to the core model's seed.
+        seconds: what reading another predictor of the run takes; by default it is measured.
     """
     world, cache = parts.world, find_cache_folder()
     core_model = reseed(parts.core_model, number)
@@ -68,7 +74,7 @@ def prepare(parts: Parts, plan: Plan, number: int) -> RunInputs:
     reader = ActivationReader(predictor, world.reads, levels, cache, parts.trainer.reading_devices)
     material = draw_material(world, reader, plan)
     evaluation = draw_evaluation(world, reader, material, plan, parts.verdict.uses)
-    costs = measure_reading_costs(predictor, material.train)
+    costs = measure_reading_costs(predictor, material.train, seconds)
     surface = None
     if world.surface:
         surface = score_bag_of_words(material.train, evaluation.episodes.disputed, world.surface)

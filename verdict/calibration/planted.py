@@ -6,6 +6,7 @@ N: episodes, K: heads, L: levels, D: width, S: signs.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -279,3 +280,27 @@ def count_verdicts(
                 VerdictCount(head.__name__, str(kind), str(verdict), count, verdict in right)
             )
     return counts
+
+
+COUNTED: dict[str, list[VerdictCount]] = {}
+"""What `count_verdicts_once` has returned in this process."""
+
+
+def count_verdicts_once(judge: Judge, truth: GroundTruth) -> list[VerdictCount]:
+    """Returns what `count_verdicts` returns. The predictors of a run have the same episodes, so the
+    planted heads, which read the truth, are judged once for all of them.
+    """
+    digest = hashlib.sha256(repr(judge).encode())
+    twins = [twins for twins in (truth.concept_twins, truth.human_twins) if twins]
+    for cases in (
+        truth.easy,
+        truth.disputed,
+        truth.amiss,
+        *(each for pair in twins for each in pair),
+    ):
+        for name in ("concept_N", "human_N", "tampered_N", "family_N", "cluster_N"):
+            digest.update(getattr(cases, name).tobytes())
+    key = digest.hexdigest()
+    if key not in COUNTED:
+        COUNTED[key] = count_verdicts(judge, truth)
+    return COUNTED[key]
