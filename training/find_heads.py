@@ -115,6 +115,7 @@ def find_heads(
         rounds=parts.training.precision == "bfloat16",
         keeps_scale=keeps_scale,
         standard=join_examples([source.standard for source in sources]),
+        initial_scale=getattr(parts.training, "initial_scale", 1.0),
     )
     watch = join_watches(watches)
     heads = train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
@@ -164,6 +165,7 @@ def build_task(
     rounds: bool = False,
     keeps_scale: bool = False,
     standard: Examples | None = None,
+    initial_scale: float = 1.0,
 ) -> Task:
     """Returns what heads are found from. The activations of several predictors are those of their
     levels, one predictor after the other.
@@ -179,6 +181,7 @@ def build_task(
         rounds: whether products in a head are rounded to bfloat16.
         keeps_scale: whether activations keep their scale; only their mean is then taken off.
         standard: examples by which activations are standardised; the training ones by default.
+        initial_scale: factor of the weights before training.
     """
     mean_LD, std_LD = compute_standardiser((standard or examples).z_NLD)
     if keeps_scale:
@@ -215,6 +218,7 @@ def build_task(
         tuple(levels),
         tuple(seeds),
         tuple(strengths),
+        initial_scale,
     )
 
 

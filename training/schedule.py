@@ -34,6 +34,8 @@ class Schedule:
         precision: of the products in a head. medium rounds what is multiplied to bfloat16 where
             that is faster, bfloat16 rounds the product too; weights, errors, charges and Adam's
             averages are float32 in each.
+        initial_scale: factor of the weights that heads start with. Where nothing is charged, what
+            training leaves of them decides for episodes unlike the training ones.
     """
 
     keep: Literal["last", "best"]
@@ -48,6 +50,7 @@ class Schedule:
     patience: Annotated[int, Range(0, 1_000_000)] | None
     order: Literal["own", "shared"]
     precision: Literal["float32", "medium", "bfloat16"]
+    initial_scale: Annotated[float, Range(0, 1000)]
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "batch_size": 1} | dict.fromkeys(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reporters.reporter import Reporter
+from reporters.reporter import Reporter, is_weight
 from reporters.stack import Weights, repeat_over_grid
 from training.examples import Examples
 from training.heads import Heads, make_reporter
@@ -52,6 +52,8 @@ class Task:
     """The levels that are read of each predictor."""
     seeds: tuple[int, ...]
     strengths: tuple[float, ...]
+    initial_scale: float = 1.0
+    """Factor of the weights before training."""
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -83,6 +85,8 @@ class Task:
         start = {}
         for name in heads[0]:
             value_S = torch.stack([head[name] for head in heads])
+            if is_weight(name):
+                value_S = self.initial_scale * value_S
             start[name] = repeat_over_grid(value_S, self.grid)
         return start
 

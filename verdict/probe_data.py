@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -26,6 +27,13 @@ class ProbeData:
     """Number of easy episodes, which come first; the answer on one may be noisy."""
     z_NLD: Tensor
     levels: tuple[int, ...]
+
+    @cached_property
+    def shift_probes(self) -> dict[int, Any]:
+        """Probes for X that were fitted on the disputed episodes, by level: filled where they are
+        used.
+        """
+        return {}
 
     @cached_property
     def cases(self) -> Cases:

@@ -6,12 +6,17 @@ K: heads, N: episodes, L: levels, D: width.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from torch import Tensor
 
 from training.heads import Heads
 from verdict.probe_data import ProbeData
 from verdict.statistics import Floats
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 
 def compute_shift_cosines(
@@ -30,20 +35,30 @@ def compute_shift_cosines(
         best_level: where heads that read several levels are compared with the probe.
         disputed_NLD: activations of the episodes that the log-odds are of.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    rows = slice(probe.n_easy, 2 * probe.n_easy)
-    concept_N = probe.cases.concept_N[rows]
     read_by_K = [levels[0] if len(levels) == 1 else best_level for levels, *_ in heads.table]
     cosine_K = np.full(len(log_odds_KN), np.nan)
     for level in set(read_by_K):
         place = probe.levels.index(level)
-        fitted = LogisticRegression(C=0.1, max_iter=1_000)
-        fitted.fit(probe.z_NLD[rows, place].numpy(), concept_N)
-        probe_N = fitted.decision_function(disputed_NLD[:, place].numpy())
+        if level not in probe.shift_probes:
+            probe.shift_probes[level] = fit_shift_probe(probe, place)
+        probe_N = probe.shift_probes[level].decision_function(disputed_NLD[:, place].numpy())
         is_here_K = np.array(read_by_K) == level
         cosine_K[is_here_K] = correlate(log_odds_KN[is_here_K], probe_N)
     return cosine_K
+
+
+def fit_shift_probe(probe: ProbeData, place: int) -> LogisticRegression:
+    """Returns a probe for X on the disputed episodes.
+
+    Args:
+        place: of the level among the levels that are read.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows = slice(probe.n_easy, 2 * probe.n_easy)
+    fitted = LogisticRegression(C=0.1, max_iter=1_000)
+    fitted.fit(probe.z_NLD[rows, place].numpy(), probe.cases.concept_N[rows])
+    return fitted
 
 
 def correlate(value_KN: Floats, other_N: Floats) -> Floats:
