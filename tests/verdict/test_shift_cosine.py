@@ -40,7 +40,7 @@ def planted():
     """A probe's data, and disputed episodes of the same kind."""
     z_NLD, concept_N = draw_episodes(0)
     cases = SimpleNamespace(concept_N=concept_N)
-    probe = SimpleNamespace(n_easy=N, cases=cases, z_NLD=z_NLD, levels=(3, 4))
+    probe = SimpleNamespace(n_easy=N, cases=cases, z_NLD=z_NLD, levels=(3, 4), shift_probes={})
     return probe, *draw_episodes(1)
 
 
