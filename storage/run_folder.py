@@ -59,7 +59,7 @@ FAILED = "failed.txt"
 """Why a run of a sweep failed: one line, and a traceback unless it was a user's mistake."""
 IGNORED_KEYS = ("trainer", "logger")
 """Keys of a config that change no result."""
-JOB_RESULTS = ("lookup.parquet", "lookup.png")
+JOB_RESULTS = ("lookup.parquet", "lookup.png", "map.html", "map.parquet")
 """What experiments that train no heads write beside their summary."""
 CHECKPOINT = "unfinished.ckpt"
 LOCK = ".lock"
@@ -266,6 +266,14 @@ def read_predictor(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads((folder / PREDICTOR).read_text(encoding="utf-8"))
     if (folder / CLOCK).exists():
         facts |= json.loads((folder / CLOCK).read_text(encoding="utf-8"))
+    return facts
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """Returns the content of a JSON file; nothing where there is none."""
+    if not file.exists():
+        return {}
+    facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return facts
 
 

@@ -1,0 +1,58 @@
+"""What a plane shows, in words."""
+
+from __future__ import annotations
+
+from report.phase_map.planes import CLEAR, WINNERS, Cell, Plane, describe_values
+
+MOST_NAMED = 4
+"""Largest number of cells that a sentence names."""
+
+
+def describe_plane(plane: Plane) -> list[str]:
+    """Returns a sentence or two on each arm: whom it finds, and how the predictions held."""
+    lines = []
+    for arm in plane.arms:
+        cells = plane.list_cells(arm)
+        if cells:
+            lines.append(f"{arm}: {describe_found(cells)} {describe_predictions(plane, cells)}")
+    return lines
+
+
+def describe_found(cells: list[Cell]) -> str:
+    """Returns in how many cells which kind of head is the majority."""
+    counts = {}
+    for kind, plural in WINNERS.items():
+        counts[plural] = sum(cell.winner == kind for cell in cells)
+    rest = len(cells) - sum(counts.values())
+    found = ", ".join(f"{plural} in {count}" for plural, count in counts.items())
+    words = f"most heads are {found}, and neither in {rest} of {len(cells)} cells."
+    settled = sum(cell.settled * len(cell.heads) for cell in cells)
+    settled /= sum(len(cell.heads) for cell in cells)
+    if settled < 1:
+        words += f" {settled:.0%} of the heads have settled."
+    missed = sum(cell.missed for cell in cells)
+    if missed:
+        words += f" In {missed} cells training did not find what costs least (hatched)."
+    return words
+
+
+def describe_predictions(plane: Plane, cells: list[Cell]) -> str:
+    """Returns how often the predicted kind is what most heads are; cells whose planted costs hardly
+    differ do not count.
+    """
+    charged = [cell for cell in cells if cell.difference == cell.difference]
+    if charged:
+        counted = [cell for cell in charged if cell.is_clear]
+        rule = f"The cheaper planted head, where both differ by {CLEAR:g} nats an episode or more,"
+    else:
+        counted = [cell for cell in cells if cell.predicted in WINNERS]
+        rule = "The kind that the optimizer's own speed predicts"
+    if not counted:
+        return "Nothing is predicted clearly enough to be held to account."
+    wrong = [cell for cell in counted if cell.winner != cell.predicted]
+    words = f"{rule} is what most heads are in {len(counted) - len(wrong)} of {len(counted)} cells."
+    if wrong:
+        named = "; ".join(describe_values(plane, cell.place) for cell in wrong[:MOST_NAMED])
+        more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        words += f" Not in: {named}{more}."
+    return words

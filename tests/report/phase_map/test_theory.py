@@ -1,0 +1,62 @@
+"""What gradient descent finds without a charge: plain descent by amplitude, Adam by amplitude times
+the root of the width; where the theory does not reach, it says nothing.
+"""
+
+import math
+
+import pytest
+
+from report.phase_map.theory import predict_without_charge
+
+
+def make_config(
+    optimizer: str = "sgd.SGD",
+    width: int = 1,
+    amplitude: float = 1.0,
+    reporter: str = "linear.Linear",
+    level: int = 0,
+    **world: object,
+) -> dict:
+    """Returns a config in which H has width 4 and amplitude 1."""
+    return {
+        "world": {"concept_level": 0, "human_level": 0, "stores_human": True} | world,
+        "core_model": {
+            "_target_": "core_model.constructed.Constructed",
+            "concept_width": width,
+            "concept_amplitude": amplitude,
+            "human_width": 4,
+            "human_amplitude": 1.0,
+        },
+        "reporter": {"_target_": f"reporters.{reporter}"},
+        "optimizer": {"_target_": f"training.optimizers.{optimizer}"},
+        "levels": [level],
+    }
+
+
+@pytest.mark.parametrize("width", [1, 4, 16])
+def test_plain_descent_decides_by_amplitude_at_every_width(width):
+    kinds = [predict_without_charge(make_config("sgd.SGD", width, g)) for g in (0.7, 1.0, 1.4)]
+    assert kinds == ["human_imitator", "tie", "direct_translator"]
+
+
+@pytest.mark.parametrize("width", [1, 4, 16])
+def test_adam_decides_by_amplitude_times_the_root_of_the_width(width):
+    at_tie = 2 / math.sqrt(width)
+    kinds = [
+        predict_without_charge(make_config("adamw.AdamW", width, factor * at_tie))
+        for factor in (0.9, 1.0, 1.1)
+    ]
+    assert kinds == ["human_imitator", "tie", "direct_translator"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"reporter": "layered.Layered"},
+        {"optimizer": "lbfgs.LBFGS"},
+        {"concept_level": 1},
+        {"stores_human": False},
+    ],
+)
+def test_the_theory_is_silent_where_it_does_not_reach(changed):
+    assert predict_without_charge(make_config(**changed)) == ""
