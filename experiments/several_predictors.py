@@ -173,6 +173,15 @@ class SeveralPredictors:
         return Sample(torch.stack(z_NPD, dim=1), concept_PN, human_PN)
 
 
+def check_rising(key: str, values: Sequence[float], fewest: int) -> None:
+    """Raises UserError where values do not rise, or are too few."""
+    if len(values) < fewest or sorted(set(values)) != list(values):
+        raise UserError(
+            f"job.{key}: {list(values)} must be {fewest} or more numbers, each larger than the one"
+            " before it."
+        )
+
+
 def align(episodes: Sequence[Dataset], column: str) -> list[Dataset]:
     """Returns the episodes of each predictor in an order in which a column is that of the first.
     The answers of all must be balanced alike.
