@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from core_model.predictor import CoreModel
 from experiments.several_predictors import SeveralPredictors, check_rising, score
 from priors.prior import Prior
 from report.drawing import FAINT, INK, Drawing, create_drawing
-from report.intervals import NO_MEAN, SHARE, Mean, estimate_mean
+from report.intervals import NO_MEAN, Mean, estimate_mean
 from reporters.linear import Linear
 from storage import run_folder
 from storage.atomic import write_atomically
@@ -41,13 +41,21 @@ from worlds.ladder import Ladder
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE = "#0072B2", "#D55E00"
-"""Of the translator and of the imitator."""
-PREDICTED = {
-    "cost_translator": "planted heads, errors included",
-    "two_part": "two-part rule: price + N · h(errors)",
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+PREDICTED = {"cost_translator": "planted heads with errors", "two_part": "two-part rule"}
+"""The two predictions, by the column of what the translator pays."""
+PAID = {
+    "cost_imitator": "imitator",
+    "cost_translator": "translator, with errors",
+    "two_part": "translator without errors + N · h(errors)",
 }
-"""The two predictions."""
+"""What is drawn of planted heads."""
+STYLES = {
+    "cost_imitator": (ORANGE, "-"),
+    "cost_translator": (BLUE, "--"),
+    "two_part": (GREEN, ":"),
+}
+"""Colour and line of each."""
 Floats = NDArray[np.float64]
 
 
@@ -88,6 +96,12 @@ class Crossing(NamedTuple):
         if self.never:
             words.append(f"not up to the largest size for {self.never} of {total}")
         return "; ".join(words)
+
+    def describe_briefly(self) -> str:
+        """Returns the number with its interval, or why there is none."""
+        if self.mean.predictors:
+            return format_sizes(self.mean)
+        return "never" if self.never else "always"
 
 
 @dataclass(frozen=True)
@@ -180,19 +194,22 @@ class DataSize:
         with as many errors as in the contest. cost_without_errors: of one that learns X from labels
         without errors; two_part is that, and h(errors) nats for each episode.
         """
-        tables = []
-        for name, prior in self.priors.items():
-            for n in self.episodes:
-                columns = {}
-                for column, planting in PLANTINGS.items():
-                    errors = self.world.human_errors if planting.has_errors else 0.0
-                    examples = predictors.draw_planting(n, planting.answers, errors)
+        tables: list[pd.DataFrame] = []
+        for n in self.episodes:
+            costs: dict[str, pd.DataFrame] = {}
+            for column, planting in PLANTINGS.items():
+                errors = self.world.human_errors if planting.has_errors else 0.0
+                examples = predictors.draw_planting(n, planting.answers, errors)
+                for name, prior in self.priors.items():
                     checkpoint = folder / f"unfinished-{name}-{n}-{column}.ckpt"
                     heads = self._train(predictors, prior, examples, checkpoint)
-                    columns[column] = n * choose_cheapest(heads, n)[0].numpy()
-                table = self._list_heads(name, n, heads).assign(**columns)
-                tables.append(table[table["seed"] == self.seed].drop(columns="seed"))
+                    table = costs.get(name, self._list_heads(name, n, heads))
+                    cost_K, _ = choose_cheapest(heads, n)
+                    costs[name] = table.assign(**{column: n * cost_K.numpy()})
+            tables += costs.values()
         predictions = pd.concat(tables, ignore_index=True)
+        # The seeds are restarts, of which the cheapest counts: all have the same cost.
+        predictions = predictions[predictions["seed"] == self.seed].drop(columns="seed")
         errors_nats = compute_entropy(self.world.human_errors) * predictions["train"]
         return predictions.assign(two_part=predictions["cost_without_errors"] + errors_nats)
 
@@ -349,7 +366,7 @@ def summarise(results: Sequence[Result], errors: float, digest: str) -> str:
         " episodes from which on heads follow X on less than half of disputed episodes, with"
         " intervals over predictors.",
         "",
-        "| prior | measured | predicted: planted heads, errors included | predicted: two-part rule"
+        "| prior | measured | predicted by planted heads with errors | by the two-part rule"
         " | measured / first | measured / second | settled heads |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -389,13 +406,12 @@ def judge_ratio(log2_ratio: Mean) -> str:
         return "no predictor crosses in both, so nothing can be compared"
     if np.isnan(log2_ratio.low):
         return f"{format_ratio(log2_ratio)} times the prediction, of a single predictor"
+    share = f"{format_ratio(log2_ratio)} times the prediction"
     if log2_ratio.high < 0:
-        return (
-            f"the imitator takes over earlier, at {format_ratio(log2_ratio)} times the prediction"
-        )
+        return f"the imitator takes over earlier, at {share}"
     if log2_ratio.low > 0:
-        return f"the imitator takes over later, at {format_ratio(log2_ratio)} times the prediction"
-    return f"agrees, at {format_ratio(log2_ratio)} times the prediction"
+        return f"the imitator takes over later, at {share}"
+    return f"no difference from the measured crossing is shown, {share}"
 
 
 def format_sizes(log2_mean: Mean) -> str:
@@ -433,68 +449,61 @@ def draw(results: Sequence[Result]) -> Drawing:
     below, what planted heads pay.
     """
     drawing, axes = create_drawing(
-        3.5 * len(results), 5.6, nrows=2, ncols=len(results), sharex=True, sharey="row"
+        1 + 3.2 * len(results), 5.6, nrows=2, ncols=len(results), sharex=True, sharey="row"
     )
     for i, result in enumerate(results):
         draw_follows(axes[0, i], result)
         draw_costs(axes[1, i], result)
-        axes[0, i].set_title(result.name)
+        axes[0, i].set_title(result.name, fontsize=9)
         axes[1, i].set_xlabel("training episodes, N")
-    axes[0, 0].set_ylabel("follows X,\nshare of disputed episodes")
-    axes[1, 0].set_ylabel("paid by planted heads,\nnats of the whole training set")
-    for row in axes:
-        lines = row[0].get_legend_handles_labels()
-        row[0].legend(*lines, frameon=False, fontsize=7, loc="best")
+    axes[0, 0].set_ylabel("heads of the contest follow X,\nshare of disputed episodes")
+    axes[1, 0].set_ylabel("planted heads pay,\nnats of the whole training set")
+    axes[1, 0].legend(frameon=False, fontsize=7, loc="lower right")
     return drawing
 
 
 def draw_follows(axis: Axes, result: Result) -> None:
-    """Draws how often the heads of each predictor follow X, their mean with its interval, and the
-    measured and predicted crossings.
+    """Draws how often the heads of each predictor follow X, their mean, and the measured and
+    predicted crossings.
     """
     means = result.contest.groupby(["train", "predictor"])["follows_concept"].mean()
     curves = means.unstack()
-    estimates = []
-    for _, value_P in curves.iterrows():
-        own = value_P.index.to_numpy(object)
-        estimates.append(estimate_mean(value_P.to_numpy(), own, bounds=SHARE))
     x = curves.index.to_numpy()
     axis.plot(x, curves.to_numpy(), color=FAINT, linewidth=0.4, alpha=0.5)
-    axis.plot(x, [mean.value for mean in estimates], color=INK, linewidth=1.6, label="measured")
-    mark_crossing(axis, summarise_crossings(result.measured_P), INK, "-", "measured crossing")
-    styles: Any = ((BLUE, "--"), (ORANGE, ":"))
-    for (column, name), (colour, style) in zip(PREDICTED.items(), styles, strict=True):
-        crossing = summarise_crossings(result.predict(column))
-        mark_crossing(axis, crossing, colour, style, f"predicted: {name}")
+    axis.plot(x, curves.mean(axis=1), color=INK, linewidth=1.6)
+    crossings = [("measured", result.measured_P, (INK, "-"))]
+    for column, name in PREDICTED.items():
+        crossings.append((name, result.predict(column), STYLES[column]))
+    axis.text(0.03, 0.43, "imitator from N =", transform=axis.transAxes, fontsize=7)
+    for i, (name, log2_P, (colour, style)) in enumerate(crossings):
+        crossing = summarise_crossings(log2_P)
+        mark_crossing(axis, crossing, colour, style)
+        label = axis.text(0.03, 0.35 - 0.13 * i, f"{name}:\n{crossing.describe_briefly()}")
+        label.set(transform=axis.transAxes, fontsize=7, color=colour, va="center")
     axis.axhline(0.5, color=FAINT, linewidth=0.5, zorder=0)
     axis.set_ylim(-0.03, 1.03)
     axis.set_xscale("log", base=2)
 
 
-def mark_crossing(axis: Axes, crossing: Crossing, colour: str, style: str, label: str) -> None:
+def mark_crossing(axis: Axes, crossing: Crossing, colour: str, style: str) -> None:
     """Draws where curves cross, with its interval; nothing where they do not."""
     if not crossing.mean.predictors:
         return
     value, low, high = (2.0**log2 for log2 in crossing.mean[:3])
-    axis.axvline(value, color=colour, linestyle=style, linewidth=1.2, label=label)
+    axis.axvline(value, color=colour, linestyle=style, linewidth=1.2)
     if not np.isnan(low):
         axis.axvspan(low, high, color=colour, alpha=0.12, linewidth=0)
 
 
 def draw_costs(axis: Axes, result: Result) -> None:
     """Draws what planted heads pay, mean of predictors."""
-    columns = ["cost_imitator", "cost_translator", "two_part"]
-    costs = result.predictions.groupby("train")[columns].mean()
-    labels = {
-        "cost_imitator": "imitator",
-        "cost_translator": "translator, errors included",
-        "two_part": "translator, two-part rule",
-    }
-    styles = {"cost_imitator": (ORANGE, "-"), "cost_translator": (BLUE, "-")}
-    styles["two_part"] = (BLUE, ":")
-    for column, (colour, style) in styles.items():
-        axis.plot(
-            costs.index, costs[column], style, color=colour, linewidth=1.3, label=labels[column]
-        )
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    costs = result.predictions.groupby("train")[list(PAID)].mean()
+    for column, label in PAID.items():
+        colour, style = STYLES[column]
+        axis.plot(costs.index, costs[column], style, color=colour, linewidth=1.3, label=label)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_minor_formatter(NullFormatter())

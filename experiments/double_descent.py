@@ -45,6 +45,7 @@ PEAKS = {"test_nll": "test NLL", "test_error": "test error"}
 """In what a peak is looked for."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Of Okabe and Ito (2008), one for each number of training episodes."""
+NLL_TICKS = (0.3, 1, 3, 10)
 FEWEST_PREDICTORS, FEWEST_WIDTHS = 4, 3
 Floats = NDArray[np.float64]
 
@@ -258,24 +259,35 @@ def find_threshold(heads: pd.DataFrame) -> int | None:
 
 def summarise(table: pd.DataFrame, label_noise: float) -> str:
     """Returns the result in words, as Markdown."""
-    cells = list(table.groupby(["train", "epochs"]))
+    cells = []
+    for _, heads in table.groupby(["train", "epochs"]):
+        cells.append((int(heads["train"].iloc[0]), int(heads["epochs"].iloc[0]), heads))
     n_means = 2 * len(cells) * len(PEAKS)
-    n_predictors = table["predictor"].nunique()
+    described = []
+    shown = dict.fromkeys(PEAKS, 0)
+    for train, epochs, heads in cells:
+        sentences = [describe_threshold(heads)]
+        for column, name in PEAKS.items():
+            peak = find_peak(tabulate(heads, column), n_means)
+            shown[column] += peak is not None and peak.is_shown
+            sentences.append(describe_peak(name, peak, train))
+        sentences.append(describe_following(heads))
+        described.append(f"- **N = {train}, {epochs:,} epochs.** {' '.join(sentences)}")
+    counts = [f"{PEAKS[column]} in {count}" for column, count in shown.items()]
     lines = [
         "# Double descent",
         "",
-        f"{n_predictors} predictors, {label_noise:g} of the training labels flipped. The place of a"
-        " peak is chosen on half of the predictors; by how much the curve rises to it and falls"
-        f" after it is measured on the other half, with intervals for all {n_means} differences"
-        " together. A peak is shown where both intervals are above 0.",
+        f"{table['predictor'].nunique()} predictors, {label_noise:g} of the training labels"
+        f" flipped. A peak is shown of {' and of '.join(counts)} of the {len(cells)} pairs of N"
+        " training episodes and a length of training.",
+        "",
+        "Where a peak is, is chosen on half of the predictors; by how much the curve rises to it"
+        " and falls after it is measured on the other half, with intervals over predictors for all"
+        f" {n_means} differences together. A peak is shown where both intervals are above 0.",
+        "",
+        *described,
         "",
     ]
-    for (train, epochs), heads in cells:
-        lines.append(f"**{train} training episodes, {epochs} epochs.** {describe_threshold(heads)}")
-        for column, name in PEAKS.items():
-            lines.append(describe_peak(name, find_peak(tabulate(heads, column), n_means)))
-        lines.append(describe_following(heads))
-        lines.append("")
     return "\n".join([*lines, *format_table(table), ""])
 
 
@@ -288,8 +300,12 @@ def describe_threshold(heads: pd.DataFrame) -> str:
     return f"All heads fit all labels from {threshold:,} parameters on."
 
 
-def describe_peak(name: str, peak: Peak | None) -> str:
-    """Returns whether there is a peak, in words."""
+def describe_peak(name: str, peak: Peak | None, train: int) -> str:
+    """Returns whether there is a peak, in words.
+
+    Args:
+        train: number of training episodes.
+    """
     if peak is None:
         return (
             f"{name.capitalize()} has no peak." if name.islower() else f"T{name[1:]} has no peak."
@@ -301,7 +317,8 @@ def describe_peak(name: str, peak: Peak | None) -> str:
     )
     subject = f"T{name[1:]}"
     if peak.is_shown:
-        return f"{subject} has a peak of {peak.height:.2f} at {at:,} parameters: {sizes}."
+        place = f"{at:,} parameters, {at / train:.2f} for each training episode"
+        return f"{subject} has a peak of {peak.height:.2f} at {place}: {sizes}."
     return f"No peak of {name} is shown: {sizes}."
 
 
@@ -341,6 +358,8 @@ def draw(table: pd.DataFrame) -> Drawing:
     """Returns the figure: a row for each length of training, a column for each panel, a line for
     each number of training episodes.
     """
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
     lengths = sorted(table["epochs"].unique())
     drawing, axes = create_drawing(
         10.5,
@@ -355,12 +374,19 @@ def draw(table: pd.DataFrame) -> Drawing:
         for axis, (column, title) in zip(axes[row], PANELS.items(), strict=True):
             draw_panel(axis, of_length, column)
             if row == 0:
-                axis.set_title(title)
+                axis.set_title(title, fontsize=9)
             if row == len(lengths) - 1:
                 axis.set_xlabel("parameters of a head")
-        axes[row, 0].set_ylabel(f"{epochs:,} epochs")
+        axes[row, 0].set_ylabel(f"{epochs:,} epochs", fontsize=9, fontweight="bold")
+        axes[row, 0].set_yscale("log")
+        axes[row, 0].yaxis.set_major_formatter(ScalarFormatter())
+        axes[row, 0].yaxis.set_minor_formatter(NullFormatter())
+        axes[row, 0].set_yticks(NLL_TICKS)
     lines = axes[0, 0].get_legend_handles_labels()
-    drawing.figure.legend(*lines, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    columns = len(lines[0])
+    drawing.figure.legend(
+        *lines, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
     return drawing
 
 
@@ -376,10 +402,10 @@ def draw_panel(axis: Axes, heads: pd.DataFrame, column: str) -> None:
         low, high = ([getattr(mean, end) for mean in means] for end in ("low", "high"))
         axis.axvline(float(train), color=colour, linewidth=0.8, linestyle=":", zorder=0)
         axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        axis.plot(x, y, color=colour, linewidth=1.3, label=f"N = {train} training episodes")
+        axis.plot(x, y, color=colour, linewidth=1.3, label=f"N = {train} episodes")
         threshold = find_threshold(of_size)
         if threshold:
             axis.plot(threshold, y[x == threshold], "o", color=colour, markersize=5)
-    axis.plot([], [], "o", color=FAINT, markersize=5, label="from here all heads fit all labels")
-    axis.plot([], [], ":", color=FAINT, linewidth=0.8, label="as many parameters as episodes")
+    axis.plot([], [], "o", color=FAINT, markersize=5, label="all heads fit all N labels")
+    axis.plot([], [], ":", color=FAINT, linewidth=0.8, label="N parameters")
     axis.set_xscale("log")

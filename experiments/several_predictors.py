@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -120,7 +120,8 @@ class SeveralPredictors:
 
         Args:
             answers: whether it learns X or H.
-            errors: share of the answers that are flipped, to the nearest whole number.
+            errors: share of the answers that are flipped, to the nearest whole number, as often in
+                each combination of X and H.
         """
 
         def draw(seed: int) -> Dataset:
@@ -130,9 +131,11 @@ class SeveralPredictors:
             order_N = np.random.default_rng(seed).permutation(n)
             return concatenate_datasets([disputed, agreed]).select(order_N)
 
-        sample = self._read(draw, answers)
+        sample = self._read(draw, "concept", "human")
         answer_N = (sample.concept_PN if answers == "concept" else sample.human_PN)[0].clone()
-        answer_N[: round(errors * n)] ^= True
+        cell_N = 2 * sample.concept_PN[0] + sample.human_PN[0].int()
+        flipped = choose_evenly(cell_N.argsort(stable=True), round(errors * n))
+        answer_N[flipped] ^= True
         return build_examples(sample.z_NPD, answer_N.float())
 
     def build_task(
@@ -160,11 +163,11 @@ class SeveralPredictors:
             keeps_scale=self.predictors[0].keeps_scale,
         )
 
-    def _read(self, draw: Callable[[int], Dataset], column: Literal["concept", "human"]) -> Sample:
-        """Returns the episodes that are drawn for each predictor, in an order in which this column
-        is the same for all.
+    def _read(self, draw: Callable[[int], Dataset], *columns: str) -> Sample:
+        """Returns the episodes that are drawn for each predictor, in an order in which these
+        columns are the same for all.
         """
-        episodes = align([draw(seed) for seed in self.seeds], column)
+        episodes = align([draw(seed) for seed in self.seeds], columns)
         z_NPD = []
         for predictor, own in zip(self.predictors, episodes, strict=True):
             z_NPD.append(predictor.read(own, [self.level])[:, 0])
@@ -182,18 +185,31 @@ def check_rising(key: str, values: Sequence[float], fewest: int) -> None:
         )
 
 
-def align(episodes: Sequence[Dataset], column: str) -> list[Dataset]:
-    """Returns the episodes of each predictor in an order in which a column is that of the first.
-    The answers of all must be balanced alike.
+def align(episodes: Sequence[Dataset], columns: Sequence[str]) -> list[Dataset]:
+    """Returns the episodes of each predictor in an order in which some columns are those of the
+    first. Each combination of them must be as frequent with all.
     """
-    first_N = np.argsort(episodes[0][column][:], kind="stable")
-    aligned = []
+    keys = []
     for own in episodes:
-        assert sum(own[column][:]) == sum(episodes[0][column][:])
+        values = np.array([own[column][:] for column in columns], dtype=int)
+        keys.append(2 ** np.arange(len(columns)) @ values)
+    first_N = keys[0].argsort(kind="stable")
+    aligned = []
+    for own, key_N in zip(episodes, keys, strict=True):
         order_N = np.empty_like(first_N)
-        order_N[first_N] = np.argsort(own[column][:], kind="stable")
+        order_N[first_N] = key_N.argsort(kind="stable")
+        assert (key_N[order_N] == keys[0]).all()
         aligned.append(own.select(order_N))
     return aligned
+
+
+def choose_evenly(row_N: Tensor, n: int) -> Tensor:
+    """Returns n of some rows, evenly spread.
+
+    >>> choose_evenly(torch.arange(10), 2), choose_evenly(torch.arange(10), 0)
+    (tensor([2, 7]), tensor([], dtype=torch.int64))
+    """
+    return row_N[((torch.arange(n) + 0.5) * len(row_N) / max(n, 1)).long()]
 
 
 def build_examples(z_NPD: Tensor, human_N: Tensor) -> Examples:
