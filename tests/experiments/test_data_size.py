@@ -29,7 +29,7 @@ from storage.run_folder import PREDICTED, PREDICTIONS
 from tests.conftest import node
 from tests.experiments.made import build_job
 
-ERRORS, SIZES = 0.125, [16, 64, 256, 1024]
+ERRORS, SIZES = 0.125, [16, 128, 1024]
 X_AMPLITUDE, H_AMPLITUDE = 2.0, 0.25
 GAUSSIAN = {"gaussian": node("prior/gaussian.yaml")}
 TWO_BITS = {"bits": 2, "human_errors": ERRORS}
@@ -111,7 +111,7 @@ def test_predictions_are_written_before_the_contest_and_kept(tmp_path, monkeypat
     def stop(*_: object) -> None:
         raise InterruptedError
 
-    small = job(episodes=[16, 64])
+    small = job(episodes=[16, 64], predictors=1)
     monkeypatch.setattr(data_size.DataSize, "hold_contest", stop)
     with pytest.raises(InterruptedError):
         small(tmp_path)
@@ -126,7 +126,7 @@ def test_predictions_are_written_before_the_contest_and_kept(tmp_path, monkeypat
 def make_contest(follows: list[list[float]]) -> pd.DataFrame:
     rows = []
     for predictor, own in enumerate(follows):
-        for n, value in zip(SIZES, own, strict=False):
+        for n, value in zip(SIZES, own, strict=True):
             rows.append(
                 {"predictor": predictor, "train": n, "follows_concept": value}
                 | {"prior": "p", "strength": 1.0}
@@ -135,10 +135,10 @@ def make_contest(follows: list[list[float]]) -> pd.DataFrame:
 
 
 def test_measured_crossings_are_where_follows_x_passes_a_half_for_good():
-    contest = make_contest([[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]])
-    assert measure_crossings(contest).tolist() == [5, 7, math.inf, -math.inf]
+    contest = make_contest([[1, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 0]])
+    assert measure_crossings(contest).tolist() == [5.5, 8.5, math.inf, -math.inf]
     crossing = summarise_crossings(measure_crossings(contest))
-    assert (crossing.mean.value, crossing.before, crossing.never) == (6, 1, 1)
+    assert (crossing.mean.value, crossing.before, crossing.never) == (7, 1, 1)
     assert "not up to the largest size for 1 of 4" in crossing.describe()
 
 
@@ -159,7 +159,7 @@ def test_a_crossing_lies_on_the_line_between_two_sizes():
 
 
 def test_results_are_named_by_prior_and_by_strength_if_there_are_several():
-    one = make_contest([[1, 1, 0, 0]])
+    one = make_contest([[1, 1, 0]])
     both = pd.concat([one, one.assign(strength=2.0)])
     assert [result.name for result in collect_results(one, one)] == ["p"]
     names = [result.name for result in collect_results(both, both)]
