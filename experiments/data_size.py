@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -474,12 +474,13 @@ def draw_follows(axis: Axes, result: Result) -> None:
     crossings = [("measured", result.measured_P, (INK, "-"))]
     for column, name in PREDICTED.items():
         crossings.append((name, result.predict(column), STYLES[column]))
-    axis.text(0.03, 0.43, "imitator from N =", transform=axis.transAxes, fontsize=7)
+    corner: Any = {"transform": axis.transAxes, "fontsize": 7, "ha": "right", "va": "center"}
+    axis.text(0.99, 0.96, "imitator from N =", **corner)
     for i, (name, log2_P, (colour, style)) in enumerate(crossings):
         crossing = summarise_crossings(log2_P)
         mark_crossing(axis, crossing, colour, style)
-        label = axis.text(0.03, 0.35 - 0.13 * i, f"{name}:\n{crossing.describe_briefly()}")
-        label.set(transform=axis.transAxes, fontsize=7, color=colour, va="center")
+        label = f"{name}:\n{crossing.describe_briefly()}"
+        axis.text(0.99, 0.88 - 0.12 * i, label, color=colour, **corner)
     axis.axhline(0.5, color=FAINT, linewidth=0.5, zorder=0)
     axis.set_ylim(-0.03, 1.03)
     axis.set_xscale("log", base=2)
