@@ -192,7 +192,8 @@ class DataSize:
 
         cost_imitator: of a head that learns H. cost_translator: of one that learns X from labels
         with as many errors as in the contest. cost_without_errors: of one that learns X from labels
-        without errors; two_part is that, and h(errors) nats for each episode.
+        without errors; two_part is that, and h(errors) nats for each episode. costs_settled:
+        whether all three heads have settled, so that no cost is only an upper limit.
         """
         tables: list[pd.DataFrame] = []
         for n in self.episodes:
@@ -203,9 +204,12 @@ class DataSize:
                 for name, prior in self.priors.items():
                     checkpoint = folder / f"unfinished-{name}-{n}-{column}.ckpt"
                     heads = self._train(predictors, prior, examples, checkpoint)
-                    table = costs.get(name, self._list_heads(name, n, heads))
-                    cost_K, _ = choose_cheapest(heads, n)
-                    costs[name] = table.assign(**{column: n * cost_K.numpy()})
+                    if name not in costs:
+                        costs[name] = self._list_heads(name, n, heads).assign(costs_settled=True)
+                    table = costs[name]
+                    cost_K, settled_K = choose_cheapest(heads, n)
+                    table[column] = n * cost_K.numpy()
+                    table["costs_settled"] &= settled_K.numpy()
             tables += costs.values()
         predictions = pd.concat(tables, ignore_index=True)
         # The seeds are restarts, of which the cheapest counts: all have the same cost.
@@ -425,7 +429,9 @@ def format_sizes(log2_mean: Mean) -> str:
 
 
 def format_ratio(log2_mean: Mean) -> str:
-    """Returns a ratio with its interval."""
+    """Returns a ratio with its interval; a dash where there is none."""
+    if not log2_mean.predictors:
+        return "–"
     value, low, high = (2.0**log2 for log2 in log2_mean[:3])
     return f"{value:.2f}" if np.isnan(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 

@@ -28,7 +28,7 @@ from storage.atomic import write_atomically
 from training.examples import Examples
 from training.fit import build_population, take_solution, train_population
 from training.heads import Heads
-from training.optimizers.optimizer import StepOptimizer
+from training.optimizers.optimizer import Optimizer, StepOptimizer
 from training.schedule import Schedule
 from worlds.ladder import Ladder
 
@@ -114,10 +114,15 @@ class DoubleDescent:
     test: Episodes
     disputed: Episodes
     schedule: Schedule
-    optimizer: StepOptimizer
+    optimizer: Optimizer
     trainer: Trainer
 
     def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, StepOptimizer):
+            raise UserError(
+                f"optimizer: {type(self.optimizer).__name__} does not train for a given number of"
+                " epochs. Use optimizer=adamw, or another that takes steps."
+            )
         for key in ("episodes", "hidden", "epochs"):
             check_rising(key, getattr(self, key), FEWEST_WIDTHS if key == "hidden" else 1)
         if len(self.episodes) > len(COLOURS):
@@ -166,6 +171,7 @@ class DoubleDescent:
         seeds = range(self.seed, self.seed + self.seeds)
         task = predictors.build_task(make, NoPrior(), examples, seeds, [0.0])
         schedule = replace(self.schedule, epochs=cell.epochs)
+        assert isinstance(self.optimizer, StepOptimizer)
         population = build_population(task, schedule, self.optimizer)
         checkpoint = folder / f"unfinished-{'-'.join(map(str, cell))}.ckpt"
         train_population(task, population, self.trainer, checkpoint)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from compute.trainer import Trainer
 from console.errors import UserError
-from core_model.predictor import CoreModel, Predictor, check_levels, reseed
+from core_model.predictor import CoreModel, Predictor, reseed
 from priors.prior import Prior
 from reporters.reporter import Reporter, nll
 from storage.cache import find_cache_folder
@@ -88,7 +88,11 @@ class SeveralPredictors:
         for i in range(number):
             recipe = reseed(core_model, i)
             predictors.append(recipe.predictor(world, find_cache_folder(), trainer))
-            check_levels(predictors[i], [level])
+        n_levels = predictors[0].n_levels
+        if level >= n_levels:
+            raise UserError(
+                f"job.level: {predictors[0].name} has no level {level}. It has 0 to {n_levels - 1}."
+            )
         return cls(world, predictors, level, seed)
 
     @cached_property

@@ -65,6 +65,7 @@ def folder(tmp_path_factory):
 
 def test_costs_and_the_predicted_crossings_are_those_computed_by_hand(folder):
     predictions = pd.read_parquet(folder / PREDICTIONS)
+    assert predictions["costs_settled"].all()
     by_hand = pd.DataFrame({"train": SIZES, "predictor": 0})
     by_hand["cost_imitator"] = [compute_cost(n, H_AMPLITUDE, 0) for n in SIZES]
     by_hand["cost_translator"] = [compute_cost(n, X_AMPLITUDE, ERRORS) for n in SIZES]

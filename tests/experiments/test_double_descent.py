@@ -129,6 +129,11 @@ def test_values_that_cannot_be_are_refused_in_one_line(key, value):
         job(**{key: value})
 
 
+def test_an_optimizer_without_epochs_is_refused():
+    with pytest.raises(UserError, match=r"^optimizer: LBFGS does not [^\n]*\.$"):
+        build_job("double_descent", {}, {}, {}, "lbfgs")
+
+
 def test_heads_that_stop_early_are_refused():
     with pytest.raises(UserError, match=r"^training\.keep: [^\n]*\.$"):
         build_job("double_descent", {}, {}, {"keep": "best", "patience": 3}, "adamw")

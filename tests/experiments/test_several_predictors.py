@@ -74,5 +74,5 @@ def test_episodes_are_only_reordered():
 def test_a_level_that_is_not_there_is_refused(trainer):
     world = build(node("world/ladder.yaml", bits=8), "world")
     core_model = build(node("core_model/constructed.yaml"), "core_model")
-    with pytest.raises(UserError, match=r"has no level 7\. It has 0 to 1"):
+    with pytest.raises(UserError, match=r"^job\.level: constructed has no level 7\. It has 0 to 1"):
         SeveralPredictors.build(world, core_model, 1, 7, 0, trainer)
