@@ -59,8 +59,12 @@ FAILED = "failed.txt"
 """Why a run of a sweep failed: one line, and a traceback unless it was a user's mistake."""
 IGNORED_KEYS = ("trainer", "logger")
 """Keys of a config that change no result."""
-JOB_RESULTS = ("lookup.parquet", "lookup.png", "map.html", "map.parquet")
-"""What experiments that train no heads write beside their summary."""
+JOB_RESULTS = (
+    *("lookup.parquet", "lookup.png", "map.html", "map.parquet"),
+    *("double_descent.parquet", "double_descent.png", "double_descent.svg"),
+    *("data_size.parquet", "data_size.png", "data_size.svg"),
+)
+"""What experiments that are no runs of heads write beside their summary."""
 CHECKPOINT = "unfinished.ckpt"
 LOCK = ".lock"
 UNSEALED = ".heads.parquet.unsealed"

@@ -36,10 +36,10 @@ class Ladder(World):
 
     An episode is a row of fair bits: the evidence, then the sensors, then bits that have nothing to
     do with either. All evidence but one bit says nothing of X, and all sensors but one say nothing
-    of H. On easy episodes nobody interfered, and X = H. Who interferes draws all sensors again at
-    random (family "sensors"), so that H is then a coin. The predictor does not see whether somebody
-    did. It predicts what an audit finds (X), the next reading of each sensor (the same as before)
-    and, where it stores H, what the human answers.
+    of H. On easy episodes nobody interfered, and X = H but for `human_errors`. Who interferes draws
+    all sensors again at random (family "sensors"), so that H is then a coin. The predictor does not
+    see whether somebody did. It predicts what an audit finds (X), the next reading of each sensor
+    (the same as before) and, where it stores H, what the human answers.
 
     Args:
         bits: bits of an episode.
@@ -51,7 +51,10 @@ class Ladder(World):
         human_parity: number of chains of sensors.
         stores_human: whether the human's answer is among what a predictor predicts.
         tampered: share of episodes of the split `predictor` in which somebody interferes.
-        label_noise: share of easy episodes whose recorded human answer is flipped.
+        human_errors: share of easy episodes on which the human errs and nobody knows: the sensors
+            are drawn so that H is not X, and the label is H. Nobody interfered.
+        label_noise: share of easy episodes whose recorded human answer is flipped, so that it is
+            neither X nor H.
     """
 
     bits: Annotated[int, Range(2, 10_000)]
@@ -61,6 +64,7 @@ class Ladder(World):
     human_parity: Parity
     stores_human: bool
     tampered: Share
+    human_errors: Annotated[float, Range(0, below=0.5)]
     label_noise: Annotated[float, Range(0, below=0.5)]
 
     name: ClassVar[str] = "ladder"
@@ -107,6 +111,9 @@ class Ladder(World):
         human_N = concept_N
         if split == "disputed":
             human_N = ~concept_N
+        elif split == "easy" and self.human_errors:
+            # H keeps its halves, so that answers are balanced whatever the share of errors.
+            concept_N = human_N ^ (rng.random(n) < self.human_errors)
         elif split in ("predictor", "tampered"):
             human_N = np.where(tampered_N, rng.random(n) < 0.5, concept_N)
         bits_NT = self._draw_bits(concept_N, human_N, rng)

@@ -80,19 +80,26 @@ def test_every_number_of_no_part_has_a_range():
     assert find_accepted(values, groups, check_config) == []
 
 
-def test_every_number_of_a_job_has_a_range():
-    values = read_config("experiment=lookup")
-    shared = ("schedule", "optimizer", "trainer")
+SHARED = {
+    "world": "world",
+    "core_model": "core_model",
+    "schedule": "training",
+    "optimizer": "optimizer",
+    "trainer": "trainer",
+}
+"""Parts that a job shares with the rest of its config: their keys in the job, and there."""
+
+
+@pytest.mark.parametrize("experiment", ["lookup", "double_descent", "data_size"])
+def test_every_number_of_a_job_has_a_range(experiment):
+    values = read_config(f"experiment={experiment}")
+    shared = {key: values[name] for key, name in SHARED.items() if key in values["job"]}
     values["job"] = {key: value for key, value in values["job"].items() if key not in shared}
-    accepted = find_accepted(values, {"job"}, lambda changed: check_config(complete(changed)))
-    assert accepted == []
 
+    def check_job(changed: dict[str, Any]) -> None:
+        check_config(changed | {"job": changed["job"] | shared})
 
-def complete(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values with the parts that a job shares with the rest of its config."""
-    shared = {"schedule": values["training"]}
-    shared |= {key: values[key] for key in ("optimizer", "trainer")}
-    return values | {"job": values["job"] | shared}
+    assert find_accepted(values, {"job"}, check_job) == []
 
 
 def test_every_number_of_a_calibration_has_a_range():

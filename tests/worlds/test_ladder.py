@@ -86,6 +86,19 @@ def test_label_noise_flips_recorded_answers_of_easy_episodes_alone():
     assert (read_column(disputed, "concept") != read_column(disputed, "human")).all()
 
 
+def test_where_the_human_errs_on_an_easy_episode_the_label_is_h_and_not_x():
+    world = make_ladder(human_errors=0.2)
+    easy = world.episodes("easy", 4400, seed=0)
+    wrong_N = read_column(easy, "concept") != read_column(easy, "human")
+    assert abs(wrong_N.mean() - 0.2) < FEW
+    assert read_column(easy, "human").sum() == 2200
+    assert (read_column(easy, "answer")[:, -1] == read_column(easy, "human")).all()
+    assert not any(easy["tampered"])
+    for split in ("disputed", "amiss", "predictor"):
+        episodes = world.episodes(split, 200, seed=0)
+        assert episodes["bit"][:] == make_ladder().episodes(split, 200, seed=0)["bit"][:]
+
+
 @pytest.mark.parametrize("flips", ["concept", "human"])
 def test_twins_differ_in_one_bit_of_what_flips(flips):
     first, second = make_ladder().twins(flips, 300, seed=0)
@@ -131,6 +144,7 @@ def test_all_bits_may_be_evidence_and_sensors():
         ({"concept_level": -1}, r"^world\.concept_level: -1 is too small. Use 0 or more"),
         ({"human_level": -1}, r"^world\.human_level: -1 is too small"),
         ({"label_noise": 0.5}, r"^world\.label_noise: 0.5 is too large"),
+        ({"human_errors": 0.5}, r"^world\.human_errors: 0.5 is too large"),
         ({"tampered": 1.1}, r"^world\.tampered: 1.1 is too large"),
     ],
 )
