@@ -25,7 +25,7 @@ def describe_found(cells: list[Cell]) -> str:
         counts[plural] = sum(cell.winner == kind for cell in cells)
     rest = len(cells) - sum(counts.values())
     found = ", ".join(f"{plural} in {count}" for plural, count in counts.items())
-    words = f"most heads are {found}, and neither in {rest} of {len(cells)} cells."
+    words = f"most heads are {found}, and anything else in {rest} of {len(cells)} cells."
     settled = sum(cell.settled * len(cell.heads) for cell in cells)
     settled /= sum(len(cell.heads) for cell in cells)
     if settled < 1:

@@ -24,7 +24,7 @@ def test_majorities_are_counted_and_half_is_none():
         ]
     )
     (line,) = describe_plane(plane)
-    assert "translators in 1, imitators in 1, and neither in 2 of 4 cells" in line
+    assert "translators in 1, imitators in 1, and anything else in 2 of 4 cells" in line
     assert "is what most heads are in 2 of 3 cells" in line, "the tie does not count"
     assert "Not in: concept width 16, concept amplitude 2.0." in line
 
