@@ -93,7 +93,7 @@ def plant(
         decoupled = draw_decoupled(parts.world, reader, plan, answers)
         reference = material.train
         requests = fulfil(parts.prior, parts.world, reader, decoupled, plan, reference)
-        sources.append(Source(decoupled, requests, costs, material.examples))
+        sources.append(Source(decoupled, requests, costs, material.examples.z_NLD))
     first = contestants[0].reader
     levels, keeps_scale = first.levels, first.predictor.keeps_scale
     watches = [Watch(measure_nothing) for _ in sources]

@@ -47,9 +47,9 @@ class Source(NamedTuple):
     material: TrainingMaterial
     requests: Requests
     costs: ReadingCosts
-    standard: Examples
-    """The easy training episodes: activations are standardised so that these have mean 0 and
-    standard deviation 1.
+    standard_NLD: Tensor
+    """The activations of the easy training episodes: all are standardised so that these have mean 0
+    and standard deviation 1.
     """
 
 
@@ -69,7 +69,7 @@ def build_sources(parts: Parts, plan: Plan, contestants: Sequence[Contestant]) -
     sources = []
     for reader, material, costs in contestants:
         requests = fulfil(parts.prior, parts.world, reader, material, plan)
-        sources.append(Source(material, requests, costs, material.examples))
+        sources.append(Source(material, requests, costs, material.examples.z_NLD))
     return sources
 
 
@@ -114,7 +114,7 @@ def find_heads(
         join_requests([source.requests for source in sources]),
         rounds=parts.training.precision == "bfloat16",
         keeps_scale=keeps_scale,
-        standard=join_examples([source.standard for source in sources]),
+        standard_NLD=torch.cat([source.standard_NLD for source in sources], dim=1),
         initial_scale=getattr(parts.training, "initial_scale", 1.0),
     )
     watch = join_watches(watches)
@@ -164,7 +164,7 @@ def build_task(
     requests: Requests = Requests(),
     rounds: bool = False,
     keeps_scale: bool = False,
-    standard: Examples | None = None,
+    standard_NLD: Tensor | None = None,
     initial_scale: float = 1.0,
 ) -> Task:
     """Returns what heads are found from. The activations of several predictors are those of their
@@ -180,10 +180,10 @@ def build_task(
         requests: what the prior needs beside the training episodes.
         rounds: whether products in a head are rounded to bfloat16.
         keeps_scale: whether activations keep their scale; only their mean is then taken off.
-        standard: examples by which activations are standardised; the training ones by default.
+        standard_NLD: activations by which all are standardised; the training ones by default.
         initial_scale: factor of the weights before training.
     """
-    mean_LD, std_LD = compute_standardiser((standard or examples).z_NLD)
+    mean_LD, std_LD = compute_standardiser(examples.z_NLD if standard_NLD is None else standard_NLD)
     if keeps_scale:
         std_LD = torch.ones_like(std_LD)
     predictors = len(mean_LD) // len(levels)

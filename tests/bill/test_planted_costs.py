@@ -11,6 +11,7 @@ from configs.plan import Plan, Sizes
 from console.errors import UserError
 from core_model.reader import ActivationReader
 from storage.run_folder import read_heads
+from tests.conftest import node
 from tests.running import train
 from training.material import draw_decoupled
 from worlds.ladder import Ladder
@@ -108,6 +109,7 @@ def test_a_world_that_cannot_part_x_from_h_is_refused(reader):
                 raise UserError("world: it makes no disputed episodes")
             return super().episodes(split, n, seed)
 
-    world = Honest(4, 0, 0, 1, 1, True, 0.5, 0.0)
+    values = {key: value for key, value in node("world/ladder.yaml").items() if key != "_target_"}
+    world = Honest(**values)
     with pytest.raises(UserError, match=r"planted_costs: ladder cannot make \d+ .*planted_costs=f"):
         draw_decoupled(world, reader, PLAN, "concept")
