@@ -32,7 +32,8 @@ def describe_found(cells: list[Cell]) -> str:
         words += f" {settled:.0%} of the heads have settled."
     missed = sum(cell.missed for cell in cells)
     if missed:
-        words += f" In {missed} cells training did not find what costs least (hatched)."
+        cells_missed = "1 cell" if missed == 1 else f"{missed} cells"
+        words += f" In {cells_missed} training did not find what costs least (hatched)."
     return words
 
 

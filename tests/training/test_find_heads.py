@@ -94,7 +94,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = ("attention, steps", "mlp, steps", "layered, downstream")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in SLOW else case for case in CASES]
+)
 def test_in_float64_a_head_is_the_same_with_its_predictor_alone_and_in_company(
     case, trainer, tmp_path
 ):

@@ -63,4 +63,4 @@ def test_cells_whose_training_missed_the_optimum_are_counted():
         plant_cell(("1", "2.0"), "circuit_size", [TRANSLATOR], TRANSLATOR, 0.5, excess=0.005),
     ]
     (line,) = describe_plane(plant_plane(cells))
-    assert "In 1 cells training did not find what costs least" in line
+    assert "In 1 cell training did not find what costs least" in line
