@@ -27,6 +27,12 @@ def node(yaml: Path | str, **changed: Any) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(CONFIGS / yaml)) | changed
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Puts slow tests first, so that no process waits in the end for one that has just begun."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_collection_finish():
     """Keeps the garbage collector from searching all that was imported, again and again."""
     gc.collect()
