@@ -86,6 +86,7 @@ def test_a_run_keeps_one_row_a_head_and_epoch_of_its_training(tiny_run):
     assert history[losses].notna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_heads_of_several_predictors_are_those_of_runs_with_each(tiny_run, tmp_path):
     """tiny_run has the first predictor."""
     words = [*TINY, "levels=[2]"]
