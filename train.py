@@ -162,7 +162,9 @@ def judge(
     finished = describe_finished(heads, reports, material, inputs.reader, inputs.costs)
     bill = parts.bill(finished, parts.trainer.finishing_memory_budget)
     clock.lap("billing")
-    return build_results(config, parts, inputs, heads, reports, bill, judgement, history)
+    results = build_results(config, parts, inputs, heads, reports, bill, judgement, history)
+    clock.lap("judging")
+    return results
 
 
 def run_job(config: dict[str, Any], folder: Path) -> None:

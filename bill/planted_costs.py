@@ -3,7 +3,8 @@ the two a prior finds, before the contest is trained.
 
 On easy episodes X = H, and the prior takes the head that is cheaper in its own unit. The same head
 under the same prior and schedule is therefore trained twice where X and H are independent: once
-with X as its answers, and once with H.
+with X as its answers, and once with H. Planted heads learn from answers without errors: where the
+human errs on easy episodes, what a translator loses there is not part of its cost.
 
 K: heads.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 from bill.bill import Bill
@@ -23,7 +25,7 @@ from configs.build import Parts
 from configs.plan import Plan
 from training.find_heads import Contestant, Source, find_heads
 from training.heads import Heads
-from training.material import Answers, draw_decoupled
+from training.material import Answers, draw_decoupled, read_decoupled
 from training.requests import fulfil
 from training.ties import TIED
 from training.watch import Watch
@@ -68,10 +70,12 @@ def measure_planted_costs(
     """
     import pandas as pd
 
+    n = plan.sizes.train + plan.sizes.validation
+    decoupled = draw_decoupled(parts.world, n, plan.seed)
     planted = {}
     for name, answers in PLANTED.items():
         own = checkpoint.with_stem(f"{checkpoint.stem}-{name}")
-        planted[name] = plant(parts, plan, contestants, answers, own)
+        planted[name] = plant(parts, plan, contestants, decoupled, answers, own)
     tables = []
     for i in range(len(contestants)):
         pair = {name: of_predictors[i] for name, of_predictors in planted.items()}
@@ -84,26 +88,25 @@ def plant(
     parts: Parts,
     plan: Plan,
     contestants: Sequence[Contestant],
+    decoupled: Dataset,
     answers: Answers,
     checkpoint: Path,
 ) -> list[Planted]:
     """Returns the planted heads of each predictor that learn these answers."""
     sources = []
     for reader, material, costs in contestants:
-        decoupled = draw_decoupled(parts.world, reader, plan, answers)
-        reference = material.train
-        requests = fulfil(parts.prior, parts.world, reader, decoupled, plan, reference)
-        sources.append(Source(decoupled, requests, costs, material.examples.z_NLD))
+        learned = read_decoupled(reader, decoupled, plan.sizes.train, answers)
+        requests = fulfil(parts.prior, parts.world, reader, learned, plan, material.train)
+        sources.append(Source(learned, requests, costs, material.examples.z_NLD))
     first = contestants[0].reader
     levels, keeps_scale = first.levels, first.predictor.keeps_scale
     watches = [Watch(measure_nothing) for _ in sources]
     found = find_heads(parts, plan, levels, sources, checkpoint, watches, keeps_scale)
     planted = []
     for (heads, _), source, contestant in zip(found, sources, contestants, strict=True):
-        decoupled = source.material
-        reports = {"train": heads.read(decoupled.examples.z_NLD)}
-        reader, costs = contestant.reader, contestant.costs
-        finished = describe_finished(heads, reports, decoupled, reader, costs)
+        learned, reader, costs = source.material, contestant.reader, contestant.costs
+        reports = {"train": heads.read(learned.examples.z_NLD)}
+        finished = describe_finished(heads, reports, learned, reader, costs)
         bill = parts.bill(finished, parts.trainer.finishing_memory_budget)
         cost_K, settled_K = choose_cheapest(heads, plan.sizes.train)
         planted.append(Planted(heads, cost_K, settled_K, bill))

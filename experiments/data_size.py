@@ -6,7 +6,6 @@ N: episodes, P: predictors, K: heads, S: numbers of training episodes.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -181,7 +180,7 @@ class DataSize:
             drawing.save_png(temporary)
         with write_atomically(folder / "data_size.svg") as temporary:
             temporary.write_text(drawing.render_svg(), encoding="utf-8")
-        facts = json.loads((folder / run_folder.PREDICTED).read_text(encoding="utf-8"))
+        facts = run_folder.read_facts(folder / run_folder.PREDICTED)
         text = summarise(results, self.world.human_errors, facts["sha256"])
         with write_atomically(folder / "summary.md") as temporary:
             temporary.write_text(text, encoding="utf-8")

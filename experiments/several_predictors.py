@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 from torch import Tensor
 
 from compute.trainer import Trainer
@@ -28,10 +28,10 @@ from storage.cache import find_cache_folder
 from training.examples import Examples
 from training.find_heads import build_task
 from training.heads import Heads
-from training.material import Answers
+from training.material import Answers, draw_decoupled
 from training.task import Task
 from worlds.ladder import Ladder
-from worlds.seeds import LEARNING_OFFSET, PLANTING_OFFSET
+from worlds.seeds import LEARNING_OFFSET
 
 
 class Sample(NamedTuple):
@@ -127,15 +127,7 @@ class SeveralPredictors:
             errors: share of the answers that are flipped, to the nearest whole number, as often in
                 each combination of X and H.
         """
-
-        def draw(seed: int) -> Dataset:
-            seed += PLANTING_OFFSET
-            disputed = self.world.episodes("disputed", n // 2, seed)
-            agreed = self.world.episodes("amiss", n - n // 2, seed)
-            order_N = np.random.default_rng(seed).permutation(n)
-            return concatenate_datasets([disputed, agreed]).select(order_N)
-
-        sample = self._read(draw, "concept", "human")
+        sample = self._read(partial(draw_decoupled, self.world, n), "concept", "human")
         answer_N = (sample.concept_PN if answers == "concept" else sample.human_PN)[0].clone()
         cell_N = 2 * sample.concept_PN[0] + sample.human_PN[0].int()
         flipped = choose_evenly(cell_N.argsort(stable=True), round(errors * n))

@@ -155,6 +155,9 @@ def save_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
 def load_or_predict(folder: Path, predict: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Returns the predictions of a run: those that it has already, or new ones, which are written
     with their hash and the time.
+
+    Raises:
+        UserError: those that it has are missing, or were changed afterwards.
     """
     from pyarrow.parquet import ParquetFile
 
@@ -163,8 +166,14 @@ def load_or_predict(folder: Path, predict: Callable[[], pd.DataFrame]) -> pd.Dat
         now = datetime.now(UTC).isoformat(timespec="seconds")
         facts = {"sha256": _hash_file(folder / PREDICTIONS), "written": now}
         _write(folder / PREDICTED, json.dumps(facts, indent=2) + "\n")
-    with ParquetFile(folder / PREDICTIONS) as file:
-        return file.read().to_pandas()
+    file = folder / PREDICTIONS
+    if not file.exists() or _hash_file(file) != read_facts(folder / PREDICTED)["sha256"]:
+        raise UserError(
+            f"{file}: it is missing, or was changed after it was written (its hash differs)."
+            f" {RESTORE}"
+        )
+    with ParquetFile(file) as opened:
+        return opened.read().to_pandas()
 
 
 def save(

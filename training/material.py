@@ -59,19 +59,14 @@ def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Materia
     return Material(train, validation, examples, held_out, test, probe)
 
 
-def draw_decoupled(
-    world: World, reader: ActivationReader, plan: Plan, answers: Answers
-) -> TrainingMaterial:
-    """Returns episodes on which X and H are independent, with the answers that a planted head
-    learns: half of the episodes are disputed, and half are amiss with X = H.
-
-    Args:
-        answers: concept for a head that learns X, human for one that learns H.
+def draw_decoupled(world: World, n: int, seed: int) -> Dataset:
+    """Returns episodes on which X and H are independent: half of them are disputed, and half are
+    amiss with X = H. Planted heads learn from them, and nothing else does.
 
     Raises:
         UserError: the world cannot make them.
     """
-    n, seed = plan.sizes.train + plan.sizes.validation, plan.seed + PLANTING_OFFSET
+    seed += PLANTING_OFFSET
     try:
         disputed = world.episodes("disputed", n // 2, seed)
         agreed = world.episodes("amiss", n - n // 2, seed)
@@ -81,9 +76,19 @@ def draw_decoupled(
             f" independent ({error}). Use planted_costs=false."
         ) from None
     order_N = np.random.default_rng(seed).permutation(n)
-    decoupled = concatenate_datasets([disputed, agreed]).select(order_N)
-    train = decoupled.select(range(plan.sizes.train))
-    validation = decoupled.select(range(plan.sizes.train, n))
+    return concatenate_datasets([disputed, agreed]).select(order_N)
+
+
+def read_decoupled(
+    reader: ActivationReader, decoupled: Dataset, n_train: int, answers: Answers
+) -> TrainingMaterial:
+    """Returns what a planted head learns from: the first episodes, and the others for validation.
+
+    Args:
+        answers: concept for a head that learns X, human for one that learns H.
+    """
+    train = decoupled.select(range(n_train))
+    validation = decoupled.select(range(n_train, len(decoupled)))
     examples = read_examples(reader, train, answers)
     held_out = read_examples(reader, validation, answers)
     return TrainingMaterial(train, validation, examples, held_out)

@@ -13,7 +13,7 @@ from core_model.reader import ActivationReader
 from storage.run_folder import read_heads
 from tests.conftest import node
 from tests.running import train
-from training.material import draw_decoupled
+from training.material import draw_decoupled, read_decoupled
 from worlds.ladder import Ladder
 
 N = 400
@@ -93,16 +93,18 @@ def test_a_run_without_planted_costs_predicts_nothing(tiny_run):
 
 
 def test_x_and_h_are_independent_where_planted_heads_are_trained(vault, reader):
+    sizes = PLAN.sizes
+    decoupled = draw_decoupled(vault, sizes.train + sizes.validation, PLAN.seed)
     for answers in ("concept", "human"):
-        material = draw_decoupled(vault, reader, PLAN, answers)
+        material = read_decoupled(reader, decoupled, sizes.train, answers)
         table = material.train.to_pandas()
         counts = pd.crosstab(table["concept"], table["human"]).to_numpy() / len(table)
         assert np.abs(counts - 0.25).max() < 0.06
         assert (material.examples.human_N.bool().numpy() == table[answers]).all()
-        assert len(table) == PLAN.sizes.train
+        assert len(table) == sizes.train
 
 
-def test_a_world_that_cannot_part_x_from_h_is_refused(reader):
+def test_a_world_that_cannot_part_x_from_h_is_refused():
     class Honest(Ladder):
         def episodes(self, split, n, seed):
             if split == "disputed":
@@ -112,4 +114,4 @@ def test_a_world_that_cannot_part_x_from_h_is_refused(reader):
     values = {key: value for key, value in node("world/ladder.yaml").items() if key != "_target_"}
     world = Honest(**values)
     with pytest.raises(UserError, match=r"planted_costs: ladder cannot make \d+ .*planted_costs=f"):
-        draw_decoupled(world, reader, PLAN, "concept")
+        draw_decoupled(world, 100, 0)

@@ -192,5 +192,8 @@ def test_predictions_are_written_once_and_go_with_their_config(tmp_path):
     again = load_or_predict(tmp_path, lambda: pd.DataFrame({"predicts": ["direct_translator"]}))
     assert first["predicts"].tolist() == again["predicts"].tolist() == ["tie"]
     assert (tmp_path / PREDICTED).read_text() == before and len(before) > 64
+    (tmp_path / PREDICTIONS).write_bytes(b"other")
+    with pytest.raises(UserError, match="was changed after it was written"):
+        load_or_predict(tmp_path, lambda: pd.DataFrame())
     begin(tmp_path, CONFIG_B)
     assert not (tmp_path / PREDICTIONS).exists() and not (tmp_path / PREDICTED).exists()
