@@ -108,7 +108,7 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
 
 
 def count_heads(parts: Parts, plan: Plan, n_levels: int) -> int:
-    """Returns the number of heads of a run that reads this many levels."""
+    """Returns the number of heads of each predictor of a run that reads this many levels."""
     n_groups = n_levels if parts.reads_one_level else 1
     return n_groups * len(plan.head_seeds) * len(plan.strengths)
 

@@ -17,7 +17,14 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from core_model.hashing import freeze, hash_weights
-from core_model.predictor import Opinions, Portion, Predictor, check_levels, read_portions
+from core_model.predictor import (
+    Opinions,
+    Portion,
+    Predictor,
+    build_portions,
+    check_levels,
+    read_portions,
+)
 from core_model.transformer_model import stack_symbols
 from storage.fingerprint import hash_code
 from worlds.ladder import Ladder
@@ -68,11 +75,7 @@ class LadderPredictor(Predictor):
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
         check_levels(self, levels)
-        portions = []
-        rows_of_portions = torch.arange(len(episodes)).split(PORTION)
-        for rows_B, bits_BI in zip(rows_of_portions, self._split_bits(episodes), strict=True):
-            portions.append(Portion(rows_B, partial(self._read, bits_BI, levels)))
-        return portions
+        return build_portions(self._split_bits(episodes), partial(self._read, levels=levels))
 
     def read_on(
         self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1

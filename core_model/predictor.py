@@ -191,6 +191,19 @@ def reseed(core_model: CoreModel, offset: int) -> CoreModel:
     return replace(core_model, seed=seed)  # type: ignore[type-var]
 
 
+def build_portions(batches: Sequence[Tensor], read: Callable[[Tensor], Tensor]) -> list[Portion]:
+    """Returns a portion for each batch of inputs; batches hold the episodes in order.
+
+    Args:
+        read: from a batch to its activations z_BLD.
+    """
+    portions = []
+    sizes = [len(batch) for batch in batches]
+    for rows_B, batch in zip(torch.arange(sum(sizes)).split(sizes), batches, strict=True):
+        portions.append(Portion(rows_B, partial(read, batch)))
+    return portions
+
+
 def read_portions(
     portions: Sequence[Portion], n: int, levels: int, width: int, dtype: torch.dtype
 ) -> Tensor:

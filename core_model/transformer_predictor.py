@@ -20,6 +20,7 @@ from core_model.predictor import (
     Opinions,
     Portion,
     Predictor,
+    build_portions,
     check_levels,
     read_portions,
 )
@@ -57,12 +58,9 @@ class TransformerPredictor(Predictor):
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
         check_levels(self, levels)
-        portions = []
-        rows_of_batches = torch.arange(len(episodes)).split(READ_BATCH)
-        for rows_B, reads_BTC in zip(rows_of_batches, self._batches(episodes), strict=True):
-            read = partial(self._read, reads_BTC, levels, position)
-            portions.append(Portion(rows_B, read))
-        return portions
+        return build_portions(
+            self._batches(episodes), partial(self._read, levels=levels, position=position)
+        )
 
     @torch.no_grad()
     def read_on(

@@ -17,12 +17,6 @@ from storage.run_folder import SUMMARY
 ROOT = Path(__file__).parents[1]
 TRAIN = ROOT / "train.py"
 SWEEPS = ROOT / "configs" / "sweep"
-FEW = {
-    "width_amplitude": ("core_model.concept_width=1,16", "core_model.concept_amplitude=0.5,2.0"),
-    "widths": ("core_model.concept_width=1,16", "core_model.human_width=1,16"),
-    "level_amplitude": ("world.human_level=1,3", "core_model.concept_amplitude=0.2,1.0"),
-}
-"""The values of a plane's dials where few cells are enough."""
 
 
 @dataclass(frozen=True)
@@ -31,60 +25,57 @@ class PhaseMap:
     repeated, so a map that was stopped resumes.
 
     Args:
-        size: how many predictors, heads and cells: a key of `sizes`.
+        size: how many planes, cells, predictors and heads: a key of `planes` and of `words`.
         launcher: how Hydra runs the cells: one after the other, or several at once.
-        planes: names of sweeps in configs/sweep.
-        sizes: of each size, what is set of every sweep. tiny has two values of each dial, two arms
-            and the first plane alone.
+        planes: names of sweeps in configs/sweep, by size.
+        words: what is set of each of these sweeps, as on the command line, by size.
     """
 
     size: str
     launcher: Literal["basic", "joblib", "ray"]
-    planes: list[str]
-    sizes: dict[str, list[str]]
+    planes: dict[str, list[str]]
+    words: dict[str, list[str]]
 
     def __post_init__(self) -> None:
-        if self.size not in self.sizes:
-            raise UserError(
-                f"job.size: there is no {self.size}.{did_you_mean(self.size, self.sizes)}"
-                f" There are: {', '.join(self.sizes)}."
-            )
+        for key, by_size in (("planes", self.planes), ("words", self.words)):
+            if self.size not in by_size:
+                raise UserError(
+                    f"job.size: job.{key} has no {self.size}.{did_you_mean(self.size, by_size)}"
+                    f" It has: {', '.join(by_size)}."
+                )
+        key = f"job.planes.{self.size}"
         known = [path.stem for path in SWEEPS.glob("*.yaml")]
-        for plane in self.planes:
+        for plane in self.planes[self.size]:
             if plane not in known:
                 raise UserError(
-                    f"job.planes: there is no sweep {plane}.{did_you_mean(plane, known)} Sweeps are"
-                    " in configs/sweep."
+                    f"{key}: there is no sweep {plane}.{did_you_mean(plane, known)} Sweeps are in"
+                    " configs/sweep."
                 )
-        if not self.planes:
-            raise UserError("job.planes: it is empty. Name a sweep: job.planes='[widths]'")
+        if not self.planes[self.size]:
+            raise UserError(f"{key}: it is empty. Name a sweep: {key}='[widths]'")
 
     def __call__(self, folder: Path) -> None:
         from report.phase_map.write import write_map
 
-        is_tiny = self.size == "tiny"
-        for plane in self.planes[:1] if is_tiny else self.planes:
-            words = [f"+sweep={plane}", f"hydra.sweep.dir={folder.absolute() / plane}"]
-            words += [f"hydra/launcher={self.launcher}", *self.sizes[self.size]]
-            if is_tiny:
-                words += [*FEW.get(plane, ()), "arm=none_adamw,simplicity"]
-            self._run(plane, words)
+        for plane in self.planes[self.size]:
+            self._run(plane, folder.absolute() / plane)
         text = write_map(folder)
         with write_atomically(folder / SUMMARY) as temporary:
             temporary.write_text(to_markdown(text), encoding="utf-8")
 
-    def _run(self, plane: str, words: list[str]) -> None:
+    def _run(self, plane: str, folder: Path) -> None:
         """Runs one sweep in a process of its own.
 
         Raises:
             UserError: some of its runs failed.
         """
-        command = [sys.executable, str(TRAIN), *words]
+        where = [f"+sweep={plane}", f"hydra.sweep.dir={folder}", f"hydra/launcher={self.launcher}"]
+        command = [sys.executable, str(TRAIN), *where, *self.words[self.size]]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise UserError(
-                f"job.planes: some runs of {plane} failed; the reasons are above. The same command"
-                " runs them again, and repeats none that is finished."
+                f"job.planes.{self.size}: some runs of {plane} failed; the reasons are above. The"
+                " same command runs them again, and repeats none that is finished."
             )
 
 

@@ -252,7 +252,7 @@ def _list_gates(abouts: list[dict[str, Any]]) -> list[str]:
     """Returns the gates of the predictors of a run; of several, by their seeds."""
     lines = []
     for about in abouts:
-        prefix = f"{about['seed']}: " if len(abouts) > 1 else ""
+        prefix = f"predictor {about['seed']}: " if len(abouts) > 1 else ""
         lines += [prefix + gate for gate in about["gates"]]
     return lines + _describe_surface(abouts)
 

@@ -71,7 +71,9 @@ class Cell:
 
     @property
     def missed(self) -> bool:
-        """Whether heads pay more than the cheaper planted head, on half of the predictors."""
+        """Whether even the best head pays clearly more than the cheaper planted head, on more than
+        half of the predictors.
+        """
         if "cost_found" not in self.heads:
             return False
         cheaper = self.heads[["cost_translator", "cost_imitator"]].min(axis=1)

@@ -9,23 +9,18 @@ from console.errors import UserError
 from experiments.phase_map import PhaseMap
 from tests.running import train
 
-SIZES = {"tiny": [], "full": []}
-
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("size", "planes", "message"),
     [
-        (("tny", "basic", ["widths"]), r"job\.size: there is no tny\. Did you mean tiny\?"),
-        (
-            ("tiny", "basic", ["width"]),
-            r"no sweep width\. Did you mean widths",
-        ),
-        (("tiny", "basic", []), r"job\.planes: it is empty"),
+        ("tny", ["widths"], r"job\.size: job\.planes has no tny\. Did you mean tiny\?"),
+        ("tiny", ["width"], r"job\.planes\.tiny: there is no sweep width\. Did you mean widths"),
+        ("tiny", [], r"job\.planes\.tiny: it is empty"),
     ],
 )
-def test_mistakes_are_refused_with_the_cure(values, message):
+def test_mistakes_are_refused_with_the_cure(size, planes, message):
     with pytest.raises(UserError, match=message):
-        PhaseMap(*values, sizes=SIZES)
+        PhaseMap(size, "basic", planes={"tiny": planes}, words={"tiny": []})
 
 
 @pytest.mark.slow
