@@ -57,8 +57,9 @@ class Judge(Bounds):
 
     Args:
         enough: least number of disputed episodes for either value of X.
-        heads: number of heads that intervals are corrected for: the most of any run that is
-            compared, so that a verdict does not depend on the company in which a head was trained.
+        heads: number of heads that intervals are corrected for: the most on one predictor of any
+            run that is compared, so that a verdict does not depend on the company in which a head
+            was trained.
         confidence: of all intervals of that many heads together.
         without: kinds of evidence without which a verdict is given: where world or predictor cannot
             give them.
