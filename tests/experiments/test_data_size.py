@@ -13,17 +13,16 @@ from scipy.optimize import minimize_scalar
 
 from console.errors import UserError
 from experiments import data_size
-from experiments.data_size import (
-    DataSize,
+from experiments.crossings import (
     collect_results,
     compare_crossings,
-    compute_entropy,
     find_crossing,
-    judge_ratio,
     measure_crossings,
     predict_crossings,
     summarise_crossings,
 )
+from experiments.data_size import DataSize, compute_entropy
+from experiments.data_size_words import judge_ratio
 from experiments.several_predictors import SeveralPredictors
 from storage.run_folder import PREDICTED, PREDICTIONS
 from tests.conftest import node

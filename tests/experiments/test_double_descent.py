@@ -5,14 +5,9 @@ import pandas as pd
 import pytest
 
 from console.errors import UserError
-from experiments.double_descent import (
-    DoubleDescent,
-    choose_peak,
-    describe_peak,
-    find_peak,
-    find_threshold,
-    tabulate,
-)
+from experiments.double_descent import DoubleDescent
+from experiments.double_descent_words import describe_peak
+from experiments.peaks import choose_peak, find_peak, find_threshold, tabulate
 from tests.experiments.made import build_job
 
 TINY = {
