@@ -217,17 +217,11 @@ def _compute_need(name: str, spread: Spread, level: float) -> Need:
 
 
 def _show_table(title: str, needs: list[Need]) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(title),
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
-    )
+    from report.terminal_table import create_table
+
+    table = create_table(title)
     table.add_column("pair of arms")
     headings = ["predictors", "sd", "detects", *(f"for {d}" for d in DIFFERENCES)]
     for heading in headings:

@@ -110,15 +110,20 @@ def choose_columns(table: pd.DataFrame, out: Console, layout: Layout) -> list[st
     return names
 
 
-def build_table(table: pd.DataFrame, title: str, names: list[str], layout: Layout) -> Table:
-    """Returns some columns of lines of a comparison as a table for the terminal."""
-    shown = Table(
+def create_table(title: str) -> Table:
+    """Returns an empty table in the look of all tables of the report."""
+    return Table(
         title=Text(title),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1),
         collapse_padding=True,
     )
+
+
+def build_table(table: pd.DataFrame, title: str, names: list[str], layout: Layout) -> Table:
+    """Returns some columns of lines of a comparison as a table for the terminal."""
+    shown = create_table(title)
     for name in names:
         is_text = name in ("reporter", "prior", "verdicts")
         shown.add_column(get_heading(name), justify="left" if is_text else "right", no_wrap=True)

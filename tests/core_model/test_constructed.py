@@ -18,6 +18,7 @@ from core_model.constructed import Circuit, ConstructedPredictor
 from core_model.hashing import hash_weights
 from storage.run_folder import HEADS
 from tests.conftest import node
+from tests.core_model.checks import check_reading_on
 from tests.running import train
 from worlds.ladder import Ladder
 
@@ -196,15 +197,7 @@ def test_twins_differ_where_the_known_subspace_is(predictor, world):
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_reading_on_gives_the_levels_of_what_was_written(predictor, episodes, level):
-    levels = [0, 1, 2]
-    own_NLD = predictor.read(episodes, levels)
-    other_NLD = own_NLD.roll(-1, 0)
-    on_NLD = predictor.read_on(episodes, levels, level, other_NLD[:, level])
-    torch.testing.assert_close(on_NLD[:, :level], own_NLD[:, :level])
-    torch.testing.assert_close(on_NLD[:, level:], other_NLD[:, level:])
-    after = predictor.opinions(episodes, level, other_NLD[:, level])
-    for after_N, plain_N in zip(after, predictor.opinions(episodes), strict=True):
-        torch.testing.assert_close(after_N, plain_N.roll(-1))
+    check_reading_on(predictor, episodes, level)
 
 
 def test_writing_back_what_was_read_changes_nothing(predictor, episodes):

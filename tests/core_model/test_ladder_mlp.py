@@ -13,6 +13,7 @@ from console.errors import UserError
 from core_model.ladder_mlp import Training, compute_product_log_odds, read_targets
 from core_model.ladder_predictor import LadderPredictor
 from tests.conftest import node
+from tests.core_model.checks import check_reading_on
 from worlds.ladder import Ladder
 
 RECIPE = build(
@@ -97,14 +98,7 @@ def test_levels_and_opinions_are_those_of_a_forward_pass(predictor, episodes):
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_reading_on_gives_the_levels_of_what_was_written(predictor, episodes, level):
-    own_NLD = predictor.read(episodes, [0, 1, 2])
-    other_NLD = own_NLD.roll(-1, 0)
-    on_NLD = predictor.read_on(episodes, [0, 1, 2], level, other_NLD[:, level])
-    torch.testing.assert_close(on_NLD[:, :level], own_NLD[:, :level])
-    torch.testing.assert_close(on_NLD[:, level:], other_NLD[:, level:])
-    after = predictor.opinions(episodes, level, other_NLD[:, level])
-    for after_N, plain_N in zip(after, predictor.opinions(episodes), strict=True):
-        torch.testing.assert_close(after_N, plain_N.roll(-1))
+    check_reading_on(predictor, episodes, level)
 
 
 def test_flops_are_those_that_torch_counts(predictor, episodes):
