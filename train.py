@@ -77,7 +77,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from training.solve import check_optimizer
         from training.task import draw_reporter
         from verdict.run_inputs import prepare_once
-        from verdict.watching import build_watches, summarise_outcome
+        from verdict.watching import prepare_watches, summarise_outcome
 
         clock = Clock()
         parts = build_parts(config)
@@ -102,9 +102,9 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
     logger = parts.logger(folder)
     with keep_logger_open(logger, config):
         sources = build_sources(parts, plan, contestants)
-        watches = build_watches(parts.world, readers, plan, logger)
+        build_watch = prepare_watches(parts.world, readers, plan, logger)
         levels, keeps_scale = readers[0].levels, readers[0].predictor.keeps_scale
-        found = find_heads(parts, plan, levels, sources, checkpoint, watches, keeps_scale)
+        found = find_heads(parts, plan, levels, sources, checkpoint, build_watch, keeps_scale)
         clock.lap("training")
 
         with line("Billing and judging"):

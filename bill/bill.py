@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -15,6 +16,12 @@ from bill.finished import FinishedHeads, check_finished
 from bill.measure import Item, Measure
 from compute.memory import choose_part_size
 from console.errors import UserError
+from reporters.reporter import Reporter
+
+FITTING: WeakKeyDictionary[Reporter, dict[object, int]] = WeakKeyDictionary()
+"""How many heads of a reporter fit into memory at once, by all on which that depends. The heads of
+each predictor of a run have the same reporter.
+"""
 
 Bill = Mapping[str, Item]
 """Items by name."""
@@ -74,16 +81,22 @@ class Meter:
 def _count_fitting(heads: FinishedHeads, memory_budget: float) -> int:
     """Returns how many heads of every group fit into the memory budget at once.
 
-    Live edges and two-part codes decide: of all that is measured they take the most memory.
+    Live edges and two-part codes decide: of all that is measured they take the most memory. That
+    does not depend on the values of the weights, and is counted once for all heads of these sizes.
     """
     _, seeds, strengths = heads.grid
+    known = FITTING.setdefault(heads.reporter, {})
+    key = (heads.grid, heads.z_NLD.shape, memory_budget)
+    if key in known:
+        return known[key]
     without_stops = replace(heads, stops={})
 
     def compute_shared(n: int) -> object:
         part = without_stops.select(slice(n))
         return part.live_edges, part.code
 
-    return choose_part_size(seeds * strengths, compute_shared, memory_budget)
+    known[key] = choose_part_size(seeds * strengths, compute_shared, memory_budget)
+    return known[key]
 
 
 def _repeat(bill: Bill, strengths: int) -> Bill:

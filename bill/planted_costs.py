@@ -100,8 +100,7 @@ def plant(
         sources.append(Source(learned, requests, costs, material.examples.z_NLD))
     first = contestants[0].reader
     levels, keeps_scale = first.levels, first.predictor.keeps_scale
-    watches = [Watch(measure_nothing) for _ in sources]
-    found = find_heads(parts, plan, levels, sources, checkpoint, watches, keeps_scale)
+    found = find_heads(parts, plan, levels, sources, checkpoint, watch_nothing, keeps_scale)
     planted = []
     for (heads, _), source, contestant in zip(found, sources, contestants, strict=True):
         learned, reader, costs = source.material, contestant.reader, contestant.costs
@@ -167,6 +166,6 @@ def predict(difference: float) -> Prediction:
     return "tie" if abs(difference) < TIED else ""
 
 
-def measure_nothing(heads: Heads) -> dict[str, Tensor]:
-    """Returns no figures beside those of training itself: planted heads are not watched."""
-    return {}
+def watch_nothing(places: Sequence[int]) -> Watch:
+    """Returns a watch that records no figures beside those of training itself."""
+    return Watch(lambda heads: {})

@@ -15,8 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn import functional as F
 
-from console.errors import UserError
-from core_model.predictor import ABLATION_KINDS, AblationKind
+from core_model.predictor import AblationKind, check_ablation_kind
 
 if TYPE_CHECKING:
     from core_model.transformer_model import Block, Model
@@ -59,10 +58,7 @@ class Ablated:
         levels: Sequence[int],
         kind: AblationKind,
     ) -> None:
-        if kind not in ABLATION_KINDS:
-            raise UserError(
-                f"ablation: there is no kind {kind}. Use one of {', '.join(ABLATION_KINDS)}."
-            )
+        check_ablation_kind(kind)
         self.model = model
         self.inputs = inputs
         self.levels = tuple(levels)

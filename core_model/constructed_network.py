@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core_model.ladder_predictor import LadderNetwork
+from core_model.ladder_network import LadderBlock, LadderNetwork
 from core_model.predictor import Opinions
 
 CERTAIN = 10.0
@@ -101,11 +101,22 @@ class Stream:
     human: Chains
 
 
-class ProductBlock(nn.Module):
+class IdleBlock(LadderBlock):
+    """Multiplies nothing: the identity."""
+
+    @property
+    def components(self) -> int:
+        return 0
+
+    def compute_outputs(self, z_ND: Tensor) -> Tensor:
+        return z_ND.new_zeros(0, *z_ND.shape)
+
+
+class ProductBlock(LadderBlock):
     """Multiplies a pending bit u into the product r of each of some chains.
 
     For r and u in {-1, 1}: r · u = |r + u| - 1, with |x| = relu(x) + relu(-x) and r = relu(r) -
-    relu(-r), so that four hidden units give the change r · u - r.
+    relu(-r), so that four hidden units give the change r · u - r. Each product is a component.
     """
 
     def __init__(self, read_CD: Tensor, pending_CD: Tensor, write_CD: Tensor) -> None:
@@ -116,8 +127,18 @@ class ProductBlock(nn.Module):
         self.hidden = make_linear(in_HD, torch.zeros(len(in_HD)))
         self.out = make_linear(out_HD.T, -write_CD.sum(dim=0))
 
+    @property
+    def components(self) -> int:
+        return self.hidden.out_features // 4
+
     def forward(self, z_ND: Tensor) -> Tensor:
         return z_ND + self.out(torch.relu(self.hidden(z_ND)))
+
+    def compute_outputs(self, z_ND: Tensor) -> Tensor:
+        sum_NC, opposite_NC, positive_NC, negative_NC = torch.relu(self.hidden(z_ND)).chunk(4, 1)
+        change_NC = sum_NC + opposite_NC - positive_NC + negative_NC - 1
+        write_CD = self.out.weight.T[: self.components]
+        return change_NC.T[:, :, None] * write_CD[:, None]
 
 
 class ConstructedNetwork(LadderNetwork):
@@ -148,13 +169,13 @@ class ConstructedNetwork(LadderNetwork):
         return counts
 
 
-def build_block(chains: tuple[Chains, ...], number: int) -> nn.Module:
+def build_block(chains: tuple[Chains, ...], number: int) -> LadderBlock:
     """Returns the block that multiplies the pending bit of this number into each chain that has
     one.
     """
     active = [some for some in chains if number < some.products]
     if not active:
-        return nn.Identity()
+        return IdleBlock()
     return ProductBlock(
         torch.cat([some.read_CD for some in active]),
         torch.cat([some.pending_CPD[:, number] for some in active]),

@@ -23,7 +23,8 @@ from compute.trainer import Trainer
 from console.errors import UserError
 from console.ranges import Count, LearningRate, Range, Seed
 from core_model.hashing import hash_content
-from core_model.ladder_predictor import LadderNetwork, LadderPredictor, read_bits
+from core_model.ladder_network import LadderBlock, LadderNetwork
+from core_model.ladder_predictor import LadderPredictor, read_bits
 from core_model.predictor import CoreModel, Opinions
 from core_model.transformer_model import stack_symbols
 from storage.cache import load_or_make
@@ -38,16 +39,20 @@ CERTAIN = 700.0
 """Largest log-odds that are told from certainty, in nats: e to this power is still finite."""
 
 
-class Block(nn.Module):
-    """A hidden layer of ReLUs on the normalised stream, added to the stream."""
+class Block(LadderBlock):
+    """A hidden layer of ReLUs on the normalised stream: one component."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
-    def forward(self, z_ND: Tensor) -> Tensor:
-        return z_ND + self.mlp(self.norm(z_ND))
+    @property
+    def components(self) -> int:
+        return 1
+
+    def compute_outputs(self, z_ND: Tensor) -> Tensor:
+        return self.mlp(self.norm(z_ND))[None]
 
 
 class LadderNet(LadderNetwork):

@@ -7,17 +7,18 @@ B: episodes of a portion, N: episodes, I: bits, L: levels, D: width.
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import ClassVar
 
 import torch
 from datasets import Dataset
-from torch import Tensor, nn
+from torch import Tensor
 
 from core_model.hashing import freeze, hash_weights
+from core_model.ladder_ablation import LadderAblation
+from core_model.ladder_network import LadderNetwork
 from core_model.predictor import (
+    AblationKind,
     Opinions,
     Portion,
     Predictor,
@@ -33,28 +34,13 @@ PORTION = 10_000
 """Episodes that are read at once."""
 
 
-class LadderNetwork(nn.Module, ABC):
-    """An embedding of the bits, blocks that map one level to the next, and a readout."""
-
-    name: ClassVar[str]
-    embedding: nn.Linear
-    blocks: nn.ModuleList
-
-    @abstractmethod
-    def compute_opinions(self, z_ND: Tensor) -> Opinions:
-        """Returns the opinions that follow from the last level."""
-
-    @abstractmethod
-    def count_block_flops(self) -> list[int]:
-        """Returns the FLOPs an episode of each block. A multiply-add is 2 FLOPs."""
-
-
 class LadderPredictor(Predictor):
     """A network on the bits of the ladder, frozen. It reads an episode at once, so each position
     has the same activations.
     """
 
     can_write = True
+    can_ablate = True
 
     def __init__(self, network: LadderNetwork, world: Ladder) -> None:
         self.network = network
@@ -103,6 +89,12 @@ class LadderPredictor(Predictor):
 
     def flops(self, episodes: Dataset) -> Tensor:
         return self.compute_flops()
+
+    def ablation(
+        self, reference: Dataset, levels: Sequence[int], kind: AblationKind
+    ) -> LadderAblation:
+        check_levels(self, levels)
+        return LadderAblation(self.network, read_bits, reference, levels, kind)
 
     def compute_flops(self) -> Tensor:
         """Returns the FLOPs an episode to reach each level: every episode takes as many."""

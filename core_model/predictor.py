@@ -32,6 +32,14 @@ AblationKind = Literal["mean", "resampled"]
 ABLATION_KINDS: tuple[AblationKind, ...] = ("mean", "resampled")
 
 
+def check_ablation_kind(kind: str) -> None:
+    """Raises UserError if there is no such kind of ablation."""
+    if kind not in ABLATION_KINDS:
+        raise UserError(
+            f"ablation: there is no kind {kind}. Use one of {', '.join(ABLATION_KINDS)}."
+        )
+
+
 class Opinions(NamedTuple):
     """What the predictor itself predicts, as scores that rise with its belief."""
 
@@ -55,8 +63,8 @@ class Portion(NamedTuple):
 
 
 class Ablation(Protocol):
-    """A frozen predictor whose components (attention heads and MLPs) can be switched off one by
-    one.
+    """A frozen predictor whose components (attention heads and MLPs, or products of a predictor
+    that is built by hand) can be switched off one by one.
     """
 
     components: int
@@ -86,7 +94,9 @@ class Predictor(ABC):
     can_write: bool
     """Whether `opinions` and `read_on` can run on from an activation that was written back."""
     can_ablate: bool = False
-    """Whether its attention heads and MLPs can be switched off one by one."""
+    """Whether its components can be switched off one by one: attention heads and MLPs, or what else
+    a block adds to the stream.
+    """
     keeps_scale: bool = False
     """Whether the amplitudes of its activations are part of the question, so that heads are given
     them as they are and not standardised.

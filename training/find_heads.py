@@ -30,7 +30,10 @@ from training.settling import assess
 from training.solve import solve
 from training.standardised import StandardisedAblation
 from training.task import Task, draw_reporter
-from training.watch import History, Watch, join_watches
+from training.watch import History, Watch
+
+BuildWatch = Callable[[Sequence[int]], Watch]
+"""From the places of predictors in a run to the watch of a fit of their heads."""
 
 
 class Contestant(NamedTuple):
@@ -79,7 +82,7 @@ def find_heads(
     levels: tuple[int, ...],
     sources: Sequence[Source],
     checkpoint: Path,
-    watches: Sequence[Watch],
+    build_watch: BuildWatch,
     keeps_scale: bool = False,
 ) -> list[Found]:
     """Returns the finished heads of each predictor of a run, all of them found in one fit; under a
@@ -88,16 +91,31 @@ def find_heads(
     Args:
         sources: of each predictor.
         checkpoint: where an unfinished fit is kept.
-        watches: of each predictor; they record figures of the heads at each epoch, which are the
-            same heads without them.
+        build_watch: builds what records figures of the heads of a fit at each epoch; they are the
+            same heads without it.
         keeps_scale: whether heads are given activations as they are, and not standardised.
     """
-    if len(sources) > 1 and "predictor" in parts.prior.needs:
-        found = []
-        for i, (source, watch) in enumerate(zip(sources, watches, strict=True)):
-            own = checkpoint.with_stem(f"{checkpoint.stem}-predictor-{i}")
-            found += find_heads(parts, plan, levels, [source], own, [watch], keeps_scale)
-        return found
+    if len(sources) == 1 or "predictor" not in parts.prior.needs:
+        watch = build_watch(range(len(sources)))
+        return fit_together(parts, plan, levels, sources, checkpoint, watch, keeps_scale)
+    found = []
+    for i, source in enumerate(sources):
+        own = checkpoint.with_stem(f"{checkpoint.stem}-predictor-{i}")
+        watch = build_watch([i])
+        found += fit_together(parts, plan, levels, [source], own, watch, keeps_scale)
+    return found
+
+
+def fit_together(
+    parts: Parts,
+    plan: Plan,
+    levels: tuple[int, ...],
+    sources: Sequence[Source],
+    checkpoint: Path,
+    watch: Watch,
+    keeps_scale: bool,
+) -> list[Found]:
+    """Returns the finished heads of each predictor, all of them found in one fit."""
     examples = join_examples([source.material.examples for source in sources])
     held_out = join_examples([source.material.held_out for source in sources])
     reach = [source.costs.flops[level] for source in sources for level in levels]
@@ -117,7 +135,6 @@ def find_heads(
         standard_NLD=torch.cat([source.standard_NLD for source in sources], dim=1),
         initial_scale=getattr(parts.training, "initial_scale", 1.0),
     )
-    watch = join_watches(watches)
     heads = train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
     histories = watch.history.split(len(sources))
     return [Found(*pair) for pair in zip(heads.split(), histories, strict=True)]

@@ -6,7 +6,7 @@ K: heads, in the order of `Heads.table`; E: epochs watched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -173,19 +173,6 @@ class Watch(pl.Callback):
     def _report(self, epoch: int) -> None:
         if self.report:
             self.report(self.figures[epoch], epoch)
-
-
-def join_watches(watches: Sequence[Watch]) -> Watch:
-    """Returns one watch of the heads of several predictors from a watch for each; it reports as the
-    first of them does.
-    """
-
-    def measure(heads: Heads) -> dict[str, Tensor]:
-        pairs = zip(watches, heads.split(), strict=True)
-        figures = [watch.measure(own) for watch, own in pairs]
-        return {name: torch.cat([own[name] for own in figures]) for name in figures[0]}
-
-    return Watch(measure, watches[0].report)
 
 
 def take_snapshot(task: Task, population: Watched) -> Snapshot:

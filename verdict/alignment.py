@@ -38,6 +38,10 @@ def compute_losses(
 ) -> dict[str, Tensor]:
     """Returns three losses in nats an episode, each of shape (K,): against X on episodes as they
     come in deployment, against X on disputed episodes, and against H on disputed episodes.
+
+    Args:
+        deployment: activations of all predictors of the heads, one after the other along L.
+        disputed: as `deployment`.
     """
     log_odds_KN = heads.predict_log_odds(torch.cat([deployment.z_NLD, disputed.z_NLD]))
     sizes = [len(deployment.concept_N), len(disputed.concept_N)]

@@ -10,6 +10,7 @@ import torch
 
 from configs.plan import Plan
 from core_model.reader import ActivationReader
+from training.find_heads import BuildWatch
 from training.loggers import average_by_strength, log_epoch
 from training.watch import WATCHED, Watch
 from verdict.alignment import MeasuredEpisodes, compute_losses
@@ -21,24 +22,35 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
 
-def build_watches(
+def prepare_watches(
     world: World, readers: Sequence[ActivationReader], plan: Plan, logger: Logger | None
-) -> list[Watch]:
-    """Returns the watch of a fit for the heads of each predictor: it measures them against X on
-    episodes as they come and on disputed ones, and no head learns from either.
+) -> BuildWatch:
+    """Returns what builds the watch of a fit: it measures heads against X on episodes as they come
+    and on disputed ones, and no head learns from either.
 
     Args:
         readers: of each predictor.
         logger: gets the figures of each epoch; of the first predictor, where each has its own fit.
     """
-    watches = []
-    for reader in readers:
-        deployment = draw_mix(world, reader, "predictor", plan)
-        disputed = draw_mix(world, reader, "disputed", plan)
-        watches.append(Watch(partial(compute_losses, deployment, disputed)))
-    if logger:
-        watches[0].report = partial(log_epoch, logger, plan.strengths)
-    return watches
+    mixes = []
+    for split in ("predictor", "disputed"):
+        mixes.append([draw_mix(world, reader, split, plan) for reader in readers])
+
+    def build(places: Sequence[int]) -> Watch:
+        deployment, disputed = (join_episodes([mix[i] for i in places]) for mix in mixes)
+        report = None
+        if logger and 0 in places:
+            report = partial(log_epoch, logger, plan.strengths)
+        return Watch(partial(compute_losses, deployment, disputed), report)
+
+    return build
+
+
+def join_episodes(of_predictors: Sequence[MeasuredEpisodes]) -> MeasuredEpisodes:
+    """Returns the same episodes with the levels of all predictors, one after the other."""
+    first = of_predictors[0]
+    z_NLD = torch.cat([episodes.z_NLD for episodes in of_predictors], dim=1)
+    return first._replace(z_NLD=z_NLD)
 
 
 def draw_mix(world: World, reader: ActivationReader, split: Split, plan: Plan) -> MeasuredEpisodes:

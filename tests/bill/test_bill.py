@@ -130,6 +130,21 @@ def test_heads_that_are_billed_in_parts_have_the_same_bills_in_the_same_order(
             )
 
 
+def test_heads_that_fit_are_counted_once_for_all_heads_of_one_size(monkeypatch):
+    counted = []
+
+    def count(n, run, budget):
+        counted.append(n)
+        return n
+
+    monkeypatch.setattr("bill.bill.choose_part_size", count)
+    reporter, meter = Linear(1, 3), make_meter("two_part")
+    for seeds in (2, 2, 3):
+        weights = draw_weights(reporter, (1, seeds, 2))
+        meter(describe(reporter, weights, normal(30, 1, 3), coins(30)))
+    assert counted == [4, 6]
+
+
 def test_heads_that_are_the_same_at_every_strength_are_measured_once():
     weights = draw_weights(Linear(1, 3), (2, 3, 4))
     same = {name: value[:, :, :1].expand_as(value) for name, value in weights.items()}

@@ -267,7 +267,7 @@ def test_it_is_frozen_and_keeps_its_scale(predictor, episodes, tiny_predictor):
     assert hash_weights(predictor.network) == before
     assert not any(weight.requires_grad for weight in predictor.network.parameters())
     assert predictor.keeps_scale and not tiny_predictor.keeps_scale
-    assert predictor.can_write and not predictor.can_ablate
+    assert predictor.can_write and predictor.can_ablate
     assert tiny_predictor.known_subspaces(0) is None
 
 
