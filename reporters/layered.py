@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from reporters.reporter import Reading, Reporter, compute_even_halting, compute_halting
 
+NEVER = -20.0
+"""Log-odds of stopping with which a head goes on."""
+
 
 class Layered(Reporter):
     """At each level it adds a linear reading of that level to the sum of the earlier ones, and
@@ -50,3 +53,7 @@ class Layered(Reporter):
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         return [4 * units["D"] * level for level in range(1, units["L"] + 1)]
+
+    def read_to_the_end(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        answer_L, stop_L = weights["bias_2L"]
+        return weights | {"bias_2L": torch.stack([answer_L, torch.full_like(stop_L, NEVER)])}

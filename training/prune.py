@@ -28,6 +28,7 @@ from training.edge_moves import (
 )
 from training.edge_search import search
 from training.expected import has_moments, unflatten
+from training.last_exit import LastExit
 from training.linear_fits import LinearFits
 from training.settling import SETTLED
 
@@ -80,8 +81,9 @@ def prune_edges(
             continue
         kind = LinearFits if is_linear(reporter, z_NRD[:64].float()) else ExactFits
         exact = kind(reporter, z_NRD, human_N, memory_budget)
+        anew = choose_fits_anew(exact, memory_budget)
         for k in split_rows(charged, size):
-            found = prune_heads(quick, exact, theta_KW[k], price_K[k], moves)
+            found = prune_heads(quick, exact, anew, theta_KW[k], price_K[k], moves)
             theta_KW[k], total_K[k] = found.theta_KW, found.total_K
         free_K = price_K == 0
         if free_K.any():
@@ -101,21 +103,44 @@ def can_refit_exactly(reporter: Reporter, z_NRD: Tensor) -> bool:
 
 
 def prune_heads(
-    quick: Fits, exact: Fits, theta_KW: Tensor, price_K: Tensor, moves: Sequence[Move]
+    quick: Fits,
+    exact: Fits,
+    anew: Fits | None,
+    theta_KW: Tensor,
+    price_K: Tensor,
+    moves: Sequence[Move],
 ) -> EdgeSets:
     """Returns heads of one group. Heads of many edges are first thinned out with quick refits.
 
-    Where every set of edges has one optimum, other searches begin without the head's own edges; a
-    head takes their result where that is better.
+    Other searches begin without the head's own edges; a head takes their result where that is
+    better.
+
+    Args:
+        anew: the refits of these searches; None for no such search.
     """
     theta_KW = search(quick, theta_KW, price_K, (thin_out,)).theta_KW
     theta_KW = search(exact, theta_KW, price_K, (take_out_shares,)).theta_KW
     found = search(exact, theta_KW, price_K, moves)
-    if exact.convex:
+    if anew:
         price_M, index_K = price_K.unique(return_inverse=True)
-        anew = search_anew(exact, price_M, moves)
-        take_better(found, anew.choose(index_K))
+        best = search_anew(anew, price_M, moves)
+        if isinstance(anew.reporter, LastExit):
+            best = best._replace(theta_KW=anew.reporter.never_stop_early(best.theta_KW))
+        take_better(found, best.choose(index_K))
     return found
+
+
+def choose_fits_anew(exact: Fits, memory_budget: float) -> Fits | None:
+    """Returns the refits of searches that begin from no edges: those of the heads themselves where
+    every set of edges has one optimum, else those of heads that read to their last exit, where that
+    is so of these. None where it is of neither.
+    """
+    if exact.convex:
+        return exact
+    to_the_end = LastExit(exact.reporter)
+    if not (to_the_end.is_known and is_linear(to_the_end, exact.z_NRD[:64].float())):
+        return None
+    return LinearFits(to_the_end, exact.z_NRD, exact.human_N, memory_budget)
 
 
 def search_anew(fits: Fits, price_M: Tensor, moves: Sequence[Move]) -> EdgeSets:

@@ -86,6 +86,17 @@ def test_a_later_exit_has_read_and_spent_no_less(reporter):
     assert levels_T.max() <= z_NLD.shape[1]
 
 
+def test_a_head_that_reads_to_the_end_always_stops_at_the_last_exit(reporter):
+    weights = dict(reporter.named_parameters())
+    to_the_end = reporter.read_to_the_end(weights)
+    if to_the_end is None:
+        return
+    z_NLD = draw_activations(reporter)
+    before, after = reporter(z_NLD), functional_call(reporter, to_the_end, (z_NLD,))
+    torch.testing.assert_close(after.log_odds_NT, before.log_odds_NT)
+    assert (after.halt_NT[:, -1] > 1 - 1e-6).all() and (before.halt_NT[:, -1] < 0.9).any()
+
+
 def test_torch_counts_the_same_flops_for_the_last_exit(reporter):
     counted = count_flops(reporter, draw_activations(reporter, n=1))
     assert reporter.flops(count_whole_head(reporter))[-1] == counted > 0

@@ -265,6 +265,15 @@ def test_a_head_is_pruned_alone_as_it_is_in_company():
             torch.testing.assert_close(in_parts[name], value, rtol=0, atol=1e-6)
 
 
+class Trapped(Layered):
+    """A layered head of which it is not known how it never stops early, so that searches begin from
+    the heads themselves alone.
+    """
+
+    def read_to_the_end(self, weights: Weights) -> None:
+        return None
+
+
 def test_heads_with_exits_swap_edges_alone_as_they_do_in_company():
     """The last head starts with the worse of two readings; removal alone keeps it."""
     examples = planted(128, inputs=1, width=4, levels=2, noise=0.3)
@@ -280,7 +289,7 @@ def test_heads_with_exits_swap_edges_alone_as_they_do_in_company():
 
     def prune(weights: Weights, moves: Sequence[Move] = MOVES) -> tuple[Weights, Tensor]:
         price_M = torch.tensor([10.0]).double()
-        return prune_edges(Layered(2, 4), weights, z_GNRD, human_N, price_M, moves=moves)
+        return prune_edges(Trapped(2, 4), weights, z_GNRD, human_N, price_M, moves=moves)
 
     company, total_GSM = prune(weights)
     alone, alone_GSM = prune(last)
@@ -291,3 +300,28 @@ def test_heads_with_exits_swap_edges_alone_as_they_do_in_company():
     removal, removal_GSM = prune(last, (take_out,))
     assert removal["weight_L2D"].nonzero()[:, 3:].tolist() == [[0, 0, 1]]
     assert removal_GSM.item() > alone_GSM.item() + 1
+
+
+@pytest.mark.parametrize(("reporter", "edges"), [(Layered(2, 5), 1), (Trapped(2, 5), 4)])
+def test_a_head_that_stops_early_finds_the_cheaper_reading_of_a_later_level(reporter, edges):
+    """The answer is the sum of four coordinates of level 0, and one coordinate of level 1. The head
+    stops at level 0, where it never sees the other.
+    """
+    rng = torch.Generator().manual_seed(0)
+    z_NLD = torch.randn(300, 2, 5, generator=rng).double()
+    sum_N = z_NLD[:, 0, :4].sum(dim=1)
+    z_NLD[:, 1, 2] = sum_N
+    human_N = (sum_N > 0).double()
+    weight_L2D = torch.zeros(1, 1, 1, 2, 2, 5).double()
+    weight_L2D[..., 0, 0, :4] = 3
+    bias_2L = torch.tensor([[0.0, 0.0], [20.0, 0.0]]).double().view(1, 1, 1, 2, 2)
+    weights = {"weight_L2D": weight_L2D, "bias_2L": bias_2L}
+    pruned, total_GSM = prune_edges(
+        reporter, weights, z_NLD[None], human_N, torch.tensor([2.0]).double()
+    )
+    assert pruned["weight_L2D"].count_nonzero() == edges
+    assert total_GSM.item() == pytest.approx(2.0 * edges, abs=0.05)
+    stack = {name: value[0, 0, 0] for name, value in pruned.items()}
+    reading = torch.func.functional_call(reporter, stack, (z_NLD,))
+    errors = reading.errors_N(human_N).sum().item()
+    assert errors + 2.0 * edges == pytest.approx(total_GSM.item(), abs=1e-3)
