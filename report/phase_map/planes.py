@@ -13,7 +13,7 @@ import pandas as pd
 from console.errors import UserError
 from report.arms import flatten, name_arms
 from report.lines import KINDS
-from report.phase_map.theory import predict_without_charge
+from report.phase_map.theory import predict
 from report.runs import Run, find
 from report.settings import extract_setting
 
@@ -189,20 +189,17 @@ def sort_values(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def build_cell(run: Run, place: tuple[str, ...], arm: str) -> Cell:
-    """Returns the cell of a run, with what was predicted: by planted costs under a prior, and by
-    the optimizer without one.
+    """Returns the cell of a run, with what was predicted: by planted costs, or by theory where
+    there are none.
     """
     heads = run.heads
     difference = float("nan")
-    predicted = ""
-    if "predicts" in heads:
+    if "predicts" in heads and heads["prior"].iloc[0] != "none":
         difference = average_difference(heads)
-    if heads["prior"].iloc[0] == "none":
-        predicted = predict_without_charge(run.config)
-        difference = float("nan")
-    elif "predicts" in heads:
         counts = heads.groupby("predictor")["predicts"].first().value_counts()
         predicted = str(counts.index[0])
+    else:
+        predicted = predict(run.config)
     return Cell(place, arm, heads, run.folder, predicted, difference)
 
 

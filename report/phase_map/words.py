@@ -47,7 +47,7 @@ def describe_predictions(plane: Plane, cells: list[Cell]) -> str:
         rule = f"The cheaper planted head, where both differ by {CLEAR:g} nats an episode or more,"
     else:
         counted = [cell for cell in cells if cell.predicted in WINNERS]
-        rule = "The kind that the optimizer's own speed predicts"
+        rule = "The kind that theory predicts"
     if not counted:
         return "Nothing is predicted clearly enough to be held to account."
     wrong = [cell for cell in counted if cell.winner != cell.predicted]

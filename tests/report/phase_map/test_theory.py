@@ -1,12 +1,13 @@
 """What gradient descent finds without a charge: plain descent by amplitude, Adam by amplitude times
-the root of the width; where the theory does not reach, it says nothing.
+the root of the width; what is shorter through predictor and head: by the elements of its circuit.
+Where the theory does not reach, it says nothing.
 """
 
 import math
 
 import pytest
 
-from report.phase_map.theory import predict_without_charge
+from report.phase_map.theory import predict
 
 
 def make_config(
@@ -15,11 +16,12 @@ def make_config(
     amplitude: float = 1.0,
     reporter: str = "linear.Linear",
     level: int = 0,
+    prior: str = "none.NoPrior",
     **world: object,
 ) -> dict:
     """Returns a config in which H has width 4 and amplitude 1."""
     return {
-        "world": {"concept_level": 0, "human_level": 0, "stores_human": True} | world,
+        "world": {"bits": 64, "concept_level": 0, "human_level": 0, "stores_human": True} | world,
         "core_model": {
             "_target_": "core_model.constructed.Constructed",
             "concept_width": width,
@@ -29,13 +31,15 @@ def make_config(
         },
         "reporter": {"_target_": f"reporters.{reporter}"},
         "optimizer": {"_target_": f"training.optimizers.{optimizer}"},
+        "prior": {"_target_": f"priors.{prior}"},
+        "data": {"train": 128},
         "levels": [level],
     }
 
 
 @pytest.mark.parametrize("width", [1, 4, 16])
 def test_plain_descent_decides_by_amplitude_at_every_width(width):
-    kinds = [predict_without_charge(make_config("sgd.SGD", width, g)) for g in (0.7, 1.0, 1.4)]
+    kinds = [predict(make_config("sgd.SGD", width, g)) for g in (0.7, 1.0, 1.4)]
     assert kinds == ["human_imitator", "tie", "direct_translator"]
 
 
@@ -43,8 +47,7 @@ def test_plain_descent_decides_by_amplitude_at_every_width(width):
 def test_adam_decides_by_amplitude_times_the_root_of_the_width(width):
     at_tie = 2 / math.sqrt(width)
     kinds = [
-        predict_without_charge(make_config("adamw.AdamW", width, factor * at_tie))
-        for factor in (0.9, 1.0, 1.1)
+        predict(make_config("adamw.AdamW", width, factor * at_tie)) for factor in (0.9, 1.0, 1.1)
     ]
     assert kinds == ["human_imitator", "tie", "direct_translator"]
 
@@ -59,4 +62,31 @@ def test_adam_decides_by_amplitude_times_the_root_of_the_width(width):
     ],
 )
 def test_the_theory_is_silent_where_it_does_not_reach(changed):
-    assert predict_without_charge(make_config(**changed)) == ""
+    assert predict(make_config(**changed)) == ""
+
+
+def test_of_two_circuits_the_one_of_fewer_products_is_predicted_and_an_edge_costs_more():
+    """H is read with 4 edges, and X with as many as its width."""
+
+    def predict_joint(concept_level: int, human_level: int, width: int) -> str:
+        return predict(
+            make_config(
+                prior="explanation_length.ExplanationLength",
+                level=3,
+                concept_level=concept_level,
+                human_level=human_level,
+                width=width,
+            )
+        )
+
+    assert [predict_joint(2, human, 4) for human in (1, 2, 3)] == [
+        "human_imitator",
+        "tie",
+        "direct_translator",
+    ]
+    assert predict_joint(1, 0, 3) == "direct_translator"
+    assert predict_joint(3, 0, 3) == "human_imitator"
+
+
+def test_of_another_prior_nothing_is_predicted():
+    assert predict(make_config(prior="simplicity.Simplicity")) == ""

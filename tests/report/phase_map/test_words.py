@@ -52,9 +52,7 @@ def test_an_arm_without_a_charge_is_held_to_the_theory_of_its_optimizer():
         plant_cell(("16", "2.0"), "none (sgd)", [MIXTURE], "tie"),
     ]
     (line,) = describe_plane(plant_plane(cells))
-    assert (
-        "The kind that the optimizer's own speed predicts is what most" in line and "1 of 2" in line
-    )
+    assert "The kind that theory predicts is what most" in line and "1 of 2" in line
 
 
 def test_cells_whose_training_missed_the_optimum_are_counted():
