@@ -89,6 +89,7 @@ class DataSize:
     def __post_init__(self) -> None:
         check_rising("episodes", self.episodes, 2)
         check_rising("strengths", self.strengths, 1)
+        self.schedule.check_from_start("data_size")
         if not self.priors:
             raise UserError("job.priors: there is none. Name one, such as gaussian.")
         for name, prior in self.priors.items():
