@@ -23,7 +23,8 @@ TIE = 1e-6
 
 def predict_without_charge(config: dict[str, Any]) -> str:
     """Returns the kind of head that the optimizer finds, or "tie"; empty where this theory says
-    nothing: other reporters, predictors and optimizers.
+    nothing: other reporters, predictors and optimizers, and labels on which the human errs, which
+    X does not fit however fast heads grow along it.
     """
     world, core_model = config["world"], config["core_model"]
     is_linear = config["reporter"]["_target_"].endswith(".Linear")
@@ -34,6 +35,8 @@ def predict_without_charge(config: dict[str, Any]) -> str:
     levels = config.get("levels") or []
     complete = max(world["concept_level"], world["human_level"])
     if len(levels) != 1 or levels[0] < complete or not world["stores_human"]:
+        return ""
+    if world.get("human_errors"):
         return ""
     compute_speed = SPEED[optimizer]
     concept = compute_speed(core_model["concept_amplitude"], core_model["concept_width"])
