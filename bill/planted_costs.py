@@ -3,8 +3,9 @@ the two a prior finds, before the contest is trained.
 
 On easy episodes X = H, and the prior takes the head that is cheaper in its own unit. The same head
 under the same prior and schedule is therefore trained twice where X and H are independent: once
-with X as its answers, and once with H. Planted heads learn from answers without errors: where the
-human errs on easy episodes, what a translator loses there is not part of its cost.
+with X as its answers, and once with H. Where the human errs on a share of easy episodes, the labels
+there are H: that share of the translator's answers is flipped, so that its cost is what a
+translator pays on such labels, and an imitator's answers stay as they are.
 
 K: heads.
 """
@@ -26,6 +27,7 @@ from configs.plan import Plan
 from training.find_heads import Contestant, Source, find_heads
 from training.heads import Heads
 from training.material import Answers, draw_decoupled, read_decoupled
+from training.planted_errors import compute_entropy
 from training.requests import fulfil
 from training.ties import TIED
 from training.watch import Watch
@@ -33,9 +35,19 @@ from training.watch import Watch
 if TYPE_CHECKING:
     import pandas as pd
 
-PLANTED: dict[str, Answers] = {"translator": "concept", "imitator": "human"}
-"""The planted heads, and what they learn to answer."""
 Prediction = Literal["direct_translator", "human_imitator", "tie", ""]
+
+
+class Planting(NamedTuple):
+    """What a planted head learns."""
+
+    answers: Answers
+    has_errors: bool
+    """Whether as many of its answers are flipped as the human errs."""
+
+
+PLANTED = {"translator": Planting("concept", True), "imitator": Planting("human", False)}
+"""The planted heads."""
 
 
 class Planted(NamedTuple):
@@ -57,10 +69,12 @@ def measure_planted_costs(
     """Returns predictions.parquet: what planted heads cost, a row for each head of the contest.
 
     cost_translator, cost_imitator: nats an episode that the best planted head of this level and
-    strength pays, errors and charge. costs_settled: whether both have settled, so that neither is
-    only an upper limit. predicts: the cheaper of the two; "tie" where they differ by less than
-    1 nat of the whole training set, empty where a cost is not known. Further columns,
-    translator_... and imitator_..., hold the bill of the planted head of the same seed.
+    strength pays, errors and charge. errors_nats: nats an episode that errors as frequent as the
+    human's cost in the best code, the entropy of their share. costs_settled: whether both have
+    settled, so that neither is only an upper limit. predicts: the cheaper of the two; "tie" where
+    they differ by less than 1 nat of the whole training set, empty where a cost is not known.
+    Further columns, translator_... and imitator_..., hold the bill of the planted head of the same
+    seed.
 
     Args:
         checkpoint: where an unfinished fit is kept.
@@ -73,14 +87,16 @@ def measure_planted_costs(
     n = plan.sizes.train + plan.sizes.validation
     decoupled = draw_decoupled(parts.world, n, plan.seed)
     planted = {}
-    for name, answers in PLANTED.items():
+    for name, planting in PLANTED.items():
         own = checkpoint.with_stem(f"{checkpoint.stem}-{name}")
-        planted[name] = plant(parts, plan, contestants, decoupled, answers, own)
+        planted[name] = plant(parts, plan, contestants, decoupled, planting, own)
+    errors_nats = compute_entropy(parts.world.share_of_errors)
     tables = []
     for i in range(len(contestants)):
         pair = {name: of_predictors[i] for name, of_predictors in planted.items()}
         identity = contestants[i].reader.predictor.identity
-        tables.append(build_table(pair, plan.sizes.train).assign(predictor=identity))
+        table = build_table(pair, plan.sizes.train)
+        tables.append(table.assign(errors_nats=errors_nats, predictor=identity))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -89,13 +105,18 @@ def plant(
     plan: Plan,
     contestants: Sequence[Contestant],
     decoupled: Dataset,
-    answers: Answers,
+    planting: Planting,
     checkpoint: Path,
 ) -> list[Planted]:
-    """Returns the planted heads of each predictor that learn these answers."""
+    """Returns the planted heads of each predictor that learn the same. They meet all episodes from
+    the start, whatever `training.errors` is.
+    """
+    errors = parts.world.share_of_errors if planting.has_errors else 0.0
     sources = []
     for reader, material, costs in contestants:
-        learned = read_decoupled(reader, decoupled, plan.sizes.train, answers)
+        learned = read_decoupled(
+            reader, decoupled, plan.sizes.train, planting.answers, errors, plan.seed
+        )
         requests = fulfil(parts.prior, parts.world, reader, learned, plan, material.train)
         sources.append(Source(learned, requests, costs, material.examples.z_NLD))
     first = contestants[0].reader

@@ -6,16 +6,15 @@ N: episodes, P: predictors, K: heads, S: numbers of training episodes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import pandas as pd
 
-from bill.planted_costs import choose_cheapest
+from bill.planted_costs import Planting, choose_cheapest
 from compute.trainer import Trainer
 from console.errors import UserError
 from console.ranges import Count, Episodes, Range, Seed
@@ -31,19 +30,10 @@ from storage.atomic import write_atomically
 from training.examples import Examples
 from training.find_heads import train
 from training.heads import Heads
-from training.material import Answers
 from training.optimizers.optimizer import Optimizer
+from training.planted_errors import compute_entropy
 from training.schedule import Schedule
 from worlds.ladder import Ladder
-
-
-class Planting(NamedTuple):
-    """What a planted head learns."""
-
-    answers: Answers
-    has_errors: bool
-    """Whether as many of its answers are flipped as the human errs."""
-
 
 PLANTINGS = {
     "cost_imitator": Planting("human", False),
@@ -99,6 +89,7 @@ class DataSize:
     def __post_init__(self) -> None:
         check_rising("episodes", self.episodes, 2)
         check_rising("strengths", self.strengths, 1)
+        self.schedule.check_from_start("data_size")
         if not self.priors:
             raise UserError("job.priors: there is none. Name one, such as gaussian.")
         for name, prior in self.priors.items():
@@ -198,12 +189,3 @@ class DataSize:
             predictor = k // (len(heads.table) // self.predictors)
             rows.append((prior, strength, n, predictor, seed))
         return pd.DataFrame(rows, columns=["prior", "strength", "train", "predictor", "seed"])
-
-
-def compute_entropy(share: float) -> float:
-    """Returns the nats an episode that errors at this rate cost in the best code.
-
-    >>> round(compute_entropy(0.5), 3), round(compute_entropy(0.05), 3)
-    (0.693, 0.199)
-    """
-    return -share * math.log(share) - (1 - share) * math.log1p(-share)

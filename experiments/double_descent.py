@@ -95,6 +95,7 @@ class DoubleDescent:
                 f"job.episodes: {len(self.episodes)} sizes have no colours of their own in the"
                 f" figure. Use {len(COLOURS)} at most."
             )
+        self.schedule.check_from_start("double_descent")
         if self.schedule.keep != "last":
             raise UserError(
                 "training.keep: best would stop heads before they fit their labels. Use"

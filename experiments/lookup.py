@@ -95,6 +95,7 @@ class Lookup:
     trainer: Trainer
 
     def __post_init__(self) -> None:
+        self.schedule.check_from_start("lookup")
         for n in self.rows:
             check_rows("rows", n)
         check_rows("trained_rows", self.trained_rows)

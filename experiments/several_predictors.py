@@ -29,6 +29,7 @@ from training.examples import Examples
 from training.find_heads import build_task
 from training.heads import Heads
 from training.material import Answers, draw_decoupled
+from training.planted_errors import choose_errors
 from training.task import Task
 from worlds.ladder import Ladder
 from worlds.seeds import LEARNING_OFFSET
@@ -129,9 +130,7 @@ class SeveralPredictors:
         """
         sample = self._read(partial(draw_decoupled, self.world, n), "concept", "human")
         answer_N = (sample.concept_PN if answers == "concept" else sample.human_PN)[0].clone()
-        cell_N = 2 * sample.concept_PN[0] + sample.human_PN[0].int()
-        flipped = choose_evenly(cell_N.argsort(stable=True), round(errors * n))
-        answer_N[flipped] ^= True
+        answer_N[choose_errors(sample.concept_PN[0], sample.human_PN[0], errors)] ^= True
         return build_examples(sample.z_NPD, answer_N.float())
 
     def build_task(
@@ -197,15 +196,6 @@ def align(episodes: Sequence[Dataset], columns: Sequence[str]) -> list[Dataset]:
         assert (key_N[order_N] == keys[0]).all()
         aligned.append(own.select(order_N))
     return aligned
-
-
-def choose_evenly(row_N: Tensor, n: int) -> Tensor:
-    """Returns n of some rows, evenly spread.
-
-    >>> choose_evenly(torch.arange(10), 2), choose_evenly(torch.arange(10), 0)
-    (tensor([2, 7]), tensor([], dtype=torch.int64))
-    """
-    return row_N[((torch.arange(n) + 0.5) * len(row_N) / max(n, 1)).long()]
 
 
 def build_examples(z_NPD: Tensor, human_N: Tensor) -> Examples:

@@ -96,12 +96,16 @@ COLUMNS = (
     Column("tied_follows_low", "share", "Minimum of follows X over these tied heads."),
     Column("tied_follows_high", "share", "Maximum of follows X over these tied heads."),
     Column("cost_found", "nats an episode", "What the head pays on easy training episodes: errors"
-           " and charge. With planted costs, as the four columns below.", "cost"),
+           " and charge. With planted costs, as the five columns below.", "cost"),
     Column("cost_translator", "nats an episode", "What the best planted translator of this level"
            " and strength pays under the same prior, trained with X as its answers where X and H"
-           " are independent.", "translator's cost"),
+           " are independent; where the human errs on easy episodes, with as many of these answers"
+           " flipped.", "translator's cost"),
     Column("cost_imitator", "nats an episode", "The same of the best planted imitator, trained with"
            " H as its answers.", "imitator's cost"),
+    Column("errors_nats", "nats an episode", "What the human's errors on easy episodes cost in the"
+           " best code: the entropy of their share. The translator's cost includes about as much"
+           " for them."),
     Column("costs_settled", "", "Whether both of these planted heads have settled; otherwise their"
            " costs are upper limits."),
     Column("predicts", "", "The kind of head that costs less, known before the head was trained;"

@@ -375,6 +375,25 @@ MISTAKES = [
         ["training=early_stopping", "training.patience=null"],
         "training.patience: it is null, and training.keep=best needs it.",
     ),
+    (
+        ["training.errors=later"],
+        "training.errors: 'later' is not one of from_start, after_settling.",
+    ),
+    (
+        ["training.errors=after_settling", "reporter=mean_difference"],
+        (
+            "training.errors: after_settling trains finished heads further, and that is not"
+            " possible with MeanDifference"
+        ),
+    ),
+    (
+        ["training=convex", "+training.errors=after_settling"],
+        "training.errors: Convex has no such option.",
+    ),
+    (
+        ["experiment=lookup", "training.errors=after_settling"],
+        "training.errors: heads of lookup meet all episodes from the start.",
+    ),
     (["prior=speed", "prior.log_alpha=-50"], "prior.log_alpha: -50 is too small. Use -5 or more."),
     (["reporter=mlp", "reporter.hidden=0"], "reporter.hidden: 0 is too small. Use 1 or more."),
     (["reporter=attention", "reporter.steps=0"], "reporter.steps: 0 is too small."),

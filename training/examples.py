@@ -23,6 +23,10 @@ class Examples(NamedTuple):
         """The fields that are not None."""
         return tuple(value for value in self if value is not None)
 
+    def select(self, row_N: Tensor) -> Examples:
+        """Returns some of them."""
+        return Examples(*(value[row_N] for value in self.tensors))
+
 
 def join_examples(parts: Sequence[Examples]) -> Examples:
     """Returns the same episodes as several predictors read them: their levels, one predictor after

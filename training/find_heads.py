@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,10 @@ from core_model.timing import ReadingCosts
 from priors.downstream import find_observation
 from priors.prior import Aid, Prior
 from reporters.reporter import Reporter
+from reporters.stack import Weights
+from storage.tensors import load, save
 from training.convex import Convex
+from training.errors import drop_errors, has_errors
 from training.examples import Examples, join_examples
 from training.heads import Heads, compute_standardiser
 from training.material import Material, TrainingMaterial
@@ -54,6 +58,10 @@ class Source(NamedTuple):
     """The activations of the easy training episodes: all are standardised so that these have mean 0
     and standard deviation 1.
     """
+    without_errors: Source | None = None
+    """The episodes whose label is X, on which heads settle first; None for heads that meet all
+    episodes from the start.
+    """
 
 
 class Found(NamedTuple):
@@ -69,10 +77,17 @@ def build_sources(parts: Parts, plan: Plan, contestants: Sequence[Contestant]) -
     Raises:
         UserError: the world or the predictor cannot give what the prior needs.
     """
+    settles_first = getattr(parts.training, "errors", "from_start") == "after_settling"
     sources = []
     for reader, material, costs in contestants:
         requests = fulfil(parts.prior, parts.world, reader, material, plan)
-        sources.append(Source(material, requests, costs, material.examples.z_NLD))
+        source = Source(material, requests, costs, material.examples.z_NLD)
+        if settles_first and has_errors(material.train):
+            without_errors = Source(
+                *drop_errors(material, requests), costs, material.examples.z_NLD
+            )
+            source = source._replace(without_errors=without_errors)
+        sources.append(source)
     return sources
 
 
@@ -116,14 +131,70 @@ def fit_together(
     keeps_scale: bool,
 ) -> list[Found]:
     """Returns the finished heads of each predictor, all of them found in one fit."""
-    examples = join_examples([source.material.examples for source in sources])
-    held_out = join_examples([source.material.held_out for source in sources])
+    start = find_start(parts, plan, levels, sources, checkpoint, keeps_scale)
+    task = build_task_of_sources(parts, plan, levels, sources, keeps_scale, start)
+    heads = train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
+    name_start(checkpoint).unlink(missing_ok=True)
+    histories = watch.history.split(len(sources))
+    return [Found(*pair) for pair in zip(heads.split(), histories, strict=True)]
+
+
+def find_start(
+    parts: Parts,
+    plan: Plan,
+    levels: tuple[int, ...],
+    sources: Sequence[Source],
+    checkpoint: Path,
+    keeps_scale: bool,
+) -> Weights | None:
+    """Returns the weights of heads that have settled on the episodes whose label is X: finished
+    ones, so that they are pruned under a prior on edges, and without the prior's own state. None
+    for heads that meet all episodes from the start.
+
+    They are kept in a file until the heads that start from them are finished.
+    """
+    without_errors = [source.without_errors for source in sources if source.without_errors]
+    if not without_errors:
+        return None
+    # The predictors of a run read the same episodes, and a fit has one set of labels.
+    assert len(without_errors) == len(sources)
+    answers = [source.material.examples.human_N for source in without_errors]
+    assert all(torch.equal(human_N, answers[0]) for human_N in answers)
+    file = name_start(checkpoint)
+    kept = load(file)
+    if kept is None:
+        task = build_task_of_sources(parts, plan, levels, without_errors, keeps_scale)
+        own = checkpoint.with_stem(f"{checkpoint.stem}-without-errors")
+        heads = train(task, parts.training, parts.optimizer, parts.trainer, own)
+        save(file, heads.weights, {})
+        return heads.weights
+    return kept[0]
+
+
+def name_start(checkpoint: Path) -> Path:
+    """Returns the file of the weights from which a fit starts."""
+    return checkpoint.with_suffix(".start")
+
+
+def build_task_of_sources(
+    parts: Parts,
+    plan: Plan,
+    levels: tuple[int, ...],
+    sources: Sequence[Source],
+    keeps_scale: bool,
+    start: Weights | None = None,
+) -> Task:
+    """Returns what the heads of all predictors of a run are found from.
+
+    Args:
+        start: the weights before training; those of the seeds by default.
+    """
     reach = [source.costs.flops[level] for source in sources for level in levels]
     task = build_task(
         parts.reporter,
         parts.prior,
-        examples,
-        held_out,
+        join_examples([source.material.examples for source in sources]),
+        join_examples([source.material.held_out for source in sources]),
         levels,
         torch.tensor(reach, dtype=torch.float64),
         sources[0].costs.flops[1],
@@ -135,9 +206,7 @@ def fit_together(
         standard_NLD=torch.cat([source.standard_NLD for source in sources], dim=1),
         initial_scale=getattr(parts.training, "initial_scale", 1.0),
     )
-    heads = train(task, parts.training, parts.optimizer, parts.trainer, checkpoint, watch)
-    histories = watch.history.split(len(sources))
-    return [Found(*pair) for pair in zip(heads.split(), histories, strict=True)]
+    return replace(task, start=start)
 
 
 def train(
@@ -148,7 +217,8 @@ def train(
     checkpoint: Path,
     watch: Watch | None = None,
 ) -> Heads:
-    """Returns a finished head for every group of levels, seed and strength of a task.
+    """Returns a finished head for every group of levels, seed and strength of a task. Heads whose
+    start is given have been trained before, and go on with the whole charge and no bonus.
 
     Args:
         method: how heads are trained, or that they are solved.
@@ -156,7 +226,10 @@ def train(
         checkpoint: where an unfinished fit is kept.
         watch: records figures of the heads at each epoch; they are the same heads without it.
     """
-    outcome = solve(task, method, optimizer, trainer, checkpoint, watch)
+    own_method = method
+    if task.start is not None and isinstance(method, Schedule):
+        own_method = method.continue_at_full_strength()
+    outcome = solve(task, own_method, optimizer, trainer, checkpoint, watch)
     solution = outcome.solution
     has_exits = task.objective.has_exits
     bonus = getattr(method, "halting_bonus", 0.0) if has_exits else math.nan

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ def fit(
         return prune(task, solution, trainer.finishing_memory_budget)
 
     def train_further() -> Head:
-        further = schedule.continue_at_full_strength()
+        further = replace(schedule.continue_at_full_strength(), keep="last")
         population = build_population(task, further, optimizer, start=head)
         train_population(task, population, trainer, checkpoint.with_suffix(".further"))
         return population.detach_head()

@@ -8,17 +8,21 @@ from typing import Literal
 import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
+from torch import Tensor
 
 from configs.plan import Plan
 from console.errors import UserError
 from core_model.reader import ActivationReader
 from training.examples import Examples
+from training.planted_errors import choose_errors
 from worlds.parts import split_by_cluster
 from worlds.seeds import PLANTING_OFFSET
 from worlds.world import World
 
 Answers = Literal["concept", "human"]
 """What a head learns to answer: X, or what the human says."""
+FLIPPING = 1
+"""Added to the seed of planted episodes, for which of their answers are flipped."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,15 @@ class TrainingMaterial:
     """The activations and answers of `train`."""
     held_out: Examples
     """The same of `validation`."""
+
+    def select(self, train_N: Tensor, validation_N: Tensor) -> TrainingMaterial:
+        """Returns these rows of both parts."""
+        return TrainingMaterial(
+            self.train.select(train_N.tolist()),
+            self.validation.select(validation_N.tolist()),
+            self.examples.select(train_N),
+            self.held_out.select(validation_N),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,12 @@ def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Materia
     return Material(train, validation, examples, held_out, test, probe)
 
 
+def find_correct(episodes: Dataset) -> Tensor:
+    """Returns the rows of the episodes whose label is X."""
+    concept_N, human_N = np.array(episodes["concept"][:]), np.array(episodes["human"][:])
+    return torch.from_numpy(np.flatnonzero(concept_N == human_N))
+
+
 def draw_decoupled(world: World, n: int, seed: int) -> Dataset:
     """Returns episodes on which X and H are independent: half of them are disputed, and half are
     amiss with X = H. Planted heads learn from them, and nothing else does.
@@ -80,18 +99,39 @@ def draw_decoupled(world: World, n: int, seed: int) -> Dataset:
 
 
 def read_decoupled(
-    reader: ActivationReader, decoupled: Dataset, n_train: int, answers: Answers
+    reader: ActivationReader,
+    decoupled: Dataset,
+    n_train: int,
+    answers: Answers,
+    errors: float = 0.0,
+    seed: int = 0,
 ) -> TrainingMaterial:
     """Returns what a planted head learns from: the first episodes, and the others for validation.
 
     Args:
         answers: concept for a head that learns X, human for one that learns H.
+        errors: share of these answers that are flipped in both parts, whatever X and H are.
+        seed: of which ones are.
     """
     train = decoupled.select(range(n_train))
     validation = decoupled.select(range(n_train, len(decoupled)))
-    examples = read_examples(reader, train, answers)
-    held_out = read_examples(reader, validation, answers)
-    return TrainingMaterial(train, validation, examples, held_out)
+    rng = np.random.default_rng([seed + PLANTING_OFFSET, FLIPPING])
+    examples = [
+        flip_answers(read_examples(reader, part, answers), part, errors, rng)
+        for part in (train, validation)
+    ]
+    return TrainingMaterial(train, validation, *examples)
+
+
+def flip_answers(
+    examples: Examples, episodes: Dataset, errors: float, rng: np.random.Generator
+) -> Examples:
+    """Returns examples of which a share of the answers are flipped."""
+    concept_N, human_N = (torch.tensor(episodes[name][:]) for name in ("concept", "human"))
+    answer_N = examples.human_N.clone()
+    flipped = choose_errors(concept_N, human_N, errors, rng)
+    answer_N[flipped] = 1 - answer_N[flipped]
+    return examples._replace(human_N=answer_N)
 
 
 def read_examples(

@@ -73,7 +73,7 @@ def fit_in_parts(
             own_watch = Watch(watch.measure) if watch else None
             own_checkpoint = name_part(checkpoint, i, n)
             solution = fit(
-                select(task, part), own_schedule, optimizer, trainer, own_checkpoint, own_watch
+                task.select(*part), own_schedule, optimizer, trainer, own_checkpoint, own_watch
             )
             # Into an open file: with a path, torch.save does not report that a disk is full.
             with write_atomically(file) as temporary, temporary.open("wb") as opened:
@@ -151,13 +151,6 @@ def _divide_evenly(n: int, parts: int) -> list[range]:
     return [range(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def select(task: Task, part: Part) -> Task:
-    """Returns the task of one part."""
-    seeds = tuple(task.seeds[s] for s in part.seeds)
-    strengths = tuple(task.strengths[m] for m in part.strengths)
-    return replace(task, seeds=seeds, strengths=strengths)
-
-
 def measure_bytes(task: Task, schedule: Schedule, optimizer: StepOptimizer) -> int:
     """Returns the bytes that the heads of one seed and one strength need in training: how much more
     two of them need than one, because what all heads share is counted once.
@@ -172,7 +165,7 @@ def rehearse(task: Task, schedule: Schedule, optimizer: StepOptimizer, n_seeds: 
     """Does once what needs the most memory in training: a step, and the evaluation on held-out
     episodes while the gradients are there. Returns the bytes of the trained parameters.
     """
-    some = replace(task, seeds=task.seeds[:1] * n_seeds, strengths=task.strengths[:1])
+    some = task.select([0] * n_seeds, [0])
     population = build_population(some, schedule, optimizer)
     # Held-out episodes count from their first use on, so they are used before the step as well.
     task.objective.z_GNRD.view_as(task.objective.z_GNRD)

@@ -36,6 +36,12 @@ class Schedule:
             averages are float32 in each.
         initial_scale: factor of the weights that heads start with. Where nothing is charged, what
             training leaves of them decides for episodes unlike the training ones.
+        errors: from_start, heads meet the human's errors from the start of their training; or
+            after_settling, they are first trained on the easy episodes whose label is X, and then
+            go on with all: as long again, with the whole charge and no bonus. It shows whether
+            training that met errors later ends elsewhere. The experimenter uses X here, so it is an
+            instrument and nothing that a user of a real predictor could do. Heads that are solved
+            as the one optimum do not depend on where they start.
     """
 
     keep: Literal["last", "best"]
@@ -51,6 +57,7 @@ class Schedule:
     order: Literal["own", "shared"]
     precision: Literal["float32", "medium", "bfloat16"]
     initial_scale: Annotated[float, Range(0, 1000)]
+    errors: Literal["from_start", "after_settling"]
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "batch_size": 1} | dict.fromkeys(
@@ -102,11 +109,19 @@ class Schedule:
             )
         return rates
 
+    def check_from_start(self, job: str) -> None:
+        """Raises UserError where heads of an experiment would meet errors later."""
+        if self.errors != "from_start":
+            raise UserError(
+                f"training.errors: heads of {job} meet all episodes from the start. Use"
+                " training.errors=from_start."
+            )
+
     def continue_at_full_strength(self) -> Schedule:
         """Returns the schedule of a second training: as long, with the whole charge and no bonus
-        from the start, the last weights kept.
+        from the start.
         """
-        return replace(self, keep="last", ramp=0.0, halting_bonus=0.0)
+        return replace(self, ramp=0.0, halting_bonus=0.0)
 
     def count_settling_epochs(self, has_exits: bool) -> int:
         """Returns the epochs until charge and bonus no longer change.

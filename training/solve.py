@@ -6,7 +6,6 @@ G: groups of levels, S: seeds, M: strengths.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,9 +95,10 @@ def settle_heads(
     watch: Watch | None,
 ) -> Outcome:
     """Returns heads that have settled. Where log-odds are linear in the weights, there is one
-    optimum, and all seeds have it.
+    optimum, and all seeds have it; where the charge is convex too, it does not depend on the start.
     """
-    warn_of_unused(schedule)
+    if task.start is None:  # the training that gave heads their start has warned
+        warn_of_unused(schedule)
     objective = task.objective
     reporter, prior = objective.reporter, objective.prior
     has_one = is_linear(reporter, get_first_episodes(task)) and not prior.needs
@@ -107,8 +107,10 @@ def settle_heads(
     if not has_one:
         solution = settle(task, schedule, optimizer, trainer, checkpoint, watch)
         return Outcome(solution, "lbfgs", True)
-    one = replace(task, seeds=task.seeds[:1])
-    weights = {name: torch.zeros_like(value) for name, value in one.draw_start().items()}
+    one = task.select([0], range(len(task.strengths)))
+    weights = one.draw_start()
+    if task.start is None:
+        weights = {name: torch.zeros_like(value) for name, value in weights.items()}
     start = Head(weights, objective.create_state(weights))
     solution = settle(one, schedule, optimizer, trainer, checkpoint, watch, start)
     if watch:
@@ -148,6 +150,23 @@ def check_optimizer(parts: Parts, reporter: Reporter, n_levels: int, width: int)
     is_solved = isinstance(reporter, ClosedForm) or isinstance(parts.training, Convex)
     if not is_solved:
         choose_optimizer(parts.optimizer, parts.training, parts.prior, reporter, n_levels, width)
+
+
+def check_errors(parts: Parts, reporter: Reporter) -> None:
+    """Raises UserError where heads cannot go on from heads that have settled without errors."""
+    if getattr(parts.training, "errors", "from_start") == "from_start":
+        return
+    obstacle = None
+    if isinstance(reporter, ClosedForm):
+        obstacle = "they are solved in closed form, which starts nowhere"
+    elif type(reporter).harden is not Reporter.harden:
+        obstacle = "their choices are made when they are finished, and do not change any more"
+    if obstacle:
+        raise UserError(
+            "training.errors: after_settling trains finished heads further, and that is not"
+            f" possible with {type(reporter).__name__}: {obstacle}. Use training.errors=from_start,"
+            " or reporter=linear."
+        )
 
 
 def choose_optimizer(

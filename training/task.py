@@ -5,8 +5,8 @@ G: groups of levels, S: seeds, M: strengths; L: levels, D: width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -54,6 +54,8 @@ class Task:
     strengths: tuple[float, ...]
     initial_scale: float = 1.0
     """Factor of the weights before training."""
+    start: Weights | None = None
+    """The weights before training, with axes (G, S, M, ...); None draws those of the seeds."""
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -76,8 +78,31 @@ class Task:
         """The strengths as a tensor."""
         return torch.tensor(self.strengths, dtype=torch.float32)
 
+    def select(self, seeds: Sequence[int], strengths: Sequence[int]) -> Task:
+        """Returns the task of some of the heads.
+
+        Args:
+            seeds: places of their seeds.
+            strengths: places of their strengths.
+        """
+        start = self.start
+        if start is not None:
+            s, m = list(seeds), list(strengths)
+            start = {name: value[:, s][:, :, m] for name, value in start.items()}
+        return replace(
+            self,
+            seeds=tuple(self.seeds[s] for s in seeds),
+            strengths=tuple(self.strengths[m] for m in strengths),
+            start=start,
+        )
+
     def draw_start(self) -> Weights:
-        """Returns the weights before training, with axes (G, S, M, ...): one draw a seed."""
+        """Returns the weights before training, with axes (G, S, M, ...): those given, or one draw a
+        seed.
+        """
+        if self.start is not None:
+            names = [name for name, _ in self.objective.reporter.named_parameters()]
+            return {name: self.start[name].clone() for name in names}
         heads = []
         for seed in self.seeds:
             reporter = draw_reporter(self.make, seed, *self.sizes)

@@ -20,7 +20,7 @@ from console.errors import UserError
 from core_model.reader import ActivationReader, load_or_compute_opinions
 from training.examples import Examples
 from training.heads import Heads, Predictions
-from training.material import Material
+from training.material import Material, find_correct
 from verdict.evidence.subspaces import swap_parts
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases, Variable
 from verdict.knowledge import PredictorReport, load_or_examine
@@ -271,7 +271,9 @@ def build_evaluation(
     seed: int,
     uses: float,
 ) -> Evaluation:
-    """Returns an evaluation; the predictor is examined, unless its report is in the cache.
+    """Returns an evaluation; the predictor is examined, unless its report is in the cache. Where
+    the human errs on easy episodes, heads learn from the errors, and only easy episodes without
+    them judge.
 
     Args:
         reader: reads the predictor at the levels that heads are given.
@@ -284,6 +286,9 @@ def build_evaluation(
         uses: least share of swaps by which moving the predictor's concept moves its own predictions
             as it should, where its part is certified.
     """
+    if world.share_of_errors:
+        easy = easy.select(find_correct(easy).tolist())
+        easy_probe = easy_probe.select(find_correct(easy_probe).tolist())
     n_probe = len(easy_probe)
     disputed, disputed_probe = split_by_cluster(
         world.episodes("disputed", n_disputed + n_probe, seed), (n_disputed, n_probe)

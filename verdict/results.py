@@ -35,7 +35,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-PREDICTED_COLUMNS = ("cost_translator", "cost_imitator", "costs_settled", "predicts")
+PREDICTED_COLUMNS = (
+    "cost_translator",
+    "cost_imitator",
+    "errors_nats",
+    "costs_settled",
+    "predicts",
+)
 """Columns that heads.parquet has of predictions.parquet, which has as many rows."""
 
 

@@ -88,6 +88,10 @@ class Ladder(World):
         return ("answer", "yes") if self.stores_human else None
 
     @property
+    def share_of_errors(self) -> float:
+        return self.human_errors
+
+    @property
     def concept_chains(self) -> Positions:
         """The positions of the evidence, a row for each chain."""
         length = self.concept_level + 1

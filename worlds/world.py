@@ -45,16 +45,23 @@ class World(ABC):
     def human_shows_in(self) -> tuple[str, str] | None:
         """The predicted (column, class) that follows from H; None where no single column does."""
 
+    @property
+    def share_of_errors(self) -> float:
+        """The share of easy episodes on which the human errs and nobody knows: the label is H, and
+        X is not.
+        """
+        return 0.0
+
     @abstractmethod
     def episodes(self, split: Split, n: int, seed: int) -> Dataset:
         """Returns n episodes of a split, as a dataset with the columns `reads`, `predicts` and
         `worlds.columns.JUDGING_COLUMNS`.
 
-        predictor: all kinds, as the world makes them. easy: X = H by construction, X balanced;
-        heads train on them. disputed: X ≠ H, balanced over X and, within each X, over the families
-        that can cause it. amiss: something is amiss (somebody interfered, or the human's view
-        failed), and yet X = H; balanced in the same way. tampered: somebody interfered, balanced
-        over families.
+        predictor: all kinds, as the world makes them. easy: X = H by construction, but for
+        `share_of_errors`, and balanced; heads train on them. disputed: X ≠ H, balanced over X and,
+        within each X, over the families that can cause it. amiss: something is amiss (somebody
+        interfered, or the human's view failed), and yet X = H; balanced in the same way. tampered:
+        somebody interfered, balanced over families.
 
         The splits easy, disputed and amiss together hold every cell of X × H × amiss, so that "H,
         turned round where something is amiss" is not X there.

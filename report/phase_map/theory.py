@@ -26,9 +26,10 @@ TIE = 1e-6
 
 def predict(config: dict[str, Any]) -> str:
     """Returns the kind of head that is found, or "tie"; empty where this theory says nothing: other
-    reporters, predictors, priors and optimizers.
+    reporters, predictors, priors and optimizers, and labels on which the human errs, which X does
+    not fit however fast heads grow along it.
     """
-    if not reads_complete_codes(config):
+    if not reads_complete_codes(config) or config["world"].get("human_errors"):
         return ""
     prior = config["prior"]["_target_"].rpartition(".")[2]
     if prior == "NoPrior":

@@ -5,6 +5,7 @@ the cheaper of the two is predicted.
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.optimize import minimize_scalar
 
 from configs.plan import Plan, Sizes
@@ -14,6 +15,7 @@ from storage.run_folder import read_heads
 from tests.conftest import node
 from tests.running import train
 from training.material import draw_decoupled, read_decoupled
+from training.planted_errors import compute_entropy
 from worlds.ladder import Ladder
 
 N = 400
@@ -47,14 +49,18 @@ def reader(tiny_predictor, vault, cache) -> ActivationReader:
     return ActivationReader(tiny_predictor, vault.reads, (2,), cache)
 
 
-def compute_cost(amplitude: float, strength: float, scale: float = 1.0) -> float:
+def compute_cost(amplitude: float, strength: float, errors: float = 0.0) -> float:
     """Returns what a head that reads one bit of this amplitude pays at the least, in nats an
     episode: its errors, and half the square of its weight for the whole training set.
+
+    Args:
+        errors: share of the labels that the bit is not.
     """
 
     def pay(weight: float) -> float:
-        price = strength * weight**2 / (2 * scale**2 * N)
-        return float(np.log1p(np.exp(-amplitude * weight)) + price)
+        log_odds = amplitude * weight
+        right, wrong = np.log1p(np.exp(-log_odds)), np.log1p(np.exp(log_odds))
+        return float((1 - errors) * right + errors * wrong + strength * weight**2 / (2 * N))
 
     return float(
         minimize_scalar(pay, bounds=(0, 100), options={"xatol": 1e-9}, method="bounded").fun
@@ -87,6 +93,27 @@ def test_the_louder_of_two_bits_costs_less_under_weight_decay(concept, human, pr
     assert len(planted) == len(heads) == 2
 
 
+@pytest.mark.parametrize("training", ["from_start", "after_settling"])
+def test_a_translator_pays_for_the_human_errors_and_an_imitator_does_not(training, tmp_path):
+    """X is twice as loud, and wrong on a tenth of the labels. Planted heads are the same where the
+    heads of the contest meet the errors later.
+    """
+    errors, strength = 0.1, 1.0
+    words = ["core_model.concept_amplitude=2", f"world.human_errors={errors}"]
+    words += [f"strengths=[{strength}]", f"training.errors={training}"]
+    done = train(*TWO_BITS, *words, folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    (head,) = read_heads(tmp_path / "run").to_dict("records")
+    translator = compute_cost(2.0, strength, errors)
+    assert head["cost_translator"] == pytest.approx(translator, rel=5e-3)
+    assert head["cost_imitator"] == pytest.approx(compute_cost(1.0, strength), rel=5e-3)
+    assert head["errors_nats"] == pytest.approx(compute_entropy(errors))
+    clean = compute_cost(2.0, strength)
+    assert translator < clean + compute_entropy(errors), "one that is less sure pays less"
+    assert clean < compute_cost(1.0, strength) < translator
+    assert head["predicts"] == "human_imitator" and head["follows_concept"] == 0
+
+
 def test_a_run_without_planted_costs_predicts_nothing(tiny_run):
     assert "predicts" not in read_heads(tiny_run)
     assert not (tiny_run / "predictions.parquet").exists()
@@ -102,6 +129,24 @@ def test_x_and_h_are_independent_where_planted_heads_are_trained(vault, reader):
         assert np.abs(counts - 0.25).max() < 0.06
         assert (material.examples.human_N.bool().numpy() == table[answers]).all()
         assert len(table) == sizes.train
+
+
+def test_answers_are_flipped_as_often_in_each_combination_of_x_and_h(vault, reader):
+    sizes, share = PLAN.sizes, 0.1
+    decoupled = draw_decoupled(vault, sizes.train + sizes.validation, PLAN.seed)
+    right, wrong, again, other = (
+        read_decoupled(reader, decoupled, sizes.train, "concept", errors, seed)
+        for errors, seed in ((0.0, 0), (share, 0), (share, 0), (share, 1))
+    )
+    for part, episodes in (("examples", wrong.train), ("held_out", wrong.validation)):
+        answers = [getattr(each, part).human_N for each in (right, wrong, again, other)]
+        flipped_N = answers[0] != answers[1]
+        assert flipped_N.sum() == share * len(flipped_N)
+        table = episodes.to_pandas().assign(flipped=flipped_N.numpy())
+        counts = table.groupby(["concept", "human"])["flipped"].agg(["sum", "size"])
+        assert (counts["sum"] - share * counts["size"]).abs().max() <= 1
+        assert torch.equal(answers[1], answers[2])
+        assert not torch.equal(answers[1], answers[3])
 
 
 def test_a_world_that_cannot_part_x_from_h_is_refused():

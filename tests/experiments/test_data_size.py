@@ -21,12 +21,13 @@ from experiments.crossings import (
     predict_crossings,
     summarise_crossings,
 )
-from experiments.data_size import DataSize, compute_entropy
+from experiments.data_size import DataSize
 from experiments.data_size_words import judge_ratio
 from experiments.several_predictors import SeveralPredictors
 from storage.run_folder import PREDICTED, PREDICTIONS
 from tests.conftest import node
 from tests.experiments.made import build_job
+from training.planted_errors import compute_entropy
 
 ERRORS, SIZES = 0.125, [16, 128, 1024]
 X_AMPLITUDE, H_AMPLITUDE = 2.0, 0.25

@@ -21,7 +21,7 @@ ranks_concept nde nie swap_concept swap_human swap_random
 erase_concept erase_human access_head access_predictor departs_from_human pseudo_alignment_gap
 worst_family_gap"""
 WRITTEN = f"""world core_model predictor_seed predictor reporter prior strength seed level levels
-cost_found cost_translator cost_imitator costs_settled predicts
+cost_found cost_translator cost_imitator errors_nats costs_settled predicts
 shift_cosine optimizer halting_bonus objective gap settled tied tied_follows_low
 tied_follows_high
 two_part_bits model_bits edges flops level_read steps level_read_easy steps_easy level_read_disputed

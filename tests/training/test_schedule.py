@@ -3,6 +3,7 @@
 import pytest
 
 from console.errors import UserError
+from tests.experiments.made import build_job
 from tests.training.made import schedule
 
 
@@ -73,3 +74,21 @@ def test_the_best_epoch_needs_a_patience_and_the_last_does_not():
     assert schedule(keep="last", patience=None).patience is None
     with pytest.raises(UserError, match=r"training.patience: it is null, and training.keep=best"):
         schedule(keep="best", patience=None)
+
+
+@pytest.mark.parametrize("name", ["data_size", "double_descent"])
+def test_experiments_whose_heads_meet_errors_from_the_start_refuse_another_value(name):
+    jobs = {"world": {}, "core_model": {}, "optimizer": "auto"}
+    if name == "double_descent":
+        jobs["world"], jobs["optimizer"] = {"label_noise": 0.2}, "adamw"
+    with pytest.raises(
+        UserError, match=rf"^training\.errors: heads of {name} meet all .*from_start"
+    ):
+        build_job(name, schedule={"errors": "after_settling"}, **jobs)
+    assert schedule().check_from_start(name) is None
+
+
+def test_a_second_training_is_as_long_with_the_whole_charge_and_no_bonus():
+    second = schedule(ramp=0.4, halting_bonus=0.3).continue_at_full_strength()
+    assert second.strength_share(0.0) == 1 and second.bonus(0.0) == 0
+    assert (second.epochs, second.keep) == (schedule().epochs, schedule().keep)

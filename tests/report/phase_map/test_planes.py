@@ -3,11 +3,14 @@ too many, is refused.
 """
 
 import pytest
+import yaml
 
 from console.errors import UserError
 from report.phase_map.__main__ import main
 from report.phase_map.planes import NO_AXIS, read_plane, read_planes, sort_values
 from report.phase_map.write import write_map
+from storage.run_folder import CONFIG, HEADS, write_hashes
+from tests.conftest import node
 from tests.report.planted_sweeps import heads, write
 
 
@@ -27,6 +30,25 @@ def test_two_dials_that_differ_are_the_axes_the_one_of_fewer_values_first(tmp_pa
     assert len(plane.cells) == 6 and plane.arms == ("simplicity",)
     assert "6 runs" in write_map(tmp_path)
     assert (tmp_path / "map.html").exists() and (tmp_path / "plane.svg").exists()
+
+
+def test_how_heads_meet_errors_is_an_arm_and_no_axis(tmp_path):
+    for share in (0.0, 0.1):
+        for errors in ("from_start", "after_settling"):
+            run = write(
+                tmp_path / "plane" / f"{errors}-{share}",
+                heads("simplicity", follows=0.95),
+                world={"human_errors": share},
+            )
+            config = yaml.safe_load((run / CONFIG).read_text())
+            config["training"] = node("training/default.yaml", errors=errors)
+            config["optimizer"] = node("optimizer/auto.yaml")
+            (run / CONFIG).write_text(yaml.safe_dump(config))
+            write_hashes(run, run / HEADS)
+    plane = read_plane(tmp_path / "plane")
+    assert plane.axes == (NO_AXIS, "world.human_errors")
+    assert plane.arms == ("simplicity", "simplicity (errors after_settling)")
+    assert len(plane.cells) == 4
 
 
 def test_one_dial_makes_a_plane_of_one_row(tmp_path):

@@ -52,6 +52,10 @@ def test_adam_decides_by_amplitude_times_the_root_of_the_width(width):
     assert kinds == ["human_imitator", "tie", "direct_translator"]
 
 
+def test_no_errors_are_no_obstacle():
+    assert predict(make_config(amplitude=0.7, human_errors=0.0)) == "human_imitator"
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -59,6 +63,7 @@ def test_adam_decides_by_amplitude_times_the_root_of_the_width(width):
         {"optimizer": "lbfgs.LBFGS"},
         {"concept_level": 1},
         {"stores_human": False},
+        {"human_errors": 0.01},
     ],
 )
 def test_the_theory_is_silent_where_it_does_not_reach(changed):
