@@ -26,11 +26,18 @@ from configs.build import Parts
 from configs.plan import Plan
 from training.find_heads import Contestant, Source, find_heads
 from training.heads import Heads
-from training.material import Answers, draw_decoupled, read_decoupled
+from training.material import (
+    Answers,
+    TrainingMaterial,
+    draw_decoupled,
+    find_correct,
+    read_decoupled,
+)
 from training.planted_errors import compute_entropy
 from training.requests import fulfil
 from training.ties import TIED
 from training.watch import Watch
+from worlds.world import World
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,11 +77,11 @@ def measure_planted_costs(
 
     cost_translator, cost_imitator: nats an episode that the best planted head of this level and
     strength pays, errors and charge. errors_nats: nats an episode that errors as frequent as the
-    human's cost in the best code, the entropy of their share. costs_settled: whether both have
-    settled, so that neither is only an upper limit. predicts: the cheaper of the two; "tie" where
-    they differ by less than 1 nat of the whole training set, empty where a cost is not known.
-    Further columns, translator_... and imitator_..., hold the bill of the planted head of the same
-    seed.
+    human's on the training labels cost in the best code, the entropy of their share. costs_settled:
+    whether both have settled, so that neither is only an upper limit. predicts: the cheaper of the
+    two; "tie" where they differ by less than 1 nat of the whole training set, empty where a cost is
+    not known. Further columns, translator_... and imitator_..., hold the bill of the planted head
+    of the same seed.
 
     Args:
         checkpoint: where an unfinished fit is kept.
@@ -90,7 +97,7 @@ def measure_planted_costs(
     for name, planting in PLANTED.items():
         own = checkpoint.with_stem(f"{checkpoint.stem}-{name}")
         planted[name] = plant(parts, plan, contestants, decoupled, planting, own)
-    errors_nats = compute_entropy(parts.world.share_of_errors)
+    errors_nats = compute_entropy(measure_errors(parts.world, contestants[0].material))
     tables = []
     for i in range(len(contestants)):
         pair = {name: of_predictors[i] for name, of_predictors in planted.items()}
@@ -111,7 +118,9 @@ def plant(
     """Returns the planted heads of each predictor that learn the same. They meet all episodes from
     the start, whatever `training.errors` is.
     """
-    errors = parts.world.share_of_errors if planting.has_errors else 0.0
+    errors = 0.0
+    if planting.has_errors:
+        errors = measure_errors(parts.world, contestants[0].material)
     sources = []
     for reader, material, costs in contestants:
         learned = read_decoupled(
@@ -131,6 +140,15 @@ def plant(
         cost_K, settled_K = choose_cheapest(heads, plan.sizes.train)
         planted.append(Planted(heads, cost_K, settled_K, bill))
     return planted
+
+
+def measure_errors(world: World, material: TrainingMaterial) -> float:
+    """Returns the share of the contest's training labels on which the human errs. That of a few
+    episodes need not be the world's.
+    """
+    if not world.share_of_errors:
+        return 0.0
+    return 1 - len(find_correct(material.train)) / len(material.train)
 
 
 def choose_cheapest(heads: Heads, n_examples: int) -> tuple[Tensor, Tensor]:

@@ -104,8 +104,8 @@ COLUMNS = (
     Column("cost_imitator", "nats an episode", "The same of the best planted imitator, trained with"
            " H as its answers.", "imitator's cost"),
     Column("errors_nats", "nats an episode", "What the human's errors on easy episodes cost in the"
-           " best code: the entropy of their share. The translator's cost includes about as much"
-           " for them."),
+           " best code: the entropy of their share on the training labels. The translator's cost"
+           " includes about as much for them."),
     Column("costs_settled", "", "Whether both of these planted heads have settled; otherwise their"
            " costs are upper limits."),
     Column("predicts", "", "The kind of head that costs less, known before the head was trained;"

@@ -8,22 +8,23 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
+from configs.build import build
 from configs.plan import Plan, Sizes
 from console.errors import UserError
 from core_model.reader import ActivationReader
 from storage.run_folder import read_heads
 from tests.conftest import node
 from tests.running import train
-from training.material import draw_decoupled, read_decoupled
+from training.material import draw_decoupled, find_correct, read_decoupled
 from training.planted_errors import compute_entropy
 from worlds.ladder import Ladder
+from worlds.parts import split_by_cluster
 
 N = 400
+TWO_BITS_WORLD = {"bits": 2, "concept_level": 0, "human_level": 0}
 TWO_BITS = [
     "world=ladder",
-    "world.bits=2",
-    "world.concept_level=0",
-    "world.human_level=0",
+    *(f"world.{key}={value}" for key, value in TWO_BITS_WORLD.items()),
     "core_model=constructed",
     "prior=gaussian",
     "planted_costs=true",
@@ -98,8 +99,12 @@ def test_a_translator_pays_for_the_human_errors_and_an_imitator_does_not(trainin
     """X is twice as loud, and wrong on a tenth of the labels. Planted heads are the same where the
     heads of the contest meet the errors later.
     """
-    errors, strength = 0.1, 1.0
-    words = ["core_model.concept_amplitude=2", f"world.human_errors={errors}"]
+    world = build(node("world/ladder.yaml", **TWO_BITS_WORLD, human_errors=0.1), "world")
+    labels = split_by_cluster(world.episodes("easy", N + 260, 0), (N, 260))[0]
+    errors = 1 - len(find_correct(labels)) / N
+    assert 0.06 < errors < 0.14 and errors != 0.1, "few episodes have another share than the world"
+    strength = 1.0
+    words = ["core_model.concept_amplitude=2", "world.human_errors=0.1"]
     words += [f"strengths=[{strength}]", f"training.errors={training}"]
     done = train(*TWO_BITS, *words, folder=tmp_path / "run")
     assert done.returncode == 0, done.stderr
