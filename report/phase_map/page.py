@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from report.lines import KINDS
 from report.page.html import Columns, render_table
 from report.phase_map.drawing import find_anchor
-from report.phase_map.planes import WINNERS, Cell, Plane, describe_values
-from report.phase_map.words import describe_plane
+from report.phase_map.planes import Cell, Plane, describe_values
+from report.phase_map.words import describe_plane, summarise
 from storage.run_folder import PREDICTED, read_facts
 
 CSS = """
@@ -49,10 +49,12 @@ def build_page(planes: list[Plane], figures: list[Figure]) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Phase map</title><style>{CSS}</style></head>
 <body><h1>Which prior finds the translator?</h1>
+<p><strong>{escape(summarise(planes))}</strong></p>
 <p class="said">{n_runs:,} runs, {n_heads:,} judged heads. Each cell shows the verdicts of the whole
 judge on the heads of its predictors. Lines are predictions: under a prior from planted costs, which
 were measured and written before the heads were trained; without one from how fast the optimizer
-grows a head along X and along H. Click on a cell for its heads.</p>
+grows a head along X and along H; under the length of an explanation from the elements of the
+circuit that a predictor is built of. Click on a cell for its heads.</p>
 {"".join(sections)}
 <script>{OPEN_TARGET}</script></body></html>
 """
@@ -133,7 +135,7 @@ def build_table(planes: list[Plane]) -> pd.DataFrame:
                     "predicted": cell.predicted,
                     "difference": cell.difference,
                     "is_clear": cell.is_clear,
-                    "holds": cell.predicted in WINNERS and cell.winner == cell.predicted,
+                    "holds": cell.holds,
                     "missed": cell.missed,
                 }
             )

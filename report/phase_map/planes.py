@@ -4,6 +4,7 @@ and what was predicted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,26 @@ class Cell:
         return float(self.heads.groupby("predictor")["follows_concept"].mean().mean())
 
     @property
+    def has_costs(self) -> bool:
+        """Whether what is predicted follows from planted costs, and not from theory."""
+        return not math.isnan(self.difference)
+
+    @property
     def is_clear(self) -> bool:
         """Whether the planted costs differ by enough for their prediction to count."""
         return abs(self.difference) >= CLEAR
+
+    @property
+    def is_accountable(self) -> bool:
+        """Whether the prediction is held to account: planted costs differ by enough, or theory
+        names a kind.
+        """
+        return self.is_clear if self.has_costs else self.predicted in WINNERS
+
+    @property
+    def holds(self) -> bool:
+        """Whether most heads are of the predicted kind."""
+        return self.predicted in WINNERS and self.winner == self.predicted
 
     @property
     def missed(self) -> bool:

@@ -41,19 +41,36 @@ def describe_predictions(plane: Plane, cells: list[Cell]) -> str:
     """Returns how often the predicted kind is what most heads are; cells whose planted costs hardly
     differ do not count.
     """
-    charged = [cell for cell in cells if cell.difference == cell.difference]
-    if charged:
-        counted = [cell for cell in charged if cell.is_clear]
+    has_costs = any(cell.has_costs for cell in cells)
+    rule = "The kind that theory predicts"
+    if has_costs:
         rule = f"The cheaper planted head, where both differ by {CLEAR:g} nats an episode or more,"
-    else:
-        counted = [cell for cell in cells if cell.predicted in WINNERS]
-        rule = "The kind that theory predicts"
+    counted = [cell for cell in cells if cell.is_accountable]
     if not counted:
         return "Nothing is predicted clearly enough to be held to account."
-    wrong = [cell for cell in counted if cell.winner != cell.predicted]
+    wrong = [cell for cell in counted if not cell.holds]
     words = f"{rule} is what most heads are in {len(counted) - len(wrong)} of {len(counted)} cells."
     if wrong:
         named = "; ".join(describe_values(plane, cell.place) for cell in wrong[:MOST_NAMED])
         more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         words += f" Not in: {named}{more}."
     return words
+
+
+def summarise(planes: list[Plane]) -> str:
+    """Returns in how many cells of all planes the prediction holds, and of which arms it fails."""
+    accountable, failed = 0, []
+    for plane in planes:
+        for arm in plane.arms:
+            counted = [cell for cell in plane.list_cells(arm) if cell.is_accountable]
+            wrong = sum(not cell.holds for cell in counted)
+            accountable += len(counted)
+            if wrong:
+                failed.append((wrong, f"{arm} in {wrong} of {len(counted)} cells of {plane.name}"))
+    if not accountable:
+        return "Nothing is predicted clearly enough to be held to account."
+    right = accountable - sum(wrong for wrong, _ in failed)
+    words = f"Most heads are what was predicted in {right} of {accountable} cells"
+    if not failed:
+        return f"{words}."
+    return f"{words}. Not under {'; '.join(text for _, text in sorted(failed, reverse=True))}."

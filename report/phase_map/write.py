@@ -7,7 +7,7 @@ from pathlib import Path
 from report.phase_map.drawing import draw_plane
 from report.phase_map.page import build_page, build_table, save_figure
 from report.phase_map.planes import read_planes
-from report.phase_map.words import describe_plane
+from report.phase_map.words import describe_plane, summarise
 from storage.atomic import write_atomically
 from storage.run_folder import save_table
 
@@ -28,7 +28,7 @@ def write_map(folder: Path) -> str:
     save_table(folder, TABLE, build_table(planes))
     with write_atomically(folder / PAGE) as temporary:
         temporary.write_text(build_page(planes, figures), encoding="utf-8")
-    lines = []
+    lines = [f"  {summarise(planes)}"]
     for plane in planes:
         lines.append(f"{plane.name}: {len(plane.cells)} runs, {plane.n_heads:,} heads")
         lines += [f"  {line}" for line in describe_plane(plane)]

@@ -2,7 +2,7 @@
 clear, and cells where they fail are named.
 """
 
-from report.phase_map.words import describe_plane
+from report.phase_map.words import describe_plane, summarise
 from tests.report.phase_map.planted_planes import plant_cell, plant_plane
 
 TRANSLATOR, IMITATOR, MIXTURE = "direct_translator", "human_imitator", "mixture"
@@ -62,3 +62,21 @@ def test_cells_whose_training_missed_the_optimum_are_counted():
     ]
     (line,) = describe_plane(plant_plane(cells))
     assert "In 1 cell training did not find what costs least" in line
+
+
+def test_all_planes_together_are_told_first_and_the_arm_that_fails_most_is_named_first():
+    right = plant_cell(("1", "0.5"), "simplicity", [IMITATOR], IMITATOR, -0.1)
+    wrong = [
+        plant_cell(("1", a), "circuit_size", [IMITATOR], TRANSLATOR, 0.5) for a in ("0.5", "2.0")
+    ]
+    by_theory = plant_cell(("1", "0.5"), "none (sgd)", [MIXTURE], TRANSLATOR)
+    tie = plant_cell(("1", "2.0"), "none (sgd)", [MIXTURE], "tie")
+    planes = [plant_plane([right, *wrong]), plant_plane([by_theory, tie], "widths")]
+    assert summarise(planes) == (
+        "Most heads are what was predicted in 1 of 4 cells. Not under circuit_size in 2 of 2 cells"
+        " of width_amplitude; none (sgd) in 1 of 1 cells of widths."
+    )
+    assert summarise([plant_plane([right])]) == (
+        "Most heads are what was predicted in 1 of 1 cells."
+    )
+    assert "Nothing is predicted" in summarise([plant_plane([tie])])
