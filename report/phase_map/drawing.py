@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 ACROSS = 4
 """Panels in a row."""
 SIZE = 0.46
-"""Inches of a cell."""
+"""Inches of a cell at least."""
+AROUND = 0.75
+"""Inches beside and below the cells of a panel."""
+NARROWEST = 5.6
+"""Inches of a figure at least, for its legend."""
 GAP = 0.04
 """The gap between cells, as a share of a cell."""
 LINE_WIDTH = 2.2
@@ -32,9 +36,10 @@ def draw_plane(plane: Plane) -> Figure:
     rows, columns = (len(values) for values in plane.values)
     across = min(ACROSS, len(plane.arms))
     down = math.ceil(len(plane.arms) / across)
-    width, height = across * (columns * SIZE + 0.75), down * (rows * SIZE + 0.75) + 0.75
+    size = max(SIZE, (NARROWEST / across - AROUND) / columns)
+    width, height = across * (columns * size + AROUND), down * (rows * size + AROUND) + AROUND
     with rc_context(STYLE):
-        figure = Figure(figsize=(max(width, 5.6), height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False)
         for i, panel in enumerate(axes.flat):
             if i >= len(plane.arms):
