@@ -142,9 +142,9 @@ def test_with_random_subspaces_no_head_gets_a_verdict_even_if_the_gates_are_open
 
 
 @pytest.mark.slow
-def test_the_real_predictor_keeps_x_and_h_apart_at_its_last_level(world, trainer, tmp_path):
-    recipe = build(node("core_model/transformer_large.yaml"), "core_model")
-    predictor = recipe.predictor(world, tmp_path, trainer)
+def test_the_real_predictor_keeps_x_and_h_apart_at_its_last_level(world, trainer, cache, tmp_path):
+    recipe = build(node("core_model/transformer.yaml"), "core_model")
+    predictor = recipe.predictor(world, cache, trainer)
     swap = evaluate(world, predictor, tmp_path).predictor_report.knowledge.swaps[-1]
     assert min(swap.concept_flips_concept, swap.human_flips_human) >= 0.97
     assert max(swap.concept_flips_human, swap.human_flips_concept, swap.random_flips) <= 0.02
