@@ -95,7 +95,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
     checkpoint = folder / run_folder.CHECKPOINT
     contestants = [Contestant(each.reader, each.material, each.costs) for each in inputs]
     predictions = None
-    if plan.planted_costs and parts.prior.charges:
+    if plan.planted_costs and parts.prior.charges and parts.prior.leaves_totals_known:
         predict = partial(measure_planted_costs, parts, plan, contestants, checkpoint)
         predictions = run_folder.load_or_predict(folder, predict)
         clock.lap("predicting")

@@ -123,3 +123,10 @@ class Prior(ABC):
         whole training set. If it is above 0, heads are pruned.
         """
         return 0.0
+
+    @property
+    def leaves_totals_known(self) -> bool:
+        """Whether it is known what finished heads pay. Pruning moves a head away from where its
+        training ended, and of pruned heads only a price on edges alone is counted anew.
+        """
+        return self.charges_edges_alone or self.edge_price(2, 2) == 0

@@ -212,7 +212,7 @@ def build_cell(run: Run, place: tuple[str, ...], arm: str) -> Cell:
     """
     heads = run.heads
     difference = float("nan")
-    if "predicts" in heads and heads["prior"].iloc[0] != "none":
+    if "predicts" in heads and heads["predicts"].any() and heads["prior"].iloc[0] != "none":
         difference = average_difference(heads)
         counts = heads.groupby("predictor")["predicts"].first().value_counts()
         predicted = str(counts.index[0])

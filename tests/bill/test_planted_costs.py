@@ -12,6 +12,7 @@ from configs.build import build
 from configs.plan import Plan, Sizes
 from console.errors import UserError
 from core_model.reader import ActivationReader
+from priors.prior import Prior
 from storage.run_folder import read_heads
 from tests.conftest import node
 from tests.running import train
@@ -19,6 +20,11 @@ from training.material import draw_decoupled, find_correct, read_decoupled
 from training.planted_errors import compute_entropy
 from worlds.ladder import Ladder
 from worlds.parts import split_by_cluster
+
+
+def load_prior(name: str, **changed: object) -> Prior:
+    return build(node(f"prior/{name}.yaml", **changed), "prior")
+
 
 N = 400
 TWO_BITS_WORLD = {"bits": 2, "concept_level": 0, "human_level": 0}
@@ -122,6 +128,29 @@ def test_a_translator_pays_for_the_human_errors_and_an_imitator_does_not(trainin
 def test_a_run_without_planted_costs_predicts_nothing(tiny_run):
     assert "predicts" not in read_heads(tiny_run)
     assert not (tiny_run / "predictions.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("prior", "is_known"),
+    [
+        (load_prior("gaussian"), True),
+        (load_prior("circuit_size"), True),
+        (load_prior("explanation_length"), False),
+        (load_prior("explanation_length", prune=False), True),
+    ],
+)
+def test_nothing_is_predicted_where_what_finished_heads_pay_is_not_known(prior, is_known):
+    assert prior.leaves_totals_known == is_known
+
+
+@pytest.mark.slow
+def test_a_run_of_joint_length_trains_no_planted_heads(tmp_path):
+    words = [word for word in TWO_BITS if word != "prior=gaussian"]
+    words += ["prior=explanation_length", "training.epochs=1"]
+    done = train(*words, folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "predicts" not in read_heads(tmp_path / "run")
+    assert not (tmp_path / "run" / "predictions.parquet").exists()
 
 
 def test_x_and_h_are_independent_where_planted_heads_are_trained(vault, reader):
