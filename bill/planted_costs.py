@@ -94,16 +94,19 @@ def measure_planted_costs(
     n = plan.sizes.train + plan.sizes.validation
     decoupled = draw_decoupled(parts.world, n, plan.seed)
     planted = {}
+    errors = measure_errors(parts.world, contestants[0].material)
     for name, planting in PLANTED.items():
         own = checkpoint.with_stem(f"{checkpoint.stem}-{name}")
-        planted[name] = plant(parts, plan, contestants, decoupled, planting, own)
-    errors_nats = compute_entropy(measure_errors(parts.world, contestants[0].material))
+        own_errors = errors if planting.has_errors else 0.0
+        planted[name] = plant(
+            parts, plan, contestants, decoupled, planting.answers, own_errors, own
+        )
     tables = []
     for i in range(len(contestants)):
         pair = {name: of_predictors[i] for name, of_predictors in planted.items()}
         identity = contestants[i].reader.predictor.identity
         table = build_table(pair, plan.sizes.train)
-        tables.append(table.assign(errors_nats=errors_nats, predictor=identity))
+        tables.append(table.assign(errors_nats=compute_entropy(errors), predictor=identity))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -112,20 +115,16 @@ def plant(
     plan: Plan,
     contestants: Sequence[Contestant],
     decoupled: Dataset,
-    planting: Planting,
+    answers: Answers,
+    errors: float,
     checkpoint: Path,
 ) -> list[Planted]:
-    """Returns the planted heads of each predictor that learn the same. They meet all episodes from
-    the start, whatever `training.errors` is.
+    """Returns the planted heads of each predictor that learn these answers, of which a share is
+    flipped. They meet all episodes from the start, whatever `training.errors` is.
     """
-    errors = 0.0
-    if planting.has_errors:
-        errors = measure_errors(parts.world, contestants[0].material)
     sources = []
     for reader, material, costs in contestants:
-        learned = read_decoupled(
-            reader, decoupled, plan.sizes.train, planting.answers, errors, plan.seed
-        )
+        learned = read_decoupled(reader, decoupled, plan.sizes.train, answers, errors, plan.seed)
         requests = fulfil(parts.prior, parts.world, reader, learned, plan, material.train)
         sources.append(Source(learned, requests, costs, material.examples.z_NLD))
     first = contestants[0].reader

@@ -55,5 +55,9 @@ class Layered(Reporter):
         return [4 * units["D"] * level for level in range(1, units["L"] + 1)]
 
     def read_to_the_end(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        answer_LD, stop_LD = weights["weight_L2D"].unbind(dim=1)
         answer_L, stop_L = weights["bias_2L"]
-        return weights | {"bias_2L": torch.stack([answer_L, torch.full_like(stop_L, NEVER)])}
+        return weights | {
+            "weight_L2D": torch.stack([answer_LD, torch.zeros_like(stop_LD)], dim=1),
+            "bias_2L": torch.stack([answer_L, torch.full_like(stop_L, NEVER)]),
+        }

@@ -47,6 +47,8 @@ def reads_complete_codes(config: dict[str, Any]) -> bool:
     levels = config.get("levels") or []
     if not (is_linear and has_codes and len(levels) == 1 and world["stores_human"]):
         return False
+    if max(world.get("concept_parity", 1), world.get("human_parity", 1)) > 1:
+        return False
     return levels[0] >= max(world["concept_level"], world["human_level"])
 
 

@@ -63,6 +63,8 @@ def test_no_errors_are_no_obstacle():
         {"optimizer": "lbfgs.LBFGS"},
         {"concept_level": 1},
         {"stores_human": False},
+        {"concept_parity": 2},
+        {"human_parity": 3},
         {"human_errors": 0.01},
     ],
 )
