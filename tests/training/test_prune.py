@@ -206,10 +206,9 @@ def test_an_edge_that_misleads_is_swapped_out_and_removal_alone_keeps_it():
     assert removal_total > total + 1
 
 
-@pytest.mark.slow
-def test_on_the_vault_heads_are_no_worse_than_the_best_of_all_sets_of_two_edges(
-    vault, trainer, cache
-):
+@pytest.fixture(scope="module")
+def easy(vault, trainer, cache) -> Examples:
+    """Easy episodes of the vault as a small predictor reads them, standardised at each level."""
     recipe = Transformer(
         blocks=4,
         width=32,
@@ -223,19 +222,46 @@ def test_on_the_vault_heads_are_no_worse_than_the_best_of_all_sets_of_two_edges(
     )
     episodes = vault.episodes("easy", 2048, seed=0)
     human_N = torch.tensor(episodes["human"][:]).float()
-    z_ND = recipe.predictor(vault, cache, trainer).read(episodes, [4])[:, 0]
-    z_ND = (z_ND - z_ND.mean(dim=0)) / z_ND.std(dim=0)
+    z_NLD = recipe.predictor(vault, cache, trainer).read(episodes, [2, 3, 4])
+    return Examples((z_NLD - z_NLD.mean(dim=0)) / z_NLD.std(dim=0), human_N)
+
+
+@pytest.mark.slow
+def test_on_the_vault_heads_are_no_worse_than_the_best_of_all_sets_of_two_edges(easy):
+    z_ND = easy.z_NLD[:, 2]
     price = math.log(32) + math.log(2048) / 2
-    total, _ = best_subset(z_ND, human_N, price, most=2)
+    total, _ = best_subset(z_ND, easy.human_N, price, most=2)
     rng = torch.Generator().manual_seed(0)
     weights = {
         "weight_1D": torch.randn(1, 16, 1, 1, 32, generator=rng),
         "bias": torch.zeros(1, 16, 1),
     }
     _, total_GSM = prune_edges(
-        Linear(1, 32), weights, z_ND[None, :, None], human_N, torch.tensor([price])
+        Linear(1, 32), weights, z_ND[None, :, None], easy.human_N, torch.tensor([price])
     )
     assert (total_GSM < total + 0.01).float().mean() >= 0.95
+
+
+@pytest.mark.slow
+def test_on_the_vault_layered_heads_are_the_best_of_all_where_two_edges_cannot_pay(easy):
+    """A head of one edge whose errors cost less than an edge is better than any of two edges, and
+    no single edge is better than the one that reads an answer and never stops early.
+    """
+    z_NLD, human_N, _ = easy
+    errors, _ = best_subset(z_NLD.flatten(1), human_N, 0.0, most=1)
+    price = 1.1 * errors
+    total, best = best_subset(z_NLD.flatten(1), human_N, price, most=1)
+    assert len(best) == 1 and total == pytest.approx(2.1 * errors)
+    rng = torch.Generator().manual_seed(0)
+    weights = {
+        "weight_L2D": torch.randn(1, 2, 1, 3, 2, 32, generator=rng),
+        "bias_2L": torch.zeros(1, 2, 1, 2, 3),
+    }
+    pruned, total_GSM = prune_edges(
+        Layered(3, 32), weights, z_NLD[None], human_N, torch.tensor([price])
+    )
+    torch.testing.assert_close(total_GSM.flatten(), torch.tensor([total] * 2), rtol=0, atol=0.01)
+    assert pruned["weight_L2D"].count_nonzero() == 2
 
 
 def test_a_head_is_pruned_alone_as_it_is_in_company():
