@@ -51,6 +51,12 @@ class ConstructedPredictor(LadderPredictor):
         """
         return self.stream.concept.find_subspace(level), self.stream.human.find_subspace(level)
 
+    def read_known_product(self, level: int, z_ND: Tensor) -> Tensor | None:
+        read_CD = self.stream.concept.read_CD
+        if len(read_CD) == 1:
+            return None
+        return (z_ND @ read_CD.T.to(z_ND)).prod(dim=1)
+
     def describe_circuit(self) -> Circuit:
         """Returns the circuit that completes every chain of X, and of H if it is stored.
 

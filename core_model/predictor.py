@@ -157,6 +157,12 @@ class Predictor(ABC):
         """
         return None
 
+    def read_known_product(self, level: int, z_ND: Tensor) -> Tensor | None:
+        """Returns the product of the parts of X that a level holds, shape (N,), where X is a
+        product of several by construction and no linear probe can read it; None elsewhere.
+        """
+        return None
+
     def ablation(self, reference: Dataset, levels: Sequence[int], kind: AblationKind) -> Ablation:
         """Returns the predictor with a switch on each component.
 

@@ -29,7 +29,7 @@ from verdict.statistics import Interval, compute_shares, estimate_worst_share, t
 from verdict.swaps import CONFIDENCE, Swap, find_subspaces
 from worlds.world import World
 
-EXAMINER_VERSION = 6
+EXAMINER_VERSION = 7
 """Raise it when the same predictor and episodes would give another report."""
 INTERVALS = ("ceiling", "worst_family_ceiling", "opinion_concept", "opinion_human")
 """The fields of `Knowledge` that are intervals."""
@@ -147,7 +147,7 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
                 " X × H × amiss in each third. Use more."
             )
     opinions = predictor.opinions(probe.episodes)
-    right_LN = _fit_probes(probe.z_NLD, cases.concept_N, third_N == 0) == cases.concept_N
+    right_LN = _fit_probes(predictor, probe, third_N == 0) == cases.concept_N
     chosen_N, measured_N = third_N == 1, third_N == 2
     share_LC = compute_shares(right_LN[:, chosen_N], cells.cell_N[chosen_N])
     best = int(share_LC.mean(axis=1).argmax())
@@ -183,20 +183,31 @@ def count_rarer(truth_N: Bools) -> int:
     return int(min(truth_N.sum(), (~truth_N).sum()))
 
 
-def _fit_probes(z_NLD: Tensor, concept_N: Bools, fit_N: Bools) -> NDArray[Any]:
+def _fit_probes(predictor: Predictor, probe: ProbeData, fit_N: Bools) -> NDArray[Any]:
     """Returns the predictions, shape (L, N), of a logistic probe at each level; it is fitted with X
     on some of the episodes.
     """
     from sklearn.linear_model import LogisticRegression
 
+    concept_N = probe.cases.concept_N
     predicted = []
-    for i in range(z_NLD.shape[1]):
-        z_ND = z_NLD[:, i].numpy()
-        mean_D, std_D = z_ND[fit_N].mean(axis=0), z_ND[fit_N].std(axis=0) + 1e-6
-        z_ND = (z_ND - mean_D) / std_D
-        probe = LogisticRegression(C=0.1, max_iter=1_000).fit(z_ND[fit_N], concept_N[fit_N])
-        predicted.append(probe.predict(z_ND))
+    for level, z_ND in zip(probe.levels, probe.z_NLD.unbind(1), strict=True):
+        inputs_ND = gather_inputs(predictor, level, z_ND).numpy()
+        mean_D = inputs_ND[fit_N].mean(axis=0)
+        std_D = inputs_ND[fit_N].std(axis=0) + 1e-6
+        inputs_ND = (inputs_ND - mean_D) / std_D
+        classifier = LogisticRegression(C=0.1, max_iter=1_000)
+        classifier.fit(inputs_ND[fit_N], concept_N[fit_N])
+        predicted.append(classifier.predict(inputs_ND))
     return np.stack(predicted)
+
+
+def gather_inputs(predictor: Predictor, level: int, z_ND: Tensor) -> Tensor:
+    """Returns what a probe for X reads at a level: the activations and, where X is known to be a
+    product of several parts, that product.
+    """
+    product_N = predictor.read_known_product(level, z_ND)
+    return z_ND if product_N is None else torch.cat([z_ND, product_N[:, None]], dim=1)
 
 
 def _compute_auroc(score_N: Tensor, truth_N: Bools, rows_N: Bools) -> Interval:

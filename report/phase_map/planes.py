@@ -5,14 +5,15 @@ and what was predicted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from console.errors import UserError
-from report.arms import flatten, name_arms
+from report.arms import add_options, flatten, list_options, name_arms
 from report.lines import KINDS
 from report.phase_map.theory import predict
 from report.runs import Run, find
@@ -155,17 +156,53 @@ def read_plane(folder: Path) -> Plane:
         UserError: another number of dials than two differs between its runs.
     """
     found = find([folder])
-    settings = [dict(flatten(extract_setting(run.config))) for run in found.runs]
+    settings = [list_dials(run.config) for run in found.runs]
     axes = find_axes(folder, settings)
     values = tuple(sort_values({own.get(axis, "") for own in settings}) for axis in axes)
-    priors = [str(run.heads["prior"].iloc[0]) for run in found.runs]
-    arms = name_arms(priors, [run.config for run in found.runs])
+    arms = name_arms_of_plane(found.runs)
     cells = {}
     for run, own, arm in zip(found.runs, settings, arms, strict=True):
         place = tuple(own.get(axis, "") for axis in axes)
         cells[place, arm] = build_cell(run, place, arm)
     order = sorted(set(arms), key=lambda arm: (not arm.startswith("none"), arm))
     return Plane(folder.name, axes, values, tuple(order), cells, tuple(found.notices()))
+
+
+def list_dials(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns all of a config that may be a dial: what runs of one setting share, and the levels
+    that are read.
+    """
+    levels = config.get("levels")
+    return dict(flatten(extract_setting(dict(config)))) | {"levels": format_levels(levels)}
+
+
+def format_levels(levels: Sequence[int] | None) -> str:
+    """Returns levels in words.
+
+    >>> format_levels([3]), format_levels([1, 2]), format_levels(None)
+    ('3', '1 2', 'all')
+    """
+    return "all" if levels is None else " ".join(map(str, levels))
+
+
+def name_arms_of_plane(runs: Sequence[Run]) -> list[str]:
+    """Returns the name of the arm of each run. Where runs of an arm differ in the strengths of
+    their prior, these are added.
+    """
+    priors = [str(run.heads["prior"].iloc[0]) for run in runs]
+    arms = name_arms(priors, [run.config for run in runs])
+    strengths = [{"strength": format_strengths(run.config["strengths"])} for run in runs]
+    options = list_options(arms, strengths)
+    return [add_options(arm, own) for arm, own in zip(arms, options, strict=True)]
+
+
+def format_strengths(strengths: Sequence[float]) -> str:
+    """Returns strengths in words.
+
+    >>> format_strengths([0.125, 1.0])
+    '0.125 1'
+    """
+    return " ".join(f"{strength:g}" for strength in strengths)
 
 
 def find_axes(folder: Path, settings: list[dict[str, str]]) -> tuple[str, ...]:

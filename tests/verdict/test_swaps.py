@@ -14,6 +14,7 @@ from configs.build import build
 from core_model.constructed import ConstructedPredictor
 from tests.conftest import node
 from verdict.evidence.subspaces import fit_basis, projection
+from verdict.knowledge import examine_predictor
 from verdict.probe_data import ProbeData
 from verdict.swaps import find_subspaces
 
@@ -88,3 +89,17 @@ def test_fitted_directions_are_the_known_ones_where_x_and_h_are_complete(
     concept_angle = measure_angle(fit_basis(z_ND, concept_N, human_N, 1), concept_DR)
     human_angle = measure_angle(fit_basis(z_ND, human_N, concept_N, 1), human_DR)
     assert (concept_angle < 10) == concept_is_near and (human_angle < 10) == human_is_near
+
+
+def test_x_that_is_a_product_of_two_parts_is_known_where_both_are_complete():
+    """A linear probe reads neither part as X; below level 1 the parts themselves are incomplete."""
+    predictor = make_predictor(concept_parity=2)
+    knowledge = examine_predictor(predictor, read_probe(predictor)).knowledge
+    assert [share > 0.95 for _, share in knowledge.ceilings] == [False, True, True]
+
+
+def test_a_linear_probe_does_not_know_that_product(monkeypatch):
+    monkeypatch.setattr(ConstructedPredictor, "read_known_product", lambda self, level, z_ND: None)
+    predictor = make_predictor(concept_parity=2)
+    knowledge = examine_predictor(predictor, read_probe(predictor)).knowledge
+    assert all(share < 0.8 for _, share in knowledge.ceilings)

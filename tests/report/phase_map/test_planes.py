@@ -51,6 +51,30 @@ def test_how_heads_meet_errors_is_an_arm_and_no_axis(tmp_path):
     assert len(plane.cells) == 4
 
 
+def set_keys(run, **keys) -> None:
+    """Changes keys of a written run's config."""
+    config = yaml.safe_load((run / CONFIG).read_text())
+    (run / CONFIG).write_text(yaml.safe_dump(config | keys))
+    write_hashes(run, run / HEADS)
+
+
+def test_levels_are_a_dial_and_strengths_are_of_the_arm(tmp_path):
+    for level in (3, 4):
+        for strength in (0.125, 1.0):
+            run = write(tmp_path / "plane" / f"{level}-{strength}", heads("speed", follows=0.95))
+            set_keys(run, levels=[level], strengths=[strength])
+    plane = read_plane(tmp_path / "plane")
+    assert plane.axes == (NO_AXIS, "levels") and plane.values[1] == ("3", "4")
+    assert plane.arms == ("speed (strength 0.125)", "speed (strength 1)")
+    assert len(plane.cells) == 4
+
+
+def test_strengths_that_all_runs_share_are_not_named(tmp_path):
+    for steps in (4, 8):
+        plant(tmp_path / "plane", steps=steps)
+    assert read_plane(tmp_path / "plane").arms == ("simplicity",)
+
+
 def test_one_dial_makes_a_plane_of_one_row(tmp_path):
     for steps in (4, 8):
         plant(tmp_path / "plane", steps=steps)
