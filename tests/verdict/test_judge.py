@@ -7,7 +7,6 @@ import pytest
 
 from console.errors import UserError
 from tests.verdict.conftest import answer, make_truth
-from verdict.calibration import planted
 from verdict.calibration.planted import (
     PLANTED,
     Head,
@@ -259,8 +258,8 @@ def test_judges_of_the_same_values_judge_planted_heads_once(judge, monkeypatch):
         judged.append(judge)
         return [VerdictCount(str(len(judged)), "", "", 1, True)]
 
-    monkeypatch.setattr(planted, "COUNTED", {})
-    monkeypatch.setattr(planted, "count_verdicts", count)
+    monkeypatch.setattr("verdict.calibration.planted.COUNTED", {})
+    monkeypatch.setattr("verdict.calibration.planted.count_verdicts", count)
     truth = make_truth(100)
     alike = replace(judge, evidence=build_standard_evidence())
     assert count_verdicts_once(alike, truth) == count_verdicts_once(judge, truth)

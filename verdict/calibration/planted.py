@@ -287,9 +287,9 @@ COUNTED: dict[str, list[VerdictCount]] = {}
 
 
 def count_verdicts_once(judge: Judge, truth: GroundTruth) -> list[VerdictCount]:
-    """Returns what `count_verdicts` returns. The predictors of a run, and most runs of a sweep, have
-    the same episodes and judges of the same values, so the planted heads, which read the truth, are
-    judged once for all of them.
+    """Returns what `count_verdicts` returns. The predictors of a run, and most runs of a sweep,
+    have the same episodes and judges of the same values, so the planted heads, which read the
+    truth, are judged once for all of them.
     """
     evidence = {name: (type(kind), vars(kind)) for name, kind in judge.evidence.items()}
     values = vars(judge) | {"evidence": evidence}
