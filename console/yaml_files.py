@@ -66,13 +66,13 @@ def find_fault(path: Path) -> str | None:
 
 
 def _list_config_folders() -> Iterator[Path]:
-    """Yields the folders that this command reads YAML files from."""
-    yield CONFIGS
+    """Yields the folders that this command reads YAML files from, the user's own first."""
     words = sys.argv[1:]
     for number, word in enumerate(words, start=1):
         option, _, value = word.partition("=")
         if option in ("--config-dir", "-cd"):
             yield Path(value or "".join(words[number : number + 1]))
+    yield CONFIGS
 
 
 def _find_key(path: Path, key: str | None) -> int:

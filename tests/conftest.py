@@ -21,6 +21,9 @@ from worlds.vault import Vault
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
+# What is imported stays; searching it for garbage while more is imported takes a second or two.
+gc.set_threshold(50_000, 50, 50)
+
 
 def node(yaml: Path | str, **changed: Any) -> dict[str, Any]:
     """Returns the plain values of a YAML, named from `configs` on, some of them changed."""

@@ -2,6 +2,7 @@
 commands are run.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -34,13 +35,30 @@ PARTS = {
     "verdict/evidence": "noise",
 }
 """The folders that have a contract test, and the parts that the page adds to them."""
+RUN_ALL = """
+import json
+import sys
+from dataclasses import replace
+from tests.running import train
+from training.optimizers.auto import Auto
+Auto.until_settled = replace(Auto.until_settled, steps=100)
+printed = []
+for words in json.loads(sys.argv[1]):
+    done = train(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed.append(done.stdout)
+print(json.dumps(printed))
+"""
+"""Runs train.py with each list of words, in few steps as in few epochs, and prints what they
+print.
+"""
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
     """The project with the page's files and lines in it; nothing else is changed."""
     folder = tmp_path_factory.mktemp("project") / "copy"
-    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".*_cache")
+    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "__pycache__", ".[pr]*_cache")
     shutil.copytree(ROOT, folder, ignore=ignored)
     for name, text in FILES:
         assert not (folder / name).exists()
@@ -69,20 +87,32 @@ def test_the_page_adds_each_part_by_one_file_and_one_yaml_or_one_line_of_it():
     assert [(name, text.count("\n")) for name, text in LINES] == [("configs/bill/full.yaml", 1)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
-def test_its_commands_run(copy, command):
-    words = shlex.split(command)[1:]
+def list_words(command: str) -> list[str]:
+    """Returns the words of a command of train.py that is to make a tiny run."""
+    program, *words = shlex.split(command)[1:]
+    assert program == "train.py"
     tiny = [word for word in TINY if not ("world=" in command and word.startswith(VAULT_ONLY))]
-    printed = python(copy, *words, *tiny).stdout
-    assert "heads judged" in printed
-    folder = copy / printed.splitlines()[-1]
-    if "bill.measures.margin" in command:
-        assert (pd.read_parquet(folder / HEADS)["margin"] > 0).all()
-    if "verdict=noise" in command:
-        heads = pd.read_parquet(folder / HEADS)
-        assert heads["noise_changes"].notna().all()
-        assert heads["reason"].str.contains(r"noise changes \d").all()
+    return [*words, *tiny, "levels=[2]"]
+
+
+@pytest.mark.slow
+def test_its_commands_run(copy):
+    """They run in one process, which imports everything once."""
+    all_words = [list_words(command) for command in COMMANDS]
+    done = python(copy, "-c", RUN_ALL, json.dumps(all_words))
+    all_printed = json.loads(done.stdout.splitlines()[-1])
+    heads = {}
+    for command, printed in zip(COMMANDS, all_printed, strict=True):
+        assert "heads judged" in printed, command
+        folder = copy / printed.splitlines()[-1]
+        if (folder / HEADS).exists():
+            heads[command] = pd.read_parquet(folder / HEADS)
+    (margin,) = (table for command, table in heads.items() if "bill.measures.margin" in command)
+    assert (margin["margin"] > 0).all()
+    (noise,) = (table for command, table in heads.items() if "verdict=noise" in command)
+    assert noise["noise_changes"].notna().all()
+    assert noise["reason"].str.contains(r"noise changes \d").all()
+    assert len(heads) == len(COMMANDS) - 1, "one is a sweep"
 
 
 @pytest.mark.slow

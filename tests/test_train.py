@@ -194,7 +194,15 @@ def test_another_config_in_the_same_folder_runs_and_keeps_the_old_results(tiny_r
     assert read_heads(tmp_path / "run~1")["prior"].unique().tolist() == ["none"]
 
 
-RESUMED = [*TINY, "reporter=layered", "prior=circuit_size", "trainer.save_every=0.0"]
+RESUMED = [
+    *TINY,
+    "reporter=layered",
+    "prior=circuit_size",
+    "levels=[0,2]",
+    "bill.measures.variational=null",
+    "bill.measures.prequential=null",
+    "trainer.save_every=0.0",
+]
 
 
 def test_a_run_stopped_in_its_training_resumes_and_ends_with_the_same_heads(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def estimate(
     return measure.estimate(describe(reporter, weights, z_NLD, human_N))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 @pytest.mark.parametrize("width", [8, 64])
 def test_of_a_logistic_regression_it_is_half_the_parameters(width, seed):
     z_NLD, human_N, at_E = planted(width, seed)

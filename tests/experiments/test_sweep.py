@@ -160,9 +160,15 @@ def test_a_second_sweep_elsewhere_writes_no_file_of_the_cache_again(tmp_path, se
     assert {path: after[path] for path in before} == before
 
 
-def test_a_run_that_another_process_is_making_is_waited_for_and_not_made_again(tmp_path, tiny_run):
+def test_a_run_that_another_process_is_making_is_waited_for_and_not_made_again(
+    tmp_path, tiny_run, monkeypatch
+):
     run = tmp_path / "run"
     locked, waits = threading.Event(), threading.Event()
+
+    def print_and_note(*words: object, **options: object) -> None:
+        print(*words, **options)
+        waits.set()
 
     def make_slowly() -> None:
         with lock(run):
@@ -173,7 +179,7 @@ def test_a_run_that_another_process_is_making_is_waited_for_and_not_made_again(t
     other = threading.Thread(target=make_slowly)
     other.start()
     locked.wait()
-    threading.Timer(1.0, waits.set).start()
+    monkeypatch.setattr("storage.run_folder.print", print_and_note, raising=False)
     done = train(*TINY, "levels=[2]", folder=run)
     other.join()
     assert done.returncode == 0

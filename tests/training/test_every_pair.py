@@ -83,11 +83,14 @@ def list_cases() -> Iterator[ParameterSet]:
     for reporter, prior in PAIRS:
         name = f"{reporter}-{prior}"
         whole = WHOLE_ATTENTION if reporter == "attention" else WHOLE
+        if (reporter, prior) in NOTHING:
+            whole = SMALL.get(reporter, SHORT)
         if (reporter, prior) in STAR:
             # Heads of gates train for long; tests/priors/test_gates.py trains a short one.
             marks = [pytest.mark.slow] if reporter == "logic" else []
             yield pytest.param(reporter, prior, SMALL.get(reporter, SHORT), id=name, marks=marks)
-        yield pytest.param(reporter, prior, whole, id=f"{name}-whole", marks=pytest.mark.slow)
+        if (reporter, prior) not in STAR & NOTHING:
+            yield pytest.param(reporter, prior, whole, id=f"{name}-whole", marks=pytest.mark.slow)
 
 
 @cache

@@ -10,8 +10,10 @@ from tests.verdict.conftest import answer, make_truth
 from verdict.calibration.planted import (
     PLANTED,
     Head,
+    VerdictCount,
     both,
     count_verdicts,
+    count_verdicts_once,
     human_unless_amiss,
     imitator,
     mixture,
@@ -247,6 +249,26 @@ def test_the_reason_reads_as_a_reviewer_would_write_it(judge, truth):
 def test_every_copy_of_a_planted_head_is_counted_once(judge, truth):
     counts = count_verdicts(judge, truth, copies=3)
     assert sum(count.copies for count in counts) == 3 * len(PLANTED)
+
+
+def test_judges_of_the_same_values_judge_planted_heads_once(judge, monkeypatch):
+    judged = []
+
+    def count(judge: Judge, truth: GroundTruth) -> list[VerdictCount]:
+        judged.append(judge)
+        return [VerdictCount(str(len(judged)), "", "", 1, True)]
+
+    monkeypatch.setattr("verdict.calibration.planted.COUNTED", {})
+    monkeypatch.setattr("verdict.calibration.planted.count_verdicts", count)
+    truth = make_truth(100)
+    alike = replace(judge, evidence=build_standard_evidence())
+    assert count_verdicts_once(alike, truth) == count_verdicts_once(judge, truth)
+    assert len(judged) == 1
+    count_verdicts_once(replace(judge, direct=0.7), truth)
+    evidence = build_standard_evidence() | {"twins": SecondTwins()}
+    count_verdicts_once(replace(judge, evidence=evidence), truth)
+    count_verdicts_once(judge, make_truth(100, seed=1))
+    assert len(judged) == 4
 
 
 def test_a_constant_head_is_competent_nowhere_and_ranks_by_chance(judge, truth):

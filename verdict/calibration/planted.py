@@ -287,10 +287,13 @@ COUNTED: dict[str, list[VerdictCount]] = {}
 
 
 def count_verdicts_once(judge: Judge, truth: GroundTruth) -> list[VerdictCount]:
-    """Returns what `count_verdicts` returns. The predictors of a run have the same episodes, so the
-    planted heads, which read the truth, are judged once for all of them.
+    """Returns what `count_verdicts` returns. The predictors of a run, and most runs of a sweep,
+    have the same episodes and judges of the same values, so the planted heads, which read the
+    truth, are judged once for all of them.
     """
-    digest = hashlib.sha256(repr(judge).encode())
+    evidence = {name: (type(kind), vars(kind)) for name, kind in judge.evidence.items()}
+    values = vars(judge) | {"evidence": evidence}
+    digest = hashlib.sha256(repr(values).encode())
     twins = [twins for twins in (truth.concept_twins, truth.human_twins) if twins]
     for cases in (
         truth.easy,
