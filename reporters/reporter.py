@@ -111,17 +111,53 @@ class Reporter(nn.Module, ABC):
         return None
 
 
-class ClosedForm(Reporter):
-    """A head that is solved for and not trained; no prior can change it."""
+class Lesson(NamedTuple):
+    """What a head that fits itself learns from. Activations are standardised, and of the levels
+    that it reads.
+    """
+
+    z_NLD: Tensor
+    """Of easy training episodes."""
+    human_N: Tensor
+    """The human's answers to them, 0 or 1, float."""
+    mean_LD: Tensor
+    """What activations are standardised with: the mean, and below the standard deviation."""
+    std_LD: Tensor
+    negated_NLD: Tensor | None = None
+    """Of the negation of each episode, where the head needs negations."""
+
+
+class SelfFitted(Reporter):
+    """A head that is fitted by a method of its own, with its own loss; no prior can change it."""
+
+    needs: ClassVar[tuple[Literal["negations"], ...]] = ()
+    """What it learns from beside easy episodes; `World.negate` gives negations."""
+    uses_seed: ClassVar[bool] = False
+    """Whether its fit depends on what its constructor draws, so that each seed is fitted."""
+
+    def check(self) -> None:
+        """Raises UserError, before anything is trained, if it cannot be fitted."""
+
+    @abstractmethod
+    def fit(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Returns the values of its parameters."""
+
+
+class ClosedForm(SelfFitted):
+    """A head that is solved for, from labelled episodes alone."""
 
     @abstractmethod
     def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
         """Returns the values of its parameters, from standardised activations and the human's
         answers (0 or 1, float).
 
-        The bill also asks for few episodes, down to one, and for episodes with one answer only.
-        Where these have no solution, it may return NaN, or raise ValueError.
+        It is run for several levels at once, under `torch.func.vmap`. The bill also asks for few
+        episodes, down to one, and for episodes with one answer only. Where these have no solution,
+        it may return NaN, or raise ValueError.
         """
+
+    def fit(self, lesson: Lesson) -> dict[str, Tensor]:
+        return self.solve(lesson.z_NLD, lesson.human_N)
 
 
 def nll(log_odds: Tensor, human: Tensor) -> Tensor:

@@ -54,6 +54,10 @@ class Task:
     strengths: tuple[float, ...]
     initial_scale: float = 1.0
     """Factor of the weights before training."""
+    negated_NLD: Tensor | None = None
+    """Standardised activations of the negations of the training episodes, for heads that need
+    them.
+    """
     start: Weights | None = None
     """The weights before training, with axes (G, S, M, ...); None draws those of the seeds."""
 

@@ -23,7 +23,7 @@ from priors.downstream import find_observation
 from reporters.stack import group_levels, map_over_heads
 from tests.bill.made import describe, make_meter
 from tests.priors.made import PRIORS, build_prior
-from tests.reporters.made import REPORTERS, get_maker
+from tests.reporters.made import REPORTERS, get_maker, list_self_fitted
 from tests.training.made import FLOPS_STEP, accuracy, observed, pairs, planted, population
 from training.examples import Examples
 from training.heads import Heads
@@ -68,7 +68,7 @@ NOTHING = {
     if reporter != "logic"
 }
 NOTHING |= {("logic", prior) for prior in ("gaussian", "circuit_size", "speed")} | {
-    ("mean_difference", prior) for prior in PRIORS
+    (reporter, prior) for reporter in list_self_fitted() for prior in PRIORS
 }
 """Pairs in which there is nothing to charge."""
 FITTING = {"logic": "gates", "layered": "speed"}
