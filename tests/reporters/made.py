@@ -88,10 +88,10 @@ def build_reporter(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         make = get_maker(name)
-        reporter = make(n_levels=1, width=width)
+        reporter, n_levels = make(n_levels=1, width=width), 1
         if reporter.reads == "all_levels":
-            reporter = make(n_levels=LEVELS, width=width)
-        reporter = name_layers(reporter, width).double()
+            reporter, n_levels = make(n_levels=LEVELS, width=width), LEVELS
+        reporter = name_layers(reporter, width, n_levels).double()
         for parameter in reporter.parameters():
             parameter.data.normal_(std=0.5)
     return reporter
