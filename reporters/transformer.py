@@ -13,7 +13,8 @@ from reporters.reporter import Reading, Reporter, build_single_exit_reading
 class LevelTransformer(Reporter):
     """Each level becomes a token, with a bias that identifies it; an encoder of blocks with the
     norm first (Vaswani et al. 2017; Xiong et al. 2020) lets the tokens attend to each other, and
-    the mean of all tokens is read.
+    the mean of all tokens is read. The blocks have no biases: that of a key has no effect on
+    what is attended to, so rounding alone would move it.
 
     It is made of layers of torch alone, and shows how: reporters/layers.py names their axes and
     counts their FLOPs.
@@ -51,6 +52,7 @@ class LevelTransformer(Reporter):
             activation="gelu",
             batch_first=True,
             norm_first=True,
+            bias=False,
         )
         self.encoder = nn.TransformerEncoder(
             block, blocks, norm=nn.LayerNorm(hidden), enable_nested_tensor=False

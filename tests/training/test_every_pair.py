@@ -46,7 +46,11 @@ class Size(NamedTuple):
 WHOLE = Size()
 WHOLE_ATTENTION = Size(most=8)
 SHORT = Size(most=8, epochs=15, learning_rate=0.05)
-SMALL = {"attention": Size(2, 1024, 12, 0.05), "logic": Size(8, 2048)}
+SMALL = {
+    "attention": Size(2, 1024, 12, 0.05),
+    "transformer": Size(8, 2048, 15, 0.03),
+    "logic": Size(8, 2048),
+}
 """What is enough for the default tests; SHORT for other reporters."""
 CHARGED = {
     "gaussian": "norm",
@@ -82,7 +86,7 @@ def list_cases() -> Iterator[ParameterSet]:
     """Yields reporter, prior and size."""
     for reporter, prior in PAIRS:
         name = f"{reporter}-{prior}"
-        whole = WHOLE_ATTENTION if reporter == "attention" else WHOLE
+        whole = WHOLE_ATTENTION if reporter in ("attention", "transformer") else WHOLE
         if (reporter, prior) in STAR:
             # Heads of gates train for long; tests/priors/test_gates.py trains a short one.
             marks = [pytest.mark.slow] if reporter == "logic" else []
