@@ -40,7 +40,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 REFUSED = {
     nn.modules.batchnorm._NormBase: "its answers depend on other episodes. Use nn.LayerNorm.",
     nn.modules.conv._ConvTransposeNd: "transposed convolutions cannot be counted. Use nn.Conv1d.",
-    nn.RNNBase: "recurrent layers cannot be stacked. Use nn.GRUCell or nn.LSTMCell, or attention.",
+    nn.RNNBase: "recurrent layers cannot be stacked. Use nn.Conv1d or attention.",
     nn.Bilinear: "it is no single product. Use nn.Linear on products of activations.",
 }
 """Layers that no head can have, and why."""
@@ -62,22 +62,21 @@ def name_layers(reporter: Reporter, width: int, n_levels: int = 1) -> Reporter:
             or a product that is not counted.
     """
     reporter.eval()
-    if not any(True for _ in reporter.children()):
-        _check_axes(reporter)
-        return reporter
     if not any(isinstance(layer, CountedLayer) for layer in reporter.modules()):
         namer = _Namer(reporter, width)
         for name, child in list(reporter.named_children()):
             setattr(reporter, name, namer.name(name, child))
     _check_axes(reporter)
-    has_own_flops = type(reporter).flops is not Reporter.flops
-    if not has_own_flops:
+    counts_layers = type(reporter).flops is Reporter.flops
+    if counts_layers:
         _check_flops(reporter)
+    if not any(True for _ in reporter.children()):
+        return reporter
     key = f"{n_levels} {width} {type(reporter).__qualname__} {reporter}"
     z_1LD = _draw_episode(reporter, n_levels, width)
     if key not in _checked:
         _check_stacking(reporter, z_1LD)
-    if not has_own_flops:
+    if counts_layers:
         _count_uses(reporter, z_1LD)
         if key not in _checked:
             _check_count(reporter, z_1LD)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-
 _combined: dict[tuple[type, type], type[nn.Module]] = {}
 """Classes that `rename` has made."""
 

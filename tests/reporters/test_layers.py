@@ -289,9 +289,23 @@ def make_linear(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Linear(WIDTH, WIDTH), *layers)
 
 
+class Bare(Reporter):
+    """Has no layers, and does not state its FLOPs."""
+
+    reads: ClassVar = "one_level"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight_1D = nn.Parameter(torch.ones(1, WIDTH))
+
+    def forward(self, z_NLD: Tensor) -> Reading:
+        return build_single_exit_reading((self.weight_1D @ z_NLD.flatten(1).T)[0], 1)
+
+
 @pytest.mark.parametrize(
     ("reporter", "message"),
     [
+        (Bare(), r"Bare does not state the FLOPs of its parameter weight_1D\."),
         (
             Unstated(1, WIDTH, 4),
             r"Unstated does not state the FLOPs of its parameter scale_D\. Give",
