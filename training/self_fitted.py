@@ -16,7 +16,7 @@ from reporters.stack import Weights, group_levels, map_over_heads
 from training.task import Solution, Task, draw_reporter
 from worlds.world import NoNegations, World
 
-WHOLE = 2**26
+WHOLE = 2**24
 """Most activations of several levels for which heads in closed form are solved at once."""
 
 
