@@ -4,6 +4,8 @@ as the head reads one episode, and what cannot be handled is refused.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -324,13 +326,13 @@ def _count_uses(reporter: Reporter, z_1LD: Tensor) -> None:
     """Reads one episode, so that every layer knows its FLOPs."""
     layers = [layer for layer in reporter.modules() if isinstance(layer, CountedLayer)]
 
-    def count(layer: CountedLayer, inputs: tuple[Tensor, ...], output: object) -> None:
-        layer.count_uses(inputs, output)
+    def count(layer: CountedLayer, *call: Any) -> None:
+        layer.count_uses(*call)
 
     hooks = []
     for layer in layers:
         layer.terms = ()
-        hooks.append(layer.register_forward_hook(count))
+        hooks.append(layer.register_forward_hook(count, with_kwargs=True))
     try:
         reporter(z_1LD)
     finally:

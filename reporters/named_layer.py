@@ -35,11 +35,11 @@ class CountedLayer(nn.Module):
             total = total + product
         return total
 
-    def count_uses(self, inputs: tuple[Tensor, ...], output: Any) -> None:
+    def count_uses(self, inputs: tuple[Any, ...], options: Mapping[str, Any], output: Any) -> None:
         """Adds the products of one call to its terms.
 
         Args:
-            inputs: of the call, for one episode.
+            inputs: of the call, for one episode, and below those that are given by name.
             output: of the call.
         """
 
@@ -66,7 +66,7 @@ class NamedLinear(CountedLayer):
         bias = getattr(self, self.bias_name)
         return product if bias is None else product + bias.to(product)
 
-    def count_uses(self, inputs: tuple[Tensor, ...], output: Any) -> None:
+    def count_uses(self, inputs: tuple[Any, ...], options: Mapping[str, Any], output: Any) -> None:
         rows = output.numel() // self.out_features
         self.terms = (*self.terms, Term(2 * rows, self.outputs + self.inputs))
 
@@ -87,7 +87,7 @@ class Renamed(CountedLayer):
 class NamedProduct(Renamed):
     """A linear layer or a convolution."""
 
-    def count_uses(self, inputs: tuple[Tensor, ...], output: Any) -> None:
+    def count_uses(self, inputs: tuple[Any, ...], options: Mapping[str, Any], output: Any) -> None:
         rows = output.numel() // len(self.weight)
         letters = self.new_names["weight"].removeprefix("weight_")
         self.terms = (*self.terms, Term(2 * rows, letters))
@@ -102,8 +102,9 @@ class NamedAttention(Renamed):
         with sdpa_kernel(SDPBackend.MATH):
             return super().forward(*inputs, **options)
 
-    def count_uses(self, inputs: tuple[Tensor, ...], output: Any) -> None:
-        query, key = inputs[:2]
+    def count_uses(self, inputs: tuple[Any, ...], options: Mapping[str, Any], output: Any) -> None:
+        query = inputs[0] if inputs else options["query"]
+        key = inputs[1] if len(inputs) > 1 else options["key"]
         width = self.embed_dim
         n_queries, n_keys = query.numel() // width, key.numel() // width
         batch = 1

@@ -90,7 +90,7 @@ class Pooling(OverLevels):
 
     def forward(self, z_NLD: Tensor) -> Reading:
         query_N1D = self.query_bias_1D.expand(len(z_NLD), 1, -1)
-        pooled_N1D, _ = self.layer(query_N1D, z_NLD, z_NLD, need_weights=False)
+        pooled_N1D, _ = self.layer(query_N1D, key=z_NLD, value=z_NLD, need_weights=False)
         return build_single_exit_reading(self.says(pooled_N1D)[:, 0, 0], z_NLD.shape[1])
 
 
