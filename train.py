@@ -74,8 +74,9 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         from compute.clock import Clock
         from training.find_heads import Contestant, build_sources, find_heads
         from training.loggers import keep_logger_open
+        from training.self_fitted import check_fit
         from training.solve import check_errors, check_optimizer
-        from training.task import draw_reporter
+        from training.task import check_buffers, draw_reporter
         from verdict.run_inputs import prepare_once
         from verdict.watching import prepare_watches, summarise_outcome
 
@@ -87,6 +88,8 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
     # A reporter that cannot be a head, or not be trained, is refused before anything is written.
     n_levels, width = len(readers[0].levels), readers[0].predictor.width
     reporter = draw_reporter(parts.reporter, plan.seed, n_levels, width)
+    check_buffers(parts.reporter, n_levels, width)
+    check_fit(parts, plan, reporter)
     check_optimizer(parts, reporter, n_levels, width)
     check_errors(parts, reporter)
     run_folder.begin(folder, config)

@@ -77,6 +77,8 @@ class Parts:
     alignment: Any  # verdict.alignment.Alignment
     trainer: Any  # compute.trainer.Trainer
     logger: Any  # a class of training.loggers
+    reporter_needs: tuple[str, ...] = ()
+    """What heads learn from beside easy episodes."""
 
 
 def build_parts(config: Mapping[str, Any]) -> Parts:
@@ -96,6 +98,7 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
     return Parts(
         reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width),
         reads_one_level=getattr(reporter.func, "reads", "one_level") == "one_level",
+        reporter_needs=getattr(reporter.func, "needs", ()),
         **parts,
     )
 

@@ -81,7 +81,8 @@ COLUMNS = (
            " several.", "level", 0),
     Column("levels", "", "All levels that the head may read."),
     Column("optimizer", "", "What found the head: an optimizer; convex, as the one optimum or,"
-           " without a charge, the largest margin; or closed_form.", "optimizer"),
+           " without a charge, the largest margin; closed_form; or own, a method of the"
+           " head's own.", "optimizer"),
     Column("halting_bonus", "nats an episode", "Bonus that training began with for each nat of"
            " entropy of where the head stops; missing for heads without exits."),
     Column("objective", "nats", "What the head pays on the whole training set: errors and strength"

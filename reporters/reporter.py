@@ -9,12 +9,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from reporters.named_linear import NamedLinear
+from reporters.named_layer import CountedLayer
 
 
 class Reading(NamedTuple):
@@ -70,8 +70,9 @@ class Reporter(nn.Module, ABC):
     The rest of the name ends in "bias" for a bias and in "choice" for the log-odds of a choice. All
     other parameters are weights, and every element of a weight is an edge.
 
-    Layers of torch that are attributes of a reporter, nn.Linear or an nn.Sequential of nn.Linear
-    and activations, are given such names when the reporter is made.
+    Layers of torch that are attributes of a reporter are given such names when the reporter is made
+    (`reporters/layers.py`). A reporter is always in evaluation mode. A buffer is the same for all
+    heads, so it may not be drawn at random.
 
     Write a product as `weight @ z.T`: stacked heads then share one product.
     """
@@ -87,16 +88,20 @@ class Reporter(nn.Module, ABC):
 
     def flops(self, units: Mapping[str, Any]) -> list[Any]:
         """Returns the head's own FLOPs an episode until each exit, for a given number of units.
-        Only matrix products count, and a multiply-add is 2. By default, a head has one exit and
-        uses each nn.Linear once.
+        Only matrix products count, and a multiply-add is 2. By default, a head has one exit, and
+        its products are those of its layers of torch, counted as it reads one episode.
 
         Args:
             units: for each letter of the parameters' axes, the number of units: numbers, or tensors
                 of one shape (expected numbers, or those of several heads). Under L, the number of
                 levels given.
         """
-        layers = [layer for layer in self.modules() if isinstance(layer, NamedLinear)]
+        layers = [layer for layer in self.modules() if isinstance(layer, CountedLayer)]
         return [sum(layer.count_flops(units) for layer in layers)]
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in evaluation mode: what a head pays does not depend on chance."""
+        return super().train(False)
 
     def harden(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Returns the finished weights as the head uses them. A head that trains with soft choices
@@ -111,17 +116,53 @@ class Reporter(nn.Module, ABC):
         return None
 
 
-class ClosedForm(Reporter):
-    """A head that is solved for and not trained; no prior can change it."""
+class Lesson(NamedTuple):
+    """What a head that fits itself learns from. Activations are standardised, and of the levels
+    that it reads.
+    """
+
+    z_NLD: Tensor
+    """Of easy training episodes."""
+    human_N: Tensor
+    """The human's answers to them, 0 or 1, float."""
+    mean_LD: Tensor
+    """What activations are standardised with: the mean, and below the standard deviation."""
+    std_LD: Tensor
+    negated_NLD: Tensor | None = None
+    """Of the negation of each episode, where the head needs negations."""
+
+
+class SelfFitted(Reporter):
+    """A head that is fitted by a method of its own, with its own loss; no prior can change it."""
+
+    needs: ClassVar[tuple[Literal["negations"], ...]] = ()
+    """What it learns from beside easy episodes; `World.negate` gives negations."""
+    uses_seed: ClassVar[bool] = False
+    """Whether its fit depends on what its constructor draws, so that each seed is fitted."""
+
+    def check(self) -> None:
+        """Raises UserError, before anything is trained, if it cannot be fitted."""
+
+    @abstractmethod
+    def fit(self, lesson: Lesson) -> dict[str, Tensor]:
+        """Returns the values of its parameters."""
+
+
+class ClosedForm(SelfFitted):
+    """A head that is solved for, from labelled episodes alone."""
 
     @abstractmethod
     def solve(self, z_NLD: Tensor, human_N: Tensor) -> dict[str, Tensor]:
         """Returns the values of its parameters, from standardised activations and the human's
         answers (0 or 1, float).
 
-        The bill also asks for few episodes, down to one, and for episodes with one answer only.
-        Where these have no solution, it may return NaN, or raise ValueError.
+        It is run for several levels at once, under `torch.func.vmap`. The bill also asks for few
+        episodes, down to one, and for episodes with one answer only. Where these have no solution,
+        it may return NaN, or raise ValueError.
         """
+
+    def fit(self, lesson: Lesson) -> dict[str, Tensor]:
+        return self.solve(lesson.z_NLD, lesson.human_N)
 
 
 def nll(log_odds: Tensor, human: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from training.heads import Heads, compute_standardiser
 from training.material import Material, TrainingMaterial
 from training.objective import Objective
 from training.optimizers.optimizer import Optimizer
-from training.requests import Requests, fulfil, join_requests
+from training.requests import Requests, fulfil, join_requests, read_negations
 from training.schedule import Schedule
 from training.settling import assess
 from training.solve import solve
@@ -75,12 +75,15 @@ def build_sources(parts: Parts, plan: Plan, contestants: Sequence[Contestant]) -
     """Returns what the heads of each predictor are found from.
 
     Raises:
-        UserError: the world or the predictor cannot give what the prior needs.
+        UserError: the world or the predictor cannot give what the prior or the heads need.
     """
     settles_first = getattr(parts.training, "errors", "from_start") == "after_settling"
     sources = []
     for reader, material, costs in contestants:
         requests = fulfil(parts.prior, parts.world, reader, material, plan)
+        if parts.reporter_needs:
+            negated_NLD = read_negations(parts.world, reader, material)
+            requests = replace(requests, negated_NLD=negated_NLD)
         source = Source(material, requests, costs, material.examples.z_NLD)
         if settles_first and has_errors(material.train):
             without_errors = Source(
@@ -267,7 +270,7 @@ def build_task(
         levels: the levels that the activations hold of each predictor.
         flops_L: the predictor's FLOPs an episode to reach each of them, of every predictor.
         flops_step: FLOPs an episode of one of its blocks.
-        requests: what the prior needs beside the training episodes.
+        requests: what the prior and the heads need beside the training episodes.
         rounds: whether products in a head are rounded to bfloat16.
         keeps_scale: whether activations keep their scale; only their mean is then taken off.
         standard_NLD: activations by which all are standardised; the training ones by default.
@@ -309,6 +312,7 @@ def build_task(
         tuple(seeds),
         tuple(strengths),
         initial_scale,
+        None if requests.negated_NLD is None else standardise(requests.negated_NLD),
     )
 
 

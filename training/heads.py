@@ -208,7 +208,7 @@ def make_reporter(make: Callable[[int, int], Reporter], n_levels: int, width: in
     reporter = make(1, width)
     if reporter.reads == "all_levels":
         reporter = make(n_levels, width)
-    return name_layers(reporter, width)
+    return name_layers(reporter, width, n_levels if reporter.reads == "all_levels" else 1)
 
 
 def compute_standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:

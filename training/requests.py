@@ -1,4 +1,4 @@
-"""What a prior requests of a run beside the training episodes."""
+"""What a prior, or a head, requests of a run beside the training episodes."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class Requests:
     """The predictor with switches on its components."""
     inputs: tuple[Tensor, Tensor] | None = None
     """What the predictor read, of the training and of the validation episodes."""
+    negated_NLD: Tensor | None = None
+    """Activations of the negations of the training episodes."""
 
 
 def join_requests(parts: Sequence[Requests]) -> Requests:
@@ -55,7 +57,9 @@ def join_requests(parts: Sequence[Requests]) -> Requests:
     if pairs_2PLD is not None:
         pairs = [part.pairs_2PLD for part in parts if part.pairs_2PLD is not None]
         pairs_2PLD = torch.cat(pairs, dim=2)
-    return Requests(observed, pairs_2PLD)
+    negated = [part.negated_NLD for part in parts if part.negated_NLD is not None]
+    negated_NLD = torch.cat(negated, dim=1) if negated else None
+    return Requests(observed, pairs_2PLD, negated_NLD=negated_NLD)
 
 
 def fulfil(
@@ -108,3 +112,12 @@ def fulfil(
             ]
         )
     return Requests(observed, pairs_2PLD, ablation, inputs)
+
+
+def read_negations(world: World, reader: ActivationReader, material: TrainingMaterial) -> Tensor:
+    """Returns the activations of the negation of each training episode.
+
+    Raises:
+        NoNegations: the world cannot negate its episodes.
+    """
+    return reader.read(world.negate(material.train))

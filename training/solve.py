@@ -1,4 +1,5 @@
-"""How heads are found: in closed form, as the one optimum, until they have settled, or by steps.
+"""How heads are found: by a method of their own, as the one optimum, until they have settled, or
+by steps.
 
 G: groups of levels, S: seeds, M: strengths.
 """
@@ -16,8 +17,7 @@ from compute.trainer import Trainer
 from configs.build import Parts, read_default
 from console.errors import UserError
 from priors.prior import Prior
-from reporters.reporter import ClosedForm, Reporter
-from training.closed_form import solve_closed_form
+from reporters.reporter import ClosedForm, Reporter, SelfFitted
 from training.convex import Convex, is_linear, solve_convex
 from training.expected import find_obstacle
 from training.objective import Head
@@ -26,6 +26,7 @@ from training.optimizers.lbfgs import LBFGS
 from training.optimizers.optimizer import Optimizer, StepOptimizer
 from training.parts import fit_in_parts
 from training.schedule import Schedule
+from training.self_fitted import fit_themselves
 from training.settle import settle
 from training.task import Solution, Task
 from training.watch import Watch
@@ -69,9 +70,12 @@ def solve(
         UserError: they cannot be found so.
     """
     reporter, prior = task.objective.reporter, task.objective.prior
-    if isinstance(reporter, ClosedForm):
-        warn_of_idle(prior, reporter, "it is solved in closed form")
-        return Outcome(solve_closed_form(reporter, task), "closed_form", False)
+    if isinstance(reporter, SelfFitted):
+        is_closed = isinstance(reporter, ClosedForm)
+        how = "solved in closed form" if is_closed else "fitted by a method of its own"
+        warn_of_idle(prior, reporter, f"it is {how}")
+        found_by = "closed_form" if is_closed else "own"
+        return Outcome(fit_themselves(reporter, task), found_by, False)
     lack = prior.lacks(reporter)
     if lack:
         warn_of_idle(prior, reporter, f"it has no {lack}")
@@ -147,7 +151,7 @@ def repeat_for_seeds(solution: Solution, task: Task) -> Solution:
 
 def check_optimizer(parts: Parts, reporter: Reporter, n_levels: int, width: int) -> None:
     """Raises UserError where a run's optimizer is used and cannot train such heads."""
-    is_solved = isinstance(reporter, ClosedForm) or isinstance(parts.training, Convex)
+    is_solved = isinstance(reporter, SelfFitted) or isinstance(parts.training, Convex)
     if not is_solved:
         choose_optimizer(parts.optimizer, parts.training, parts.prior, reporter, n_levels, width)
 
@@ -159,6 +163,8 @@ def check_errors(parts: Parts, reporter: Reporter) -> None:
     obstacle = None
     if isinstance(reporter, ClosedForm):
         obstacle = "they are solved in closed form, which starts nowhere"
+    elif isinstance(reporter, SelfFitted):
+        obstacle = "they are fitted by a method of their own, which starts nowhere"
     elif type(reporter).harden is not Reporter.harden:
         obstacle = "their choices are made when they are finished, and do not change any more"
     if obstacle:

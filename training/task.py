@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from console.errors import UserError
 from reporters.reporter import Reporter, is_weight
 from reporters.stack import Weights, repeat_over_grid
 from training.examples import Examples
@@ -54,6 +55,10 @@ class Task:
     strengths: tuple[float, ...]
     initial_scale: float = 1.0
     """Factor of the weights before training."""
+    negated_NLD: Tensor | None = None
+    """Standardised activations of the negations of the training episodes, for heads that need
+    them.
+    """
     start: Weights | None = None
     """The weights before training, with axes (G, S, M, ...); None draws those of the seeds."""
 
@@ -143,3 +148,19 @@ def draw_reporter(
         # torch.manual_seed takes half a millisecond, because it asks every kind of device.
         torch.default_generator.manual_seed(seed)
         return make_reporter(make, n_levels, width)
+
+
+def check_buffers(make: Callable[[int, int], Reporter], n_levels: int, width: int) -> None:
+    """Raises UserError where a reporter draws a buffer at random: all heads share their buffers."""
+    first = draw_reporter(make, 0, n_levels, width)
+    buffers = dict(first.named_buffers())
+    if not buffers:
+        return
+    second = dict(draw_reporter(make, 1, n_levels, width).named_buffers())
+    for name, value in buffers.items():
+        if not torch.equal(value, second[name]):
+            kind = type(first).__name__
+            raise UserError(
+                f"reporter: {kind}'s buffer {name} is drawn at random, and all heads share their"
+                " buffers. Make it an nn.Parameter, or draw it with a generator of its own."
+            )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from datasets import Dataset, Features, Value
@@ -154,6 +154,23 @@ class Cities(World):
             first.append(statement)
             second.append(changed)
         return _build_dataset(first), _build_dataset(second)
+
+    def negate(self, easy: Dataset) -> Dataset:
+        """Returns the same statements with a "not": "The city of Kraków is not in Poland." The
+        modelled human overlooks it, so H stays as it is.
+        """
+        assert set(easy["family"]) <= {"none"}, "only statements without a not can be negated"
+
+        def add_not(row: dict[str, Any]) -> dict[str, Any]:
+            prompt = f"The city of {row['city']} is not in"
+            return {
+                "prompt": prompt,
+                "text": f"{prompt} {row['country']}.",
+                "concept": not row["concept"],
+                "family": FAMILIES["is not in"],
+            }
+
+        return Dataset.from_list([row | add_not(row) for row in easy.to_list()], easy.features)
 
     def describe_shortage(self, easy: int, disputed: int, twins: int) -> str | None:
         most_disputed = max(disputed, 2 * twins)

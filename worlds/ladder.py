@@ -139,6 +139,18 @@ class Ladder(World):
         first = self._build_dataset(first_NT, np.zeros(n, bool))
         return first, self._build_dataset(second_NT, np.ones(n, bool))
 
+    def negate(self, easy: Dataset) -> Dataset:
+        """Returns the same episodes with the first bit of evidence and the first sensor turned
+        round, so that X and H both flip. Nothing but the bits of two chains tells a pair apart, and
+        consistency within a pair holds of H as it does of X.
+        """
+        bits_NT = np.array(easy["bit"][:], np.int8) * 2 - 1
+        first = [self.concept_chains[0, 0], self.human_chains[0, 0]]
+        recorded_N = np.array(easy["human"][:]) != multiply(bits_NT, self.human_chains)
+        bits_NT[:, first] *= -1
+        tampered_N = np.array(easy["tampered"][:])
+        return self._build_dataset(bits_NT, tampered_N, recorded_N, np.array(easy["cluster"][:]))
+
     def _draw_bits(self, concept_N: Mask, human_N: Mask, rng: np.random.Generator) -> Ints:
         """Returns fair bits whose products are these X and H: all rows that have them are equally
         likely.
@@ -150,7 +162,11 @@ class Ladder(World):
         return bits_NT
 
     def _build_dataset(
-        self, bits_NT: Ints, tampered_N: Mask, flipped_N: Mask | bool = False
+        self,
+        bits_NT: Ints,
+        tampered_N: Mask,
+        flipped_N: Mask | bool = False,
+        cluster_N: Positions | None = None,
     ) -> Dataset:
         concept_N = multiply(bits_NT, self.concept_chains)
         human_N = multiply(bits_NT, self.human_chains)
@@ -169,7 +185,7 @@ class Ladder(World):
             "human": human_N ^ flipped_N,
             "tampered": tampered_N,
             "family": np.where(tampered_N, "sensors", "none").tolist(),
-            "cluster": np.arange(len(bits_NT)),
+            "cluster": np.arange(len(bits_NT)) if cluster_N is None else cluster_N,
         }
         symbols = {"bit": BIT, "audit": ANSWERS, "sensor": BIT, "answer": ANSWERS}
         types = {}

@@ -19,6 +19,10 @@ class NoTwins(UserError):
     """Raised by a world that cannot make twins at all."""
 
 
+class NoNegations(UserError):
+    """Raised where there are no pairs of a statement and its negation."""
+
+
 class World(ABC):
     """A source of episodes. The same arguments give the same rows on any machine."""
 
@@ -75,6 +79,18 @@ class World(ABC):
         None where it has enough, as a world has that makes any number.
         """
         return None
+
+    def negate(self, easy: Dataset) -> Dataset:
+        """Returns the negations of easy episodes, row by row: X holds of one of the two. They are
+        alike in all that the negation does not change.
+
+        A world need not have this method. Heads that learn from pairs use the labels of easy
+        episodes alone, and never those of negations.
+
+        Raises:
+            NoNegations: the world has none.
+        """
+        raise NoNegations(f"world: {self.name} has no negations. Use world=cities or ladder.")
 
     @abstractmethod
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:

@@ -4,10 +4,13 @@ tests.
 N: episodes, L: levels, D: width.
 """
 
-from functools import lru_cache, partial
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -17,11 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from configs.build import bind
 from reporters.layers import name_layers
-from reporters.reporter import Reporter
+from reporters.reporter import ClosedForm, Lesson, Reporter, SelfFitted
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 REPORTERS = sorted(path.stem for path in (CONFIGS / "reporter").glob("*.yaml"))
 LEVELS, WIDTH = 3, 8
+FOLDER = TemporaryDirectory()
+"""Where the files are that a reporter's YAML needs."""
 
 
 @lru_cache
@@ -31,15 +36,49 @@ def load_choice(group: str, name: str) -> dict[str, Any]:
         return OmegaConf.to_container(compose("train", [f"{group}={name}"])[group], resolve=True)
 
 
-def get_maker(name: str, most: int = 8) -> partial[Reporter]:
-    """Returns a function that builds a reporter from `n_levels` and `width`.
+def get_maker(name: str, most: int = 8) -> Callable[..., Reporter]:
+    """Returns a function that builds a reporter from `n_levels` and `width`. A reporter that needs
+    a file is given one with a random probe of that width.
 
     Args:
         most: the largest value of every whole number in its YAML.
     """
     values = load_choice("reporter", name)
     small = {k: min(v, most) if isinstance(v, int) else v for k, v in values.items()}
-    return bind(small, "reporter", "n_levels", "width")
+    if "file" not in small:
+        return bind(small, "reporter", "n_levels", "width")
+
+    def make(n_levels: int, width: int) -> Reporter:
+        file = write_probe(n_levels * width)
+        own = bind(small | {"file": str(file)}, "reporter", "n_levels", "width")
+        return own(n_levels=n_levels, width=width)
+
+    return make
+
+
+def write_probe(width: int) -> Path:
+    """Writes a random probe into a file, and returns its path."""
+    rng = np.random.default_rng(width)
+    file = Path(FOLDER.name) / f"{width}.npz"
+    if not file.exists():
+        np.savez(file, coef_=rng.normal(size=(1, width)), intercept_=rng.normal(size=1))
+    return file
+
+
+def list_self_fitted(closed_form: bool = True) -> list[str]:
+    """Returns the reporters that fit themselves.
+
+    Args:
+        closed_form: whether those in closed form are among them.
+    """
+    names = []
+    for name in REPORTERS:
+        reporter = get_maker(name)(n_levels=1, width=WIDTH)
+        if isinstance(reporter, SelfFitted) and (
+            closed_form or not isinstance(reporter, ClosedForm)
+        ):
+            names.append(name)
+    return names
 
 
 def build_reporter(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
@@ -49,10 +88,10 @@ def build_reporter(name: str, seed: int = 0, width: int = WIDTH) -> Reporter:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         make = get_maker(name)
-        reporter = make(n_levels=1, width=width)
+        reporter, n_levels = make(n_levels=1, width=width), 1
         if reporter.reads == "all_levels":
-            reporter = make(n_levels=LEVELS, width=width)
-        reporter = name_layers(reporter, width).double()
+            reporter, n_levels = make(n_levels=LEVELS, width=width), LEVELS
+        reporter = name_layers(reporter, width, n_levels).double()
         for parameter in reporter.parameters():
             parameter.data.normal_(std=0.5)
     return reporter
@@ -63,6 +102,14 @@ def draw_activations(reporter: Reporter, n: int = 20, seed: int = 0, width: int 
     rng = torch.Generator().manual_seed(seed)
     levels = LEVELS if reporter.reads == "all_levels" else 1
     return torch.randn(n, levels, width, generator=rng, dtype=torch.float64)
+
+
+def draw_lesson(reporter: Reporter, n: int = 20, seed: int = 0) -> Lesson:
+    """Returns what a reporter that fits itself learns from; the negations are other episodes."""
+    z_NLD = draw_activations(reporter, n, seed)
+    human_N = torch.arange(n, dtype=torch.float64) % 2
+    mean_LD, std_LD = draw_activations(reporter, 2, seed + 1).exp()
+    return Lesson(z_NLD, human_N, mean_LD, std_LD, draw_activations(reporter, n, seed + 2))
 
 
 def draw_stacked_weights(

@@ -16,6 +16,7 @@ from reporters.reporter import (
     ClosedForm,
     Reading,
     Reporter,
+    SelfFitted,
     build_single_exit_reading,
     count_units,
     parse_axes,
@@ -26,6 +27,7 @@ from tests.reporters.made import (
     build_reporter,
     count_flops,
     draw_activations,
+    draw_lesson,
     draw_stacked_weights,
 )
 
@@ -133,9 +135,9 @@ def test_the_reading_of_an_episode_does_not_depend_on_other_episodes(reporter):
 
 
 def test_a_gradient_reaches_every_parameter_unless_it_is_solved_for(reporter):
-    z_NLD, human_N = draw_activations(reporter), torch.arange(20, dtype=torch.float64) % 2
-    if isinstance(reporter, ClosedForm):
-        solution = reporter.solve(z_NLD, human_N)
+    z_NLD = draw_activations(reporter)
+    if isinstance(reporter, SelfFitted):
+        solution = reporter.fit(draw_lesson(reporter))
         shapes = {name: value.shape for name, value in reporter.named_parameters()}
         assert {name: value.shape for name, value in solution.items()} == shapes
         assert all(value.isfinite().all() for value in solution.values())
@@ -162,6 +164,20 @@ def test_a_solution_is_that_of_each_level_alone_and_few_episodes_may_have_none(r
         for name, value in reporter.named_parameters():
             assert solution[name].shape == (3, *value.shape)
     assert all(value.isfinite().all() for value in solutions[-1].values())
+
+
+def test_a_fit_repeats_exactly_and_changes_neither_the_reporter_nor_the_lesson(reporter):
+    if not isinstance(reporter, SelfFitted):
+        return
+    lesson = draw_lesson(reporter)
+    copies = [value.clone() for value in lesson]
+    before = {name: value.clone() for name, value in reporter.state_dict().items()}
+    first, second = reporter.fit(lesson), reporter.fit(lesson)
+    assert first.keys() == second.keys() == before.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(value.dtype == torch.float64 for value in first.values())
+    assert all(torch.equal(value, copy) for value, copy in zip(lesson, copies, strict=True))
+    assert all(torch.equal(value, before[name]) for name, value in reporter.state_dict().items())
 
 
 class Prototypes(ClosedForm):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from configs.build import bind
+from reporters.layers import name_layers
 from reporters.reporter import Reading, Reporter, count_units, is_weight, parse_axes
 from tests.reporters.made import count_flops, load_choice
 
@@ -29,6 +30,11 @@ BY_HAND = {
     # 2 · 5
     "linear": Case(1, {}, [10]),
     "mean_difference": Case(1, {}, [10]),
+    "logistic": Case(1, {}, [10]),
+    "lda": Case(1, {}, [10]),
+    # tokens 3 · 2 · 5 · 4 = 120; queries, keys and values 3 · 2 · 4 · 12 = 288, scores and sums
+    # 2 · 2 · 3 · 3 · 4 = 144, output 3 · 2 · 4 · 4 = 96, hidden 2 · 3 · 2 · 4 · 8 = 384; answer 8
+    "transformer": Case(3, {"hidden": 4, "heads": 2, "blocks": 1}, [1040]),
     # 2 · 4 · 5 + 2 · 4
     "mlp": Case(1, {"hidden": 4}, [48]),
     # two rows of 5 at each level
@@ -46,7 +52,8 @@ def build_small(name: str) -> Reporter:
     case = BY_HAND[name]
     rng = torch.Generator().manual_seed(0)
     make = bind(load_choice("reporter", name) | case.values, "reporter", "n_levels", "width")
-    reporter = make(n_levels=case.n_levels, width=WIDTH).double()
+    reporter = make(n_levels=case.n_levels, width=WIDTH)
+    reporter = name_layers(reporter, WIDTH, case.n_levels).double()
     for parameter in reporter.parameters():
         parameter.data.normal_(generator=rng)
     return reporter.requires_grad_(False)

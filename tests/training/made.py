@@ -105,6 +105,8 @@ def population(
         pairs_2PLD=pairs(examples) if "pairs" in prior.needs else None,
         ablation=Halves() if "predictor" in prior.needs else None,
         inputs=(examples.z_NLD, held_out.z_NLD) if "predictor" in prior.needs else None,
+        # The episode turned round has the other answer.
+        negated_NLD=-examples.z_NLD,
     )
     method = schedule(**changed)
     task = build_task(

@@ -320,7 +320,7 @@ def test_a_run_that_was_stopped_in_either_training_resumes_bit_for_bit(
 # What is refused.
 
 
-@pytest.mark.parametrize("reporter", ["mean_difference", "logic"])
+@pytest.mark.parametrize("reporter", ["mean_difference", "ccs", "logic"])
 def test_heads_that_cannot_go_on_are_refused(reporter, run):
     from_start = run.build_parts("from_start", NoPrior(), "adamw", Linear)
     parts = run.build_parts(LATER, NoPrior(), "adamw", Linear)

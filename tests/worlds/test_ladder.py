@@ -151,3 +151,14 @@ def test_all_bits_may_be_evidence_and_sensors():
 def test_impossible_ladders_are_refused_by_their_key(changed, message):
     with pytest.raises(UserError, match=message):
         make_ladder(**changed)
+
+
+def test_a_negation_turns_round_one_bit_of_evidence_and_one_sensor_so_h_flips_too():
+    ladder = make_ladder(label_noise=0.3)
+    easy = ladder.episodes("easy", 200, 0)
+    negated = ladder.negate(easy)
+    turned_NT = read_bits(easy) != read_bits(negated)
+    places = [ladder.concept_chains[0, 0], ladder.human_chains[0, 0]]
+    assert turned_NT[:, places].all() and turned_NT.sum() == 2 * 200
+    assert [not human for human in easy["human"]] == negated["human"][:]
+    assert not any(negated["tampered"])

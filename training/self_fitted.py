@@ -1,0 +1,107 @@
+"""Heads that fit themselves: one fit for each group of levels, and for each seed where it matters.
+
+G: groups of levels, S: seeds, M: strengths.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from configs.build import Parts
+from configs.plan import Plan
+from console.errors import UserError
+from reporters.reporter import ClosedForm, Lesson, Reporter, SelfFitted
+from reporters.stack import Weights, group_levels, map_over_heads
+from training.task import Solution, Task, draw_reporter
+from worlds.world import NoNegations, World
+
+WHOLE = 2**24
+"""Most activations of several levels for which heads in closed form are solved at once."""
+
+
+def fit_themselves(reporter: SelfFitted, task: Task) -> Solution:
+    """Returns the fit of every head; it is the same for all strengths.
+
+    Raises:
+        UserError: the task lacks what the heads learn from.
+    """
+    n_groups, n_seeds, n_strengths = task.grid
+    if reporter.needs and task.negated_NLD is None:
+        raise UserError(
+            f"reporter: {type(reporter).__name__} needs the negations of training episodes, and"
+            " there are none here. Use reporter=linear."
+        )
+    of_seeds = []
+    for seed in task.seeds if reporter.uses_seed else task.seeds[:1]:
+        own = draw_reporter(task.make, seed, *task.sizes) if reporter.uses_seed else reporter
+        assert isinstance(own, SelfFitted)
+        of_seeds.append(_fit_groups(own, task))
+    weights = {}
+    for name in of_seeds[0]:
+        value_GS = torch.stack([fitted[name] for fitted in of_seeds], dim=1)
+        own_axes = value_GS.shape[2:]
+        weights[name] = value_GS[:, :, None].expand(n_groups, n_seeds, 1, *own_axes).contiguous()
+    nll_GS1 = task.objective.compute_held_out_nll(weights)
+    for name, value_GS1 in weights.items():
+        own_axes = value_GS1.shape[3:]
+        weights[name] = value_GS1.expand(n_groups, n_seeds, n_strengths, *own_axes)
+    epoch_GSM = torch.zeros(task.grid, dtype=torch.long)
+    zero_GSM = torch.zeros(task.grid)
+    nll_GSM = nll_GS1.expand(task.grid)
+    return Solution(weights, nll_GSM, epoch_GSM, torch.full(task.grid, torch.nan), zero_GSM)
+
+
+def _fit_groups(reporter: SelfFitted, task: Task) -> Weights:
+    """Returns the parameters of one seed's head of every group, with axis G first."""
+    z_GNRD, human_N = task.z_GNRD, task.examples.human_N
+    if isinstance(reporter, ClosedForm):
+        return _solve_groups(reporter, z_GNRD, human_N)
+    mean_GRD, std_GRD = _group(task.mean_LD, task), _group(task.std_LD, task)
+    negated_GNRD = None if task.negated_NLD is None else _group(task.negated_NLD, task)
+    fitted = []
+    for g, z_NRD in enumerate(z_GNRD):
+        negated_NRD = None if negated_GNRD is None else negated_GNRD[g]
+        lesson = Lesson(z_NRD, human_N, mean_GRD[g], std_GRD[g], negated_NRD)
+        fitted.append(reporter.fit(lesson))
+    return {name: torch.stack([weights[name] for weights in fitted]) for name in fitted[0]}
+
+
+@torch.no_grad()
+def _solve_groups(reporter: ClosedForm, z_GNRD: Tensor, human_N: Tensor) -> Weights:
+    """Returns the solutions of every group, as many at once as fit into memory."""
+    size = max(1, WHOLE // z_GNRD[0].numel())
+    parts = []
+    for z_PNRD in z_GNRD.split(size):
+        parts.append(map_over_heads(reporter.solve, (0, None))(z_PNRD, human_N))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _group(value_LD: Tensor, task: Task) -> Tensor:
+    objective = task.objective
+    return group_levels(value_LD, objective.reporter, objective.predictors)
+
+
+def check_fit(parts: Parts, plan: Plan, reporter: Reporter) -> None:
+    """Raises UserError where a reporter that fits itself cannot be fitted in a run."""
+    if not isinstance(reporter, SelfFitted):
+        return
+    reporter.check()
+    if not reporter.needs:
+        return
+    world, name = parts.world, type(reporter).__name__
+    if not has_negations(world):
+        raise NoNegations(
+            f"reporter: {name} needs pairs of a statement and its negation, and the world"
+            f" {world.name} has none. Use world=cities or ladder, or reporter=linear."
+        )
+    if plan.planted_costs and parts.prior.charges:
+        raise UserError(
+            f"planted_costs: no prior changes {name}, and it learns from negations of easy"
+            " episodes, so planted heads cannot be fitted. Use planted_costs=false."
+        )
+
+
+def has_negations(world: World) -> bool:
+    """Whether a world can negate its easy episodes."""
+    return type(world).negate is not World.negate
