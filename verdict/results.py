@@ -21,7 +21,9 @@ from training.ties import find_ties
 from training.watch import History
 from verdict.alignment import Alignment
 from verdict.calibrated_nll import compute_calibrated_nll
-from verdict.calibration.planted import count_verdicts_once
+from verdict.calibration.planted import VerdictCount, count_verdicts_once
+from verdict.evaluation import Evaluation
+from verdict.gates import Gate, build_undecidable_gate
 from verdict.ground_truth import GroundTruth
 from verdict.inputs import DISPUTED, EASY, Answers
 from verdict.judge import Judge
@@ -139,8 +141,7 @@ def describe_predictor(
     evaluation, predictor = inputs.evaluation, inputs.reader.predictor
     knowledge = evaluation.predictor_report.knowledge
     deepest = [max(inputs.reader.levels)]
-    (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest)
-    planted = count_verdicts_once(judge, evaluation.truth)
+    gates, planted = describe_gates(judge, evaluation, deepest)
     return {
         "name": predictor.name,
         "seed": inputs.predictor_seed,
@@ -156,6 +157,22 @@ def describe_predictor(
         "bill": {name: item.how for name, item in bill.items()},
         "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},
     }
+
+
+def describe_gates(
+    judge: Judge, evaluation: Evaluation, deepest: Sequence[int]
+) -> tuple[tuple[Gate, ...], list[VerdictCount]]:
+    """Returns the gates of a predictor, and the judge's record on planted heads; where X and H
+    cannot be compared, the one gate that says why, and no record.
+    """
+    world = evaluation.world
+    if not world.compares:
+        return (build_undecidable_gate(str(world.undecidable)),), []
+    knowledge = evaluation.predictor_report.knowledge
+    (gates,) = judge.build_gates(
+        knowledge, evaluation.truth.disputed, deepest, world.undecidable
+    )
+    return gates, count_verdicts_once(judge, evaluation.truth)
 
 
 def build_rows(
