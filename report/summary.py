@@ -200,11 +200,13 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
         best = table.sort_values("calibrated_nll", kind="stable").iloc[0]
         easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
         disputed = f"{get_heading('ranks_concept')} {best['ranks_concept']:.3f}"
-        words.append(
+        sentence = (
             f"The least error on held-out easy episodes is that of prior {best['prior']}, strength"
-            f" {format_strength(best['strength'])}, level {format_level(best['level'])}: {easy}, on"
-            f" disputed episodes {disputed}."
+            f" {format_strength(best['strength'])}, level {format_level(best['level'])}: {easy}"
         )
+        if pd.notna(best["ranks_concept"]):
+            sentence += f", on disputed episodes {disputed}"
+        words.append(f"{sentence}.")
     return " ".join([*words, answer.headline, *answer.details, answer.scope])
 
 

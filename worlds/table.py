@@ -1,6 +1,6 @@
 """A table: people's own episodes, from files, with the columns that a YAML names.
 
-python train.py world=table world.files=mine.csv world.text=statement world.concept=label
+python train.py experiment=own_labels world.files=docs/data/larger.csv world.text=text
 
 N: rows, P: pairs of twins.
 """

@@ -51,12 +51,21 @@ def list_choices() -> list[str]:
     return choices + [f"+sweep={path.stem}" for path in sweeps]
 
 
+LITTLE_TABLE = [
+    "world.files=docs/data/larger.csv",
+    *("data.train=200", "data.validation=40", "data.test=40", "data.probe=40"),
+]
+"""A file of the world that has none by default, and as many episodes as it has."""
+
+
 @pytest.mark.parametrize("override", list_choices())
 def test_every_choice_composes_and_fits_its_constructor(override):
     needed = ["core_model.model=somewhere"] if "huggingface" in override else []
     if override == "world=cities":  # it has fewer statements than the vault has episodes
         needed = ["data.train=1000", "data.probe=400", "data.validation=200", "data.test=200"]
         needed += ["data.disputed=800", "data.twins=300"]
+    if override == "world=table":
+        needed = LITTLE_TABLE
     check_config(read_config(override, *needed))
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from configs.build import build
 world = build(json.loads(sys.argv[1]), "world")
 print(json.dumps([world.episodes(split, 60, 0).to_list() for split in sys.argv[2:]]))
 """
+TABLE = {"human": "human", "easy": "easy", "group": "item", "twin": "item", "family": "family"}
 SPLITS, FLIPS = get_args(Split), get_args(Flips)
 
 
@@ -38,9 +39,35 @@ def yaml(request) -> str:
     return f"world/{request.param}.yaml"
 
 
+@pytest.fixture(scope="session")
+def table_file(tmp_path_factory) -> str:
+    """A table of 800 items with every cell of X × H × amiss."""
+    file = tmp_path_factory.mktemp("table") / "items.csv"
+    lines = ["text,label,human,easy,item,family"]
+    for item in range(800):
+        for family, easy, flips in (("", 1, 0), ("not", 0, 1), ("emphasis", 0, 0)):
+            for label in (0, 1):
+                human = label ^ flips
+                text = f"item {item} {family} {label}"
+                lines.append(f"{text},{label},{human},{easy},{item},{family}")
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return str(file)
+
+
 @pytest.fixture
-def world(yaml) -> World:
-    return build(node(yaml), "world")
+def read_node(table_file):
+    """Returns a function that reads a world's YAML; the table is given a file."""
+
+    def read(yaml: str) -> dict[str, Any]:
+        is_table = yaml == "world/table.yaml"
+        return node(yaml, **(TABLE | {"files": table_file} if is_table else {}))
+
+    return read
+
+
+@pytest.fixture
+def world(yaml, read_node) -> World:
+    return build(read_node(yaml), "world")
 
 
 def draw(world: World, split: Split, n: int, seed: int = 0) -> Dataset:
@@ -68,26 +95,26 @@ def read_all(world: World, episodes: Dataset) -> set[str]:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_same_arguments_give_the_same_rows_and_another_seed_others(world, yaml, split):
+def test_the_same_arguments_give_the_same_rows_and_another_seed_others(world, yaml, read_node, split):
     episodes = draw(world, split, 60)
-    assert episodes.to_list() == draw(build(node(yaml), "world"), split, 60).to_list()
+    assert episodes.to_list() == draw(build(read_node(yaml), "world"), split, 60).to_list()
     other = draw(world, split, 60, seed=1)
     assert len(read_all(world, episodes) & read_all(world, other)) < 30
     assert episodes["concept"][:] != other["concept"][:]
 
 
 @pytest.mark.parametrize("flips", FLIPS)
-def test_the_same_arguments_give_the_same_twins_and_another_seed_others(world, yaml, flips):
+def test_the_same_arguments_give_the_same_twins_and_another_seed_others(world, yaml, read_node, flips):
     pair = [twin.to_list() for twin in draw_twins(world, flips, 40)]
-    assert pair == [twin.to_list() for twin in draw_twins(build(node(yaml), "world"), flips, 40)]
+    assert pair == [twin.to_list() for twin in draw_twins(build(read_node(yaml), "world"), flips, 40)]
     assert pair != [twin.to_list() for twin in draw_twins(world, flips, 40, seed=1)]
 
 
-def test_another_process_gives_the_same_rows(world, yaml):
+def test_another_process_gives_the_same_rows(world, yaml, read_node):
     """Rows do not depend on the order of a set, on earlier draws, or on the global random state."""
     splits = ("predictor", "easy", "disputed")
     output = subprocess.check_output(
-        [sys.executable, "-c", SCRIPT, json.dumps(node(yaml)), *splits],
+        [sys.executable, "-c", SCRIPT, json.dumps(read_node(yaml)), *splits],
         env=os.environ | {"PYTHONHASHSEED": "1"},
         cwd=CONFIGS.parent,
     )
