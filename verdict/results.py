@@ -169,9 +169,7 @@ def describe_gates(
     if not world.compares:
         return (build_undecidable_gate(str(world.undecidable)),), []
     knowledge = evaluation.predictor_report.knowledge
-    (gates,) = judge.build_gates(
-        knowledge, evaluation.truth.disputed, deepest, world.undecidable
-    )
+    (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest, world.undecidable)
     return gates, count_verdicts_once(judge, evaluation.truth)
 
 

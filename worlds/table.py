@@ -169,9 +169,7 @@ class Table(World):
             )
         rows = self.rows
         candidates = rows.select(split)
-        chosen = choose_balanced(
-            rows.concept_N[candidates], rows.family_N[candidates], n, rng
-        )
+        chosen = choose_balanced(rows.concept_N[candidates], rows.family_N[candidates], n, rng)
         return self._build_dataset(candidates[chosen])
 
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:

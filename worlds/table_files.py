@@ -15,6 +15,7 @@ from storage.data_files import find_data
 FILE = "file"
 """The column that is added: from which file a row comes, by its name without its ending."""
 
+
 def _read_csv(path: Path, separator: str = ",") -> pd.DataFrame:
     # By default pandas takes "NA" and "None", which may be a code or a name, for missing.
     return pd.read_csv(

@@ -95,7 +95,9 @@ def read_all(world: World, episodes: Dataset) -> set[str]:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_same_arguments_give_the_same_rows_and_another_seed_others(world, yaml, read_node, split):
+def test_the_same_arguments_give_the_same_rows_and_another_seed_others(
+    world, yaml, read_node, split
+):
     episodes = draw(world, split, 60)
     assert episodes.to_list() == draw(build(read_node(yaml), "world"), split, 60).to_list()
     other = draw(world, split, 60, seed=1)
@@ -104,9 +106,13 @@ def test_the_same_arguments_give_the_same_rows_and_another_seed_others(world, ya
 
 
 @pytest.mark.parametrize("flips", FLIPS)
-def test_the_same_arguments_give_the_same_twins_and_another_seed_others(world, yaml, read_node, flips):
+def test_the_same_arguments_give_the_same_twins_and_another_seed_others(
+    world, yaml, read_node, flips
+):
     pair = [twin.to_list() for twin in draw_twins(world, flips, 40)]
-    assert pair == [twin.to_list() for twin in draw_twins(build(read_node(yaml), "world"), flips, 40)]
+    assert pair == [
+        twin.to_list() for twin in draw_twins(build(read_node(yaml), "world"), flips, 40)
+    ]
     assert pair != [twin.to_list() for twin in draw_twins(world, flips, 40, seed=1)]
 
 
