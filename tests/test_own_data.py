@@ -1,5 +1,5 @@
-"""People's own data, from a file and a YAML to verdicts, on a tiny language model: what each kind of
-table can say is measured, and the reason for each verdict names what is missing.
+"""People's own data, from a file and a YAML to verdicts, on a tiny language model: what each kind
+of table can say is measured, and the reason for each verdict names what is missing.
 """
 
 import os

@@ -20,7 +20,7 @@ from verdict.gates import build_own_gates, build_undecidable_gate, count_numbers
 from verdict.ground_truth import Cases, GroundTruth, Ints, Scores
 from verdict.inputs import AMISS, DISPUTED, EASY, Answers, evaluate
 from verdict.judge import BEHAVIOUR, Judge
-from verdict.ranking import estimate_auroc
+from verdict.ranking import compute_recall, estimate_auroc
 from verdict.statistics import (
     Estimate,
     estimate_mean_of_shares,
@@ -111,6 +111,7 @@ def find_following(answers: Answers, truth: GroundTruth, level: float) -> Follow
         easy_auroc=easy_auroc_K,
         follows_concept=follows,
         ranks_concept=ranks,
+        recall_at_1_percent=compute_recall(answers.disputed, disputed.concept_N),
         ranks_concept_given_human=nan_K,
         episodes=len(disputed),
     )

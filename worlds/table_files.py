@@ -59,7 +59,7 @@ def read_files(names: Sequence[str], download: bool, key: str = "world.files") -
         key: the key of the config, for messages.
 
     Raises:
-        UserError: a file that is missing, empty, unreadable, or of an unknown type; two of one name.
+        UserError: a file is missing, empty, unreadable or of an unknown type; or two have one name.
     """
     if not names:
         raise UserError(f"{key}: no file is named. For example: {key}=mine.csv")

@@ -250,7 +250,7 @@ def look_up(lookup: Lookup, table: pd.DataFrame, texts: pd.Series) -> Bools:
             raise UserError(f"{key}: {describe_missing_column(column, table.columns)}")
     source_N = (table[FILE] == lookup.file).to_numpy()
     if not source_N.any():
-        files = list_columns(table[FILE].unique())
+        files = list_columns(list(table[FILE].unique()))
         raise UserError(f"{key}: there is no file {lookup.file} in world.files. {files}")
     label_N = to_truth(read_values(lookup.label, table[source_N], key), key)
     names = table[lookup.keys].astype(str).agg("\0".join, axis=1)
@@ -266,8 +266,8 @@ def look_up(lookup: Lookup, table: pd.DataFrame, texts: pd.Series) -> Bools:
     missing = human.isna().to_numpy()
     if missing.any():
         raise UserError(
-            f"{key}: {missing.sum()} of {len(table)} rows have no row of {lookup.file} with the same"
-            f" {', '.join(lookup.keys)}, such as {texts.iloc[np.flatnonzero(missing)[0]]!r}. Add"
+            f"{key}: {missing.sum()} of {len(table)} rows have no row of {lookup.file} with the"
+            f" same {', '.join(lookup.keys)}, such as {texts.iloc[np.flatnonzero(missing)[0]]!r}. Add"
             " it, or leave these rows out."
         )
     return human.to_numpy(dtype=bool)

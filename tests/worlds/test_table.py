@@ -244,28 +244,28 @@ def test_a_wrong_table_is_refused_in_one_line_that_names_the_key(rows, changed, 
 
 def test_easy_rows_on_which_the_human_errs_are_refused(tmp_path):
     file = write_csv(tmp_path / "rows.csv", [("a", 1, 1), ("b", 0, 1)], ("text", "label", "human"))
-    with pytest.raises(UserError, match="world.easy: 1 of 2 easy rows have X ≠ H, such as 'b'"):
+    with pytest.raises(UserError, match=r"world.easy: 1 of 2 easy rows have X ≠ H, such as 'b'"):
         build_table(file, human="human", easy="1 == 1")
 
 
 def test_a_text_in_two_groups_is_refused(tmp_path):
     rows = [("a", 1, "x"), ("a", 1, "y"), ("b", 0, "x")]
     file = write_csv(tmp_path / "rows.csv", rows, ("text", "label", "group"))
-    with pytest.raises(UserError, match="world.group: 1 texts are in several groups, such as 'a'"):
+    with pytest.raises(UserError, match=r"world.group: 1 texts are in several groups, such as 'a'"):
         build_table(file, group="group")
 
 
 def test_twins_of_two_groups_are_refused(tmp_path):
     rows = [("a", 1, 1, "p", "x"), ("b", 0, 1, "p", "y"), ("c", 0, 0, "", "z")]
     file = write_csv(tmp_path / "rows.csv", rows, ("text", "label", "human", "pair", "group"))
-    with pytest.raises(UserError, match="world.twin: 1 pairs of twins are of two groups, such as"):
+    with pytest.raises(UserError, match=r"world.twin: 1 pairs of twins are of two groups, such as"):
         build_table(file, human="human", twin="pair", group="group")
 
 
 def test_a_row_whose_human_cannot_be_looked_up_is_counted(tmp_path):
     plain = write_csv(tmp_path / "plain.csv", [("a", 1, 1), ("b", 0, 2)], ("text", "label", "key"))
     other = write_csv(tmp_path / "other.csv", [("not c", 1, 3)], ("text", "label", "key"))
-    with pytest.raises(UserError, match="world.human: 1 of 3 rows have no row of plain with the s"):
+    with pytest.raises(UserError, match=r"world.human: 1 of 3 rows have no row of plain with the s"):
         build_table([plain, other], human="label of plain by key")
 
 
