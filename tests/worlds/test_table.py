@@ -265,7 +265,9 @@ def test_twins_of_two_groups_are_refused(tmp_path):
 def test_a_row_whose_human_cannot_be_looked_up_is_counted(tmp_path):
     plain = write_csv(tmp_path / "plain.csv", [("a", 1, 1), ("b", 0, 2)], ("text", "label", "key"))
     other = write_csv(tmp_path / "other.csv", [("not c", 1, 3)], ("text", "label", "key"))
-    with pytest.raises(UserError, match=r"world.human: 1 of 3 rows have no row of plain with the s"):
+    with pytest.raises(
+        UserError, match=r"world.human: 1 of 3 rows have no row of plain with the s"
+    ):
         build_table([plain, other], human="label of plain by key")
 
 
