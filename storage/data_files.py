@@ -1,4 +1,4 @@
-"""Files of data that a config names under a key `files`: where they are, and a hash of them."""
+"""Files of data that a part of a config names: where they are, and a hash of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-KEY = "files"
-"""The key of a part's YAML under which the files stand that it reads."""
+KEYS = ("files", "activations")
+"""The keys of a part's YAML under which the files stand that it reads."""
 
 
 def find_data(name: str) -> Path | None:
@@ -43,8 +43,8 @@ def hash_data(config: Any) -> str:
 def _find_names(node: Any) -> Iterator[str]:
     """Yields the names of the files of every part in a config."""
     if isinstance(node, Mapping):
-        if "_target_" in node and node.get(KEY):
-            names = node[KEY]
+        for key in KEYS if "_target_" in node else ():
+            names = node.get(key) or []
             yield from [names] if isinstance(names, str) else map(str, names)
         for value in node.values():
             yield from _find_names(value)

@@ -17,7 +17,8 @@ from tests.core_model.small_models import MODELS, save_model
 from tests.running import ROOT, Done, train
 from verdict.judge_again import judge_again
 
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs/experiment").glob("own_*.yaml"))
+EXAMPLES = sorted(path.stem for path in (ROOT / "configs/experiment").glob("own_*.yaml"))
+EXPERIMENTS = [name for name in EXAMPLES if name != "own_activations"]
 REASONS = {
     "own_labels": "The table has labels alone, so X and H never differ",
     "own_easy_hard": "an imitator cannot be told from other heads",
@@ -63,7 +64,21 @@ def test_an_example_runs_to_its_end_and_says_why_nothing_is_decided(experiment, 
     assert {verdict.kind for verdict in judge_again(tmp_path / "run").verdicts} == {"undecided"}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_extracted_activations_are_judged_without_a_model(tmp_path):
+    """At level 1 what the human says is twice as loud as X: the head follows the human."""
+    words = ["experiment=own_activations", "seeds=1", "trainer.bar=false"]
+    words += ["bill.measures.prequential=null", "bill.measures.variational=null"]
+    done = train(*words, folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    noise, head = read_heads(tmp_path / "run").sort_values("level").to_dict("records")
+    assert head["easy_accuracy"] > 0.97 and noise["easy_accuracy"] < 0.8
+    assert head["follows_concept"] < 0.2 and head["ranks_concept"] < 0.1
+    assert head["nde"] < 0.2 and head["nie"] > 0.8
+    assert {head["verdict"], noise["verdict"]} == {"undecided"}
+    assert "The activations come without the model" in head["reason"]
+
+
+@pytest.mark.parametrize("experiment", EXAMPLES)
 def test_the_first_lines_of_an_example_give_its_command(experiment):
     text = (ROOT / f"configs/experiment/{experiment}.yaml").read_text(encoding="utf-8")
     assert f"\n# python train.py experiment={experiment}\n" in text

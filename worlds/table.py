@@ -2,46 +2,31 @@
 
 python train.py experiment=own_labels world.files=docs/data/larger.csv world.text=text
 
-N: rows, P: pairs of twins.
+N: rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
-from datasets import Dataset, Features, Value
+import pandas as pd
+from numpy.typing import NDArray
 
-from console.errors import UserError
-from worlds.columns import JUDGING_COLUMNS
-from worlds.table_rows import EVERYTHING, Rows, Spec, read_rows
-from worlds.table_selection import choose_balanced, count_balanced
-from worlds.world import Flips, NoTwins, Split, World
-
-Pool = Literal["easy", "disputed", "amiss"]
+from worlds.row_world import RowWorld
+from worlds.table_files import list_names, read_files
+from worlds.table_rows import Rows, Spec, read_rows, read_texts, wrap
 
 
 @dataclass(frozen=True)
-class Table(World):
-    """Rows of files as episodes.
+class Table(RowWorld):
+    """Rows of files as episodes, as in `RowWorld`.
 
     Each of `concept`, `human`, `easy`, `group`, `family` and `twin` is a column, or an expression
-    over columns: `abs_diff >= 10`, `label == "good" and file != "old"` (see
-    `worlds.expressions`). What the table can show depends on which of them are there:
-
-    - concept alone: heads are trained on X and measured on held-out rows; no verdict.
-    - concept and easy: heads are trained on easy rows; whether they follow X on the others is
-      measured; no verdict, for without H an imitator cannot be told from other heads.
-    - concept and human: rows with X ≠ H are disputed, and verdicts are given.
-
-    Rows of one group stay together. A group with easy rows and others goes to the easy ones in five
-    cases of eight, by a hash of its name, and is otherwise kept for judging; groups of one kind of
-    rows are used whole.
-
-    X is balanced in every split, so of the more common answer as many rows are used as there are of
-    the rarer one.
+    over columns: `abs_diff >= 10`, `label == "good" and file != "old"` (see `worlds.expressions`).
 
     Args:
         files: csv, tsv, json, jsonl or parquet, one or several; a folder that
@@ -76,178 +61,27 @@ class Table(World):
 
     name: ClassVar[str] = "table"
     reads: ClassVar[tuple[str, ...]] = ("text",)
-    predicts: ClassVar[tuple[str, ...]] = ()
-    concept_shows_in: ClassVar[None] = None
-    human_shows_in: ClassVar[None] = None
     surface: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
-        _ = self.rows  # what is wrong with the table is said before anything is made
+        _ = self.wrapped  # what is wrong with the table is said before anything is made
 
     @cached_property
     def rows(self) -> Rows:
         """The rows of the files."""
-        files = [self.files] if isinstance(self.files, str) else list(self.files)
-        spec = Spec(
-            text=self.text,
-            concept=self.concept,
-            human=self.human,
-            easy=self.easy,
-            group=self.group,
-            family=self.family,
-            twin=self.twin,
-            prompt=self.prompt,
-        )
-        return read_rows(files, self.download, spec)
+        table = read_files(list_names(self.files), self.download)
+        texts = read_texts(self.text, table, "world.text")
+        spec = Spec(self.concept, self.human, self.easy, self.group, self.family, self.twin)
+        return read_rows(table, texts, spec)
 
-    @property
-    def compares(self) -> bool:
-        rows = self.rows
-        return self.human is not None and len(set(rows.concept_N[rows.select("disputed")])) == 2
+    @cached_property
+    def wrapped(self) -> pd.Series:
+        """The texts with what is put around them."""
+        return wrap(self.prompt, self.rows.text_N)
 
-    @property
-    def undecidable(self) -> str | None:
-        rows = self.rows
-        disputed = rows.select("disputed")
-        if not len(disputed) and self.human is None:
-            return (
-                "The table has labels alone, so X and H never differ: accuracy, controls and bills"
-                f" are measured. {EVERYTHING}"
-            )
-        if not len(disputed):
-            return (
-                "No row is kept in which the human's answer is not the label, so X and H never"
-                " differ. Add such rows, in groups of their own."
-            )
-        answers = set(rows.concept_N[disputed].tolist())
-        if len(answers) == 1:
-            value = "yes" if answers.pop() else "no"
-            kind = "disputed" if self.human else "hard"
-            return (
-                f"X is {value} in all {len(disputed)} {kind} rows, so the AUROC for X is not"
-                " defined there. Add rows with the other answer."
-            )
-        if self.human is None:
-            return (
-                "The table names no human, so an imitator cannot be told from other heads: whether"
-                f" a head follows X on the rows that are not easy is measured. {EVERYTHING}"
-            )
-        if not len(rows.select("amiss")):
-            return (
-                'No row that is not easy has X = H, so "H, turned round in rows that are not easy"'
-                " cannot be told from X. Add such rows."
-            )
-        return None
-
-    def count(self, split: Split) -> int | None:
-        if split == "tampered":
-            return 0
-        if split == "predictor":
-            return None
-        rows = self.rows
-        return count_balanced(rows.concept_N[rows.select(split)])
-
-    def episodes(self, split: Split, n: int, seed: int) -> Dataset:
-        """Returns n rows. In the split `predictor` rows repeat where n is above their number."""
-        rng = np.random.default_rng([seed, get_args(Split).index(split)])
-        if split == "tampered":
-            raise UserError(
-                "world: nobody interferes in a table, so it has no tampered episodes. Judge on"
-                " disputed ones."
-            )
-        if split == "predictor":
-            n_rows = len(self.rows.concept_N)
-            draws = [rng.permutation(n_rows) for _ in range(-(-n // n_rows))]
-            drawn = np.concatenate([*draws, np.empty(0, np.int64)])[:n]
-            return self._build_dataset(drawn.astype(np.int64))
-        available = self.count(split)
-        assert available is not None
-        if n > available:
-            raise UserError(
-                f"world: the table has {available} {split} rows with X balanced, not {n}. Use fewer"
-                " (the keys in data), or add rows."
-            )
-        rows = self.rows
-        candidates = rows.select(split)
-        chosen = choose_balanced(rows.concept_N[candidates], rows.family_N[candidates], n, rng)
-        return self._build_dataset(candidates[chosen])
-
-    def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:
-        if not self.count_twins():
-            raise NoTwins(
-                "world: the table has no twins of both kinds. Name a column that pairs rows:"
-                " world.twin=..."
-            )
-        if n > self.count_twins():
-            raise UserError(
-                f"world: the table has {self.count_twins()} twins, not {n}. Use data.twins="
-                f"{self.count_twins()}, or add rows."
-            )
-        rng = np.random.default_rng([seed, len(get_args(Split)) + (flips == "human")])
-        pair_P2 = self.rows.twins[flips]
-        first_P = pair_P2[:, 0]
-        chosen = choose_balanced(
-            self.rows.concept_N[first_P], self.rows.family_N[pair_P2[:, 1]], n, rng
-        )
-        first, second = pair_P2[chosen].T
-        return self._build_dataset(first), self._build_dataset(second)
-
-    def count_twins(self) -> int:
-        """Returns the number of pairs that there are of each kind, with X balanced; 0 where a kind
-        is missing.
+    def read_columns(self, chosen: NDArray[np.int64]) -> dict[str, Sequence[Any]]:
+        """Returns the texts, and the first word of each: the opinion of a language model is its
+        likelihood of the others.
         """
-        counts = []
-        for pair_P2 in self.rows.twins.values():
-            concept_P = self.rows.concept_N[pair_P2[:, 0]]
-            counts.append(2 * int(min(concept_P.sum(), (~concept_P).sum())))
-        return min(counts)
-
-    def describe_shortage(self, easy: int, disputed: int, twins: int) -> str | None:
-        needed = {"easy": easy, "disputed": disputed, "twins": twins}
-        has = {
-            "easy": self.count("easy") or 0,
-            "disputed": self.count("disputed") or 0,
-            "twins": self.count_twins(),
-        }
-        # What a table has none of is not judged on, and `undecidable` says so.
-        short = [kind for kind in has if has[kind] < needed[kind] and (has[kind] or kind == "easy")]
-        if not short:
-            return None
-        listed = ", ".join(f"{has[kind]} {kind}" for kind in has)
-        wanted = ", ".join(f"{needed[kind]} {kind}" for kind in short)
-        return (
-            f"the table has {listed} rows with X balanced, and the config needs {wanted}. For"
-            f" example: {suggest_sizes(**has)}"
-        )
-
-    def _build_dataset(self, chosen: np.ndarray) -> Dataset:
-        rows = self.rows
-        columns = {
-            "text": rows.text_N[chosen].tolist(),
-            "prompt": rows.prompt_N[chosen].tolist(),
-            "concept": rows.concept_N[chosen],
-            "human": rows.human_N[chosen],
-            "tampered": np.zeros(len(chosen), bool),
-            "family": rows.family_N[chosen].tolist(),
-            "cluster": rows.cluster_N[chosen],
-        }
-        texts = dict.fromkeys(("text", "prompt"), Value("string"))
-        return Dataset.from_dict(columns, features=Features(texts | JUDGING_COLUMNS))
-
-
-def suggest_sizes(easy: int, disputed: int, twins: int) -> str:
-    """Returns keys of `data` that fit these numbers of rows.
-
-    >>> suggest_sizes(easy=100, disputed=40, twins=0)
-    'data.train=60 data.validation=15 data.test=15 data.probe=10 data.disputed=30'
-    """
-    probe = max(2, easy // 10)
-    validation = test = max(2, easy * 3 // 20)
-    sizes = {"train": easy - validation - test - probe, "validation": validation, "test": test}
-    sizes["probe"] = probe
-    if disputed:
-        sizes["probe"] = min(probe, max(2, disputed // 3))
-        sizes["disputed"] = max(2, disputed - sizes["probe"])
-    if twins:
-        sizes["twins"] = twins
-    return " ".join(f"data.{name}={size}" for name, size in sizes.items())
+        texts = self.wrapped.iloc[chosen]
+        return {"text": texts.tolist(), "prompt": texts.str.split(n=1).str[0].tolist()}

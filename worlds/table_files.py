@@ -79,6 +79,11 @@ def read_files(names: Sequence[str], download: bool, key: str = "world.files") -
     return pd.concat(tables.values(), ignore_index=True)
 
 
+def list_names(files: str | Sequence[str]) -> list[str]:
+    """Returns the names of one or several files as a list."""
+    return [files] if isinstance(files, str) else list(files)
+
+
 def _read_source(name: str, download: bool, key: str) -> dict[str, pd.DataFrame]:
     """Returns the tables that a name stands for, by what the column `file` calls them."""
     path = find_data(name)

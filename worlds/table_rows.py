@@ -7,7 +7,6 @@ N: rows, P: pairs of twins.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from console.errors import UserError
 from worlds.expressions import describe_missing_column, evaluate, list_columns, to_truth
-from worlds.table_files import FILE, read_files
+from worlds.table_files import FILE
 from worlds.table_twins import TwinPairs, find_named_twins, find_twins_by_keys
 from worlds.templates import fill_template, is_template, read_fields
 
@@ -35,25 +34,23 @@ EASY_IN_EIGHT = 5
 class Spec(NamedTuple):
     """What the keys of the world name, as in `worlds.table.Table`."""
 
-    text: str
     concept: str
     human: str | None
     easy: str | None
     group: str | None
     family: str | None
     twin: str | None
-    prompt: str
 
 
 @dataclass(frozen=True)
 class Rows:
     """All rows of a table."""
 
-    text_N: NDArray[np.object_]
-    """What the predictor reads."""
-    prompt_N: NDArray[np.object_]
-    """Its first word: the opinion of a language model is its likelihood of the others."""
+    text_N: pd.Series
+    """What tells rows apart: the texts, or their numbers."""
     concept_N: Bools
+    has_human: bool
+    """Whether H is known."""
     human_N: Bools
     """H; where it is not known, X on easy rows and its opposite on others."""
     easy_N: Bools
@@ -83,15 +80,16 @@ class Lookup(NamedTuple):
     keys: list[str]
 
 
-def read_rows(files: Sequence[str], download: bool, spec: Spec) -> Rows:
-    """Returns the rows of files.
+def read_rows(table: pd.DataFrame, texts: pd.Series, spec: Spec) -> Rows:
+    """Returns the rows of a table.
+
+    Args:
+        texts: what tells rows apart: the texts, or their numbers.
 
     Raises:
-        UserError: a file cannot be read, a column is missing, labels are no truth values, or the
-            rows contradict each other.
+        UserError: a column is missing, labels are no truth values, or the rows contradict each
+            other.
     """
-    table = read_files(files, download)
-    texts = read_texts(spec.text, table, "world.text")
     concept_N = to_truth(read_values(spec.concept, table, "world.concept"), "world.concept")
     check_both_answers(concept_N, "world.concept", "rows")
     check_duplicates(texts, concept_N)
@@ -101,11 +99,10 @@ def read_rows(files: Sequence[str], download: bool, spec: Spec) -> Rows:
     check_groups(texts, groups)
     trained_N = choose_trained(groups, easy_N)
     twins = read_twins(spec, lookup, table, concept_N, human_N, texts, groups)
-    wrapped = wrap(spec.prompt, texts)
     rows = Rows(
-        text_N=wrapped.to_numpy(object),
-        prompt_N=wrapped.str.split(n=1).str[0].to_numpy(object),
+        text_N=texts,
         concept_N=concept_N,
+        has_human=spec.human is not None,
         human_N=human_N,
         easy_N=easy_N,
         family_N=read_families(spec, table, easy_N),
@@ -267,8 +264,8 @@ def look_up(lookup: Lookup, table: pd.DataFrame, texts: pd.Series) -> Bools:
     if missing.any():
         raise UserError(
             f"{key}: {missing.sum()} of {len(table)} rows have no row of {lookup.file} with the"
-            f" same {', '.join(lookup.keys)}, such as {texts.iloc[np.flatnonzero(missing)[0]]!r}. Add"
-            " it, or leave these rows out."
+            f" same {', '.join(lookup.keys)}, such as {texts[missing].iloc[0]!r}. Add it, or leave"
+            " these rows out."
         )
     return human.to_numpy(dtype=bool)
 

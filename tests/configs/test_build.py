@@ -55,7 +55,14 @@ LITTLE_TABLE = [
     "world.files=docs/data/larger.csv",
     *("data.train=200", "data.validation=40", "data.test=40", "data.probe=40"),
 ]
-"""A file of the world that has none by default, and as many episodes as it has."""
+FILES = {
+    "world=table": LITTLE_TABLE,
+    "world=activations": [
+        *("world.files=docs/data/planted.csv", "world.activations=docs/data/planted.safetensors"),
+        *LITTLE_TABLE[1:],
+    ],
+}
+"""Files of the worlds that have none by default, and as many episodes as they have."""
 
 
 @pytest.mark.parametrize("override", list_choices())
@@ -64,8 +71,7 @@ def test_every_choice_composes_and_fits_its_constructor(override):
     if override == "world=cities":  # it has fewer statements than the vault has episodes
         needed = ["data.train=1000", "data.probe=400", "data.validation=200", "data.test=200"]
         needed += ["data.disputed=800", "data.twins=300"]
-    if override == "world=table":
-        needed = LITTLE_TABLE
+    needed += FILES.get(override, [])
     check_config(read_config(override, *needed))
 
 

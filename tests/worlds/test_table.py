@@ -10,7 +10,8 @@ from datasets import Dataset, DatasetDict
 from configs.build import build
 from console.errors import UserError
 from tests.conftest import node
-from worlds.table import Table, suggest_sizes
+from worlds.row_world import suggest_sizes
+from worlds.table import Table
 from worlds.world import NoTwins
 
 COLUMNS = ("text", "label", "human", "easy", "group")
