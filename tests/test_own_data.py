@@ -78,6 +78,36 @@ def test_extracted_activations_are_judged_without_a_model(tmp_path):
     assert "The activations come without the model" in head["reason"]
 
 
+NO_HUMAN = ["world.human=null", "world.twin=null"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message", "missing"),
+    [
+        (["world.twin=null"], "The activations come without the model", ["nde", "nie"]),
+        (
+            ["world.easy=null", "world.family=null", "world.twin=null"],
+            'No row that is not easy has X = H, so "H, turned round',
+            ["nde"],
+        ),
+        (["world.twin=null", "verdict.turn=40"], "The activations come without", ["nde"]),
+        (NO_HUMAN, "The table names no human", ["human_accuracy_worst", "nde"]),
+        ([*NO_HUMAN, "verdict.turn=40"], "The table names no human", ["human_accuracy_worst"]),
+        ([*NO_HUMAN, "world.easy=null"], "The table has labels alone", ["follows_concept"]),
+    ],
+)
+def test_whatever_a_table_lacks_the_run_ends_and_names_it(words, message, missing, tmp_path):
+    few = ["seeds=1", "trainer.bar=false", "bill.measures.variational=null"]
+    done = train("experiment=own_activations", *few, *words, folder=tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    heads = read_heads(tmp_path / "run")
+    assert heads["reason"].str.contains(message, regex=False).all()
+    assert set(heads["verdict"]) == {"undecided"} and heads[missing].isna().all(axis=None)
+    assert heads["concept_accuracy"].notna().all()
+    assert (tmp_path / "run" / "summary.md").exists()
+
+
 @pytest.mark.parametrize("experiment", EXAMPLES)
 def test_the_first_lines_of_an_example_give_its_command(experiment):
     text = (ROOT / f"configs/experiment/{experiment}.yaml").read_text(encoding="utf-8")

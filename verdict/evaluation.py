@@ -295,6 +295,11 @@ def build_evaluation(
     disputed, disputed_probe = split_by_cluster(
         world.episodes("disputed", n_disputed + n_probe, seed), (n_disputed, n_probe)
     )
+    if not len(disputed) or not len(disputed_probe):
+        raise UserError(
+            "world: its clusters of disputed episodes are too large to give some to data.disputed"
+            " and some to data.probe. Use smaller groups, or more of them."
+        )
     amiss, amiss_probe = _draw_amiss(world, n_disputed, n_probe, seed)
     probe_episodes = concatenate_datasets([easy_probe, disputed_probe, amiss_probe])
     probe_NLD = reader.read(probe_episodes)
