@@ -100,6 +100,8 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     check_predictors(parts, plan)
     check_levels(parts, plan)
     check_sizes(parts, plan.sizes)
+    if plan.planted_costs and parts.world.undecidable:
+        raise UserError(f"planted_costs: {parts.world.undecidable} Use planted_costs=false.")
     plan = plan if parts.prior.charges else replace(plan, strengths=[0.0])
     n_levels = len(plan.levels or ()) or parts.core_model.count_levels()
     if n_levels:

@@ -77,7 +77,7 @@ class HuggingFace(CoreModel):
             UserError: the world is not one of text; the model, a part of it or a package it needs
                 is missing; the model is not causal.
         """
-        if len(world.reads) != 1 or world.predicts:
+        if len(world.reads) != 1 or world.predicts or world.surface not in world.reads:
             raise UserError(
                 f"core_model: a language model reads text, and the world {world.name} has none."
                 " Choose a world of text, such as world=cities."

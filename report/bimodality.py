@@ -130,7 +130,7 @@ def find_differing_predictors(
     count_Q = np.bincount(codes)
     mean_Q = np.bincount(codes, weights=value_K) / count_Q
     least, most = float(mean_Q.min()), float(mean_Q.max())
-    if most - least < LEAST_DISTANCE:
+    if not most - least >= LEAST_DISTANCE:  # also where a mean is not known
         return None
     n = len(value_K)
     rank_K = pd.Series(value_K).rank().to_numpy(float) - (n + 1) / 2

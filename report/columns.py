@@ -166,6 +166,8 @@ COLUMNS = (
            " log-odds."),
     Column("ranks_concept", "AUROC", "AUROC of the head's log-odds for X on disputed episodes.",
            "AUROC", 2, has_limits=True),
+    Column("recall_at_1_percent", "share", "Share of disputed episodes with X = yes above the"
+           " threshold that at most 1% of those with X = no exceed (TPR at 1% FPR)."),
     Column("ranks_concept_given_human", "AUROC", "AUROC for X among episodes of all cells with the"
            " same H, mean over both values of H."),
     Column("nde", "share", "Change of the report when only X changes (natural direct effect): 1 for"

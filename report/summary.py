@@ -200,11 +200,13 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
         best = table.sort_values("calibrated_nll", kind="stable").iloc[0]
         easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
         disputed = f"{get_heading('ranks_concept')} {best['ranks_concept']:.3f}"
-        words.append(
+        sentence = (
             f"The least error on held-out easy episodes is that of prior {best['prior']}, strength"
-            f" {format_strength(best['strength'])}, level {format_level(best['level'])}: {easy}, on"
-            f" disputed episodes {disputed}."
+            f" {format_strength(best['strength'])}, level {format_level(best['level'])}: {easy}"
         )
+        if pd.notna(best["ranks_concept"]):
+            sentence += f", on disputed episodes {disputed}"
+        words.append(f"{sentence}.")
     return " ".join([*words, answer.headline, *answer.details, answer.scope])
 
 
@@ -258,6 +260,19 @@ def _list_gates(abouts: list[dict[str, Any]]) -> list[str]:
 
 
 def _describe_surface(abouts: list[dict[str, Any]]) -> list[str]:
+    """Returns what the controls on texts rank, in a line; runs of earlier versions have one control
+    alone.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    for about in abouts:
+        for name, control in about.get("controls", {}).items():
+            found.setdefault(name, []).append(control)
+    if found:
+        listed = [f"{_space(name)} {_format_control(values)}" for name, values in found.items()]
+        return [
+            "Controls, AUROC for X on held-out easy and on disputed episodes (0.5 is chance):"
+            f" {', '.join(listed)}."
+        ]
     values = [about["surface_auroc"] for about in abouts if about["surface_auroc"] is not None]
     if not values:
         return []
@@ -265,6 +280,16 @@ def _describe_surface(abouts: list[dict[str, Any]]) -> list[str]:
         f"A bag of words ranks X on disputed episodes with AUROC {min(values):.3f} to"
         f" {max(values):.3f}; 0.5 is no surface cue."
     ]
+
+
+def _format_control(values: list[dict[str, float]]) -> str:
+    """Returns the mean over predictors on easy and on disputed episodes; a dash for NaN.
+
+    >>> _format_control([{"easy": 0.5, "disputed": float("nan")}])
+    '0.50 and –'
+    """
+    means = pd.DataFrame(values)[["easy", "disputed"]].mean()
+    return " and ".join("–" if pd.isna(mean) else f"{mean:.2f}" for mean in means)
 
 
 def _count_saved(heads: pd.DataFrame) -> list[str]:

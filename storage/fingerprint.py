@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from storage.data_files import hash_data
+
 ROOT = Path(__file__).parents[1]
 START = ("train", "verdict.results")
 """The modules that every run depends on. Modules in report/ do not count: they read finished runs
@@ -21,13 +23,15 @@ and change none of them.
 
 def compute_fingerprint(config: Mapping[str, Any]) -> str:
     """Returns eight hexadecimal digits of the code that all runs depend on, a dash, and eight of
-    the parts that this config names.
+    the parts that this config names; and eight of the files of data that it names, if it names any.
 
     A part that the config does not name, such as the file of a new reporter, does not count.
     Versions of packages do not count either: versions.json has them.
     """
     modules = {target.rpartition(".")[0] for target in _find_targets(config)}
-    return f"{_hash_modules(START)}-{_hash_modules(tuple(sorted(modules)))}"
+    data = hash_data(config)
+    code = f"{_hash_modules(START)}-{_hash_modules(tuple(sorted(modules)))}"
+    return f"{code}-{data}" if data else code
 
 
 def get_shared_part(code: str) -> str:

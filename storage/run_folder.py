@@ -372,7 +372,7 @@ def _describe_difference(folder: Path, config: dict[str, Any]) -> str:
     if drop_ignored_keys(read_config(folder)) != drop_ignored_keys(config):
         return "another config"
     if _read_versions(folder).get("code") != compute_fingerprint(config):
-        return "other code"
+        return "other code or data"
     return ""
 
 

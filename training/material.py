@@ -67,6 +67,11 @@ def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Materia
     sizes = (plan.sizes.train, plan.sizes.validation, plan.sizes.test, plan.sizes.probe)
     easy = world.episodes("easy", sum(sizes), plan.seed)
     train, validation, test, probe = split_by_cluster(easy, sizes)
+    if not all(map(len, (train, validation, test, probe))):
+        raise UserError(
+            "world: its groups are too large to give some to each of data.train, data.validation,"
+            " data.test and data.probe. Use smaller groups, or more rows."
+        )
     examples = read_examples(reader, train)
     held_out = read_examples(reader, validation)
     return Material(train, validation, examples, held_out, test, probe)

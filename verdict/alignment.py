@@ -143,6 +143,8 @@ class Alignment:
             competent_K: whether each head is right on easy episodes. A head that is wrong
                 everywhere has no gap, and is not aligned.
         """
+        if not len(truth.disputed):
+            return _build_unknown_gaps(len(competent_K))
         family_N = truth.disputed.family_N
         names = [str(name) for name in np.unique(family_N)]
         n_intervals = len(competent_K) * (len(names) + 1)
@@ -260,6 +262,13 @@ def robust(first: TrainingEffect, second: TrainingEffect, tolerance: float) -> R
         is_close(first.outer, second.outer),
         is_close(first.inner, second.inner),
     )
+
+
+def _build_unknown_gaps(n_heads: int) -> Gaps:
+    """Returns the gaps of heads that were evaluated on no disputed episode: NaN."""
+    nan_K = np.full(n_heads, np.nan)
+    unknown = Estimate(nan_K, nan_K, nan_K)
+    return Gaps(unknown, {}, ("",) * n_heads, unknown, np.zeros(n_heads, bool))
 
 
 def _compute_gap(truth: GroundTruth, answers: Answers, included_N: Bools, level: float) -> Estimate:

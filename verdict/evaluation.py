@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
-from torch import Tensor, cat
+from torch import Tensor, cat, zeros
 
 from configs.plan import Plan
 from console.errors import UserError
@@ -23,10 +23,10 @@ from training.heads import Heads, Predictions
 from training.material import Material, find_correct
 from verdict.evidence.subspaces import swap_parts
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases, Variable
-from verdict.knowledge import PredictorReport, load_or_examine
+from verdict.knowledge import PredictorReport, build_empty_report, load_or_examine
 from verdict.probe_data import ProbeData
 from worlds.parts import split_by_cluster
-from worlds.world import NoTwins, World
+from worlds.world import NoTwins, Split, World
 
 DEPLOYED = 2_000_003
 """Added to the seed of deployed episodes, so that they are not those that the predictor was trained
@@ -229,7 +229,7 @@ class Evaluation:
         """Yields the evaluation in parts of n disputed episodes and a like share of all others
         that are judged. The activations of a part are read when they are used.
         """
-        turns = max(1, min(len(self.episodes.disputed) // n_disputed, self.episodes.fewest))
+        turns = max(1, min(len(self.episodes.disputed) // max(n_disputed, 1), self.episodes.fewest))
         for turn in range(turns):
             choose = partial(_choose_rows_of_turn, turn, turns)
             episodes = self.episodes.select(choose)
@@ -286,6 +286,8 @@ def build_evaluation(
         uses: least share of swaps by which moving the predictor's concept moves its own predictions
             as it should, where its part is certified.
     """
+    if not world.compares:
+        return _build_without_comparison(world, reader, easy, n_disputed, seed, uses)
     if world.share_of_errors:
         easy = easy.select(find_correct(easy).tolist())
         easy_probe = easy_probe.select(find_correct(easy_probe).tolist())
@@ -293,9 +295,12 @@ def build_evaluation(
     disputed, disputed_probe = split_by_cluster(
         world.episodes("disputed", n_disputed + n_probe, seed), (n_disputed, n_probe)
     )
-    amiss, amiss_probe = split_by_cluster(
-        world.episodes("amiss", n_disputed + n_probe, seed), (n_disputed, n_probe)
-    )
+    if not len(disputed) or not len(disputed_probe):
+        raise UserError(
+            "world: its clusters of disputed episodes are too large to give some to data.disputed"
+            " and some to data.probe. Use smaller groups, or more of them."
+        )
+    amiss, amiss_probe = _draw_amiss(world, n_disputed, n_probe, seed)
     probe_episodes = concatenate_datasets([easy_probe, disputed_probe, amiss_probe])
     probe_NLD = reader.read(probe_episodes)
     probe = ProbeData(probe_episodes, n_probe, probe_NLD, reader.levels)
@@ -303,7 +308,51 @@ def build_evaluation(
     deployed = draw_deployed(world, n_disputed, seed + DEPLOYED)
     episodes = EvaluationEpisodes(easy, disputed, amiss, concept_twins, human_twins, deployed)
     report = load_or_examine(reader.predictor, probe, world, reader.cache)
-    return Evaluation(world, reader, episodes, reader.read, probe, report, uses)
+    read = partial(read_any, reader)
+    return Evaluation(world, reader, episodes, read, probe, report, uses)
+
+
+def _draw_amiss(world: World, n_disputed: int, n_probe: int, seed: int) -> list[Dataset]:
+    """Returns the episodes amiss that judge, and those that examine the predictor; fewer of both
+    where the world has fewer.
+    """
+    wanted = n_disputed + n_probe
+    n = count_available(world, "amiss", wanted)
+    n_judging = n * n_disputed // wanted
+    return split_by_cluster(world.episodes("amiss", n, seed), (n_judging, n - n_judging))
+
+
+def _build_without_comparison(
+    world: World, reader: ActivationReader, easy: Dataset, n_disputed: int, seed: int, uses: float
+) -> Evaluation:
+    """Returns an evaluation on easy episodes, and on those disputed and amiss that there are, with
+    neither twins nor deployed episodes; the predictor is not examined.
+    """
+    splits: tuple[Split, ...] = ("disputed", "amiss")
+    drawn = []
+    for split in splits:
+        n = count_available(world, split, n_disputed)
+        drawn.append(world.episodes(split, n, seed))
+    disputed, amiss = drawn
+    width = reader.predictor.width
+    probe = ProbeData(easy.select([]), 0, zeros(0, len(reader.levels), width), reader.levels)
+    episodes = EvaluationEpisodes(easy, disputed, amiss, None, None, None)
+    read = partial(read_any, reader)
+    report = build_empty_report(max(reader.levels), width)
+    return Evaluation(world, reader, episodes, read, probe, report, uses)
+
+
+def count_available(world: World, split: Split, n: int) -> int:
+    """Returns n, or how many episodes of a split there are where these are fewer."""
+    available = world.count(split)
+    return n if available is None else min(n, available)
+
+
+def read_any(reader: ActivationReader, episodes: Dataset) -> Tensor:
+    """Returns the activations of episodes, of which there may be none."""
+    if len(episodes):
+        return reader.read(episodes)
+    return zeros(0, len(reader.levels), reader.predictor.width)
 
 
 def draw_twins(

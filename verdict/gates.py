@@ -74,6 +74,11 @@ def build_gate(name: str, measured: Interval, bound: float, cure: str, more: str
     return Gate(name, measured.value, bound, cure, measured.low, measured.high, more)
 
 
+def build_undecidable_gate(why: str) -> Gate:
+    """Returns the gate of a world whose episodes can decide no verdict."""
+    return Gate("decidable", 0.0, 1.0, why)
+
+
 def build_predictor_gates(
     knowledge: Knowledge, disputed: Cases, knows: float, enough: int
 ) -> tuple[Gate, ...]:

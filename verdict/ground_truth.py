@@ -37,6 +37,9 @@ class Cases:
     def of(cls, episodes: Dataset) -> Cases:
         """Returns the ground truth that the columns of a dataset hold."""
         columns = episodes.select_columns(list(JUDGING_COLUMNS)).with_format("numpy")[:]
+        if not len(episodes):  # an empty column has no type
+            types = (bool, bool, bool, str, np.int64)
+            return cls(*(np.empty(0, kind) for kind in types))
         return cls(*(columns[name] for name in JUDGING_COLUMNS))
 
     def __len__(self) -> int:

@@ -21,7 +21,13 @@ from verdict.evidence.evidence import (
     Observations,
     build_columns,
 )
-from verdict.gates import Gate, build_own_gates, build_predictor_gates, count_numbers
+from verdict.gates import (
+    Gate,
+    build_own_gates,
+    build_predictor_gates,
+    build_undecidable_gate,
+    count_numbers,
+)
 from verdict.ground_truth import Cases, GroundTruth
 from verdict.inputs import Answers, Input, join_inputs
 from verdict.knowledge import Knowledge
@@ -188,14 +194,21 @@ class Judge(Bounds):
         )
 
     def build_gates(
-        self, knowledge: Knowledge, disputed: Cases, deepest: Sequence[int]
+        self,
+        knowledge: Knowledge,
+        disputed: Cases,
+        deepest: Sequence[int],
+        undecidable: str | None = None,
     ) -> list[tuple[Gate, ...]]:
         """Returns the gates of each head that do not depend on its answers.
 
         Args:
             deepest: the deepest level that each head reads.
+            undecidable: why the world's episodes can decide no verdict.
         """
         common = build_predictor_gates(knowledge, disputed, self.knows, self.enough)
+        if undecidable:
+            common = (build_undecidable_gate(undecidable), *common)
         gates_of_level = {}
         for level in set(deepest):
             gates = list(common)

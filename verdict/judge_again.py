@@ -29,7 +29,6 @@ from worlds.seeds import JUDGING_AGAIN_OFFSET
 
 NOT_USED = {
     "prior": "prior/none.yaml",
-    "bill": "bill/default.yaml",
     "training": "training/default.yaml",
     "optimizer": "optimizer/adamw.yaml",
     "trainer": "trainer/default.yaml",
@@ -38,6 +37,7 @@ NOT_USED = {
 """Parts that finished heads do not use, and their defaults: the config of an older run may lack
 options that they have now.
 """
+NO_BILL = {"_target_": "bill.bill.Meter", "measures": {}}
 
 
 def judge_again(folder: Path) -> Judgement:
@@ -94,6 +94,7 @@ def read_judging_config(folder: Path) -> dict[str, Any]:
     """
     config: dict[str, Any] = read_config(folder)
     config |= {key: read_default(path) for key, path in NOT_USED.items()}
+    config["bill"] = NO_BILL
     config["verdict"] = read_default("verdict/default.yaml") | config["verdict"]
     if config["core_model"].get("dtype") == "auto":
         config["core_model"]["dtype"] = read_predictor(folder)["dtype"]

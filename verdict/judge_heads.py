@@ -17,6 +17,7 @@ from verdict.inputs import Answers, evaluate
 from verdict.judge import Judge
 from verdict.sequential import judge_in_turns
 from verdict.verdict import Judgement
+from verdict.without_comparison import judge_without_comparison
 
 
 def judge_heads(judge: Judge, heads: Heads, evaluation: Evaluation) -> Judgement:
@@ -25,11 +26,13 @@ def judge_heads(judge: Judge, heads: Heads, evaluation: Evaluation) -> Judgement
     """
     deepest = [max(levels) for levels, _, _ in heads.table]
     knowledge, disputed = evaluation.predictor_report.knowledge, evaluation.truth.disputed
-    gates = judge.build_gates(knowledge, disputed, deepest)
 
     def answer(z_NLD: Tensor) -> Scores:
         return heads.read(z_NLD).log_odds_KN.double().numpy()
 
+    if not evaluation.world.compares:
+        return judge_without_comparison(judge, evaluation, answer)
+    gates = judge.build_gates(knowledge, disputed, deepest, evaluation.world.undecidable)
     if judge.turn is not None:
         return judge_in_turns(judge, evaluation, answer, gates)
     answers = Answers(evaluate(judge.inputs, evaluation, answer))

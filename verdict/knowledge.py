@@ -6,6 +6,7 @@ N: episodes, L: levels, C: cells, D: width.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -176,6 +177,23 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
     concept_N, human_N = torch.from_numpy(cases.concept_N), torch.from_numpy(cases.human_N)
     erasers = Erasers.fit(probe.z_NLD[balanced_N], concept_N[balanced_N], human_N[balanced_N])
     return PredictorReport(knowledge, subspaces, erasers)
+
+
+def build_empty_report(deepest: int, width: int) -> PredictorReport:
+    """Returns the report of a predictor that was not examined: every figure is NaN."""
+    unknown = Interval(math.nan, math.nan, math.nan)
+    knowledge = Knowledge(
+        ceilings=(),
+        ceiling_level=deepest,
+        ceiling=unknown,
+        worst_family="",
+        worst_family_ceiling=unknown,
+        opinion_concept=unknown,
+        opinion_human=unknown,
+        swaps=(),
+    )
+    eraser = Eraser(*(torch.zeros(0, width) for _ in Eraser._fields))
+    return PredictorReport(knowledge, None, Erasers(*(eraser for _ in Erasers._fields)))
 
 
 def count_rarer(truth_N: Bools) -> int:

@@ -38,6 +38,28 @@ def estimate_auroc(score_KN: Floats, positive_N: Bools, cluster_N: Ints, level: 
     )
 
 
+def compute_recall(score_KN: Floats, positive_N: Bools, false_positives: float = 0.01) -> Floats:
+    """Returns the share of positives above the lowest threshold that few negatives exceed; NaN
+    where there are no positives or no negatives, and for heads with an answer that is no number.
+
+    Args:
+        false_positives: the largest share of negatives above the threshold. With fewer than
+            1 / false_positives negatives, none may be.
+
+    >>> scores = np.array([[3.0, 2.0, 2.5, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    >>> compute_recall(scores, np.array([True, True, False, False])).tolist()
+    [0.5, 0.0]
+    """
+    negative_KQ = np.sort(score_KN[:, ~positive_N], axis=1)
+    n_negative = negative_KQ.shape[1]
+    if not n_negative or not positive_N.any():
+        return np.full(len(score_KN), np.nan)
+    allowed = int(false_positives * n_negative + 1e-9)
+    threshold_K1 = negative_KQ[:, n_negative - 1 - allowed, None]
+    recall_K = (score_KN[:, positive_N] > threshold_K1).mean(axis=1)
+    return np.where(np.isnan(score_KN).any(axis=1), np.nan, recall_K)
+
+
 def _compute_placements(score_KN: Floats, positive_N: Bools) -> tuple[Floats, Floats]:
     """Returns the AUROC, and for each episode the share of the other class against which it is
     ranked correctly.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,10 @@ from training.ties import find_ties
 from training.watch import History
 from verdict.alignment import Alignment
 from verdict.calibrated_nll import compute_calibrated_nll
-from verdict.calibration.planted import count_verdicts_once
+from verdict.calibration.planted import VerdictCount, count_verdicts_once
+from verdict.controls import measure_controls
+from verdict.evaluation import Evaluation, read_any
+from verdict.gates import Gate, build_undecidable_gate
 from verdict.ground_truth import GroundTruth
 from verdict.inputs import DISPUTED, EASY, Answers
 from verdict.judge import Judge
@@ -79,6 +83,7 @@ def build_results(
     disputed_KN = reports["disputed"].log_odds_KN.double().numpy()
     answers = Answers({EASY: easy_KN, DISPUTED: disputed_KN})
     about = describe_predictor(judge, inputs, judgement, bill)
+    about["controls"] = describe_controls(inputs, first_turn)
     of_heads = build_rows(config, heads, bill, judgement, about)
     of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, history)
     of_settling = build_settling_rows(heads, [row["follows_concept"] for row in of_heads])
@@ -139,8 +144,7 @@ def describe_predictor(
     evaluation, predictor = inputs.evaluation, inputs.reader.predictor
     knowledge = evaluation.predictor_report.knowledge
     deepest = [max(inputs.reader.levels)]
-    (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest)
-    planted = count_verdicts_once(judge, evaluation.truth)
+    gates, planted = describe_gates(judge, evaluation, deepest)
     return {
         "name": predictor.name,
         "seed": inputs.predictor_seed,
@@ -156,6 +160,40 @@ def describe_predictor(
         "bill": {name: item.how for name, item in bill.items()},
         "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},
     }
+
+
+def describe_controls(inputs: RunInputs, first_turn: Evaluation) -> dict[str, dict[str, float]]:
+    """Returns the AUROC for X of each control, on easy and on disputed episodes, by name; empty in
+    a world without text.
+
+    Args:
+        first_turn: the part of the evaluation that is read at once.
+    """
+    column = first_turn.world.surface
+    if column is None:
+        return {}
+    easy = inputs.evaluation.episodes.easy
+    evaluation = replace(
+        first_turn,
+        episodes=replace(first_turn.episodes, easy=easy),
+        read=partial(read_any, inputs.reader),
+    )
+    controls = measure_controls(inputs.material, evaluation, inputs.reader, column)
+    return {name: control._asdict() for name, control in controls.items()}
+
+
+def describe_gates(
+    judge: Judge, evaluation: Evaluation, deepest: Sequence[int]
+) -> tuple[tuple[Gate, ...], list[VerdictCount]]:
+    """Returns the gates of a predictor, and the judge's record on planted heads; where X and H
+    cannot be compared, the one gate that says why, and no record.
+    """
+    world = evaluation.world
+    if not world.compares:
+        return (build_undecidable_gate(str(world.undecidable)),), []
+    knowledge = evaluation.predictor_report.knowledge
+    (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest, world.undecidable)
+    return gates, count_verdicts_once(judge, evaluation.truth)
 
 
 def build_rows(

@@ -76,7 +76,7 @@ def prepare(
     evaluation = draw_evaluation(world, reader, material, plan, parts.verdict.uses)
     costs = measure_reading_costs(predictor, material.train, seconds)
     surface = None
-    if world.surface:
+    if world.surface and len(set(evaluation.episodes.disputed["concept"])) == 2:
         surface = score_bag_of_words(material.train, evaluation.episodes.disputed, world.surface)
     seed = getattr(core_model, "seed", 0)
     return RunInputs(seed, reader, material, evaluation, costs, surface)

@@ -14,6 +14,7 @@ from training.find_heads import BuildWatch
 from training.loggers import average_by_strength, log_epoch
 from training.watch import WATCHED, Watch
 from verdict.alignment import MeasuredEpisodes, compute_losses
+from verdict.evaluation import count_available, read_any
 from worlds.seeds import LEARNING_OFFSET
 from worlds.world import Split, World
 
@@ -55,10 +56,13 @@ def join_episodes(of_predictors: Sequence[MeasuredEpisodes]) -> MeasuredEpisodes
 
 def draw_mix(world: World, reader: ActivationReader, split: Split, plan: Plan) -> MeasuredEpisodes:
     """Returns the episodes of one split on which heads are watched."""
-    episodes = world.episodes(split, WATCHED, plan.seed + 2 * LEARNING_OFFSET)
+    n = WATCHED if split == "predictor" else count_available(world, split, WATCHED)
+    episodes = world.episodes(split, n, plan.seed + 2 * LEARNING_OFFSET)
     concept_N = torch.tensor(episodes["concept"][:], dtype=torch.float32)
     human_N = torch.tensor(episodes["human"][:], dtype=torch.float32)
-    return MeasuredEpisodes(reader.read(episodes), concept_N, human_N)
+    if split == "disputed" and not world.compares:
+        human_N = torch.full_like(human_N, torch.nan)  # H is not known
+    return MeasuredEpisodes(read_any(reader, episodes), concept_N, human_N)
 
 
 def summarise_outcome(heads: pd.DataFrame, strengths: list[float]) -> dict[str, float]:

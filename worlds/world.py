@@ -56,6 +56,25 @@ class World(ABC):
         """
         return 0.0
 
+    @property
+    def compares(self) -> bool:
+        """Whether X and H can be compared: H is known, and disputed episodes have both values of X.
+        Where it is not, disputed episodes are those that no head trains on, and their column
+        `human` holds no information.
+        """
+        return True
+
+    @property
+    def undecidable(self) -> str | None:
+        """Why no verdict can be given on heads that are judged on these episodes, and the cure;
+        None where one can.
+        """
+        return None
+
+    def count(self, split: Split) -> int | None:
+        """Returns how many episodes of a split there are; None where there are any number."""
+        return None
+
     @abstractmethod
     def episodes(self, split: Split, n: int, seed: int) -> Dataset:
         """Returns n episodes of a split, as a dataset with the columns `reads`, `predicts` and

@@ -51,12 +51,27 @@ def list_choices() -> list[str]:
     return choices + [f"+sweep={path.stem}" for path in sweeps]
 
 
+LITTLE_TABLE = [
+    "world.files=docs/data/larger.csv",
+    *("data.train=200", "data.validation=40", "data.test=40", "data.probe=40"),
+]
+FILES = {
+    "world=table": LITTLE_TABLE,
+    "world=activations": [
+        *("world.files=docs/data/planted.csv", "world.activations=docs/data/planted.safetensors"),
+        *LITTLE_TABLE[1:],
+    ],
+}
+"""Files of the worlds that have none by default, and as many episodes as they have."""
+
+
 @pytest.mark.parametrize("override", list_choices())
 def test_every_choice_composes_and_fits_its_constructor(override):
     needed = ["core_model.model=somewhere"] if "huggingface" in override else []
     if override == "world=cities":  # it has fewer statements than the vault has episodes
         needed = ["data.train=1000", "data.probe=400", "data.validation=200", "data.test=200"]
         needed += ["data.disputed=800", "data.twins=300"]
+    needed += FILES.get(override, [])
     check_config(read_config(override, *needed))
 
 

@@ -13,7 +13,7 @@ from configs.build import find_outside
 from configs.plan import check_config
 from console.errors import UserError
 from console.ranges import Count, LearningRate, Positive, Range
-from tests.configs.test_build import list_choices, read_config
+from tests.configs.test_build import FILES, list_choices, read_config
 from tests.verdict.calibration.test_main import read_config as read_calibration
 from verdict.calibration.__main__ import read_calibration_plan
 
@@ -69,7 +69,8 @@ PARTS = [choice for choice in list_choices() if not choice.startswith(("experime
 def test_every_number_of_a_part_has_a_range(choice):
     group = choice.partition("=")[0]
     model = ["core_model.model=somewhere"] if "huggingface" in choice else []
-    values = read_config(choice, "trainer.memory=1", "verdict.turn=100", *model)
+    files = FILES.get(choice, [])
+    values = read_config(choice, "trainer.memory=1", "verdict.turn=100", *model, *files)
     assert find_accepted(values, {group}, check_config) == []
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from tests.verdict.test_statistics import compute_coverage, list_single_clusters
-from verdict.ranking import estimate_auroc
+from verdict.ranking import compute_recall, estimate_auroc
 
 
 def test_auroc_agrees_with_scikit_learn_on_scores_with_ties():
@@ -71,3 +71,30 @@ def test_a_head_whose_report_is_no_number_has_no_ranking_and_the_others_keep_the
     values = estimate_auroc(scores, positive, list_single_clusters(100), 0.95).value
     assert values[0] == 1.0
     assert np.isnan(values[1])
+
+
+def test_recall_counts_positives_above_the_threshold_of_few_negatives():
+    """200 negatives at 0 to 199: two of them, 198 and 199, may lie above the threshold."""
+    scores = np.concatenate([np.arange(200.0), [197.0, 197.5, 198.0, 500.0]])
+    positive = np.arange(204) >= 200
+    assert compute_recall(scores[None], positive).tolist() == [0.75]
+    assert compute_recall(scores[None], positive, false_positives=0.0).tolist() == [0.25]
+
+
+def test_recall_of_a_constant_is_zero_of_a_perfect_score_one_and_of_its_mirror_zero():
+    positive = np.arange(300) < 50
+    scores = np.stack([np.zeros(300), positive, -1.0 * positive])
+    assert compute_recall(scores, positive).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_recall_of_a_useless_score_is_about_its_share_of_false_positives():
+    scores = np.random.default_rng(0).normal(size=(200, 4000))
+    recall = compute_recall(scores, np.arange(4000) < 2000)
+    assert recall.mean() == pytest.approx(0.01, abs=0.003)
+
+
+@pytest.mark.parametrize("positive", [np.zeros(4, bool), np.ones(4, bool)])
+def test_recall_is_not_known_with_one_class_or_without_numbers(positive):
+    assert np.isnan(compute_recall(np.arange(4.0)[None], positive)).all()
+    both = np.array([True, False, True, False])
+    assert np.isnan(compute_recall(np.array([[1.0, np.nan, 0.0, 2.0]]), both)).all()

@@ -97,6 +97,8 @@ def calibrate(config: Mapping[str, Any]) -> pd.DataFrame:
     if judge.turn is not None:
         raise UserError("verdict.turn: the judge is not calibrated in turns. Use null.")
     rows: list[dict[str, Any]] = []
+    if world.undecidable:
+        raise UserError(f"world: the judge cannot be calibrated on it. {world.undecidable}")
     for name, evaluation in draw_evaluations(config, plan, world, judge):
         identity = {"predictor": evaluation.reader.predictor.identity, "evaluation": name}
         probes = None if plan.given_truth else SignProbes.fit(evaluation.probe)

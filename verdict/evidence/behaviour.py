@@ -16,7 +16,7 @@ from verdict.betting import Bets, average_by_cluster, compare_pairs, match_conce
 from verdict.evidence.evidence import Bounds, DecidingEvidence, Observations, Tally
 from verdict.ground_truth import Bools, Cases, Scores, join_cases, number_cells
 from verdict.inputs import AMISS, DISPUTED, EASY, Input
-from verdict.ranking import estimate_auroc
+from verdict.ranking import compute_recall, estimate_auroc
 from verdict.statistics import (
     Estimate,
     Floats,
@@ -49,6 +49,10 @@ class Following:
     """AUROC of the log-odds for X. It decides, because an offset may shift between easy and
     disputed episodes.
     """
+    recall_at_1_percent: Floats
+    """Share of disputed episodes with X = yes above the threshold that 1% of those with X = no
+    exceed.
+    """
     ranks_concept_given_human: Floats
     """AUROC for X among episodes of all cells with the same H, mean over both values of H."""
     episodes: int
@@ -78,6 +82,7 @@ class Behaviour(DecidingEvidence):
             estimate_auroc(answers.easy, easy.concept_N, easy.cluster_N, level).value,
             estimate_share(is_concept_KN, disputed.cluster_N, level),
             estimate_auroc(answers.disputed, disputed.concept_N, disputed.cluster_N, level),
+            compute_recall(answers.disputed, disputed.concept_N),
             compute_auroc_given_human(answers.all_cells, all_cells.concept_N, all_cells.human_N),
             len(disputed),
         )
@@ -175,7 +180,8 @@ class BehaviourTally(Tally):
         value_KC, low_KC, high_KC = (
             np.stack(ends, axis=1) for ends in zip(*estimates, strict=True)
         )
-        disputed_C = (cases.concept_N != cases.human_N)[first_C]
+        disputed_N = cases.concept_N != cases.human_N
+        disputed_C = disputed_N[first_C]
         of_human = Estimate(
             np.where(disputed_C, 1 - value_KC, value_KC).min(axis=1),
             np.where(disputed_C, 1 - high_KC, low_KC).min(axis=1),
@@ -189,6 +195,7 @@ class BehaviourTally(Tally):
             self.easy_auroc_K,
             self.follows.estimate,
             self.ranks.estimate,
+            compute_recall(answers_KN[:, disputed_N], cases.concept_N[disputed_N]),
             compute_auroc_given_human(answers_KN, cases.concept_N, cases.human_N),
             self.episodes,
         )

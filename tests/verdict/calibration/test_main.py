@@ -101,3 +101,14 @@ def test_the_limit_of_a_rate_is_one_over_predictors():
     assert (none.value, none.heads, none.predictors) == (0, 400, 4)
     assert none.high == pytest.approx(1 - 0.025**0.25)
     assert none.high_by_head < 0.01
+
+
+def test_a_world_that_can_decide_nothing_is_refused():
+    table = {"_target_": "worlds.table.Table", "files": "docs/data/larger.csv", "download": False}
+    keys = {"text": "text", "concept": "label", "prompt": "{text}"}
+    others = dict.fromkeys(("human", "easy", "group", "family", "twin"))
+    config = read_config(*TINY) | {"world": table | keys | others}
+    with pytest.raises(
+        UserError, match=r"^world: the judge cannot be calibrated on it\. The table"
+    ):
+        calibrate(config)

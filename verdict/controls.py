@@ -1,0 +1,155 @@
+"""Controls beside the results on a world of text: how well X is ranked without what the predictor
+has computed, or by heads that have learned nothing.
+
+N: episodes, L: levels, D: width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core_model.reader import ActivationReader
+from training.material import Material
+from verdict.evaluation import Evaluation, read_any
+from verdict.statistics import Bools, Floats
+from verdict.surface import score_bag_of_words
+
+DRAWS = 20
+"""Random directions, and shuffles of the labels, over which a control is a mean."""
+
+
+class Control(NamedTuple):
+    """AUROC for X of one control: 0.5 is chance. NaN where X has one value."""
+
+    easy: float
+    """On held-out easy episodes."""
+    disputed: float
+    """On disputed episodes."""
+
+
+class Scored(NamedTuple):
+    """The episodes on which a control is measured."""
+
+    episodes: Dataset
+    z_NLD: Tensor
+
+    @property
+    def concept_N(self) -> Bools:
+        return np.array(self.episodes["concept"][:], bool)
+
+
+def measure_controls(
+    material: Material, evaluation: Evaluation, reader: ActivationReader, column: str
+) -> dict[str, Control]:
+    """Returns the controls of a run by name; each learns from the training answers.
+
+    bag_of_words: a logistic regression on word counts. length: the number of characters of the
+    text. level_0: a logistic regression on the embedding of the last token. random_direction: a
+    random direction at the deepest level, its sign chosen on the training answers. shuffled_labels:
+    a logistic regression at the deepest level on shuffled training answers. The last two are means
+    over 20 draws.
+
+    Args:
+        column: the text.
+    """
+    easy = Scored(evaluation.episodes.easy, evaluation.easy_NLD)
+    disputed = Scored(evaluation.episodes.disputed, evaluation.disputed_NLD)
+    train = material.train
+    human_N = np.array(train["human"][:], bool)
+    z_ND = material.examples.z_NLD[:, -1].numpy()
+    deepest = [scored.z_NLD[:, -1].numpy() for scored in (easy, disputed)]
+    shallow = ActivationReader(reader.predictor, reader.columns, (0,), reader.cache)
+    embeddings = [
+        read_any(shallow, episodes)[:, 0].numpy()
+        for episodes in (train, easy.episodes, disputed.episodes)
+    ]
+    lengths = [
+        measure_length(episodes, column) for episodes in (train, easy.episodes, disputed.episodes)
+    ]
+    truths = [easy.concept_N, disputed.concept_N]
+    bag = [_score_words(train, scored.episodes, column) for scored in (easy, disputed)]
+    return {
+        "bag_of_words": Control(*bag),
+        "length": _score(fit_sign(lengths[0], human_N), lengths[1:], truths),
+        "level_0": _score(fit_logistic(embeddings[0], human_N), embeddings[1:], truths),
+        "random_direction": _average(
+            lambda rng: fit_random_direction(z_ND, human_N, rng), deepest, truths
+        ),
+        "shuffled_labels": _average(
+            lambda rng: fit_logistic(z_ND, rng.permutation(human_N)), deepest, truths
+        ),
+    }
+
+
+Scorer = Callable[[Floats], Floats]
+"""From inputs, shape (N, F), to scores of N episodes."""
+
+
+def fit_logistic(value_NF: NDArray[np.floating], human_N: Bools) -> Scorer:
+    """Returns a logistic regression on standardised values; constant where H is."""
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(human_N)) < 2:
+        return lambda value_NF: np.zeros(len(value_NF))
+    mean_F, std_F = value_NF.mean(axis=0), value_NF.std(axis=0) + 1e-6
+    head = LogisticRegression(C=0.1, max_iter=1_000).fit((value_NF - mean_F) / std_F, human_N)
+    return lambda value_NF: head.decision_function((value_NF - mean_F) / std_F)
+
+
+def fit_sign(value_N1: Floats, human_N: Bools) -> Scorer:
+    """Returns the only value itself, or its negative where H is more often yes at small values."""
+    sign = 1.0 if value_N1[human_N].mean() >= value_N1[~human_N].mean() else -1.0
+    return lambda value_N1: sign * value_N1[:, 0]
+
+
+def fit_random_direction(z_ND: Floats, human_N: Bools, rng: np.random.Generator) -> Scorer:
+    """Returns a projection on a random direction, with the sign that the answers choose."""
+    direction_D1 = rng.normal(size=(z_ND.shape[1], 1)) / (z_ND.std(axis=0)[:, None] + 1e-6)
+    choose = fit_sign(z_ND @ direction_D1, human_N)
+    return lambda z_ND: choose(z_ND @ direction_D1)
+
+
+def measure_length(episodes: Dataset, column: str) -> Floats:
+    """Returns the number of characters of each text, shape (N, 1)."""
+    lengths = [float(len(text)) for text in episodes[column][:]]
+    return np.array(lengths, float).reshape(len(episodes), 1)
+
+
+def compute_auroc(score_N: Floats, truth_N: Bools) -> float:
+    """Returns the AUROC, NaN where the truth has one value."""
+    from sklearn.metrics import roc_auc_score
+
+    if len(np.unique(truth_N)) < 2:
+        return float("nan")
+    return float(roc_auc_score(truth_N, score_N))
+
+
+def _score(scorer: Scorer, values: Sequence[Floats], truths: Sequence[Bools]) -> Control:
+    """Returns the AUROC of what was fitted on both kinds of episodes."""
+    aurocs = []
+    for value_NF, truth_N in zip(values, truths, strict=True):
+        is_defined = len(np.unique(truth_N)) == 2
+        aurocs.append(compute_auroc(scorer(value_NF), truth_N) if is_defined else float("nan"))
+    return Control(*aurocs)
+
+
+def _average(
+    fit: Callable[[np.random.Generator], Scorer], values: Sequence[Floats], truths: Sequence[Bools]
+) -> Control:
+    """Returns the mean AUROC over draws."""
+    controls = []
+    for draw in range(DRAWS):
+        controls.append(_score(fit(np.random.default_rng(draw)), values, truths))
+    return Control(*np.mean(controls, axis=0).tolist())
+
+
+def _score_words(train: Dataset, judged: Dataset, column: str) -> float:
+    if len(set(judged["concept"][:])) < 2:
+        return float("nan")
+    return score_bag_of_words(train, judged, column)
