@@ -66,7 +66,15 @@ MODELS = {
 
 
 def make_recipe(model: Path | str, **changed: Any) -> HuggingFace:
-    values = {"dtype": "float32", "batch_size": 4, "trust_remote_code": False, "download": False}
+    values = {
+        "dtype": "float32",
+        "batch_size": 4,
+        "trust_remote_code": False,
+        "download": False,
+        "ask": None,
+        "chat": False,
+        "position": "last",
+    }
     return HuggingFace(model=str(model), **(values | changed))
 
 
