@@ -107,7 +107,9 @@ def parse_ask(values: Mapping[Any, Any] | None) -> Ask | None:
 def _name_keys(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Returns the values with keys that are text."""
     names = {True: "yes", False: "no"}
-    return {names[key] if isinstance(key, bool) else str(key): value for key, value in values.items()}
+    return {
+        names[key] if isinstance(key, bool) else str(key): value for key, value in values.items()
+    }
 
 
 def _parse_answers(values: Any, where: str) -> Answers:
@@ -138,26 +140,22 @@ def find_answer_tokens(
         UserError: an answer is not one token, or is no word of the tokenizer; two answers, one for
             yes and one for no, are the same token.
     """
-    tokens = []
-    for variable, answers in (("concept", ask.concept), ("human", ask.human)):
-        if answers is None:
-            tokens.append(None)
-            continue
+
+    def find(answers: Answers, where: str) -> AnswerTokens:
         sides = []
-        for side in SIDES:
-            where = f"{KEY}.{variable}.{side}"
-            texts = getattr(answers, side)
-            found = [_find_token(text, tokenizer, prompting, name, where) for text in texts]
+        for side, texts in (("yes", answers.yes), ("no", answers.no)):
+            key = f"{where}.{side}"
+            found = [_find_token(text, tokenizer, prompting, name, key) for text in texts]
             sides.append(tuple(dict.fromkeys(found)))
         if set(sides[0]) & set(sides[1]):
             raise UserError(
-                f"{KEY}.{variable}: an answer of yes and one of no are the same token for {name}."
-                " Use answers that begin differently."
+                f"{where}: an answer of yes and one of no are the same token for {name}. Use"
+                " answers that begin differently."
             )
-        tokens.append(AnswerTokens(*sides))
-    concept, human = tokens
-    assert concept is not None
-    return AskTokens(concept, human)
+        return AnswerTokens(*sides)
+
+    concept = find(ask.concept, f"{KEY}.concept")
+    return AskTokens(concept, find(ask.human, f"{KEY}.human") if ask.human else None)
 
 
 def _find_token(

@@ -161,7 +161,7 @@ class HuggingFace(CoreModel):
         return replace(
             predictor,
             prompting=prompting,
-            ask=ask and find_answer_tokens(ask, tokenizer, prompting, name),
+            ask=find_answer_tokens(ask, tokenizer, prompting, name) if ask else None,
             resumes=resumes,
             identity=add_to_identity(predictor.identity, prompting, ask),
         )

@@ -22,7 +22,7 @@ from core_model.kept_streams import KeptStreams
 from core_model.lm_flops import count_block_flops
 from core_model.predictor import Opinions, Portion, Predictor, read_portions, show_progress
 from core_model.prompting import LAST, MEAN, Prompting
-from core_model.residual_stream import Batch, ResidualStream, Start, Take, Write
+from core_model.residual_stream import Batch, ResidualStream, Start, Write
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -54,7 +54,7 @@ class HuggingFacePredictor(Predictor):
     width: int
     identity: str
     dtype: torch.dtype
-    prompting: Prompting = Prompting()
+    prompting: Prompting = field(default_factory=Prompting)
     ask: AskTokens | None = None
     resumes: bool = False
     can_write: bool = field(init=False)
@@ -76,8 +76,8 @@ class HuggingFacePredictor(Predictor):
         return KeptStreams()
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        """Returns z_NLD on the CPU, in the model's dtype. Position -1 is where the recipe reads: the
-        last token of each text, unless it says otherwise; any other number is an index of a token.
+        """Returns z_NLD on the CPU, in the model's dtype. Position -1 is the place of `prompting`,
+        the last token of each text unless it says otherwise; another number is an index of a token.
         """
         portions = self.portions(episodes, levels, position)
         return read_portions(portions, len(episodes), len(levels), self.width, self.dtype)
@@ -120,10 +120,10 @@ class HuggingFacePredictor(Predictor):
         for both.
 
         Without a question, returns log P(text after the column `prompt` | prompt), in nats, as its
-        score of X and of H alike. The likelihood of the words is then the only thing that a language
-        model predicts about a statement. That a statement is true raises this score (X), and that
-        it would be true to a reader who overlooks the "not" raises it too (H); the verdict measures
-        which of the two the score follows.
+        score of X and of H alike. The likelihood of the words is then the only thing that a
+        language model predicts about a statement. That a statement is true raises this score (X),
+        and that it would be true to a reader who overlooks the "not" raises it too (H); the verdict
+        measures which of the two the score follows.
         """
         if self.ask is None:
             if level is not None or z_ND is not None:

@@ -19,8 +19,8 @@ def count_block_flops(block: nn.Module, config: Any, length_N: Tensor) -> Tensor
 
     Counted are 2 FLOPs for each weight of its matrices and convolutions and each token; of experts,
     only as many as a token goes through; for attention, scores and their sum over all pairs of
-    tokens; for a state-space layer or a gated delta rule, the recurrence token by token. Embeddings,
-    norms, activation functions and recurrences of single channels are not counted.
+    tokens; for a state-space layer or a gated delta rule, the recurrence token by token.
+    Embeddings, norms, activation functions and recurrences of single channels are not counted.
     """
     weights = sum(share * weight.numel() for weight, share in _list_weights(block, config))
     state = sum(_count_state_flops(module) for module in block.modules())
@@ -38,7 +38,9 @@ def _list_weights(block: nn.Module, config: Any) -> Iterator[tuple[Tensor, float
         if isinstance(module, nn.Embedding):
             continue
         for name, weight in module.named_parameters(recurse=False):
-            is_vector = weight.ndim < 2 or weight.numel() == max(weight.shape)
+            # Some weights of single channels have axes of length 1 beside that of the channels.
+            has_one_axis = weight.numel() == max(weight.shape, default=1)
+            is_vector = weight.ndim < 2 or (has_one_axis and not isinstance(module, nn.Linear))
             if is_vector or name in ("A_log", "bias") or name.endswith("_bias"):
                 continue
             yield weight, _find_active_share(block, path, weight, config)
@@ -53,10 +55,12 @@ def _find_active_share(block: nn.Module, path: str, weight: Tensor, config: Any)
     if "experts" not in parts:
         return 1.0
     experts = block.get_submodule(".".join(parts[: parts.index("experts") + 1]))
-    is_stack = weight.ndim == 3
-    if not is_stack and not isinstance(experts, nn.ModuleList):
+    if isinstance(experts, nn.ModuleList):
+        n_experts = len(experts)
+    elif weight.ndim == 3:
+        n_experts = len(weight)
+    else:
         return 1.0
-    n_experts = len(weight) if is_stack else len(experts)
     active = next((getattr(config, key) for key in ACTIVE_EXPERTS if hasattr(config, key)), None)
     return active / n_experts if active else 1.0
 

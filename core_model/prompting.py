@@ -61,12 +61,12 @@ class Prompting:
             UserError: a text does not have it.
         """
         sought = self.position.strip()
-        number_of: dict[int, bool] = {}
+        is_sought: dict[int, bool] = {}
         places = []
         for row, ids in enumerate(tokens):
-            for token in set(ids) - number_of.keys():
-                number_of[token] = tokenizer.decode([token]).strip() == sought
-            found = [place for place, token in enumerate(ids) if number_of[token]]
+            for token in set(ids) - is_sought.keys():
+                is_sought[token] = str(tokenizer.decode([token])).strip() == sought
+            found = [place for place, token in enumerate(ids) if is_sought[token]]
             if not found:
                 raise UserError(
                     f"core_model.position: row {row} of {column} has no token {self.position!r}."

@@ -163,7 +163,7 @@ class ResidualStream:
         """Lets each block up to a level return the residual stream of that level, unrun."""
         skipped = list(zip(self.blocks[: start.level], self._forms, strict=False))
         for block, form in skipped:
-            block.forward = _Returns(form, start.z_BTD)
+            block.forward = form.return_unrun(start.z_BTD)
         try:
             yield
         finally:
@@ -215,20 +215,15 @@ class ResidualStream:
 class _Form(NamedTuple):
     """A block returns the residual stream alone, or first of several in a tuple or a list."""
 
-    kind: type
+    kind: type[Any]
     length: int
 
-
-class _Returns(NamedTuple):
-    """The forward pass of a block that is not run."""
-
-    form: _Form
-    z_BTD: Tensor
-
-    def __call__(self, *inputs: object, **named: object) -> Any:
-        if issubclass(self.form.kind, Tensor):
-            return self.z_BTD
-        return self.form.kind([self.z_BTD, *[None] * (self.form.length - 1)])
+    def return_unrun(self, z_BTD: Tensor) -> Callable[..., Any]:
+        """Returns the forward pass of a block that is not run."""
+        output: Any = z_BTD
+        if not issubclass(self.kind, Tensor):
+            output = self.kind([z_BTD, *[None] * (self.length - 1)])
+        return lambda *inputs, **named: output
 
 
 def find_residual_blocks(model: PreTrainedModel) -> nn.ModuleList:

@@ -199,8 +199,8 @@ def _refuse_above(
     tolerance: float, predictor: HuggingFacePredictor, words: str, error: float
 ) -> None:
     if error > tolerance:
+        name = type(predictor.model).__name__
         raise UserError(
-            f"core_model.model: {type(predictor.model).__name__} cannot be read and written level by"
-            f" level: {words} by {error:.1g} of their norm. Choose another model, or"
-            " core_model.dtype=float32."
+            f"core_model.model: {name} cannot be read and written level by level: {words} by"
+            f" {error:.1g} of their norm. Choose another model, or core_model.dtype=float32."
         )
