@@ -20,6 +20,7 @@ from compute.bfloat16 import choose_dtype
 from console.errors import UserError
 from console.progress import line
 from console.ranges import Count
+from core_model.adapter import merge_adapter
 from core_model.asking import find_answer_tokens, parse_ask
 from core_model.gguf import unpack
 from core_model.hashing import freeze
@@ -62,6 +63,8 @@ class HuggingFace(CoreModel):
             no question.
         chat: whether text and question are wrapped as a user's turn in the tokenizer's chat
             template.
+        adapter: a folder with a low-rank adapter (LoRA) in the format of peft, which is merged into
+            the weights; null for none.
         position: where activations are read and written: last for the last token, mean for the mean
             over all tokens but special ones, or a token of the text, such as ":", of which the last
             occurrence counts.
@@ -75,6 +78,7 @@ class HuggingFace(CoreModel):
     ask: dict[str, Any] | None
     chat: bool
     position: str
+    adapter: str | None
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", "bfloat16", "float32"):
@@ -113,8 +117,12 @@ class HuggingFace(CoreModel):
         with line(f"Loading {self.model}"):
             dtype = choose_dtype(self.dtype, trainer.device)
             model, tokenizer = self._load(path, dtype, cache)
+            name = _name_model(self.model, path)
+            if self.adapter is not None:
+                folder = Path(self.adapter).expanduser()
+                merge_adapter(model, folder, name)
+                name = f"{name}+{folder.resolve().name}"
             freeze(model).to(trainer.device)
-        name = _name_model(self.model, path)
         return self.build_predictor(model, tokenizer, world.reads[0], name, cache)
 
     def build_predictor(
