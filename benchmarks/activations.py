@@ -306,12 +306,16 @@ def measure_statements(cache: Path) -> list[Bar]:
         batch_size=32,
         trust_remote_code=False,
         download=False,
+        ask=None,
+        chat=False,
+        position="last",
+        adapter=None,
     )
     predictor = recipe.predictor(world, cache, TRAINER)
     episodes = world.episodes("easy", STATEMENTS, 0)
     tokens = predictor.tokenize(episodes["text"])
     batches = [
-        predictor._pad([tokens[row] for row in rows]) for rows in predictor._group_by_length(tokens)
+        predictor.pad([tokens[row] for row in rows]) for rows in predictor._group_by_length(tokens)
     ]
     decoder = predictor.model.get_decoder()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from console.errors import UserError
-from core_model.language_model import Batch, HuggingFacePredictor
+from core_model.language_model import HuggingFacePredictor, take_at
 
 TEXT = "Paris is a city in France."
 LENGTH = 4
@@ -37,11 +39,10 @@ def check_causality(predictor: HuggingFacePredictor) -> None:
         )
 
 
-@torch.no_grad()
 def read_before_last(predictor: HuggingFacePredictor, tokens: list[int]) -> torch.Tensor:
     """Returns z_LD, float32: the activations of the last token but one at every level."""
-    ids_1T = torch.tensor([tokens], device=predictor.model.device)
-    batch = Batch(ids_1T, torch.ones_like(ids_1T))
+    batch = predictor.pad([tokens])
+    take = partial(take_at, position_B=torch.tensor([len(tokens) - 2]))
     levels = range(predictor.n_levels)
-    z_1D_of = predictor.run(batch, set(levels), len(tokens) - 2)
+    z_1D_of = predictor.stream.read(batch, levels, take)
     return torch.stack([z_1D_of[level][0].float() for level in levels])

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
@@ -19,12 +20,16 @@ from compute.bfloat16 import choose_dtype
 from console.errors import UserError
 from console.progress import line
 from console.ranges import Count
-from core_model.causality import check_causality
+from core_model.adapter import merge_adapter
+from core_model.asking import find_answer_tokens, parse_ask
 from core_model.gguf import unpack
 from core_model.hashing import freeze
-from core_model.identity import compute_identity
-from core_model.language_model import HuggingFacePredictor, find_residual_blocks
+from core_model.identity import add_to_identity, compute_identity
+from core_model.language_model import HuggingFacePredictor
 from core_model.predictor import CoreModel
+from core_model.prompting import MEAN, Prompting, check_chat
+from core_model.residual_stream import find_residual_blocks
+from core_model.self_check import load_or_check
 from worlds.world import World
 
 if TYPE_CHECKING:
@@ -51,6 +56,18 @@ class HuggingFace(CoreModel):
         batch_size: texts that are read at once.
         trust_remote_code: whether Python code that comes with the model may run.
         download: whether a model that is not on this machine may be downloaded from the hub.
+        ask: the question that is appended to every text, and the answers that mean yes and no, such
+            as `{question: " Is it true?", concept: {yes: " Yes", no: " No"}}`. The log-odds of the
+            answers are then the model's own predictions of X and, with `human: {yes, no}` beside
+            `concept`, of H. An answer is one token; several that mean the same are a list. null for
+            no question.
+        chat: whether text and question are wrapped as a user's turn in the tokenizer's chat
+            template.
+        adapter: a folder with a low-rank adapter (LoRA) in the format of peft, which is merged into
+            the weights; null for none.
+        position: where activations are read and written: last for the last token, mean for the mean
+            over all tokens but special ones, or a token of the text, such as ":", of which the last
+            occurrence counts.
     """
 
     model: str
@@ -58,6 +75,10 @@ class HuggingFace(CoreModel):
     batch_size: Count
     trust_remote_code: bool
     download: bool
+    ask: dict[str, Any] | None
+    chat: bool
+    position: str
+    adapter: str | None
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", "bfloat16", "float32"):
@@ -68,6 +89,9 @@ class HuggingFace(CoreModel):
             raise UserError(
                 f"core_model.batch_size: {self.batch_size} is too small. Use 1 or more."
             )
+        if not self.position.strip():
+            raise UserError("core_model.position: it is empty. Use last, mean or a token.")
+        parse_ask(self.ask)
 
     def predictor(self, world: World, cache: Path, trainer: Trainer) -> HuggingFacePredictor:
         """Returns the model, frozen, on the GPU if `trainer.accelerator` allows one. Weights come
@@ -75,7 +99,8 @@ class HuggingFace(CoreModel):
 
         Raises:
             UserError: the world is not one of text; the model, a part of it or a package it needs
-                is missing; the model is not causal.
+                is missing; the model is not causal, or cannot be read and written level by level;
+                it cannot be asked the question.
         """
         if len(world.reads) != 1 or world.predicts or world.surface not in world.reads:
             raise UserError(
@@ -92,22 +117,62 @@ class HuggingFace(CoreModel):
         with line(f"Loading {self.model}"):
             dtype = choose_dtype(self.dtype, trainer.device)
             model, tokenizer = self._load(path, dtype, cache)
+            name = _name_model(self.model, path)
+            if self.adapter is not None:
+                folder = Path(self.adapter).expanduser()
+                merge_adapter(model, folder, name)
+                name = f"{name}+{folder.resolve().name}"
             freeze(model).to(trainer.device)
+        return self.build_predictor(model, tokenizer, world.reads[0], name, cache)
+
+    def build_predictor(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        column: str,
+        name: str,
+        cache: Path,
+    ) -> HuggingFacePredictor:
+        """Returns a model that is loaded and frozen as a predictor.
+
+        Args:
+            column: that of the texts.
+            name: the model's, as tables show it.
+
+        Raises:
+            UserError: as `predictor`.
+        """
         blocks = find_residual_blocks(model)
         predictor = HuggingFacePredictor(
             model=model,
             tokenizer=tokenizer,
             blocks=blocks,
-            column=world.reads[0],
+            column=column,
             batch_size=self.batch_size,
-            name=_name_model(self.model, path),
+            name=name,
             n_levels=len(blocks) + 1,
             width=model.config.get_text_config().hidden_size,
             identity=compute_identity(model, tokenizer, self.batch_size),
             dtype=model.dtype,
         )
-        check_causality(predictor)
-        return predictor
+        resumes = load_or_check(predictor, cache).resumes
+        ask = parse_ask(self.ask)
+        prompting = Prompting(ask.question if ask else "", self.chat, self.position)
+        if self.chat:
+            check_chat(tokenizer, name)
+        if ask and self.position == MEAN:
+            print(
+                "core_model.position: a mean over tokens cannot be written back, so there is no"
+                " interchange.",
+                file=sys.stderr,
+            )
+        return replace(
+            predictor,
+            prompting=prompting,
+            ask=find_answer_tokens(ask, tokenizer, prompting, name) if ask else None,
+            resumes=resumes,
+            identity=add_to_identity(predictor.identity, prompting, ask),
+        )
 
     def count_levels(self) -> int | None:
         file = Path(self.model).expanduser() / "config.json"

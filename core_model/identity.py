@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from core_model.asking import Ask
 from core_model.hashing import hash_weights
+from core_model.prompting import Prompting
 from storage.fingerprint import hash_code
 
 if TYPE_CHECKING:
@@ -54,6 +56,16 @@ def compute_identity(
         "batch_size": batch_size if model.dtype.itemsize <= torch.bfloat16.itemsize else None,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def add_to_identity(identity: str, prompting: Prompting, ask: Ask | None) -> str:
+    """Returns the identity of a model to which texts are put in some way: that of the model itself
+    where it reads plain texts at their last token.
+    """
+    if ask is None and prompting == Prompting():
+        return identity
+    text = f"{identity} {prompting} {ask}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

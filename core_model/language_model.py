@@ -1,47 +1,47 @@
-"""A frozen language model as a predictor: reads the residual stream at any level, and returns the
-likelihood of a text.
+"""A frozen language model as a predictor: reads the residual stream at any level, writes it back,
+and returns the likelihood of a text, or the model's own answers to a question about it.
 
-N: episodes, B: episodes in a batch, T: tokens, L: levels read, D: width, V: vocabulary.
+N: episodes, B: episodes in a batch, T: tokens, L: levels, D: width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.hooks import RemovableHandle
 
 from console.errors import UserError
+from core_model.asking import AskTokens
+from core_model.kept_streams import KeptStreams
+from core_model.lm_flops import count_block_flops
 from core_model.predictor import Opinions, Portion, Predictor, read_portions, show_progress
+from core_model.prompting import LAST, MEAN, Prompting
+from core_model.residual_stream import Batch, ResidualStream, Start, Write
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-class Batch(NamedTuple):
-    """Texts of similar length, padded on the right."""
-
-    ids_BT: Tensor
-    mask_BT: Tensor
-
-
-class DeepestLevelRead(Exception):
-    """Ends a forward pass: no block beyond the deepest level is computed."""
+CONTEXT_KEYS = ("max_position_embeddings", "max_seq_len", "context_length")
+"""Under one of these names, a config says how many tokens the model reads."""
 
 
 @dataclass(frozen=True, eq=False)
 class HuggingFacePredictor(Predictor):
     """A frozen language model. The residual stream is read before the final norm.
 
-    It cannot write back: its only opinion is the likelihood of the words after the prompt, and
-    these words do not come after the last token, where activations are read.
+    Without a question, its only opinion is the likelihood of the words after the prompt, and these
+    words do not come after the last token, where activations are read: writing there changes
+    nothing of it. With a question, it answers after the last token.
+
+    Args:
+        resumes: whether the blocks above a level can be run on their own, from the residual stream
+            of all tokens at that level; otherwise a write takes a whole forward pass.
     """
 
     model: PreTrainedModel
@@ -54,11 +54,30 @@ class HuggingFacePredictor(Predictor):
     width: int
     identity: str
     dtype: torch.dtype
-    can_write: bool = field(default=False, init=False)
+    prompting: Prompting = field(default_factory=Prompting)
+    ask: AskTokens | None = None
+    resumes: bool = False
+    can_write: bool = field(init=False)
+    predicts_human: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        can_write = self.ask is not None and self.prompting.position != MEAN
+        object.__setattr__(self, "can_write", can_write)
+        predicts_human = self.ask is None or self.ask.human is not None
+        object.__setattr__(self, "predicts_human", predicts_human)
+
+    @cached_property
+    def stream(self) -> ResidualStream:
+        """The residual stream of the model."""
+        return ResidualStream(self.model, self.blocks)
+
+    @cached_property
+    def _kept(self) -> KeptStreams:
+        return KeptStreams()
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
-        """Returns z_NLD on the CPU, in the model's dtype. Position -1 is the last token of each
-        text, 0 the first.
+        """Returns z_NLD on the CPU, in the model's dtype. Position -1 is the place of `prompting`,
+        the last token of each text unless it says otherwise; another number is an index of a token.
         """
         portions = self.portions(episodes, levels, position)
         return read_portions(portions, len(episodes), len(levels), self.width, self.dtype)
@@ -67,14 +86,28 @@ class HuggingFacePredictor(Predictor):
         self, episodes: Dataset, levels: Sequence[int], position: int = -1
     ) -> Sequence[Portion]:
         tokens = self.tokenize(episodes[self.column])
-        self._check(tokens, levels, position)
+        self._check_levels(levels)
+        places = self._find_places(tokens, position)
         portions = []
         for rows in self._group_by_length(tokens):
-            read = partial(self._read, [tokens[row] for row in rows], levels, position)
+            read = partial(self._read, [tokens[row] for row in rows], levels, places, rows)
             portions.append(Portion(torch.tensor(rows), read))
         return portions
 
-    @torch.no_grad()
+    def read_on(
+        self, episodes: Dataset, levels: Sequence[int], level: int, z_ND: Tensor, position: int = -1
+    ) -> Tensor:
+        """Returns what `read` returns after z_ND was written at one level and position."""
+        tokens = self.tokenize(episodes[self.column])
+        self._check_levels([*levels, level])
+        places = self._find_places_to_write(tokens, position)
+        z_NLD = torch.empty(len(tokens), len(levels), self.width, dtype=self.dtype)
+        for rows in self._group_by_length(tokens):
+            write = Write(level, self._to_device([places[row] for row in rows]), z_ND[rows])
+            texts = [tokens[row] for row in rows]
+            z_NLD[rows] = self._read(texts, levels, places, rows, [write])
+        return z_NLD
+
     def opinions(
         self,
         episodes: Dataset,
@@ -82,121 +115,182 @@ class HuggingFacePredictor(Predictor):
         z_ND: Tensor | None = None,
         position: int = -1,
     ) -> Opinions:
-        """Returns log P(text after the column `prompt` | prompt), in nats, as its score of X and of
-        H alike.
+        """Returns the model's own log-odds that X holds, and that H holds, in nats: of its answers
+        after the last token of text and question. If it is not asked for H, the log-odds of X stand
+        for both.
 
-        The likelihood of the words is the only thing that a language model predicts about a
-        statement. That a statement is true raises this score (X), and that it would be true to a
-        reader who overlooks the "not" raises it too (H); the verdict measures which of the two the
-        score follows.
+        Without a question, returns log P(text after the column `prompt` | prompt), in nats, as its
+        score of X and of H alike. The likelihood of the words is then the only thing that a
+        language model predicts about a statement. That a statement is true raises this score (X),
+        and that it would be true to a reader who overlooks the "not" raises it too (H); the verdict
+        measures which of the two the score follows.
         """
-        if level is not None or z_ND is not None:
-            raise UserError(
-                f"opinions: {self.name} cannot run on from an activation that was written back."
-                " Leave out interchange for language models."
-            )
-        if "prompt" not in episodes.column_names:
-            raise UserError(
-                "opinions: the episodes have no column prompt, and so no words whose likelihood"
-                " could be an opinion."
-            )
+        if self.ask is None:
+            if level is not None or z_ND is not None:
+                raise UserError(
+                    f"opinions: without a question, {self.name} predicts nothing after the token"
+                    " that was written back. Set core_model.ask, or leave out interchange."
+                )
+            return self._score_texts(episodes)
         tokens = self.tokenize(episodes[self.column])
-        prompts = self.tokenize(episodes["prompt"])
-        pairs = zip(prompts, tokens, strict=True)
-        start_N = torch.tensor([count_common_tokenize(prompt, text) for prompt, text in pairs])
-        score_N = torch.zeros(len(tokens))
-        for rows in show_progress(self._group_by_length(tokens), f"{self.name} judges"):
-            batch = self._pad([tokens[row] for row in rows])
-            score_N[rows] = self._score(batch, start_N[rows]).cpu()
-        return Opinions(score_N, score_N.clone())
+        places: list[int] = []
+        if level is not None:
+            self._check_levels([level])
+            places = self._find_places_to_write(tokens, position)
+        concept_N, human_N = torch.zeros(len(tokens)), torch.zeros(len(tokens))
+        for rows in show_progress(self._group_by_length(tokens), f"{self.name} answers"):
+            texts = [tokens[row] for row in rows]
+            write = None
+            if level is not None and z_ND is not None:
+                write = Write(level, self._to_device([places[row] for row in rows]), z_ND[rows])
+            logits_BV = self._compute_logits(texts, write)
+            concept_N[rows] = self.ask.concept.compute_log_odds(logits_BV).cpu()
+            human = self.ask.human or self.ask.concept
+            human_N[rows] = human.compute_log_odds(logits_BV).cpu()
+        return Opinions(concept_N, human_N)
 
     def flops(self, episodes: Dataset) -> Tensor:
-        """Counts 2 FLOPs for each weight of a block's matrices and each token, and 4 T² for each
-        dimension of the attention heads (scores and their sum).
-
-        This is correct for blocks in which every token goes through every matrix. Embeddings, norms
-        and activation functions are not counted.
+        """Returns the FLOPs an episode to reach each level; core_model/lm_flops.py says what is
+        counted.
         """
         tokens = self.tokenize(episodes[self.column])
         length_N = torch.tensor([len(text) for text in tokens], dtype=torch.float64)
         config = self.model.config.get_text_config()
-        n_heads = config.num_attention_heads
-        head_width = getattr(config, "head_dim", None) or config.hidden_size // n_heads
         flops = [torch.zeros((), dtype=torch.float64)]
         for block in self.blocks:
-            weights = sum(weight.numel() for weight in block.parameters() if weight.ndim == 2)
-            products_N = 2 * weights * length_N
-            attention_N = 4 * (n_heads * head_width) * length_N**2
-            flops.append((products_N + attention_N).mean())
+            flops.append(count_block_flops(block, config, length_N).mean())
         return torch.stack(flops).cumsum(0)
 
-    def _check(self, tokens: list[list[int]], levels: Sequence[int], position: int) -> None:
-        """Checks that the levels exist, and that every text has the position."""
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the token numbers of each text as the model reads it: with the question, and in
+        the chat template, if there is one.
+
+        Raises:
+            UserError: a text has no token, or more than the model reads. None is cut.
+        """
+        return self._check_lengths(self.prompting.tokenize(self.tokenizer, texts))
+
+    def pad(self, texts: Sequence[list[int]]) -> Batch:
+        """Returns texts as a batch."""
+        ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+        length_B = torch.tensor([len(text) for text in texts])
+        mask_BT = (torch.arange(ids_BT.shape[1]) < length_B[:, None]).long()
+        return Batch(ids_BT.to(self.model.device), mask_BT.to(self.model.device))
+
+    def _check_lengths(self, tokens: list[list[int]]) -> list[list[int]]:
+        config = self.model.config.get_text_config()
+        limits = [getattr(config, key, None) for key in CONTEXT_KEYS]
+        longest = next((limit for limit in limits if limit), float("inf"))
+        wrong = [row for row, text in enumerate(tokens) if not 0 < len(text) <= longest]
+        if wrong:
+            others = f" ({len(wrong)} of {len(tokens)} rows do not fit)" if len(wrong) > 1 else ""
+            raise UserError(
+                f"{self.column}: row {wrong[0]} has {len(tokens[wrong[0]])} tokens, and {self.name}"
+                f" reads 1 to {longest}{others}."
+            )
+        return tokens
+
+    def _check_levels(self, levels: Sequence[int]) -> None:
         missing = [level for level in levels if not 0 <= level < self.n_levels]
         if missing or not levels:
             raise UserError(
                 f"levels: {self.name} has the levels 0 to {self.n_levels - 1}, not {missing}. Name"
                 " at least one of them."
             )
+
+    def _find_places(self, tokens: Sequence[list[int]], position: int) -> list[int] | None:
+        """Returns the index of the token that is read in each text; None for the mean."""
+        own = self.prompting.position
+        if position == -1 and own == MEAN:
+            return None
+        if position == -1 and own != LAST:
+            return self.prompting.find_token(self.tokenizer, tokens, self.column)
         shortest = min(map(len, tokens), default=None)
         if shortest is not None and not -shortest <= position < shortest:
             raise UserError(
                 f"position: the shortest text has {shortest} tokens, and so no position {position}."
             )
+        return [position if position >= 0 else len(text) + position for text in tokens]
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Returns the token numbers of each text, with the special tokens of the tokenizer."""
-        tokens = self.tokenizer(list(texts))["input_ids"] if len(texts) else []
-        config = self.model.config.get_text_config()
-        longest = getattr(config, "max_position_embeddings", None) or float("inf")
-        for row, text in enumerate(tokens):
-            if not 0 < len(text) <= longest:
-                raise UserError(
-                    f"{self.column}: row {row} has {len(text)} tokens, and {self.name} reads 1 to"
-                    f" {longest}."
-                )
-        return tokens
+    def _find_places_to_write(self, tokens: Sequence[list[int]], position: int) -> list[int]:
+        places = self._find_places(tokens, position)
+        if places is None:
+            raise UserError(
+                "core_model.position: a mean over tokens cannot be written back. Use last or a"
+                " token, or leave out interchange."
+            )
+        return places
 
-    def _group_by_length(self, tokens: list[list[int]]) -> list[list[int]]:
+    def _group_by_length(self, tokens: Sequence[list[int]]) -> list[list[int]]:
         """Returns the rows of the texts, sorted by length, in groups of `batch_size`."""
         by_length = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         starts = range(0, len(tokens), self.batch_size)
         return [by_length[start : start + self.batch_size] for start in starts]
 
-    def _pad(self, texts: list[list[int]]) -> Batch:
-        ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
-        length_B = torch.tensor([len(text) for text in texts])
-        mask_BT = (torch.arange(ids_BT.shape[1]) < length_B[:, None]).long()
-        return Batch(ids_BT.to(self.model.device), mask_BT.to(self.model.device))
+    def _to_device(self, places: Sequence[int]) -> Tensor:
+        return torch.tensor(places, device=self.model.device)
 
-    @torch.no_grad()
-    def _read(self, texts: list[list[int]], levels: Sequence[int], position: int) -> Tensor:
-        """Returns z_BLD of one batch of texts, on the CPU."""
-        batch = self._pad(texts)
-        position_B = position if position >= 0 else batch.mask_BT.sum(1) + position
-        z_BD_of = self.run(batch, set(levels), position_B)
+    def _read(
+        self,
+        texts: list[list[int]],
+        levels: Sequence[int],
+        places: list[int] | None,
+        rows: Sequence[int],
+        writes: Sequence[Write] = (),
+    ) -> Tensor:
+        """Returns z_BLD of one batch of texts, on the CPU.
+
+        Args:
+            places: the index of the token that is read, of every text; None for the mean.
+            rows: those of the batch among all texts.
+        """
+        batch = self.pad(texts)
+        if places is None:
+            take = partial(take_mean, weight_BT=self._weigh_tokens(batch))
+        else:
+            take = partial(take_at, position_B=self._to_device([places[row] for row in rows]))
+        z_BD_of = self.stream.read(batch, set(levels), take, writes)
         return torch.stack([z_BD_of[level] for level in levels], dim=1).cpu()
 
-    def run(self, batch: Batch, levels: set[int], position_B: Tensor | int) -> dict[int, Tensor]:
-        """Returns the residual stream z_BD at one position of each text, by level; runs no block
-        beyond the deepest level.
+    def _weigh_tokens(self, batch: Batch) -> Tensor:
+        """Returns the weight of each token in the mean: special tokens have none, except in a text
+        that has no others.
         """
-        z_BD_of: dict[int, Tensor] = {}
+        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
+        special_S = torch.tensor(sorted(special), device=batch.ids_BT.device, dtype=torch.long)
+        weight_BT = batch.mask_BT * ~torch.isin(batch.ids_BT, special_S)
+        weight_BT = torch.where(weight_BT.any(dim=1, keepdim=True), weight_BT, batch.mask_BT)
+        return weight_BT / weight_BT.sum(dim=1, keepdim=True)
 
-        def keep(level: int, z_BTD: Tensor) -> None:
-            z_BD_of[level] = z_BTD[torch.arange(len(z_BTD), device=z_BTD.device), position_B]
-            if level == max(levels):
-                raise DeepestLevelRead
+    def _compute_logits(self, texts: list[list[int]], write: Write | None) -> Tensor:
+        """Returns the logits after the last token of each text."""
+        batch = self.pad(texts)
+        last_B = batch.mask_BT.sum(dim=1) - 1
+        if write is None:
+            return self.stream.compute_logits(batch, last_B)
+        start = None
+        if self.resumes and write.level > 0:
+            start = Start(write.level, self._kept.load_or_read(self, texts, write.level))
+        return self.stream.compute_logits(batch, last_B, [write], start)
 
-        handles = [add_hook(self.blocks, level, keep) for level in levels]
-        try:
-            with suppress(DeepestLevelRead):
-                self.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return z_BD_of
+    def _score_texts(self, episodes: Dataset) -> Opinions:
+        if "prompt" not in episodes.column_names:
+            raise UserError(
+                "opinions: the episodes have no column prompt, and so no words whose likelihood"
+                " could be an opinion."
+            )
+        plain = Prompting()
+        tokens = self._check_lengths(plain.tokenize(self.tokenizer, episodes[self.column]))
+        prompts = plain.tokenize(self.tokenizer, episodes["prompt"])
+        pairs = zip(prompts, tokens, strict=True)
+        start_N = torch.tensor([count_common_tokens(prompt, text) for prompt, text in pairs])
+        score_N = torch.zeros(len(tokens))
+        for rows in show_progress(self._group_by_length(tokens), f"{self.name} judges"):
+            batch = self.pad([tokens[row] for row in rows])
+            score_N[rows] = self._score(batch, start_N[rows]).cpu()
+        return Opinions(score_N, score_N.clone())
 
+    @torch.no_grad()
     def _score(self, batch: Batch, start_B: Tensor) -> Tensor:
         """Returns the log-likelihood of each text from token `start_B` on, in nats."""
         position_T = torch.arange(1, batch.ids_BT.shape[1])
@@ -212,48 +306,20 @@ class HuggingFacePredictor(Predictor):
         return nats_BT.sum(1)
 
 
-def find_residual_blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """Returns the blocks of the decoder: the only list of modules that is as long as the model is
-    deep.
-
-    Raises:
-        UserError: there is no such list, or more than one.
-    """
-    depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    lists = [
-        module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)
-    ]
-    blocks = [modules for modules in lists if len(modules) == depth]
-    if len(blocks) != 1:
-        raise UserError(
-            f"core_model.model: {type(model).__name__} has {len(blocks)} lists of {depth} blocks,"
-            " not one. Choose another model."
-        )
-    return blocks[0]
+def take_at(z_BTD: Tensor, position_B: Tensor) -> Tensor:
+    """Returns z_BD at one position of each text."""
+    return z_BTD[torch.arange(len(z_BTD), device=z_BTD.device), position_B]
 
 
-def add_hook(
-    blocks: nn.ModuleList, level: int, keep: Callable[[int, Tensor], None]
-) -> RemovableHandle:
-    """Adds a hook that calls `keep` with a level and its residual stream z_BTD: the input of the
-    first block, or the output of block `level`.
-    """
-
-    def keep_input(block: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        keep(0, inputs[0] if inputs else named["hidden_states"])
-
-    def keep_output(block: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        keep(level, output if isinstance(output, Tensor) else output[0])
-
-    if level == 0:
-        return blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True)
-    return blocks[level - 1].register_forward_hook(keep_output)
+def take_mean(z_BTD: Tensor, weight_BT: Tensor) -> Tensor:
+    """Returns the weighted mean of each text, z_BD, summed in float32."""
+    return (z_BTD.float() * weight_BT[:, :, None]).sum(dim=1).to(z_BTD.dtype)
 
 
-def count_common_tokenize(first: Sequence[int], second: Sequence[int]) -> int:
+def count_common_tokens(first: Sequence[int], second: Sequence[int]) -> int:
     """Returns the length of the common beginning of two texts.
 
-    >>> count_common_tokenize([5, 6, 7, 2], [5, 6, 7, 8, 2])
+    >>> count_common_tokens([5, 6, 7, 2], [5, 6, 7, 8, 2])
     3
     """
     for i, (token, other) in enumerate(zip(first, second, strict=False)):

@@ -97,6 +97,8 @@ class Predictor(ABC):
     """Whether its components can be switched off one by one: attention heads and MLPs, or what else
     a block adds to the stream.
     """
+    predicts_human: bool = True
+    """Whether `opinions` gives its own prediction of H; otherwise that of X stands for both."""
     keeps_scale: bool = False
     """Whether the amplitudes of its activations are part of the question, so that heads are given
     them as they are and not standardised.

@@ -6,6 +6,7 @@ N: episodes, L: levels, D: width, R: rank, P: pairs of an exchange.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +48,8 @@ off the data.
 @dataclass(frozen=True)
 class Swap:
     """What swapping the part of X, or of H, at one level between episodes does to the predictor's
-    own predictions: shares of swaps.
+    own predictions: shares of swaps. For a predictor that is not asked for H, the shares of changed
+    predictions of H are NaN, and its part of H is fitted on the human's answers.
     """
 
     level: int
@@ -78,17 +80,16 @@ class Swap:
     @property
     def separates(self) -> Interval:
         """1 where each part always flips its own prediction and never the other's, and random parts
-        flip none; the worst of the five counts.
+        flip none; the worst of the five counts. Shares that are NaN are left out.
         """
-        return find_worst(
-            [
-                (self.concept_flips_concept, self.concept_pairs),
-                (self.human_flips_human, self.human_pairs),
-                (1 - self.concept_flips_human, self.concept_pairs),
-                (1 - self.human_flips_concept, self.human_pairs),
-                (1 - self.random_flips, min(self.concept_pairs, self.human_pairs)),
-            ]
-        )
+        shares = [
+            (self.concept_flips_concept, self.concept_pairs),
+            (self.human_flips_human, self.human_pairs),
+            (1 - self.concept_flips_human, self.concept_pairs),
+            (1 - self.human_flips_concept, self.human_pairs),
+            (1 - self.random_flips, min(self.concept_pairs, self.human_pairs)),
+        ]
+        return find_worst([(share, n) for share, n in shares if not math.isnan(share)])
 
 
 def find_worst(shares: Sequence[tuple[float, int]]) -> Interval:
@@ -120,7 +121,9 @@ def find_subspaces(
 
 
 class OwnPredictions(NamedTuple):
-    """The predictor's own predictions, yes or no."""
+    """The predictor's own predictions, yes or no; for a predictor that is not asked for H, the
+    human's answers stand for those of H.
+    """
 
     concept_N: Tensor
     human_N: Tensor
@@ -138,13 +141,16 @@ class SwapTrial:
 
     def measure_flips(self, exchange: Exchange, onto_DD: Tensor) -> tuple[float, float]:
         """Returns the shares of swaps that change its prediction of X, and of H; 0 where there is
-        no pair.
+        no pair, NaN for a prediction that it does not make.
         """
+        predicts_human = self.predictor.predicts_human
         if not len(exchange.base_P):
-            return 0.0, 0.0
+            return 0.0, 0.0 if predicts_human else math.nan
         episodes = self.episodes.select(exchange.base_P)
         after = self.predictor.opinions(episodes, self.level, self.swap(exchange, onto_DD))
         concept_P = (after.concept_N > 0) != self.own.concept_N[exchange.base_P]
+        if not predicts_human:
+            return float(concept_P.double().mean()), math.nan
         human_P = (after.human_N > 0) != self.own.human_N[exchange.base_P]
         return float(concept_P.double().mean()), float(human_P.double().mean())
 
@@ -175,6 +181,8 @@ def _build_trial(
     """Returns the trial at the i-th level on some of the episodes."""
     rows = np.flatnonzero(rows_N)
     own = OwnPredictions(opinions.concept_N[rows] > 0, opinions.human_N[rows] > 0)
+    if not predictor.predicts_human:
+        own = own._replace(human_N=torch.from_numpy(probe.cases.human_N[rows]))
     episodes = probe.episodes.select(rows)
     return SwapTrial(predictor, episodes, probe.levels[i], probe.z_NLD[rows, i], own)
 
@@ -212,7 +220,7 @@ def _examine_level(
         concept_flips_human=concept_flips[1],
         human_flips_concept=human_flips[0],
         human_flips_human=human_flips[1],
-        random_flips=max(*random_concept_flips, *random_human_flips),
+        random_flips=max_number(*random_concept_flips, *random_human_flips),
         full_flips_concept=measure.measure_flips(of_concept, torch.eye(width))[0],
         full_flips_human=measure.measure_flips(of_human, torch.eye(width))[1],
         off_data=max(concept_off_data, human_off_data),
@@ -263,8 +271,17 @@ def _choose_basis(trial: SwapTrial, variable: Variable, bases: Sequence[Tensor])
     for basis_DR in bases:
         flips = trial.measure_flips(trial.get_exchange(variable), projection(basis_DR))
         own, other = flips if variable == "concept" else reversed(flips)
-        scores.append(min(own, 1 - other))
+        scores.append(-max_number(-own, other - 1))
     return _choose_smallest(bases, scores)
+
+
+def max_number(*numbers: float) -> float:
+    """Returns the largest of several numbers, NaN left out.
+
+    >>> max_number(0.1, math.nan, 0.2)
+    0.2
+    """
+    return max(number for number in numbers if not math.isnan(number))
 
 
 def _choose_smallest(bases: Sequence[Tensor], scores: Sequence[float]) -> Tensor:

@@ -22,6 +22,12 @@ from worlds.cities import Cities
 
 VOCABULARY = "[unknown] The city of Kraków Lima New York is not in Poland Peru ."
 WORDS = VOCABULARY.split()
+ASK = {
+    "question": " is",
+    "concept": {"yes": [" Poland", " Peru"], "no": [" Lima", " city"]},
+    "human": {"yes": [" Poland", " Lima"], "no": [" Peru", " city"]},
+}
+"""A question with one answer for each pair of X and H."""
 WORLD = Cities(population=40_000, spellings=25, cities_per_country=100)
 TRAINER = Trainer(accelerator="cpu", save_every=1e9, bar=False)
 
@@ -66,14 +72,28 @@ MODELS = {
 
 
 def make_recipe(model: Path | str, **changed: Any) -> HuggingFace:
-    values = {"dtype": "float32", "batch_size": 4, "trust_remote_code": False, "download": False}
+    values = {
+        "dtype": "float32",
+        "batch_size": 4,
+        "trust_remote_code": False,
+        "download": False,
+        "ask": None,
+        "chat": False,
+        "position": "last",
+        "adapter": None,
+    }
     return HuggingFace(model=str(model), **(values | changed))
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """Returns a tokenizer of whole words."""
+    number_of = {word: number for number, word in enumerate(WORDS)}
+    rules = Tokenizer(WordLevel(number_of, unk_token="[unknown]"))
+    rules.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="[unknown]")
 
 
 def save_model(model: PreTrainedModel, folder: Path) -> None:
     """Saves a model, and the tokenizer beside it."""
     model.save_pretrained(folder)
-    number_of = {word: number for number, word in enumerate(WORDS)}
-    rules = Tokenizer(WordLevel(number_of, unk_token="[unknown]"))
-    rules.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="[unknown]").save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)

@@ -1,6 +1,7 @@
 """Language models: read as transformers reads them, in any batches; refused if incomplete."""
 
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from console.errors import UserError
 from core_model import gguf
+from core_model.asking import AnswerTokens, AskTokens
 from core_model.hashing import hash_weights
-from core_model.huggingface import HuggingFace, find_local_model
+from core_model.huggingface import find_local_model
+from core_model.prompting import Prompting
 from tests.core_model.small_models import (
     EPISODES,
     MODELS,
@@ -116,14 +119,23 @@ def test_nothing_is_computed_beyond_the_deepest_level(predictor):
     assert ran[-1] == "logits"
 
 
+def list_hooks(predictor) -> list[int]:
+    """Returns the numbers of all hooks; some are those of transformers itself."""
+    hooks = []
+    for module in predictor.model.modules():
+        hooks += [*module._forward_hooks, *module._forward_pre_hooks]
+    return hooks
+
+
 def test_reading_leaves_the_model_as_it_was(predictor):
     before = hash_weights(predictor.model)
+    hooks = list_hooks(predictor)
     predictor.read(EPISODES, [1])
     predictor.opinions(EPISODES)
     predictor.flops(EPISODES)
     assert hash_weights(predictor.model) == before and not predictor.model.training
     assert not any(parameter.requires_grad for parameter in predictor.model.parameters())
-    assert not any(block._forward_hooks or block._forward_pre_hooks for block in predictor.blocks)
+    assert list_hooks(predictor) == hooks
 
 
 def test_no_episodes_give_no_activations(predictor):
@@ -162,12 +174,10 @@ def test_flops_are_those_that_torch_counts(predictor):
     torch.testing.assert_close(flops[1:], expected)
 
 
-def test_it_cannot_write_back(predictor):
+def test_without_a_question_its_opinion_cannot_follow_what_is_written(predictor):
     assert not predictor.can_write
-    with pytest.raises(UserError, match="cannot run on"):
+    with pytest.raises(UserError, match=r"predicts nothing after .* Set core_model\.ask"):
         predictor.opinions(EPISODES, level=1, z_ND=torch.zeros(9, 24))
-    with pytest.raises(UserError, match=f"^core_model: {predictor.name} cannot run on"):
-        predictor.read_on(EPISODES, [2], 1, torch.zeros(9, 24))
 
 
 def test_missing_levels_positions_prompts_and_long_texts_are_refused(predictor):
@@ -258,7 +268,7 @@ def test_the_name_that_pip_installs_suggests_the_name_that_python_imports(monkey
 
 def test_wrong_values_and_wrong_worlds_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match=r"core_model\.dtype: int8"):
-        HuggingFace(model="x", dtype="int8", batch_size=1, trust_remote_code=False, download=False)
+        make_recipe("x", dtype="int8")
     with pytest.raises(UserError, match=r"core_model\.batch_size: 0"):
         make_recipe("x", batch_size=0)
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
@@ -358,6 +368,30 @@ def test_a_real_model_finds_true_statements_likelier(smollm2):
     assert paris_france > paris_japan + 2 and tokyo_japan > tokyo_france + 2
     assert smollm2.n_levels == 31 and smollm2.width == 576
     assert smollm2.name.startswith("SmolLM2-135M")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0, 18, 30])
+def test_what_was_read_of_a_real_model_is_written_back_without_a_trace(smollm2, level):
+    episodes = WORLD.episodes("disputed", 16, 0)
+    true, false = (smollm2.tokenizer(word)["input_ids"][0] for word in (" True", " False"))
+    asked = replace(
+        smollm2,
+        batch_size=16,
+        prompting=Prompting(" True or false? Answer:"),
+        ask=AskTokens(AnswerTokens((true,), (false,)), None),
+    )
+    assert asked.can_write and asked.resumes
+    z_ND = asked.read(episodes, [level])[:, 0]
+    plain_N = asked.opinions(episodes).concept_N
+    assert torch.equal(asked.opinions(episodes, level, z_ND).concept_N, plain_N)
+    other_N = asked.opinions(episodes, level, z_ND.roll(1, 0)).concept_N
+    if level == 30:
+        torch.testing.assert_close(other_N, plain_N.roll(1))
+    elif level == 0:  # all texts end with the same token
+        assert torch.equal(other_N, plain_N)
+    else:
+        assert (other_N - plain_N).abs().max() > 0.1
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ K: heads, N: episodes, P: pairs of an exchange.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -118,14 +119,16 @@ class Interchange(DecidingEvidence):
         if not knowledge.swaps:
             uncertified = (
                 "This predictor cannot run on from a changed activation, so a causal test is"
-                f" missing. {by_name}"
+                " missing. A language model can where it is asked (core_model.ask)."
+                f" {by_name}"
             )
-        return (
-            build_gate(
-                "uses (human)", knowledge.opinion_human, bounds.knows, unpredicted, "data.probe"
-            ),
-            build_gate(CERTIFIES, separates, bounds.uses, uncertified, "data.probe"),
+        certifies = build_gate(CERTIFIES, separates, bounds.uses, uncertified, "data.probe")
+        if math.isnan(knowledge.opinion_human.value):
+            return (certifies,)  # the predictor is not asked for H
+        predicts_human = build_gate(
+            "uses (human)", knowledge.opinion_human, bounds.knows, unpredicted, "data.probe"
         )
+        return (predicts_human, certifies)
 
     def begin_tally(self, easy: Cases, easy_KN: Scores, level: float) -> Tally:
         return InterchangeTally(len(easy_KN), level)
