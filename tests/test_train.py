@@ -469,7 +469,7 @@ def test_help_lists_groups_and_choices_without_importing_torch():
     for line in (
         "optimizer: adamw, annealing, auto, evolution, lbfgs, momentum, sgd",
         "prior: circuit_depth, circuit_size, downstream",
-        "reporter: attention, layered, linear",
+        "reporter: attention, ccs, contrast, crc, direction",
         "world: activations, cities, ladder, table, vault",
         "seeds: 8",
     ):

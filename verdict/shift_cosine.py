@@ -35,7 +35,7 @@ def compute_shift_cosines(
         best_level: where heads that read several levels are compared with the probe.
         disputed_NLD: activations of the episodes that the log-odds are of.
     """
-    if not len(probe.episodes):  # the predictor was not examined
+    if not len(probe.z_NLD):  # the predictor was not examined
         return np.full(len(log_odds_KN), np.nan)
     read_by_K = [levels[0] if len(levels) == 1 else best_level for levels, *_ in heads.table]
     cosine_K = np.full(len(log_odds_KN), np.nan)

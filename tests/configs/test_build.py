@@ -56,13 +56,14 @@ LITTLE_TABLE = [
     *("data.train=200", "data.validation=40", "data.test=40", "data.probe=40"),
 ]
 FILES = {
+    "reporter=direction": ["reporter.file=probe.npz"],
     "world=table": LITTLE_TABLE,
     "world=activations": [
         *("world.files=docs/data/planted.csv", "world.activations=docs/data/planted.safetensors"),
         *LITTLE_TABLE[1:],
     ],
 }
-"""Files of the worlds that have none by default, and as many episodes as they have."""
+"""Files of the choices that have none by default; of worlds, as many episodes as they have."""
 
 
 @pytest.mark.parametrize("override", list_choices())
