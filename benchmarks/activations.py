@@ -309,6 +309,7 @@ def measure_statements(cache: Path) -> list[Bar]:
         ask=None,
         chat=False,
         position="last",
+        adapter=None,
     )
     predictor = recipe.predictor(world, cache, TRAINER)
     episodes = world.episodes("easy", STATEMENTS, 0)

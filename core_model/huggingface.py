@@ -20,6 +20,7 @@ from compute.bfloat16 import choose_dtype
 from console.errors import UserError
 from console.progress import line
 from console.ranges import Count
+from core_model.adapter import merge_adapter
 from core_model.asking import find_answer_tokens, parse_ask
 from core_model.gguf import unpack
 from core_model.hashing import freeze
@@ -62,6 +63,8 @@ class HuggingFace(CoreModel):
             no question.
         chat: whether text and question are wrapped as a user's turn in the tokenizer's chat
             template.
+        adapter: a folder with a low-rank adapter (LoRA) in the format of peft, which is merged into
+            the weights; null for none.
         position: where activations are read and written: last for the last token, mean for the mean
             over all tokens but special ones, or a token of the text, such as ":", of which the last
             occurrence counts.
@@ -75,6 +78,7 @@ class HuggingFace(CoreModel):
     ask: dict[str, Any] | None
     chat: bool
     position: str
+    adapter: str | None
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", "bfloat16", "float32"):
@@ -98,6 +102,18 @@ class HuggingFace(CoreModel):
                 is missing; the model is not causal, or cannot be read and written level by level;
                 it cannot be asked the question.
         """
+        model, tokenizer, name = self.load(world, cache, trainer)
+        return self.build_predictor(model, tokenizer, world.reads[0], name, cache)
+
+    def load(
+        self, world: World, cache: Path, trainer: Trainer
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str]:
+        """Returns the model, frozen, its tokenizer and its name.
+
+        Raises:
+            UserError: the world is not one of text; the model, a part of it or a package it needs
+                is missing.
+        """
         if len(world.reads) != 1 or world.predicts:
             raise UserError(
                 f"core_model: a language model reads text, and the world {world.name} has none."
@@ -112,10 +128,14 @@ class HuggingFace(CoreModel):
             )
         with line(f"Loading {self.model}"):
             dtype = choose_dtype(self.dtype, trainer.device)
-            model, tokenizer = self._load(path, dtype, cache)
+            model, tokenizer = self._load_files(path, dtype, cache)
+            name = _name_model(self.model, path)
+            if self.adapter is not None:
+                folder = Path(self.adapter).expanduser()
+                merge_adapter(model, folder, name)
+                name = f"{name}+{folder.resolve().name}"
             freeze(model).to(trainer.device)
-        name = _name_model(self.model, path)
-        return self.build_predictor(model, tokenizer, world.reads[0], name, cache)
+        return model, tokenizer, name
 
     def build_predictor(
         self,
@@ -176,7 +196,7 @@ class HuggingFace(CoreModel):
             return None  # a model without such a file, or one that is refused when it is loaded
         return blocks + 1 if isinstance(blocks, int) else None
 
-    def _load(
+    def _load_files(
         self, path: Path | None, dtype: str, cache: Path
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -132,6 +132,20 @@ class Cities(World):
             statements += self._draw_statements("disputed", "is not in", n_negated, rng)
         return _build_dataset([statements[row] for row in rng.permutation(n)])
 
+    def told(self, n_easy: int, n_disputed: int, seed: int) -> Dataset:
+        """Returns what a language model may be told: statements on easy cities in every form, and
+        on disputed cities without any "not". So no statement that is disputed or amiss is told.
+
+        Args:
+            n_easy: easy cities, each in two statements of every form.
+            n_disputed: disputed cities, each in two statements.
+        """
+        rng = np.random.default_rng([seed, len(get_args(Split)) + len(get_args(Flips))])
+        statements = self._draw_statements("disputed", "is in", 2 * n_disputed, rng)
+        for statement in self._draw_statements("easy", "is in", 2 * n_easy, rng):
+            statements += [statement._replace(verb=verb) for verb in FAMILIES]
+        return _build_dataset(statements)
+
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:
         """Returns twins. Half of them begin at a true statement: "The city of Kraków is in Poland."
         The others begin at a false one: "The city of Kraków is in France."

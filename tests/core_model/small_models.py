@@ -80,6 +80,7 @@ def make_recipe(model: Path | str, **changed: Any) -> HuggingFace:
         "ask": None,
         "chat": False,
         "position": "last",
+        "adapter": None,
     }
     return HuggingFace(model=str(model), **(values | changed))
 
