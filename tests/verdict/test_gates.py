@@ -140,6 +140,45 @@ def test_a_predictor_that_says_the_same_of_both_keeps_them_in_no_place_of_their_
     assert knowledge.swaps[0].separates.value == 0.0
 
 
+class AnswersForX(PlantedPredictor):
+    """It is not asked for H: its prediction of X stands for both."""
+
+    predicts_human = False
+
+    def opinions(self, episodes, level=None, z_ND=None, position=-1):
+        opinions = super().opinions(episodes, level, z_ND, position)
+        return opinions._replace(human_N=opinions.concept_N)
+
+
+def test_a_predictor_that_is_not_asked_for_h_is_judged_by_its_prediction_of_x(probe, judge):
+    predictor = AnswersForX(knows=True, uses=True)
+    passed = passes(predictor, probe, judge)
+    assert "uses (human)" not in passed and all(passed.values())
+    report = examine(predictor, probe)
+    swap = report.knowledge.swaps[0]
+    assert swap.concept_flips_concept == swap.full_flips_concept == 1.0
+    assert swap.human_flips_concept == 0.0 and swap.random_flips < 0.5
+    for share in (swap.concept_flips_human, swap.human_flips_human, swap.full_flips_human):
+        assert np.isnan(share)
+    assert np.isnan(report.knowledge.opinion_human.value)
+    for onto_LDD, place in ((report.subspaces.concept_LDD, 0), (report.subspaces.human_LDD, 1)):
+        assert onto_LDD[0, place, place] > 0.99
+
+
+def test_a_predictor_that_answers_for_x_by_h_fails_though_it_is_not_asked_for_h(probe, judge):
+    passed = passes(AnswersForX(knows=True, uses=False), probe, judge)
+    assert not passed["uses"] and not passed["uses (swap)"]
+
+
+def test_a_report_without_predictions_of_h_comes_back_from_the_cache(probe, tmp_path):
+    vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
+    predictor = AnswersForX(knows=True, uses=True)
+    data = ProbeData(probe, SIZE, predictor.read(probe, [0]), (0,))
+    first = load_or_examine(predictor, data, vault, tmp_path).knowledge
+    again = load_or_examine(predictor, data, vault, tmp_path).knowledge
+    assert repr(again) == repr(first) and "nan" in repr(again)
+
+
 def test_each_head_has_the_gates_of_the_deepest_level_that_it_reads(probe, judge):
     knowledge = examine(PlantedPredictor(knows=True, uses=True), probe).knowledge
     disputed = Cases.of(probe.select(DISPUTED_ROWS))
