@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -222,7 +222,7 @@ class Pupil:
             compute_identity(self.model, self.tokenizer, self.recipe.batch_size),
             hash_content(self.told, ("text", "concept", "human")),
             [ASKS[context] for context in contexts],
-            schedule,
+            replace(schedule, save_every=1),  # when it is saved changes nothing
             self.recipe.rank,
             self.recipe.first_block,
             before and before.name,
