@@ -58,12 +58,14 @@ class HuggingFacePredictor(Predictor):
     ask: AskTokens | None = None
     resumes: bool = False
     can_write: bool = field(init=False)
+    opinions_are_log_odds: bool = field(init=False)
     predicts_concept: bool = field(init=False)
     predicts_human: bool = field(init=False)
 
     def __post_init__(self) -> None:
         can_write = self.ask is not None and self.prompting.position != MEAN
         object.__setattr__(self, "can_write", can_write)
+        object.__setattr__(self, "opinions_are_log_odds", self.ask is not None)
         predicts_concept = self.ask is None or self.ask.concept is not None
         object.__setattr__(self, "predicts_concept", predicts_concept)
         predicts_human = self.ask is None or self.ask.human is not None

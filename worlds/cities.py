@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from datasets import Dataset, Features, Value
@@ -131,6 +131,18 @@ class Cities(World):
             statements = self._draw_statements("easy", "is in", n - n_negated, rng)
             statements += self._draw_statements("disputed", "is not in", n_negated, rng)
         return _build_dataset([statements[row] for row in rng.permutation(n)])
+
+    def affirm(self, episodes: Dataset) -> Dataset:
+        """Returns the statements without their "not"."""
+        rows: dict[str, list[Any]] = {name: episodes[name][:] for name in episodes.column_names}
+        for i, family in enumerate(rows["family"]):
+            is_negated = family != "none"
+            rows["prompt"][i] = f"The city of {rows['city'][i]} is in"
+            rows["text"][i] = f"{rows['prompt'][i]} {rows['country'][i]}."
+            rows["concept"][i] = rows["concept"][i] != is_negated
+            rows["human"][i] = rows["concept"][i]
+            rows["family"][i] = "none"
+        return Dataset.from_dict(rows, features=episodes.features)
 
     def told(self, n_easy: int, n_disputed: int, seed: int) -> Dataset:
         """Returns what a language model may be told: statements on easy cities in every form, and
