@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
     """A small model with random weights, and a tokenizer that knows every word of the world."""
     path = tmp_path_factory.mktemp("small")
     words = {"[unknown]", *QUESTIONS, "text."}
-    for text in WORLD.told(6, 4, 0)["text"]:
+    for text in WORLD.told(TOLD["easy_cities"], TOLD["disputed_cities"], 0)["text"]:
         words |= set(text.split())
     number_of = {word: number for number, word in enumerate(sorted(words))}
     rules = Tokenizer(WordLevel(number_of, unk_token="[unknown]"))
@@ -123,7 +123,7 @@ def test_questions_that_share_a_statement_are_answered_as_if_each_stood_alone(fo
 
 
 def test_it_learns_what_it_is_told_of_both_persons_and_then_of_both(folder, tmp_path):
-    recipe = make_recipe(folder, rank=8, steps=60, steps_of_both=60, statements=16)
+    recipe = make_recipe(folder, rank=8, steps=80, steps_of_both=80, statements=14, rate=0.01)
     episodes = WORLD.told(4, 2, 0)
     truth = {name: np.array(episodes[name][:]) for name in ("concept", "human")}
     assert (truth["concept"] != truth["human"]).any()
