@@ -7,12 +7,10 @@ B: texts in a batch, T: tokens, D: width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from core_model.language_model import HuggingFacePredictor
+from core_model.residual_stream import ResidualStream, pad
 
 MOST_BYTES = 2**30
 """When more than this would be kept, all that was kept before is dropped."""
@@ -27,26 +25,26 @@ class KeptStreams:
         self._z_TD_of: dict[tuple[int, ...], Tensor] = {}
 
     def load_or_read(
-        self, predictor: HuggingFacePredictor, texts: Sequence[list[int]], level: int
+        self, stream: ResidualStream, texts: Sequence[list[int]], level: int
     ) -> Tensor:
         """Returns z_BTD of a batch of texts at a level; texts that are not kept yet are read."""
         if level != self._level:
             self._drop(level)
         missing = {tuple(text): text for text in texts if tuple(text) not in self._z_TD_of}
         if missing:
-            self._read(predictor, list(missing.values()), texts)
+            self._read(stream, list(missing.values()), texts)
         kept = [self._z_TD_of[tuple(text)] for text in texts]
         return nn.utils.rnn.pad_sequence(kept, batch_first=True)
 
     def _read(
         self,
-        predictor: HuggingFacePredictor,
+        stream: ResidualStream,
         missing: Sequence[list[int]],
         needed: Sequence[list[int]],
     ) -> None:
         """Reads texts, and drops all others where memory would be short."""
-        batch = predictor.pad(missing)
-        z_BTD = predictor.stream.read(batch, {self._level}, lambda z_BTD: z_BTD)[self._level]
+        batch = pad(missing, stream.model.device)
+        z_BTD = stream.read(batch, {self._level}, lambda z_BTD: z_BTD)[self._level]
         if self._bytes + z_BTD.nbytes > MOST_BYTES:
             still_needed = {tuple(text) for text in needed} & self._z_TD_of.keys()
             kept = {key: self._z_TD_of[key] for key in still_needed}

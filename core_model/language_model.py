@@ -22,7 +22,7 @@ from core_model.kept_streams import KeptStreams
 from core_model.lm_flops import count_block_flops
 from core_model.predictor import Opinions, Portion, Predictor, read_portions, show_progress
 from core_model.prompting import LAST, MEAN, Prompting
-from core_model.residual_stream import Batch, ResidualStream, Start, Write
+from core_model.residual_stream import Batch, ResidualStream, Start, Write, pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -175,11 +175,8 @@ class HuggingFacePredictor(Predictor):
         return self._check_lengths(self.prompting.tokenize(self.tokenizer, texts))
 
     def pad(self, texts: Sequence[list[int]]) -> Batch:
-        """Returns texts as a batch."""
-        ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
-        length_B = torch.tensor([len(text) for text in texts])
-        mask_BT = (torch.arange(ids_BT.shape[1]) < length_B[:, None]).long()
-        return Batch(ids_BT.to(self.model.device), mask_BT.to(self.model.device))
+        """Returns texts as a batch on the model's device."""
+        return pad(texts, self.model.device)
 
     def _check_lengths(self, tokens: list[list[int]]) -> list[list[int]]:
         config = self.model.config.get_text_config()
@@ -274,7 +271,7 @@ class HuggingFacePredictor(Predictor):
             return self.stream.compute_logits(batch, last_B)
         start = None
         if self.resumes and write.level > 0:
-            start = Start(write.level, self._kept.load_or_read(self, texts, write.level))
+            start = Start(write.level, self._kept.load_or_read(self.stream, texts, write.level))
         return self.stream.compute_logits(batch, last_B, [write], start)
 
     def _score_texts(self, episodes: Dataset) -> Opinions:

@@ -40,6 +40,14 @@ class Batch(NamedTuple):
     """The position number of each token; None where tokens are numbered in order."""
 
 
+def pad(texts: Sequence[list[int]], device: torch.device) -> Batch:
+    """Returns texts, as token numbers, as a batch."""
+    ids_BT = nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+    length_B = torch.tensor([len(text) for text in texts])
+    mask_BT = (torch.arange(ids_BT.shape[1]) < length_B[:, None]).long()
+    return Batch(ids_BT.to(device), mask_BT.to(device))
+
+
 class Write(NamedTuple):
     """Activations that replace those at one level and one position of each text."""
 

@@ -1,6 +1,7 @@
 """Language models: read as transformers reads them, in any batches; refused if incomplete."""
 
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from console.errors import UserError
 from core_model import gguf
+from core_model.asking import AnswerTokens, AskTokens
 from core_model.hashing import hash_weights
 from core_model.huggingface import find_local_model
+from core_model.prompting import Prompting
 from tests.core_model.small_models import (
     EPISODES,
     MODELS,
@@ -366,6 +369,30 @@ def test_a_real_model_finds_true_statements_likelier(smollm2):
     assert paris_france > paris_japan + 2 and tokyo_japan > tokyo_france + 2
     assert smollm2.n_levels == 31 and smollm2.width == 576
     assert smollm2.name.startswith("SmolLM2-135M")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0, 18, 30])
+def test_what_was_read_of_a_real_model_is_written_back_without_a_trace(smollm2, level):
+    episodes = WORLD.episodes("disputed", 16, 0)
+    true, false = (smollm2.tokenizer(word)["input_ids"][0] for word in (" True", " False"))
+    asked = replace(
+        smollm2,
+        batch_size=16,
+        prompting=Prompting(" True or false? Answer:"),
+        ask=AskTokens(AnswerTokens((true,), (false,)), None),
+    )
+    assert asked.can_write and asked.resumes
+    z_ND = asked.read(episodes, [level])[:, 0]
+    plain_N = asked.opinions(episodes).concept_N
+    assert torch.equal(asked.opinions(episodes, level, z_ND).concept_N, plain_N)
+    other_N = asked.opinions(episodes, level, z_ND.roll(1, 0)).concept_N
+    if level == 30:
+        torch.testing.assert_close(other_N, plain_N.roll(1))
+    elif level == 0:  # all texts end with the same token
+        assert torch.equal(other_N, plain_N)
+    else:
+        assert (other_N - plain_N).abs().max() > 0.1
 
 
 @pytest.mark.slow
