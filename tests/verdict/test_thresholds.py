@@ -19,9 +19,14 @@ from verdict.calibration.planted import (
 )
 from verdict.evidence.interchange import CONCEPT
 from verdict.evidence.twins import CONCEPT_TWINS
+from verdict.ground_truth import Cases, GroundTruth, TwinCases
 from verdict.inputs import AMISS, DISPUTED, EASY
+from verdict.judge import select_findings
 from verdict.thresholds import find_medians, shift_answers
 from verdict.verdict import Kind
+from worlds.cities import Cities
+
+FLIPS = ("concept", "human")
 
 PURE = [
     (translator, Kind.DIRECT_TRANSLATOR),
@@ -45,7 +50,9 @@ def test_the_median_is_the_threshold_and_a_report_at_it_counts_as_no():
             yes_N = (shifted[key] > 0)[0]
             assert (yes_N == key.read_truth(truth).concept_N).mean() > 0.98
         for key in (EASY, CONCEPT_TWINS[0]):
-            assert np.array_equal(shifted[key], answers[key])
+            untouched_N = ~key.read_truth(truth).amiss_N
+            assert untouched_N.any()
+            assert np.array_equal(shifted[key][:, untouched_N], answers[key][:, untouched_N])
     constant = answer(always_yes, truth)
     shifted = shift_answers(constant, truth, constant.disputed)
     assert (shifted.easy > 0).all() and not (shifted.disputed > 0).any()
@@ -101,14 +108,38 @@ def test_without_a_shift_interchange_may_be_left_out(judge, truth):
     assert verdict.kind is Kind.DIRECT_TRANSLATOR
 
 
-def test_twins_take_a_coin_for_a_mixture_and_interchange_does_not(shifting, truth):
-    """The effects of twins sum to 1 whatever the head reads, so that they cannot tell."""
-    for head in (coin_where_amiss, human_unless_disputed):
-        judgement = shifting(truth, answer(head, truth, 3), [()] * 3)
-        twins, swaps = judgement.findings["twins"], judgement.findings["interchange"]
-        assert twins.nde.value + twins.nie.value == pytest.approx(np.ones(3), abs=0.1)
-        assert np.abs(swaps.swap_concept.value).max() < 0.15
-        assert {verdict.kind for verdict in judgement.verdicts} <= {Kind.NEITHER, Kind.UNDECIDED}
+@pytest.fixture(scope="module")
+def statements() -> GroundTruth:
+    """Statements, whose twins begin without a "not" and end with one."""
+    world = Cities(population=40_000, spellings=25, cities_per_country=100)
+    twins = [TwinCases(*map(Cases.of, world.twins(flips, 500, 0))) for flips in FLIPS]
+    sets = (Cases.of(world.episodes(split, 1000, 0)) for split in ("easy", "disputed", "amiss"))
+    return GroundTruth(*sets, *twins)
+
+
+@pytest.mark.parametrize(
+    ("head", "seems"),
+    [
+        (coin_where_amiss, Kind.MIXTURE),
+        (human_unless_disputed, Kind.DIRECT_TRANSLATOR),
+        (translator, Kind.DIRECT_TRANSLATOR),
+        (imitator, Kind.HUMAN_IMITATOR),
+    ],
+)
+def test_twins_repeat_behaviour_and_interchange_does_not(shifting, statements, head, seems):
+    """Their effects sum to 1 whatever the head reads, so that they cannot tell."""
+    judgement = shifting(statements, answer(head, statements, 8), [()] * 8)
+    twins = judgement.findings["twins"]
+    assert (twins.nde.value + twins.nie.value).mean() == pytest.approx(1, abs=0.05)
+    for k in range(8):
+        findings = select_findings(judgement.findings, k)
+        for name in ("behaviour", "twins"):
+            assert shifting.evidence[name].view(findings[name], shifting) is seems
+    kinds = {verdict.kind for verdict in judgement.verdicts}
+    if head in (translator, imitator):
+        assert kinds == {seems}
+    else:
+        assert kinds <= {Kind.NEITHER, Kind.UNDECIDED}
 
 
 def test_a_head_that_is_constant_where_something_is_amiss_moves_with_nothing(shifting, truth):
