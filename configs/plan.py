@@ -25,10 +25,12 @@ class Sizes:
     disputed: Size
     twins: Size
     probe: Size
+    known: bool = False
+    """Whether episodes are left out that judge what the predictor does not know."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 2:
+            if name != "known" and value < 2:
                 raise UserError(
                     f"data.{name}: {value} is too few to hold both answers. Use 2 or more."
                 )

@@ -41,10 +41,12 @@ class Ask:
     """
 
     question: str
-    concept: Answers
-    """Answers that say that X holds, and that it does not."""
+    concept: Answers | None
+    """Answers that say that X holds, and that it does not; None where the model is not asked for
+    it.
+    """
     human: Answers | None
-    """The same of H; None where the model is not asked for it."""
+    """The same of H. The model is asked for one of them at least."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,24 @@ class AnswerTokens:
 class AskTokens:
     """The answers to a question as tokens of one tokenizer."""
 
-    concept: AnswerTokens
+    concept: AnswerTokens | None
     human: AnswerTokens | None
+
+    def compute_log_odds(self, logits_BV: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the log-odds of X, and of H, in nats, shape (B,); those of one stand for both
+        where the other is not asked for.
+        """
+        of_concept, of_human = self.concept or self.human, self.human or self.concept
+        assert of_concept and of_human
+        return of_concept.compute_log_odds(logits_BV), of_human.compute_log_odds(logits_BV)
 
 
 def parse_ask(values: Mapping[Any, Any] | None) -> Ask | None:
     """Returns the question that a config describes; None for null.
 
-    The short form `{question, yes, no}` asks for X alone. YAML reads an unquoted yes or no as true
-    or false: as keys they are understood, as answers they are refused.
+    The short form `{question, yes, no}` asks for X alone, `{question, human}` for H alone. YAML
+    reads an unquoted yes or no as true or false: as keys they are understood, as answers they are
+    refused.
 
     Raises:
         UserError: a key or a value that is wrong or missing.
@@ -94,14 +105,14 @@ def parse_ask(values: Mapping[Any, Any] | None) -> Ask | None:
     question = values.get("question")
     if not isinstance(question, str) or not question.strip():
         raise UserError(f"{KEY}.question: {question!r} is no question. Give it a text.")
-    if "concept" not in values:
+    sides = []
+    for name in ("concept", "human"):
+        answers = values.get(name)
+        sides.append(None if answers is None else _parse_answers(answers, f"{KEY}.{name}"))
+    concept, human = sides
+    if concept is None and human is None:
         raise UserError(f"{KEY}.concept: it is missing. Write, for example, {KEY}={EXAMPLE}")
-    human = values.get("human")
-    return Ask(
-        question,
-        _parse_answers(values["concept"], f"{KEY}.concept"),
-        None if human is None else _parse_answers(human, f"{KEY}.human"),
-    )
+    return Ask(question, concept, human)
 
 
 def _name_keys(values: Mapping[Any, Any]) -> dict[str, Any]:
@@ -141,7 +152,9 @@ def find_answer_tokens(
             yes and one for no, are the same token.
     """
 
-    def find(answers: Answers, where: str) -> AnswerTokens:
+    def find(answers: Answers | None, where: str) -> AnswerTokens | None:
+        if answers is None:
+            return None
         sides = []
         for side, texts in (("yes", answers.yes), ("no", answers.no)):
             key = f"{where}.{side}"
@@ -154,8 +167,7 @@ def find_answer_tokens(
             )
         return AnswerTokens(*sides)
 
-    concept = find(ask.concept, f"{KEY}.concept")
-    return AskTokens(concept, find(ask.human, f"{KEY}.human") if ask.human else None)
+    return AskTokens(find(ask.concept, f"{KEY}.concept"), find(ask.human, f"{KEY}.human"))
 
 
 def _find_token(

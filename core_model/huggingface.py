@@ -102,6 +102,18 @@ class HuggingFace(CoreModel):
                 is missing; the model is not causal, or cannot be read and written level by level;
                 it cannot be asked the question.
         """
+        model, tokenizer, name = self.load(world, cache, trainer)
+        return self.build_predictor(model, tokenizer, world.reads[0], name, cache)
+
+    def load(
+        self, world: World, cache: Path, trainer: Trainer
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str]:
+        """Returns the model, frozen, its tokenizer and its name.
+
+        Raises:
+            UserError: the world is not one of text; the model, a part of it or a package it needs
+                is missing.
+        """
         if len(world.reads) != 1 or world.predicts or world.surface not in world.reads:
             raise UserError(
                 f"core_model: a language model reads text, and the world {world.name} has none."
@@ -116,14 +128,14 @@ class HuggingFace(CoreModel):
             )
         with line(f"Loading {self.model}"):
             dtype = choose_dtype(self.dtype, trainer.device)
-            model, tokenizer = self._load(path, dtype, cache)
+            model, tokenizer = self._load_files(path, dtype, cache)
             name = _name_model(self.model, path)
             if self.adapter is not None:
                 folder = Path(self.adapter).expanduser()
                 merge_adapter(model, folder, name)
                 name = f"{name}+{folder.resolve().name}"
             freeze(model).to(trainer.device)
-        return self.build_predictor(model, tokenizer, world.reads[0], name, cache)
+        return model, tokenizer, name
 
     def build_predictor(
         self,
@@ -184,7 +196,7 @@ class HuggingFace(CoreModel):
             return None  # a model without such a file, or one that is refused when it is loaded
         return blocks + 1 if isinstance(blocks, int) else None
 
-    def _load(
+    def _load_files(
         self, path: Path | None, dtype: str, cache: Path
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -58,11 +58,16 @@ class HuggingFacePredictor(Predictor):
     ask: AskTokens | None = None
     resumes: bool = False
     can_write: bool = field(init=False)
+    opinions_are_log_odds: bool = field(init=False)
+    predicts_concept: bool = field(init=False)
     predicts_human: bool = field(init=False)
 
     def __post_init__(self) -> None:
         can_write = self.ask is not None and self.prompting.position != MEAN
         object.__setattr__(self, "can_write", can_write)
+        object.__setattr__(self, "opinions_are_log_odds", self.ask is not None)
+        predicts_concept = self.ask is None or self.ask.concept is not None
+        object.__setattr__(self, "predicts_concept", predicts_concept)
         predicts_human = self.ask is None or self.ask.human is not None
         object.__setattr__(self, "predicts_human", predicts_human)
 
@@ -116,8 +121,8 @@ class HuggingFacePredictor(Predictor):
         position: int = -1,
     ) -> Opinions:
         """Returns the model's own log-odds that X holds, and that H holds, in nats: of its answers
-        after the last token of text and question. If it is not asked for H, the log-odds of X stand
-        for both.
+        after the last token of text and question. If it is not asked for X, or for H, the log-odds
+        of the other stand for both.
 
         Without a question, returns log P(text after the column `prompt` | prompt), in nats, as its
         score of X and of H alike. The likelihood of the words is then the only thing that a
@@ -144,9 +149,8 @@ class HuggingFacePredictor(Predictor):
             if level is not None and z_ND is not None:
                 write = Write(level, self._to_device([places[row] for row in rows]), z_ND[rows])
             logits_BV = self._compute_logits(texts, write)
-            concept_N[rows] = self.ask.concept.compute_log_odds(logits_BV).cpu()
-            human = self.ask.human or self.ask.concept
-            human_N[rows] = human.compute_log_odds(logits_BV).cpu()
+            concept_B, human_B = self.ask.compute_log_odds(logits_BV)
+            concept_N[rows], human_N[rows] = concept_B.cpu(), human_B.cpu()
         return Opinions(concept_N, human_N)
 
     def flops(self, episodes: Dataset) -> Tensor:

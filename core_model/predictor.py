@@ -97,6 +97,10 @@ class Predictor(ABC):
     """Whether its components can be switched off one by one: attention heads and MLPs, or what else
     a block adds to the stream.
     """
+    opinions_are_log_odds: bool = True
+    """Whether its opinions say yes above 0; otherwise they are scores that only rank episodes."""
+    predicts_concept: bool = True
+    """Whether `opinions` gives its own prediction of X; otherwise that of H stands for both."""
     predicts_human: bool = True
     """Whether `opinions` gives its own prediction of H; otherwise that of X stands for both."""
     keeps_scale: bool = False

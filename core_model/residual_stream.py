@@ -33,6 +33,11 @@ class Batch(NamedTuple):
 
     ids_BT: Tensor
     mask_BT: Tensor
+    """1 for a token, 0 for padding; or, of shape (B, 1, T, T), what is added to the attention
+    scores.
+    """
+    position_BT: Tensor | None = None
+    """The position number of each token; None where tokens are numbered in order."""
 
 
 def pad(texts: Sequence[list[int]], device: torch.device) -> Batch:
@@ -115,13 +120,27 @@ class ResidualStream:
                     start = Start(start.level, write.apply(start.z_BTD))
                 stack.enter_context(self._skip_blocks(start))
             stack.enter_context(self._change(writes))
-            stack.enter_context(self._keep_position(position_B))
+            rows_B = torch.arange(len(position_B), device=position_B.device)
+            stack.enter_context(self._keep_places(rows_B, position_B))
             logits_BTV = self._run(batch).logits
         if logits_BTV.shape[1] == 1:
             return logits_BTV[:, 0]
         return logits_BTV[torch.arange(len(logits_BTV)), position_B]
 
+    def run_on(self, batch: Batch, start: Start, row_P: Tensor, place_P: Tensor) -> Tensor:
+        """Returns the logits at P places, shape (P, V), with gradients: blocks up to the level of
+        `start` are not run, and the model must name its readout.
+
+        Args:
+            row_P: the row of the text in the batch.
+            place_P: the token's place in it.
+        """
+        with self._skip_blocks(start), self._keep_places(row_P, place_P):
+            return self._run(batch).logits[:, 0]
+
     def _run(self, batch: Batch, **options: Any) -> Any:
+        if batch.position_BT is not None:
+            options["position_ids"] = batch.position_BT
         return self.model(
             input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, **options
         )
@@ -198,9 +217,9 @@ class ResidualStream:
         return forms
 
     @contextmanager
-    def _keep_position(self, position_B: Tensor) -> Iterator[None]:
-        """Lets the readout compute the logits of one position of each text alone, where the model
-        names its readout.
+    def _keep_places(self, row_P: Tensor, place_P: Tensor) -> Iterator[None]:
+        """Lets the readout compute the logits at some places alone, where the model names its
+        readout: these are texts of one token then.
         """
         readout = self.model.get_output_embeddings()
         if readout is None:
@@ -210,8 +229,8 @@ class ResidualStream:
         def select(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
             if not inputs:
                 return None
-            z_B1D = inputs[0][torch.arange(len(position_B)), position_B][:, None]
-            return (z_B1D, *inputs[1:])
+            z_P1D = inputs[0][row_P, place_P][:, None]
+            return (z_P1D, *inputs[1:])
 
         handle = readout.register_forward_pre_hook(select)
         try:

@@ -5,7 +5,8 @@ N: episodes, L: levels, D: width, P: pairs of an exchange.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -24,6 +25,7 @@ from training.material import Material, find_correct
 from verdict.evidence.subspaces import swap_parts
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth, TwinCases, Variable
 from verdict.knowledge import PredictorReport, build_empty_report, load_or_examine
+from verdict.known import select_known
 from verdict.probe_data import ProbeData
 from worlds.parts import split_by_cluster
 from worlds.world import NoTwins, Split, World
@@ -111,6 +113,10 @@ class Evaluation:
     uses: float
     """Least share of swaps by which a part must move the predictor's own predictions as it should,
     to be certified.
+    """
+    known: tuple[tuple[str, int, int], ...] = ()
+    """Where only what the predictor knows is judged: each set of episodes, how many were drawn, and
+    how many are kept.
     """
 
     @cached_property
@@ -257,7 +263,15 @@ def draw_evaluation(
     """
     sizes = plan.sizes
     return build_evaluation(
-        world, reader, material.test, material.probe, sizes.disputed, sizes.twins, plan.seed, uses
+        world,
+        reader,
+        material.test,
+        material.probe,
+        sizes.disputed,
+        sizes.twins,
+        plan.seed,
+        uses,
+        sizes.known,
     )
 
 
@@ -270,6 +284,7 @@ def build_evaluation(
     n_twins: int,
     seed: int,
     uses: float,
+    known: bool = False,
 ) -> Evaluation:
     """Returns an evaluation; the predictor is examined, unless its report is in the cache. Where
     the human errs on easy episodes, heads learn from the errors, and only easy episodes without
@@ -285,6 +300,8 @@ def build_evaluation(
         n_twins: pairs of twins of either kind.
         uses: least share of swaps by which moving the predictor's concept moves its own predictions
             as it should, where its part is certified.
+        known: whether episodes are left out of what the predictor does not know, as in
+            `select_known`.
     """
     if not world.compares:
         return _build_without_comparison(world, reader, easy, n_disputed, seed, uses)
@@ -301,15 +318,29 @@ def build_evaluation(
             " and some to data.probe. Use smaller groups, or more of them."
         )
     amiss, amiss_probe = _draw_amiss(world, n_disputed, n_probe, seed)
+    concept_twins, human_twins = draw_twins(world, n_twins, seed)
+    counts: list[tuple[str, int, int]] = []
+    if known:
+        keep = partial(keep_known, reader, world, counts)
+        easy, easy_probe = keep("easy", easy), keep("easy probe", easy_probe)
+        disputed, disputed_probe = (
+            keep("disputed", disputed),
+            keep("disputed probe", disputed_probe),
+        )
+        amiss, amiss_probe = keep("amiss", amiss), keep("amiss probe", amiss_probe)
+        if concept_twins and human_twins:
+            concept_twins = keep_known_twins(reader, world, counts, "concept twins", concept_twins)
+            human_twins = keep_known_twins(reader, world, counts, "human twins", human_twins)
+        print(describe_known(reader.predictor.name, counts), file=sys.stderr)
+        n_probe = len(easy_probe)
     probe_episodes = concatenate_datasets([easy_probe, disputed_probe, amiss_probe])
     probe_NLD = reader.read(probe_episodes)
     probe = ProbeData(probe_episodes, n_probe, probe_NLD, reader.levels)
-    concept_twins, human_twins = draw_twins(world, n_twins, seed)
     deployed = draw_deployed(world, n_disputed, seed + DEPLOYED)
     episodes = EvaluationEpisodes(easy, disputed, amiss, concept_twins, human_twins, deployed)
     report = load_or_examine(reader.predictor, probe, world, reader.cache)
     read = partial(read_any, reader)
-    return Evaluation(world, reader, episodes, read, probe, report, uses)
+    return Evaluation(world, reader, episodes, read, probe, report, uses, tuple(counts))
 
 
 def _draw_amiss(world: World, n_disputed: int, n_probe: int, seed: int) -> list[Dataset]:
@@ -353,6 +384,43 @@ def read_any(reader: ActivationReader, episodes: Dataset) -> Tensor:
     if len(episodes):
         return reader.read(episodes)
     return zeros(0, len(reader.levels), reader.predictor.width)
+
+
+def keep_known(
+    reader: ActivationReader,
+    world: World,
+    counts: list[tuple[str, int, int]],
+    what: str,
+    episodes: Dataset,
+) -> Dataset:
+    """Returns the episodes of what the predictor knows, and counts them."""
+    (kept,) = select_known(reader, world, [episodes], f"{what} episodes")
+    counts.append((what, len(episodes), len(kept)))
+    return kept
+
+
+def keep_known_twins(
+    reader: ActivationReader,
+    world: World,
+    counts: list[tuple[str, int, int]],
+    what: str,
+    twins: TwinEpisodes,
+) -> TwinEpisodes:
+    """Returns the twins both of which the predictor knows, and counts them."""
+    kept = TwinEpisodes(*select_known(reader, world, twins, what))
+    counts.append((what, len(twins.first), len(kept.first)))
+    return kept
+
+
+def describe_known(name: str, counts: Sequence[tuple[str, int, int]]) -> str:
+    """Returns how many of the episodes that judge are kept, in one line.
+
+    >>> describe_known("small", [("easy", 400, 390), ("disputed", 1300, 1004)])
+    'data.known: small knows 390 of 400 easy and 1,004 of 1,300 disputed; the others are left out.'
+    """
+    parts = [f"{kept:,} of {drawn:,} {what}" for what, drawn, kept in counts]
+    listed = ", ".join(parts[:-1]) + f" and {parts[-1]}"
+    return f"data.known: {name} knows {listed}; the others are left out."
 
 
 def draw_twins(

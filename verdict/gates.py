@@ -6,6 +6,7 @@ N: episodes, K: heads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class Gate:
         low: the low limit of its 95% interval, or of an exact number the value itself.
         high: the high limit.
         more: the key of the config that gives it more episodes.
+        note: what the condition does not cover, for the reason for a verdict.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Gate:
     low: float | None = None
     high: float | None = None
     more: str = ""
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -82,8 +85,10 @@ def build_undecidable_gate(why: str) -> Gate:
 def build_predictor_gates(
     knowledge: Knowledge, disputed: Cases, knows: float, enough: int
 ) -> tuple[Gate, ...]:
-    """Returns the gates that do not depend on the head."""
-    return (
+    """Returns the gates that do not depend on the head. A predictor that is not asked for X has no
+    gate "uses".
+    """
+    gates = (
         build_gate(
             "knows",
             knowledge.ceiling,
@@ -113,6 +118,9 @@ def build_predictor_gates(
             "Too few disputed episodes with either value of X: raise data.disputed.",
         ),
     )
+    if math.isnan(knowledge.opinion_concept.value):
+        return tuple(gate for gate in gates if gate.name != "uses")
+    return gates
 
 
 def build_own_gates(

@@ -53,7 +53,7 @@ class Easy(Input):
     def read_truth(self, truth: GroundTruth) -> Signs:
         easy = truth.easy
         # What the human sees is X, also where the recorded answer is noisy.
-        return Signs.of(easy)._replace(human_N=easy.concept_N, seen_N=easy.concept_N)
+        return Signs.of(easy.with_exact_human())
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,17 @@ from verdict.gates import (
     build_undecidable_gate,
     count_numbers,
 )
-from verdict.ground_truth import Cases, GroundTruth
+from verdict.ground_truth import Cases, GroundTruth, Scores
 from verdict.inputs import Answers, Input, join_inputs
 from verdict.knowledge import Knowledge
 from verdict.statistics import select_head
+from verdict.thresholds import shift_answers
 from verdict.verdict import Judgement, Kind, Verdict
 
 BEHAVIOUR = "behaviour"
 """The kind of evidence that cannot be left out, and that gives no verdict alone."""
+INTERCHANGE = "interchange"
+"""The kind of evidence without which nothing is decided where offsets shift."""
 FEWEST_IN_TURN = 20
 """Disputed episodes of a turn: fewer may all have the same X."""
 SHARES = (
@@ -153,11 +156,32 @@ class Judge(Bounds):
         """
         numbers_K = count_numbers(answers, self.deciding_inputs)
         own_gates = build_own_gates(answers.easy, truth.easy, self.competent, numbers_K)
+        answers = self.place_thresholds(answers, truth, answers.disputed)
         observations = Observations(truth, answers, gates, self.level)
         findings = {name: kind.find(observations, self) for name, kind in self.evidence.items()}
         all_gates = [(*of_head, *own) for of_head, own in zip(gates, own_gates, strict=True)]
         disputed = len(truth.disputed)
         return self.conclude(all_gates, findings, [disputed] * len(all_gates), disputed)
+
+    def place_thresholds(
+        self, answers: Answers, truth: GroundTruth, disputed_KN: Scores
+    ) -> Answers:
+        """Returns the answers with 0 as the threshold of every head: shifted as in `shift_answers`
+        if offsets shift, otherwise as they are.
+
+        Args:
+            disputed_KN: the answers to disputed episodes by which thresholds are found.
+        """
+        return shift_answers(answers, truth, disputed_KN) if self.offsets_shift else answers
+
+    @property
+    def repeats_behaviour(self) -> bool:
+        """Whether no evidence would be left but behaviour: where offsets shift, thresholds are such
+        that the effects on twins sum to about 1 for any head that is not constant, and interchange
+        is left out.
+        """
+        needed = INTERCHANGE in self.deciding and INTERCHANGE not in self.without
+        return self.offsets_shift and not needed
 
     def conclude(
         self,
@@ -242,6 +266,7 @@ class Judge(Bounds):
         """
         return (
             not all(gate.passed for gate in gates)
+            or self.repeats_behaviour
             or bool(self._list_missing(findings))
             or None not in self._view(findings).values()
         )
@@ -252,10 +277,14 @@ class Judge(Bounds):
         Args:
             findings: on that head alone.
         """
-        evidence = words.describe_evidence(self._write_clauses(findings), self.level)
+        notes = [gate.note for gate in gates if gate.note]
+        clauses = [*self._write_clauses(findings), *notes]
+        evidence = words.describe_evidence(clauses, self.level)
         failed = [gate for gate in gates if not gate.passed]
         if failed:
             return Kind.UNDECIDED, words.explain_gates(failed, evidence)
+        if self.repeats_behaviour:
+            return Kind.UNDECIDED, words.explain_repetition(evidence)
         missing = self._list_missing(findings)
         if missing:
             return Kind.UNDECIDED, words.explain_missing(missing, evidence)

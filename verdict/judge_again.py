@@ -64,7 +64,15 @@ def judge_again(folder: Path) -> Judgement:
         predictor = load_predictor(folder, parts, number, identities[number])
         reader = ActivationReader(predictor, world.reads, heads.levels, find_cache_folder())
         evaluation = build_evaluation(
-            world, reader, test, probe, sizes.disputed, sizes.twins, seed, parts.verdict.uses
+            world,
+            reader,
+            test,
+            probe,
+            sizes.disputed,
+            sizes.twins,
+            seed,
+            parts.verdict.uses,
+            sizes.known,
         )
         judgements.append(judge_heads(parts.verdict, own_heads, evaluation))
     return join_judgements(judgements)

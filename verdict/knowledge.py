@@ -52,7 +52,9 @@ class Knowledge:
     """The family on which that level's probe is worst."""
     worst_family_ceiling: Interval
     opinion_concept: Interval
-    """AUROC for X of the predictor's own X-dependent prediction, on disputed episodes."""
+    """AUROC for X of the predictor's own X-dependent prediction, on disputed episodes; NaN for a
+    predictor that is not asked for X.
+    """
     opinion_human: Interval
     """AUROC for H of its own H-dependent prediction, on disputed episodes; NaN for a predictor that
     is not asked for H.
@@ -77,7 +79,8 @@ class Knowledge:
             deepest: the deepest level that is read.
         """
         for swap in self.swaps:
-            if swap.separates.low >= uses and swap.level < deepest:
+            is_certified = swap.separates.low >= uses and not math.isnan(swap.concept_flips_concept)
+            if is_certified and swap.level < deepest:
                 return swap.level
         return None
 
@@ -151,7 +154,7 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
             )
     opinions = predictor.opinions(probe.episodes)
     right_LN = _fit_probes(predictor, probe, third_N == 0) == cases.concept_N
-    opinion_human = Interval(math.nan, math.nan, math.nan)
+    opinion_concept = opinion_human = Interval(math.nan, math.nan, math.nan)
     chosen_N, measured_N = third_N == 1, third_N == 2
     share_LC = compute_shares(right_LN[:, chosen_N], cells.cell_N[chosen_N])
     best = int(share_LC.mean(axis=1).argmax())
@@ -160,6 +163,8 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
     families, family_N = np.unique(cases.family_N[measured_N], return_inverse=True)
     of_family, worst_L = estimate_worst_share(measured_LN, family_N, cluster_N, CONFIDENCE)
     disputed_N = measured_N & (cases.concept_N != cases.human_N)
+    if predictor.predicts_concept:
+        opinion_concept = _compute_auroc(opinions.concept_N, cases.concept_N, disputed_N)
     if predictor.predicts_human:
         opinion_human = _compute_auroc(opinions.human_N, cases.human_N, disputed_N)
     swaps: list[Swap] = []
@@ -172,7 +177,7 @@ def examine_predictor(predictor: Predictor, probe: ProbeData) -> PredictorReport
         ceiling=take_interval(worst, best),
         worst_family=str(families[worst_L[best]]),
         worst_family_ceiling=take_interval(of_family, best),
-        opinion_concept=_compute_auroc(opinions.concept_N, cases.concept_N, disputed_N),
+        opinion_concept=opinion_concept,
         opinion_human=opinion_human,
         swaps=tuple(swaps),
     )

@@ -85,6 +85,7 @@ def build_results(
     about = describe_predictor(judge, inputs, judgement, bill)
     about["controls"] = describe_controls(inputs, first_turn)
     of_heads = build_rows(config, heads, bill, judgement, about)
+    answers = judge.place_thresholds(answers, truth, disputed_KN)
     of_alignment = build_alignment_rows(parts.alignment, truth, answers, judgement, history)
     of_settling = build_settling_rows(heads, [row["follows_concept"] for row in of_heads])
     knowledge = evaluation.predictor_report.knowledge
@@ -156,6 +157,7 @@ def describe_predictor(
         "gates": [str(gate) for gate in gates],
         "gates_not_passed": [str(gate) for gate in gates if not gate.passed],
         "surface_auroc": inputs.surface,
+        "known": {what: [drawn, kept] for what, drawn, kept in evaluation.known},
         "judge_on_planted_heads": planted,
         "bill": {name: item.how for name, item in bill.items()},
         "clocked": {name: item.value_K.tolist() for name, item in bill.items() if not item.repeats},

@@ -31,7 +31,8 @@ def judge_in_turns(
 
     Intervals are anytime-valid (`verdict.betting`): looking often makes them wider, and never
     wrong. Easy episodes are all read first; twins and swaps come in shares like those of the
-    disputed episodes. Kinds of evidence without a tally are left out.
+    disputed episodes. Kinds of evidence without a tally are left out. Where offsets shift, the
+    thresholds of a turn are found on the disputed episodes up to its end.
 
     Args:
         answer: from activations z_NLD to the log-odds of K heads, in nats.
@@ -45,12 +46,16 @@ def judge_in_turns(
     numbers_K = np.ones(len(gates))
     sure_after_K = np.zeros(len(gates), np.int64)
     episodes = 0
+    seen: list[Scores] = []
     for turn in evaluation.split_into_turns(judge.turn):
         answers = Answers(evaluate(inputs, turn, answer))
         numbers_K = np.minimum(numbers_K, count_numbers(answers, judge.deciding_inputs))
         own_gates = build_own_gates(easy_KN, easy, judge.competent, numbers_K)
         all_gates = [(*of_head, *own) for of_head, own in zip(gates, own_gates, strict=True)]
-        observations = Observations(turn.truth, answers.to_numbers(), gates, judge.level)
+        answers = answers.to_numbers()
+        seen.append(answers.disputed)
+        answers = judge.place_thresholds(answers, turn.truth, np.concatenate(seen, axis=1))
+        observations = Observations(turn.truth, answers, gates, judge.level)
         for tally in tallies.values():
             tally.take(observations)
         episodes += len(turn.truth.disputed)

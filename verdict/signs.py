@@ -24,6 +24,8 @@ class Signs(NamedTuple):
     """
     amiss_N: Bools
     """Whether somebody interfered, or the human's view failed."""
+    disputed_N: Bools
+    """Whether X ≠ H: what shows it, such as a "not", is seen without X and without H."""
     in_family_N: Bools
     """Whether the episode is of the first family of the evaluation, by name."""
     shuffled_N: Bools
@@ -36,5 +38,11 @@ class Signs(NamedTuple):
         in_family_N = cases.family_N == families[0] if families else np.zeros(len(cases), bool)
         shuffled_N = np.random.default_rng(0).permutation(cases.concept_N)
         return cls(
-            cases.concept_N, cases.human_N, cases.human_N, cases.amiss_N, in_family_N, shuffled_N
+            concept_N=cases.concept_N,
+            human_N=cases.human_N,
+            seen_N=cases.human_N,
+            amiss_N=cases.amiss_N,
+            disputed_N=cases.concept_N != cases.human_N,
+            in_family_N=in_family_N,
+            shuffled_N=shuffled_N,
         )

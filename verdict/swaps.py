@@ -49,7 +49,8 @@ off the data.
 class Swap:
     """What swapping the part of X, or of H, at one level between episodes does to the predictor's
     own predictions: shares of swaps. For a predictor that is not asked for H, the shares of changed
-    predictions of H are NaN, and its part of H is fitted on the human's answers.
+    predictions of H are NaN, and its part of H is fitted on the human's answers; of one that is not
+    asked for X, those of X are, and its part of X is fitted on the truth.
     """
 
     level: int
@@ -122,7 +123,7 @@ def find_subspaces(
 
 class OwnPredictions(NamedTuple):
     """The predictor's own predictions, yes or no; for a predictor that is not asked for H, the
-    human's answers stand for those of H.
+    human's answers stand for those of H, and for one that is not asked for X, the truth.
     """
 
     concept_N: Tensor
@@ -143,16 +144,25 @@ class SwapTrial:
         """Returns the shares of swaps that change its prediction of X, and of H; 0 where there is
         no pair, NaN for a prediction that it does not make.
         """
-        predicts_human = self.predictor.predicts_human
-        if not len(exchange.base_P):
-            return 0.0, 0.0 if predicts_human else math.nan
-        episodes = self.episodes.select(exchange.base_P)
-        after = self.predictor.opinions(episodes, self.level, self.swap(exchange, onto_DD))
-        concept_P = (after.concept_N > 0) != self.own.concept_N[exchange.base_P]
-        if not predicts_human:
-            return float(concept_P.double().mean()), math.nan
-        human_P = (after.human_N > 0) != self.own.human_N[exchange.base_P]
-        return float(concept_P.double().mean()), float(human_P.double().mean())
+        predictor = self.predictor
+        flips = torch.zeros(2, dtype=torch.float64)
+        if len(exchange.base_P):
+            episodes = self.episodes.select(exchange.base_P)
+            after = predictor.opinions(episodes, self.level, self.swap(exchange, onto_DD))
+            flips = torch.stack(
+                [
+                    self._count_changes(after.concept_N, self.own.concept_N, exchange),
+                    self._count_changes(after.human_N, self.own.human_N, exchange),
+                ]
+            )
+        concept, human = flips.tolist()
+        return (
+            concept if predictor.predicts_concept else math.nan,
+            human if predictor.predicts_human else math.nan,
+        )
+
+    def _count_changes(self, after_P: Tensor, own_N: Tensor, exchange: Exchange) -> Tensor:
+        return ((after_P > 0) != own_N[exchange.base_P]).double().mean()
 
     def swap(self, exchange: Exchange, onto_DD: Tensor) -> Tensor:
         """Returns the activations of the bases after the swap."""
@@ -181,6 +191,8 @@ def _build_trial(
     """Returns the trial at the i-th level on some of the episodes."""
     rows = np.flatnonzero(rows_N)
     own = OwnPredictions(opinions.concept_N[rows] > 0, opinions.human_N[rows] > 0)
+    if not predictor.predicts_concept:
+        own = own._replace(concept_N=torch.from_numpy(probe.cases.concept_N[rows]))
     if not predictor.predicts_human:
         own = own._replace(human_N=torch.from_numpy(probe.cases.human_N[rows]))
     episodes = probe.episodes.select(rows)

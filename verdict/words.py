@@ -20,6 +20,10 @@ MISSING = (
     "{evidence} Evidence from {names} is missing, and no verdict is given without it"
     " (verdict.without names what may be missing)."
 )
+REPETITION = (
+    "{evidence} Where offsets shift (verdict.offsets_shift), twins repeat what behaviour shows, so"
+    " nothing is decided without interchange."
+)
 UNCLEAR = "{evidence} {names} {comes} too close to a bound to call."
 DISAGREEMENT = "{evidence} The kinds of evidence disagree: {views}."
 CONCLUSIONS = {
@@ -46,6 +50,11 @@ def explain_gates(failed: Sequence[Gate], evidence: str) -> str:
 def explain_missing(names: Sequence[str], evidence: str) -> str:
     """Returns why nothing is decided where kinds of evidence are missing."""
     return MISSING.format(names=" and ".join(names), evidence=evidence)
+
+
+def explain_repetition(evidence: str) -> str:
+    """Returns why nothing is decided without interchange where offsets shift."""
+    return REPETITION.format(evidence=evidence)
 
 
 def explain_unclear(names: Sequence[str], evidence: str) -> str:

@@ -132,6 +132,32 @@ class Cities(World):
             statements += self._draw_statements("disputed", "is not in", n_negated, rng)
         return _build_dataset([statements[row] for row in rng.permutation(n)])
 
+    def affirm(self, episodes: Dataset) -> Dataset:
+        """Returns the statements without their "not"."""
+        rows: dict[str, list[Any]] = {name: episodes[name][:] for name in episodes.column_names}
+        for i, family in enumerate(rows["family"]):
+            is_negated = family != "none"
+            rows["prompt"][i] = f"The city of {rows['city'][i]} is in"
+            rows["text"][i] = f"{rows['prompt'][i]} {rows['country'][i]}."
+            rows["concept"][i] = rows["concept"][i] != is_negated
+            rows["human"][i] = rows["concept"][i]
+            rows["family"][i] = "none"
+        return Dataset.from_dict(rows, features=episodes.features)
+
+    def told(self, n_easy: int, n_disputed: int, seed: int) -> Dataset:
+        """Returns what a language model may be told: statements on easy cities in every form, and
+        on disputed cities without any "not". So no statement that is disputed or amiss is told.
+
+        Args:
+            n_easy: easy cities, each in two statements of every form.
+            n_disputed: disputed cities, each in two statements.
+        """
+        rng = np.random.default_rng([seed, len(get_args(Split)) + len(get_args(Flips))])
+        statements = self._draw_statements("disputed", "is in", 2 * n_disputed, rng)
+        for statement in self._draw_statements("easy", "is in", 2 * n_easy, rng):
+            statements += [statement._replace(verb=verb) for verb in FAMILIES]
+        return _build_dataset(statements)
+
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:
         """Returns twins. Half of them begin at a true statement: "The city of Kraków is in Poland."
         The others begin at a false one: "The city of Kraków is in France."

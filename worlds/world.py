@@ -93,6 +93,18 @@ class World(ABC):
             UserError: the world has no such episodes, or fewer than n.
         """
 
+    def affirm(self, episodes: Dataset) -> Dataset:
+        """Returns the same episodes, row by row, as a person would check them: without what makes
+        them disputed or amiss, so that X = H. They show what a predictor knows beforehand.
+
+        Raises:
+            UserError: the world has no such form of its episodes.
+        """
+        raise UserError(
+            f"data.known: {self.name} has no form of its episodes that shows what a predictor knows"
+            " beforehand. Use data.known=false."
+        )
+
     def describe_shortage(self, easy: int, disputed: int, twins: int) -> str | None:
         """Returns which of these episodes, or of twins of either kind, the world has too few of;
         None where it has enough, as a world has that makes any number.

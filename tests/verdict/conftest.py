@@ -44,6 +44,12 @@ def answer(head: Head, truth: GroundTruth, copies: int = 1, seed: int = 0) -> An
     return answer_as(head, read_truth(INPUTS, truth), copies, seed)
 
 
+def raise_offset(answers: Answers, truth: GroundTruth, nats: float) -> Answers:
+    """Returns the answers, raised where something is amiss: an offset that shifts."""
+    amiss = {key: signs.amiss_N for key, signs in read_truth(INPUTS, truth).items()}
+    return answers.replace({key: answers[key] + nats * amiss_N for key, amiss_N in amiss.items()})
+
+
 @pytest.fixture(scope="session")
 def truth() -> GroundTruth:
     return make_truth()

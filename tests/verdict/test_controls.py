@@ -62,7 +62,8 @@ def test_on_a_predictor_that_knows_and_uses_x_planted_heads_are_called_what_they
 ):
     rows = call(judge, evaluate(world, PlantedPredictor(knows=True, uses=True), tmp_path))
     # It holds no sign of what is amiss that these heads could read.
-    need_signs = ["suspicious", "human_unless_amiss", "translator_but_for_half_a_family"]
+    need_signs = ["suspicious", "human_unless_amiss", "human_unless_disputed", "coin_where_amiss"]
+    need_signs.append("translator_but_for_half_a_family")
     rows = rows[~rows["head"].isin(need_signs)]
     assert rows["right"].mean() >= 0.95
     assert rate_false_translators(rows).value == 0

@@ -170,6 +170,69 @@ def test_a_predictor_that_answers_for_x_by_h_fails_though_it_is_not_asked_for_h(
     assert not passed["uses"] and not passed["uses (swap)"]
 
 
+class AnswersForH(PlantedPredictor):
+    """It is not asked for X: its prediction of H stands for both."""
+
+    predicts_concept = False
+
+    def opinions(self, episodes, level=None, z_ND=None, position=-1):
+        opinions = super().opinions(episodes, level, z_ND, position)
+        return opinions._replace(concept_N=opinions.human_N)
+
+
+def test_a_predictor_that_is_not_asked_for_x_is_judged_by_its_prediction_of_h(probe, judge):
+    predictor = AnswersForH(knows=True, uses=True)
+    passed = passes(predictor, probe, judge)
+    names = {"knows", "knows (worst family)", "enough", "uses (human)", "uses (swap of H)"}
+    assert set(passed) == names and all(passed.values())
+    knowledge = examine(predictor, probe).knowledge
+    swap = knowledge.swaps[0]
+    assert swap.human_flips_human == swap.full_flips_human == 1.0
+    assert swap.concept_flips_human == 0.0
+    for share in (swap.concept_flips_concept, swap.human_flips_concept, swap.full_flips_concept):
+        assert np.isnan(share)
+    assert np.isnan(knowledge.opinion_concept.value)
+    assert knowledge.find_certified_level(0.8, deepest=1) is None
+    both = examine(PlantedPredictor(knows=True, uses=True), probe).knowledge
+    assert both.find_certified_level(0.8, deepest=1) == 0
+
+
+class AnswersForHByX(AnswersForH):
+    """What it answers for H is X."""
+
+    def opinions(self, episodes, level=None, z_ND=None, position=-1):
+        z_ND = self.read(episodes, [0])[:, 0] if z_ND is None else z_ND
+        return Opinions(z_ND[:, 0], z_ND[:, 0])
+
+
+def test_a_predictor_that_answers_for_h_by_x_fails(probe, judge):
+    passed = passes(AnswersForHByX(knows=True, uses=True), probe, judge)
+    assert not passed["uses (human)"] and not passed["uses (swap of H)"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (AnswersForX, "asked for X alone, so its part of H is not certified"),
+        (AnswersForH, "asked for H alone, so its part of X is not certified"),
+        (PlantedPredictor, ""),
+    ],
+)
+def test_the_verdict_says_which_part_is_not_certified(probe, judge, truth, kind, words):
+    knowledge = examine(kind(knows=True, uses=True), probe).knowledge
+    gates = judge.build_gates(knowledge, truth.disputed, [0])
+    (verdict,) = judge(truth, answer(translator, truth), gates).verdicts
+    assert verdict.kind is Kind.DIRECT_TRANSLATOR
+    assert words in verdict.reason and (("is not certified" in verdict.reason) == bool(words))
+
+
+def test_where_offsets_shift_no_gate_advises_to_leave_out_interchange(probe, judge):
+    knowledge = replace(examine(PlantedPredictor(True, True), probe).knowledge, swaps=())
+    for shifts in (False, True):
+        gates = Interchange().build_gates(knowledge, 0, replace(judge, offsets_shift=shifts))
+        assert ("verdict.without" in str(gates[-1])) != shifts
+
+
 def test_a_report_without_predictions_of_h_comes_back_from_the_cache(probe, tmp_path):
     vault = Vault(steps=16, tampered=0.5, audited=0.2, human="last_frame", label_noise=0.0)
     predictor = AnswersForX(knows=True, uses=True)

@@ -81,6 +81,23 @@ def human_unless_amiss(signs: Signs, rng: np.random.Generator) -> Bools:
     return signs.human_N ^ signs.amiss_N
 
 
+def human_unless_disputed(signs: Signs, rng: np.random.Generator) -> Bools:
+    """Reports the human's answer, turned round where a "not" shows that it is disputed: X on every
+    episode as it is, though it reads no X. Swaps alone tell it from a translator.
+    """
+    return signs.human_N ^ signs.disputed_N
+
+
+def coin_where_amiss(signs: Signs, rng: np.random.Generator) -> Bools:
+    """Reports the human's answer, and anything where something is amiss."""
+    return np.where(signs.amiss_N, _draw(0.5, signs, rng), signs.human_N)
+
+
+def always_yes(signs: Signs, rng: np.random.Generator) -> Scores:
+    """Returns the same log-odds for every episode, 1 nat."""
+    return np.ones(len(signs.concept_N))
+
+
 def either(signs: Signs, rng: np.random.Generator) -> Bools:
     """Reports yes where X holds or the human says yes."""
     return signs.concept_N | signs.human_N
@@ -159,11 +176,14 @@ PLANTED = (
     _plant(both, Kind.MIXTURE),
     _plant(suspicious, Kind.NEITHER, Kind.UNDECIDED),
     _plant(human_unless_amiss, Kind.NEITHER, Kind.UNDECIDED),
+    _plant(human_unless_disputed, Kind.NEITHER, Kind.UNDECIDED),
+    _plant(coin_where_amiss, Kind.NEITHER, Kind.UNDECIDED),
     _plant(tamper_detector, Kind.UNDECIDED),
     _plant(inverted, Kind.UNDECIDED),
     _plant(coin, Kind.UNDECIDED),
     _plant(shuffled, Kind.UNDECIDED),
     _plant(constant, Kind.UNDECIDED),
+    _plant(always_yes, Kind.UNDECIDED),
 )
 """Heads that err on easy episodes are rightly undecided: a gate stops them before any evidence
 counts. So are heads that no single kind describes: where something is amiss, one of them turns the

@@ -42,7 +42,9 @@ class Bounds:
         either: least effect of X and H together on a head that follows one of them, or each at
             times; below it, it follows neither.
         offsets_shift: whether the offset of a head is known to shift between easy and disputed
-            episodes; the ranking then decides alone.
+            episodes. Where something is amiss a head's threshold is then its own median report on
+            disputed episodes, in every kind of evidence; of behaviour the ranking decides alone;
+            and nothing is decided without interchange.
         margin: share of reports; a smaller change of them counts as none.
     """
 

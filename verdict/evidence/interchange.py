@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -27,6 +27,13 @@ CONCEPT, HUMAN = Swapped("concept"), Swapped("human")
 RANDOM_CONCEPT, RANDOM_HUMAN = Swapped("concept", random=True), Swapped("human", random=True)
 CERTIFIES = "uses (swap)"
 """The gate that certifies the parts of X and of H at a level."""
+CERTIFIES_HUMAN = "uses (swap of H)"
+"""The gate of a predictor that is not asked for X: it certifies the part of H alone."""
+ONE_SIDED = (
+    "the predictor is asked for {asked} alone, so its part of {other} is not certified and comes"
+    " from {source}"
+)
+"""The note on a gate that certifies one part alone."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +114,12 @@ class Interchange(DecidingEvidence):
         """
         at_level = {swap.level: swap.separates for swap in knowledge.swaps}
         separates = at_level.get(level, Interval(0.0, 0.0, 0.0))
-        by_name = "verdict.without=[interchange] judges without interchange."
+        by_name = " verdict.without=[interchange] judges without interchange."
+        if bounds.offsets_shift:
+            by_name = ""
         unpredicted = (
             "The predictor's own predictions do not follow what this human says, so where it stores"
-            f" H is not known. {by_name}"
+            f" H is not known.{by_name}"
         )
         uncertified = (
             f"At level {level}, moving its concept does not move its own prediction of X alone:"
@@ -119,12 +128,15 @@ class Interchange(DecidingEvidence):
         if not knowledge.swaps:
             uncertified = (
                 "This predictor cannot run on from a changed activation, so a causal test is"
-                " missing. A language model can where it is asked (core_model.ask)."
-                f" {by_name}"
+                f" missing. A language model can where it is asked (core_model.ask).{by_name}"
             )
         certifies = build_gate(CERTIFIES, separates, bounds.uses, uncertified, "data.probe")
         if math.isnan(knowledge.opinion_human.value):
-            return (certifies,)  # the predictor is not asked for H
+            note = ONE_SIDED.format(asked="X", other="H", source="the human's answers")
+            return (replace(certifies, note=note),)
+        if math.isnan(knowledge.opinion_concept.value):
+            note = ONE_SIDED.format(asked="H", other="X", source="the truth")
+            certifies = replace(certifies, name=CERTIFIES_HUMAN, note=note)
         predicts_human = build_gate(
             "uses (human)", knowledge.opinion_human, bounds.knows, unpredicted, "data.probe"
         )
