@@ -5,7 +5,6 @@ An example: "38 + 45 = 83, says Alice." N: episodes, T: places of a number, unit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -201,9 +200,7 @@ class Carries(World):
         statements = self._state(first_NT, second_NT, noted_N, kind_N, rng)
         return statements._replace(name_N=rng.integers(0, 8, n, dtype=np.int8))
 
-    def _draw_operands(
-        self, n: int, carries: float, rng: np.random.Generator
-    ) -> tuple[Ints, Ints]:
+    def _draw_operands(self, n: int, carries: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
         """Returns n pairs of operands, with a last place of 0.
 
         Args:
@@ -283,7 +280,7 @@ class Carries(World):
         row_N = np.arange(BATCH)
         place_N = rng.integers(0, self.digits, BATCH)
         sum_N = first_NT[row_N, place_N] + second_NT[row_N, place_N]
-        # Digits that add up to nine have no two that add up to nineteen: they stay, and do not flip.
+        # No two digits add up to nineteen: those that add up to nine stay, and flip nothing.
         least_N = np.minimum(sum_N + 1, 9)
         digit_N = rng.integers(least_N, 10)
         heavy_first_NT, heavy_second_NT = first_NT.copy(), second_NT.copy()
