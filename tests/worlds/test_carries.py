@@ -1,15 +1,20 @@
-"""Carries: sums right by another way of adding, pairs that no predictor is trained on, and twins
-that differ in one thing. N: episodes, T: places and the name.
+"""Carries: sums right by another way of adding, pairs that no predictor is trained on, twins that
+differ in one thing, and a trained predictor whose answer follows the name. N: episodes, T: places
+and the name.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 
 from configs.build import build
 from console.errors import UserError
+from core_model.transformer_model import stack_symbols
+from core_model.transformer_predictor import TransformerPredictor
 from tests.conftest import node
 from worlds.carries import NAMES, NO_DIGIT, NOTHING, Carries, Statements, is_held_out
 
@@ -222,6 +227,36 @@ def test_clusters_hold_the_statements_on_one_pair():
         pair = (min(first, second), max(first, second))
         assert pair_of.setdefault(cluster, pair) == pair
     assert len(set(pair_of.values())) == len(pair_of) < 2000
+
+
+@pytest.fixture(scope="module")
+def predictor(trainer, cache) -> TransformerPredictor:
+    """The predictor of the sweep, trained as long as there."""
+    recipe = build(node("core_model/transformer_carries.yaml"), "core_model")
+    return recipe.predictor(make_carries(), cache, trainer)
+
+
+@torch.no_grad()
+def read_answers(predictor: TransformerPredictor, episodes: Dataset) -> dict[str, np.ndarray]:
+    """Returns what the predictor predicts of each column at the name, yes or no."""
+    logits = predictor.model(stack_symbols(episodes, predictor.world.reads))
+    return {column: (z[:, -1, 1] > z[:, -1, 0]).numpy() for column, z in logits.items()}
+
+
+@pytest.mark.slow
+def test_another_name_turns_the_answer_on_disputed_statements_and_on_no_easy_ones(predictor):
+    """The predictor never met these pairs. Whoever is named, it knows what both would say."""
+    worlds = [replace(predictor.world, context=context) for context in NAMES]
+    for split, turns in (("easy", False), ("disputed", True), ("amiss", False)):
+        alice, bob = (world.episodes(split, 1000, seed=1) for world in worlds)
+        of_alice, of_bob = (read_answers(predictor, episodes) for episodes in (alice, bob))
+        concept_N, human_N = (read_column(alice, column) for column in ("concept", "human"))
+        assert ((of_alice["answer"] != of_bob["answer"]) == turns).mean() > 0.95
+        assert (of_alice["answer"] == concept_N).mean() > 0.95
+        assert (of_bob["answer"] == human_N).mean() > 0.95
+        for answers in (of_alice, of_bob):
+            assert (answers["alice"] == concept_N).mean() > 0.95
+            assert (answers["bob"] == human_N).mean() > 0.95
 
 
 def test_messages_name_the_cure():
