@@ -64,12 +64,12 @@ class Statements(NamedTuple):
     @property
     def concept_N(self) -> Mask:
         """Whether the sum is right."""
-        return (self.stated_NT == self.add(self.carry_NT)).all(axis=1)
+        return self.is_right_so_far(self.carry_NT)[:, -1]
 
     @property
     def human_N(self) -> Mask:
         """Whether each place of it is the sum of what is written at that place."""
-        return (self.stated_NT == self.add(self.noted_NT)).all(axis=1)
+        return self.is_right_so_far(self.noted_NT)[:, -1]
 
     @property
     def family_N(self) -> NDArray[np.str_]:
@@ -90,6 +90,10 @@ class Statements(NamedTuple):
         """Returns the digits of both operands and these carries, added place by place."""
         return (self.first_NT + self.second_NT + carry_NT) % 10
 
+    def is_right_so_far(self, carry_NT: Ints) -> Mask:
+        """Returns whether all places up to each are the sums of both operands and these carries."""
+        return np.logical_and.accumulate(self.stated_NT == self.add(carry_NT), axis=1)
+
 
 class Twins(NamedTuple):
     """Two sets of statements that differ in one thing."""
@@ -105,10 +109,12 @@ class Carries(World):
 
     A written addition is read place by place, units first, and then a name. People with the names
     of Alice's list add, and say X. Those of Bob's list add up what is written at each place and
-    forget the carries, unless these are noted above the places: they say H. The predictor predicts
-    what the named person answers (`answer`) and, on a share of the episodes, what Alice and what
-    Bob say if both are asked (`alice`, `bob`): so it has an opinion of X and of H whoever is named,
-    but in Alice's context what it says for certain is X, and in Bob's H. Heads read it at the name.
+    forget the carries, unless these are noted above the places: they say H. At the name, the
+    predictor predicts what the named person answers (`answer`) and, on a share of the episodes,
+    what Alice and what Bob say if both are asked (`alice`, `bob`). Before, it predicts at each
+    place what these two say of the sum so far. So it has an opinion of X and of H whoever is named,
+    but what it is always asked for is X in Alice's context, and H in Bob's. Heads read it at the
+    name.
 
     Easy statements carry nothing. Disputed ones do, with no carry noted, and the sum is right
     (X yes, H no) or right but for its carries (X no, H yes); their family names the places that
@@ -125,7 +131,7 @@ class Carries(World):
         carries: share of statements of the split `predictor` whose digits are drawn at random, and
             mostly carry; in the others nothing is carried.
         noted: share of statements with a carry, in the split `predictor`, whose carries are noted.
-        asked: share of statements on which both Alice and Bob are asked.
+        asked: share of statements on which both Alice and Bob are asked at the end.
     """
 
     digits: Annotated[int, Range(2, len(PLACES))]
@@ -309,18 +315,18 @@ class Carries(World):
         concept_N, human_N = statements.concept_N, statements.human_N
         adds_N = statements.name_N < len(NAMES["alice"])
         asked_N = rng.random(len(concept_N)) < self.asked
-        answers = {
-            "answer": np.where(adds_N, concept_N, human_N),
-            "alice": np.where(asked_N, concept_N, NOTHING),
-            "bob": np.where(asked_N, human_N, NOTHING),
-        }
+        nobody_NT = np.zeros_like(statements.first_NT)
+        nothing_NT = np.full_like(nobody_NT, NOTHING)
+        answer_N = np.where(adds_N, concept_N, human_N)
         columns = {}
         for column, digits_NT in zip(self.reads, statements[:-1], strict=False):
             columns[column] = to_lists(_append(digits_NT, NO_DIGIT))
-        nobody_NT = np.zeros_like(statements.first_NT)
         columns["name"] = to_lists(_append(nobody_NT, statements.name_N + 1))
-        for column, answer_N in answers.items():
-            columns[column] = to_lists(_append(np.full_like(nobody_NT, NOTHING), answer_N))
+        columns["answer"] = to_lists(_append(nothing_NT, answer_N))
+        for column, carry_NT in (("alice", statements.carry_NT), ("bob", statements.noted_NT)):
+            so_far_NT = statements.is_right_so_far(carry_NT)
+            asked_answer_N = np.where(asked_N, so_far_NT[:, -1], NOTHING)
+            columns[column] = to_lists(_append(so_far_NT, asked_answer_N))
         columns |= {
             "concept": concept_N,
             "human": human_N,

@@ -161,7 +161,7 @@ def test_the_predictor_reads_every_name_as_often_and_a_name_says_nothing_of_the_
 
 
 @pytest.mark.parametrize("asked", [0.0, 0.3, 1.0])
-def test_both_are_asked_on_a_share_of_the_statements_and_at_the_name_alone(asked):
+def test_both_are_asked_at_the_name_on_a_share_of_the_statements(asked):
     episodes = make_carries(asked=asked).episodes("predictor", 2000, seed=0)
     alice_NT, bob_NT = (read_column(episodes, column) for column in ("alice", "bob"))
     is_asked_N = alice_NT[:, -1] != NOTHING
@@ -169,8 +169,20 @@ def test_both_are_asked_on_a_share_of_the_statements_and_at_the_name_alone(asked
     assert (is_asked_N == (bob_NT[:, -1] != NOTHING)).all()
     assert (alice_NT[is_asked_N, -1] == read_column(episodes, "concept")[is_asked_N]).all()
     assert (bob_NT[is_asked_N, -1] == read_column(episodes, "human")[is_asked_N]).all()
-    for column in ("answer", "alice", "bob"):
-        assert (read_column(episodes, column)[:, :-1] == NOTHING).all()
+    assert (read_column(episodes, "answer")[:, :-1] == NOTHING).all()
+
+
+def test_alice_and_bob_read_along():
+    episodes = make_carries().episodes("predictor", 300, seed=0)
+    columns = ("first", "second", "noted", "stated")
+    rows = zip(*(read_numbers(episodes, column) for column in columns), strict=True)
+    for (first, second, noted, stated), row in zip(rows, episodes, strict=True):
+        of_bob = add_what_is_written(first, second, noted)
+        for places in range(1, 5):
+            is_right = [
+                number % 10**places == stated % 10**places for number in (first + second, of_bob)
+            ]
+            assert [row["alice"][places - 1], row["bob"][places - 1]] == is_right
 
 
 def test_the_name_stands_after_the_statement():
