@@ -187,8 +187,8 @@ class Carries(World):
         return first, second
 
     def _draw_for_predictor(self, n: int, rng: np.random.Generator) -> Statements:
-        """Returns n statements on the predictor's own pairs: right, without their carries, and
-        wrong, a third each; all names are equally common.
+        """Returns n statements on the predictor's own pairs: a quarter right, a quarter right but
+        for the carries, half wrong; all names are equally common.
         """
         chosen: list[tuple[Ints, Ints]] = []
         missing = n
@@ -202,7 +202,7 @@ class Carries(World):
             for parts in (list(zip(*chosen, strict=True)) or [(), ()])
         )
         noted_N = rng.random(n) < self.noted
-        kind_N = rng.integers(0, 3, n)
+        kind_N = np.minimum(rng.integers(0, 4, n), 2)
         statements = self._state(first_NT, second_NT, noted_N, kind_N, rng)
         return statements._replace(name_N=rng.integers(0, 8, n, dtype=np.int8))
 
@@ -232,7 +232,8 @@ class Carries(World):
         Args:
             noted_N: whether the carries are noted.
             kind_N: what is stated. 0: the sum. 1: the sum without carries. 2: one of both, with
-                another digit at one place.
+                another digit at one place, half of the time the next or the one before it: such
+                errors look like carries, and are the ones that a predictor overlooks.
         """
         n = len(first_NT)
         carry_NT = carry(first_NT, second_NT)
@@ -241,7 +242,9 @@ class Carries(World):
         from_plain_N = (kind_N == 1) | ((kind_N == 2) & (rng.random(n) < 0.5))
         stated_NT = np.where(from_plain_N[:, None], plain_NT, sum_NT)
         place_N = rng.integers(0, self.digits + 1, n)
-        added_N = np.where(kind_N == 2, rng.integers(1, 10, n), 0)
+        by_one_N = rng.random(n) < 0.5
+        error_N = np.where(by_one_N, rng.choice([1, 9], n), rng.integers(1, 10, n))
+        added_N = np.where(kind_N == 2, error_N, 0)
         row_N = np.arange(n)
         stated_NT[row_N, place_N] = (stated_NT[row_N, place_N] + added_N) % 10
         noted_NT = carry_NT * noted_N[:, None]
