@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ NAMES: dict[Context, tuple[str, ...]] = {
     "bob": ("Bob", "Bea", "Ben", "Bruno"),
 }
 """Who adds as Alice does, and who adds as Bob does."""
+N_NAMES = sum(map(len, NAMES.values()))
 PLACES = ("units", "tens", "hundreds", "thousands")
 DIGITS = (*"0123456789", "nothing")
 NO_DIGIT = DIGITS.index("nothing")
@@ -190,21 +191,18 @@ class Carries(World):
         """Returns n statements on the predictor's own pairs: a quarter right, a quarter right but
         for the carries, half wrong; all names are equally common.
         """
-        chosen: list[tuple[Ints, Ints]] = []
+        chosen = [self._draw_operands(0, self.carries, rng)]
         missing = n
         while missing:
             first_NT, second_NT = self._draw_operands(BATCH, self.carries, rng)
             rows = np.flatnonzero(~is_held_out(first_NT, second_NT))[:missing]
             chosen.append((first_NT[rows], second_NT[rows]))
             missing -= len(rows)
-        first_NT, second_NT = (
-            np.concatenate(parts) if parts else np.empty((0, self.digits + 1), np.int8)
-            for parts in (list(zip(*chosen, strict=True)) or [(), ()])
-        )
+        first_NT, second_NT = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
         noted_N = rng.random(n) < self.noted
         kind_N = np.minimum(rng.integers(0, 4, n), 2)
         statements = self._state(first_NT, second_NT, noted_N, kind_N, rng)
-        return statements._replace(name_N=rng.integers(0, 8, n, dtype=np.int8))
+        return statements._replace(name_N=rng.integers(0, N_NAMES, n, dtype=np.int8))
 
     def _draw_operands(self, n: int, carries: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
         """Returns n pairs of operands, with a last place of 0.
@@ -382,7 +380,7 @@ def _name_families(digits: int) -> NDArray[np.str_]:
     return np.array(names)
 
 
-def _append(values_NT: Ints, last_N: NDArray[np.int64] | int) -> NDArray[np.int64]:
+def _append(values_NT: NDArray[Any], last_N: NDArray[Any] | int) -> NDArray[np.int64]:
     """Returns the values with those of one more step after them."""
     last_N1 = np.broadcast_to(last_N, len(values_NT)).reshape(-1, 1)
     return np.concatenate([values_NT, last_N1], axis=1).astype(np.int64)
