@@ -73,7 +73,7 @@ def test_another_word_that_cannot_be_parsed_is_named(word, message):
         ("prior=none,null", "prior: it is null or deleted"),
         ("hydra/launcher=null", "hydra/launcher: it cannot be null."),
         ("prior=3", "prior: 3 is not the name of a choice. There are: circuit_depth, circuit_s"),
-        ("+sweep=3", "sweep: 3 is not the name of a choice. There are: dominance, every_prior, "),
+        ("+sweep=3", "sweep: 3 is not the name of a choice. There are: carries, dominance, "),
     ],
 )
 def test_a_choice_without_a_name_is_named_by_its_group(word, message, monkeypatch):
