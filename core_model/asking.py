@@ -97,8 +97,7 @@ def parse_ask(values: Mapping[Any, Any] | None) -> Ask | None:
     if "yes" in values or "no" in values:
         if "concept" in values:
             raise UserError(f"{KEY}: yes and no stand beside concept. Write them inside it.")
-        concept = {side: values.pop(side) for side in SIDES if side in values}
-        values["concept"] = concept
+        values["concept"] = {side: values.pop(side) for side in SIDES if side in values}
     for key in values:
         if key not in ("question", "concept", "human"):
             raise UserError(f"{KEY}.{key}: no such key. Write, for example, {KEY}={EXAMPLE}")
