@@ -162,11 +162,12 @@ class Training:
 
     def _build_batch(self, exercises: Sequence[Exercise]) -> Batch:
         model = self.stream.model
-        batch = build_batch(exercises, model.dtype)
-        return Batch(*(part.to(model.device) for part in batch))
+        return build_batch(exercises, model.dtype, model.device)
 
 
-def build_batch(exercises: Sequence[Exercise], dtype: torch.dtype) -> Batch:
+def build_batch(
+    exercises: Sequence[Exercise], dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Batch:
     """Returns exercises as a batch: a token sees those before it in the statement and in its own
     question, and is numbered as if no other question were there.
     """
@@ -192,7 +193,7 @@ def build_batch(exercises: Sequence[Exercise], dtype: torch.dtype) -> Batch:
     sees_BTT = is_before_TT & (is_shared_BTT | is_same_BTT)
     mask_BTT = torch.zeros(sees_BTT.shape, dtype=dtype)
     mask_BTT = mask_BTT.masked_fill(~sees_BTT, torch.finfo(dtype).min)
-    return Batch(ids_BT, mask_BTT[:, None], position_BT)
+    return Batch(ids_BT.to(device), mask_BTT[:, None].to(device), position_BT.to(device))
 
 
 def save_checkpoint(

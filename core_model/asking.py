@@ -97,19 +97,14 @@ def parse_ask(values: Mapping[Any, Any] | None) -> Ask | None:
     if "yes" in values or "no" in values:
         if "concept" in values:
             raise UserError(f"{KEY}: yes and no stand beside concept. Write them inside it.")
-        concept = {side: values.pop(side) for side in SIDES if side in values}
-        values["concept"] = concept
+        values["concept"] = {side: values.pop(side) for side in SIDES if side in values}
     for key in values:
         if key not in ("question", "concept", "human"):
             raise UserError(f"{KEY}.{key}: no such key. Write, for example, {KEY}={EXAMPLE}")
     question = values.get("question")
     if not isinstance(question, str) or not question.strip():
         raise UserError(f"{KEY}.question: {question!r} is no question. Give it a text.")
-    sides = []
-    for name in ("concept", "human"):
-        answers = values.get(name)
-        sides.append(None if answers is None else _parse_answers(answers, f"{KEY}.{name}"))
-    concept, human = sides
+    concept, human = (_parse_side(values, name) for name in ("concept", "human"))
     if concept is None and human is None:
         raise UserError(f"{KEY}.concept: it is missing. Write, for example, {KEY}={EXAMPLE}")
     return Ask(question, concept, human)
@@ -121,6 +116,11 @@ def _name_keys(values: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         names[key] if isinstance(key, bool) else str(key): value for key, value in values.items()
     }
+
+
+def _parse_side(values: Mapping[str, Any], name: str) -> Answers | None:
+    answers = values.get(name)
+    return None if answers is None else _parse_answers(answers, f"{KEY}.{name}")
 
 
 def _parse_answers(values: Any, where: str) -> Answers:

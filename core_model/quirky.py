@@ -147,7 +147,8 @@ class Quirky(CoreModel):
         folder = self.load_or_train(model, tokenizer, world, name, cache)
         merge_adapter(model, folder, name)
         name = f"{name}+{self.context}"
-        return self._base.build_predictor(freeze(model), tokenizer, world.reads[0], name, cache)
+        freeze(model)
+        return self._base.build_predictor(model, tokenizer, world.reads[0], name, cache)
 
     def load_or_train(
         self,
@@ -259,7 +260,7 @@ class Pupil:
     def _begin(self, stream: ResidualStream, before: Path | None) -> dict[str, Pair]:
         pairs = draw_pairs(
             self.model,
-            stream.blocks[self.recipe.first_block :],
+            list(stream.blocks)[self.recipe.first_block :],
             self.recipe.rank,
             self.recipe.seed,
         )
