@@ -94,10 +94,13 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     # Configs of older runs lack these.
     values: dict[str, Any] = {"predictors": 1, "planted_costs": False}
     values |= {name: config[name] for name in names if name in config}
-    check(Sizes, config.get("data"), "data")
+    data = config.get("data")
+    if isinstance(data, Mapping):
+        data = {"known": False} | dict(data)
+    check(Sizes, data, "data")
     check(Plan, values, "", provided=("sizes",))
     values["strengths"] = [strength + 0 for strength in values["strengths"]]  # -0.0 becomes 0.0
-    plan = Plan(**values, sizes=Sizes(**config["data"]))
+    plan = Plan(**values, sizes=Sizes(**data))
     parts.bill.check(plan.sizes.train)
     check_predictors(parts, plan)
     check_levels(parts, plan)
