@@ -52,6 +52,8 @@ SMALL = {
     "logic": Size(8, 2048),
 }
 """What is enough for the default tests; SHORT for other reporters."""
+TOO_LONG = {("transformer", "circuit_size"), ("transformer", "explanation_length")}
+"""Pairs whose search over edges takes longer than ten minutes."""
 CHARGED = {
     "gaussian": "norm",
     "simplicity": "variational_model_bits",
@@ -93,7 +95,7 @@ def list_cases() -> Iterator[ParameterSet]:
             # Heads of gates train for long; tests/priors/test_gates.py trains a short one.
             marks = [pytest.mark.slow] if reporter == "logic" else []
             yield pytest.param(reporter, prior, SMALL.get(reporter, SHORT), id=name, marks=marks)
-        if (reporter, prior) not in STAR & NOTHING:
+        if (reporter, prior) not in STAR & NOTHING | TOO_LONG:
             yield pytest.param(reporter, prior, whole, id=f"{name}-whole", marks=pytest.mark.slow)
 
 

@@ -54,8 +54,8 @@ def test_it_judges_every_planted_head_and_writes_the_tables(cache, tmp_path, giv
     assert {path.name for path in tmp_path.iterdir()} == {ROWS, SUMMARY, PLOT}
     summary = (tmp_path / SUMMARY).read_text()
     assert summary.count("| translator |") == 2
-    assert "of 28 heads" in summary, (
-        "fourteen planted heads are right on easy episodes, two copies of each"
+    assert "of 32 heads" in summary, (
+        "sixteen planted heads are right on easy episodes, two copies of each"
     )
 
 
