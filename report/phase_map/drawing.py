@@ -31,13 +31,30 @@ GAP = 0.04
 LINE_WIDTH = 2.2
 
 
+LINE = 0.2
+"""Inches of a second line of titles."""
+WIDEST = 26
+"""Letters of a panel's title in one line at most."""
+
+
+def wrap_name(arm: str) -> str:
+    r"""Returns the name of an arm with its options on a line of their own, where it is long.
+
+    >>> wrap_name("speed (bonus 0, strength 0.125)"), wrap_name("none (adamw)")
+    ('speed\n(bonus 0, strength 0.125)', 'none (adamw)')
+    """
+    return arm.replace(" (", "\n(", 1) if len(arm) > WIDEST else arm
+
+
 def draw_plane(plane: Plane) -> Figure:
     """Returns a figure of a plane. Cells are linked to their anchors on the page."""
     rows, columns = (len(values) for values in plane.values)
     across = min(ACROSS, len(plane.arms))
     down = math.ceil(len(plane.arms) / across)
     size = max(SIZE, (NARROWEST / across - AROUND) / columns)
-    width, height = across * (columns * size + AROUND), down * (rows * size + AROUND) + AROUND
+    title = LINE * any("\n" in wrap_name(arm) for arm in plane.arms)
+    width = across * (columns * size + AROUND)
+    height = down * (rows * size + AROUND + title) + AROUND
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False)
@@ -65,7 +82,7 @@ def draw_arm(panel: Axes, plane: Plane, arm: str) -> None:
                 _draw_cell(panel, cell, x, y, find_anchor(plane, cell))
     for kind in WINNERS:
         _draw_boundary(panel, plane, arm, kind)
-    panel.set(xlim=(0, columns), ylim=(0, rows), title=arm, aspect="equal")
+    panel.set(xlim=(0, columns), ylim=(0, rows), title=wrap_name(arm), aspect="equal")
     panel.set_xticks([x + 0.5 for x in range(columns)], plane.values[1])
     panel.set_yticks([y + 0.5 for y in range(rows)], plane.values[0])
     panel.tick_params(length=0)

@@ -193,7 +193,18 @@ def name_arms_of_plane(runs: Sequence[Run]) -> list[str]:
     arms = name_arms(priors, [run.config for run in runs])
     strengths = [{"strength": format_strengths(run.config["strengths"])} for run in runs]
     options = list_options(arms, strengths)
-    return [add_options(arm, own) for arm, own in zip(arms, options, strict=True)]
+    return [add_more_options(arm, own) for arm, own in zip(arms, options, strict=True)]
+
+
+def add_more_options(name: str, options: list[str]) -> str:
+    """Returns a name with more options.
+
+    >>> add_more_options("speed (bonus 0)", ["strength 1"]), add_more_options("speed", [])
+    ('speed (bonus 0, strength 1)', 'speed')
+    """
+    if options and name.endswith(")"):
+        return f"{name[:-1]}, {', '.join(options)})"
+    return add_options(name, options)
 
 
 def format_strengths(strengths: Sequence[float]) -> str:
