@@ -72,6 +72,7 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
     with line("Starting"), pause_collection():
         from bill.planted_costs import measure_planted_costs
         from compute.clock import Clock
+        from reporters.reporter import SelfFitted
         from training.find_heads import Contestant, build_sources, find_heads
         from training.loggers import keep_logger_open
         from training.self_fitted import check_fit
@@ -83,13 +84,15 @@ def run_heads(config: dict[str, Any], folder: Path) -> None:
         clock = Clock()
         parts = build_parts(config)
         plan = read_plan(config, parts)
+        check_fit(parts, plan)
     inputs = prepare_once(config, parts, plan)
     readers = [each.reader for each in inputs]
     # A reporter that cannot be a head, or not be trained, is refused before anything is written.
     n_levels, width = len(readers[0].levels), readers[0].predictor.width
     reporter = draw_reporter(parts.reporter, plan.seed, n_levels, width)
     check_buffers(parts.reporter, n_levels, width)
-    check_fit(parts, plan, reporter)
+    if isinstance(reporter, SelfFitted):
+        reporter.check()
     check_optimizer(parts, reporter, n_levels, width)
     check_errors(parts, reporter)
     run_folder.begin(folder, config)

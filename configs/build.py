@@ -12,7 +12,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -77,8 +77,15 @@ class Parts:
     alignment: Any  # verdict.alignment.Alignment
     trainer: Any  # compute.trainer.Trainer
     logger: Any  # a class of training.loggers
-    reporter_needs: tuple[str, ...] = ()
-    """What heads learn from beside easy episodes."""
+    reporter_class: type = object
+    """The class of the heads."""
+    reporter_values: Mapping[str, Any] = field(default_factory=dict)
+    """The values of its YAML."""
+
+    @property
+    def reporter_needs(self) -> tuple[str, ...]:
+        """What heads learn from beside easy episodes."""
+        return getattr(self.reporter_class, "needs", ())
 
 
 def build_parts(config: Mapping[str, Any]) -> Parts:
@@ -98,7 +105,8 @@ def build_parts(config: Mapping[str, Any]) -> Parts:
     return Parts(
         reporter=lambda n_levels, width: reporter(n_levels=n_levels, width=width),
         reads_one_level=getattr(reporter.func, "reads", "one_level") == "one_level",
-        reporter_needs=getattr(reporter.func, "needs", ()),
+        reporter_class=reporter.func,
+        reporter_values=reporter.keywords,
         **parts,
     )
 

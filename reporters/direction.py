@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -59,8 +60,13 @@ class Direction(FittedLinear):
         super().__init__(n_levels, width)
         self.file = file
 
+    @classmethod
+    def check_values(cls, values: Mapping[str, Any]) -> None:
+        """Raises UserError if there is no such file, or keys are missing."""
+        _find_tensors(values["file"], _load(values["file"]))
+
     def check(self) -> None:
-        """Raises UserError if there is no such file, keys are missing, or the width differs."""
+        """Raises UserError if the width differs."""
         self.read()
 
     def fit(self, lesson: Lesson) -> dict[str, Tensor]:

@@ -140,6 +140,12 @@ class SelfFitted(Reporter):
     uses_seed: ClassVar[bool] = False
     """Whether its fit depends on what its constructor draws, so that each seed is fitted."""
 
+    @classmethod
+    def check_values(cls, values: Mapping[str, Any]) -> None:
+        """Raises UserError, before a predictor is made, if it cannot be fitted with these values of
+        its YAML.
+        """
+
     def check(self) -> None:
         """Raises UserError, before anything is trained, if it cannot be fitted."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from configs.build import Parts
 from configs.plan import Plan
 from console.errors import UserError
-from reporters.reporter import ClosedForm, Lesson, Reporter, SelfFitted
+from reporters.reporter import ClosedForm, Lesson, SelfFitted
 from reporters.stack import Weights, group_levels, map_over_heads
 from training.task import Solution, Task, draw_reporter
 from worlds.world import NoNegations, World
@@ -82,14 +82,17 @@ def _group(value_LD: Tensor, task: Task) -> Tensor:
     return group_levels(value_LD, objective.reporter, objective.predictors)
 
 
-def check_fit(parts: Parts, plan: Plan, reporter: Reporter) -> None:
-    """Raises UserError where a reporter that fits itself cannot be fitted in a run."""
-    if not isinstance(reporter, SelfFitted):
+def check_fit(parts: Parts, plan: Plan) -> None:
+    """Raises UserError, before a predictor is made, where heads that fit themselves cannot be
+    fitted in a run.
+    """
+    heads = parts.reporter_class
+    if not issubclass(heads, SelfFitted):
         return
-    reporter.check()
-    if not reporter.needs:
+    heads.check_values(parts.reporter_values)
+    if not heads.needs:
         return
-    world, name = parts.world, type(reporter).__name__
+    world, name = parts.world, heads.__name__
     if not has_negations(world):
         raise NoNegations(
             f"reporter: {name} needs pairs of a statement and its negation, and the world"

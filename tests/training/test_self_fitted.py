@@ -1,12 +1,14 @@
 """Heads that fit themselves: one solution for each level, whatever the prior and strength."""
 
-from types import SimpleNamespace
-
+import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from configs.build import build
+from configs.build import build_parts
+from configs.plan import read_plan
+from console.command_line import to_plain_values
 from console.errors import UserError
 from priors.none import NoPrior
 from priors.simplicity import Simplicity
@@ -14,9 +16,7 @@ from reporters.fitted_linear import FittedLinear
 from reporters.mean_difference import MeanDifference
 from reporters.random import Random
 from reporters.reporter import Lesson
-from tests.conftest import node
-from tests.priors.made import build_prior
-from tests.reporters.made import build_reporter
+from tests.conftest import CONFIGS
 from tests.training.made import planted, population
 from tests.training.tasks import NOISY, build_task
 from training.self_fitted import check_fit, fit_themselves
@@ -109,19 +109,32 @@ def test_a_task_without_negations_is_refused():
         fit_themselves(task.objective.reporter, task)
 
 
+def check(*overrides: str) -> None:
+    """Checks a run's heads, as `train.py` does before it makes a predictor."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = to_plain_values(compose("train", list(overrides)))
+    parts = build_parts(config)
+    check_fit(parts, read_plan(config, parts))
+
+
 @pytest.mark.parametrize("world", ["vault", "ladder"])
-def test_what_is_missing_is_said_before_training(world):
-    parts = SimpleNamespace(
-        world=build(node(f"world/{world}.yaml"), "world"), prior=build_prior("simplicity")
-    )
-    plan = SimpleNamespace(planted_costs=False)
-    check_fit(parts, plan, build_reporter("mlp"))
-    check_fit(parts, plan, build_reporter("mean_difference"))
-    if world == "ladder":
-        check_fit(parts, plan, build_reporter("ccs"))
-        with pytest.raises(UserError, match=r"^planted_costs: .* Use planted_costs=false\.$"):
-            check_fit(parts, SimpleNamespace(planted_costs=True), build_reporter("ccs"))
-        return
+@pytest.mark.parametrize("reporter", ["mlp", "mean_difference"])
+def test_heads_that_need_no_pairs_fit_every_world(world, reporter):
+    check(f"world={world}", f"reporter={reporter}")
+
+
+def test_pairs_that_are_missing_are_said_before_a_predictor_is_made():
+    check("world=ladder", "reporter=ccs")
+    with pytest.raises(UserError, match=r"^planted_costs: .* Use planted_costs=false\.$"):
+        check("world=ladder", "reporter=ccs", "prior=simplicity", "planted_costs=true")
     message = r"^reporter: CCS needs pairs of a statement and its negation, and the world vault has"
     with pytest.raises(NoNegations, match=message):
-        check_fit(parts, plan, build_reporter("ccs"))
+        check("world=vault", "reporter=ccs")
+
+
+def test_a_probe_that_is_not_there_is_said_before_a_predictor_is_made(tmp_path):
+    file = tmp_path / "probe.npz"
+    with pytest.raises(UserError, match=r"^reporter\.file: there is no file"):
+        check("reporter=direction", f"reporter.file={file}")
+    np.savez(file, coef_=np.ones(4), intercept_=np.zeros(1))
+    check("reporter=direction", f"reporter.file={file}")
