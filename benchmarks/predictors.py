@@ -24,7 +24,7 @@ from configs.build import build, read_default
 from core_model.transformer import Transformer
 from core_model.transformer_model import stack_symbols
 from core_model.transformer_predictor import TransformerPredictor
-from verdict.evaluation import DEPLOYED
+from verdict.draw_evaluation import DEPLOYED
 from verdict.gates import build_predictor_gates
 from verdict.knowledge import examine_predictor
 from verdict.probe_data import ProbeData

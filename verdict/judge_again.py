@@ -21,7 +21,7 @@ from storage.run_folder import (
     read_weights,
 )
 from training.heads import load_heads
-from verdict.evaluation import build_evaluation
+from verdict.draw_evaluation import build_evaluation
 from verdict.judge_heads import judge_heads
 from verdict.verdict import Judgement, join_judgements
 from worlds.parts import split_by_cluster as split

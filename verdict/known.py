@@ -7,13 +7,48 @@ N: episodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from datasets import Dataset
 
 from console.errors import UserError
 from core_model.reader import ActivationReader, load_or_compute_opinions
+from verdict.evaluation import TwinEpisodes
 from worlds.world import World
+
+
+@dataclass(frozen=True)
+class KnownFilter:
+    """Keeps the episodes of what the predictor knows, and counts them."""
+
+    reader: ActivationReader
+    world: World
+    counts: list[tuple[str, int, int]] = field(default_factory=list)
+    """Each set of episodes, how many were drawn, and how many are kept."""
+
+    def keep(self, what: str, episodes: Dataset) -> Dataset:
+        """Returns the episodes of what the predictor knows."""
+        (kept,) = select_known(self.reader, self.world, [episodes], f"{what} episodes")
+        self.counts.append((what, len(episodes), len(kept)))
+        return kept
+
+    def keep_twins(self, what: str, twins: TwinEpisodes) -> TwinEpisodes:
+        """Returns the twins both of which the predictor knows."""
+        kept = TwinEpisodes(*select_known(self.reader, self.world, twins, what))
+        self.counts.append((what, len(twins.first), len(kept.first)))
+        return kept
+
+
+def describe_counts(name: str, counts: Sequence[tuple[str, int, int]]) -> str:
+    """Returns how many of the episodes that judge are kept, in one line.
+
+    >>> describe_counts("small", [("easy", 400, 390), ("disputed", 1300, 1004)])
+    'data.known: small knows 390 of 400 easy and 1,004 of 1,300 disputed; the others are left out.'
+    """
+    parts = [f"{kept:,} of {drawn:,} {what}" for what, drawn, kept in counts]
+    listed = ", ".join(parts[:-1]) + f" and {parts[-1]}"
+    return f"data.known: {name} knows {listed}; the others are left out."
 
 
 def select_known(

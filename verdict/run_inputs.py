@@ -14,7 +14,8 @@ from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts, measure_reading_costs
 from storage.cache import find_cache_folder
 from training.material import Material, draw_material
-from verdict.evaluation import Evaluation, draw_evaluation
+from verdict.draw_evaluation import draw_evaluation
+from verdict.evaluation import Evaluation
 from verdict.surface import score_bag_of_words
 
 

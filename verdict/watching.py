@@ -14,7 +14,8 @@ from training.find_heads import BuildWatch
 from training.loggers import average_by_strength, log_epoch
 from training.watch import WATCHED, Watch
 from verdict.alignment import MeasuredEpisodes, compute_losses
-from verdict.evaluation import count_available, read_any
+from verdict.draw_evaluation import count_available
+from verdict.evaluation import read_any
 from worlds.seeds import LEARNING_OFFSET
 from worlds.world import Split, World
 

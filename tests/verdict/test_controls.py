@@ -24,7 +24,8 @@ from verdict.calibration.rates import (
     judge_planted_heads,
     rate_false_translators,
 )
-from verdict.evaluation import Evaluation, build_evaluation
+from verdict.draw_evaluation import build_evaluation
+from verdict.evaluation import Evaluation
 from verdict.evidence.subspaces import draw_basis
 from verdict.judge import Judge
 from verdict.verdict import Kind

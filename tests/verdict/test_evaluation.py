@@ -6,7 +6,7 @@ from configs.build import build
 from core_model.reader import ActivationReader
 from tests.conftest import node
 from training.material import find_correct
-from verdict.evaluation import build_evaluation
+from verdict.draw_evaluation import build_evaluation
 
 N = 200
 

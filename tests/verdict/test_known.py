@@ -11,7 +11,7 @@ from core_model.predictor import Opinions
 from core_model.reader import ActivationReader
 from tests.core_model.small_models import WORLD
 from tests.verdict.test_gates import PlantedPredictor
-from verdict.evaluation import build_evaluation
+from verdict.draw_evaluation import build_evaluation
 from verdict.known import select_known
 from worlds.vault import Vault
 

@@ -20,7 +20,8 @@ from verdict.calibration.planted import (
     suspicious,
     translator,
 )
-from verdict.evaluation import Evaluation, build_evaluation
+from verdict.draw_evaluation import build_evaluation
+from verdict.evaluation import Evaluation
 from verdict.inputs import evaluate
 from verdict.judge import Judge
 from verdict.sequential import judge_in_turns

@@ -113,7 +113,7 @@ def draw_evaluations(
     """Yields the name of each evaluation, and the evaluation, of every predictor."""
     from core_model.reader import ActivationReader
     from storage.cache import find_cache_folder
-    from verdict.evaluation import build_evaluation
+    from verdict.draw_evaluation import build_evaluation
     from worlds.parts import split_by_cluster
 
     predictors = list_predictors(config, plan)

@@ -27,7 +27,8 @@ from verdict.calibration.planted import (
     tamper_detector,
     translator,
 )
-from verdict.evaluation import Evaluation, EvaluationEpisodes, build_evaluation
+from verdict.draw_evaluation import build_evaluation
+from verdict.evaluation import Evaluation, EvaluationEpisodes
 from verdict.evidence.access import HEAD, PREDICTOR, Access, Dependence
 from verdict.evidence.erasers import Erasers
 from verdict.evidence.evidence import Observations

@@ -18,7 +18,8 @@ from tests.conftest import CONFIGS
 from tests.verdict.conftest import BOUNDS
 from tests.verdict.test_gates import PlantedPredictor
 from verdict.calibration.planted import Head, answer_as, imitator, mixture, translator
-from verdict.evaluation import Evaluation, build_evaluation
+from verdict.draw_evaluation import build_evaluation
+from verdict.evaluation import Evaluation
 from verdict.evidence.evidence import DecidingEvidence, Evidence, Observations, Tally, build_columns
 from verdict.evidence.interchange import CERTIFIES
 from verdict.gates import Gate

@@ -25,8 +25,8 @@ from verdict.calibration.planted import (
     tamper_detector,
     translator,
 )
-from verdict.evaluation import DEPLOYED as DEPLOYED_SEED
-from verdict.evaluation import build_evaluation, draw_deployed
+from verdict.draw_evaluation import DEPLOYED as DEPLOYED_SEED
+from verdict.draw_evaluation import build_evaluation, draw_deployed
 from verdict.evidence.departure import Departure, DepartureRates
 from verdict.evidence.evidence import Observations
 from verdict.ground_truth import Cases, DeployedCases, GroundTruth
