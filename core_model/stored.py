@@ -40,6 +40,8 @@ class StoredPredictor(Predictor):
     identity: str
     dtype: torch.dtype
     can_write: bool = False
+    predicts_concept: bool = False
+    predicts_human: bool = False
 
     def read(self, episodes: Dataset, levels: Sequence[int], position: int = -1) -> Tensor:
         """Returns the activations of the rows that the episodes name.

@@ -32,7 +32,8 @@ def judge_in_turns(
     Intervals are anytime-valid (`verdict.betting`): looking often makes them wider, and never
     wrong. Easy episodes are all read first; twins and swaps come in shares like those of the
     disputed episodes. Kinds of evidence without a tally are left out. Where offsets shift, the
-    thresholds of a turn are found on the disputed episodes up to its end.
+    thresholds of a turn are found on the disputed episodes up to its end, and intervals do not
+    cover that choice.
 
     Args:
         answer: from activations z_NLD to the log-odds of K heads, in nats.

@@ -15,7 +15,8 @@ from verdict.statistics import Floats
 
 def find_medians(log_odds_KN: Scores) -> Floats:
     """Returns the median report of each head, in nats, shape (K,). No label is used; it is a fair
-    threshold because worlds draw disputed episodes, and those amiss, balanced over X.
+    threshold because worlds draw disputed episodes, and those amiss, balanced over X. The intervals
+    of the evidence are for this threshold as it is: that a median is an estimate is not in them.
     """
     return np.median(np.nan_to_num(log_odds_KN), axis=1)
 
