@@ -15,7 +15,8 @@ from configs.build import build_parts
 from configs.plan import read_plan
 from console.command_line import name_runs, to_plain_values
 from reporters.layered import Layered
-from training.heads import Heads, compute_standardiser
+from reporters.standardiser import compute_standardiser
+from training.heads import Heads
 from verdict.evaluation import Evaluation
 from verdict.inputs import evaluate
 from verdict.judge_heads import judge_heads

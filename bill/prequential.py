@@ -24,7 +24,7 @@ from bill.prefix_learners import PrefixLearners
 from console.errors import UserError
 from console.ranges import Count, Range
 from reporters.reporter import Reporter, nll
-from reporters.stack import Weights, group_levels
+from reporters.stack import Weights, describe_options, group_levels
 
 SCHEDULE = "eleven blocks"
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -180,12 +180,8 @@ def _compute_block_bits(
 def _compute_digest(learners: PrefixLearners, *tensors: Tensor) -> str:
     """Returns a digest of the learners, of where they start, and of tensors."""
     reporter = learners.reporter
-    plain = []
-    for name, value in sorted(vars(reporter).items()):
-        if isinstance(value, (int, float, str)):
-            plain.append((name, value))
     settings = (learners.steps, learners.rate, learners.scale)
-    digest = hashlib.sha256(f"{type(reporter)} {plain} {settings}".encode())
+    digest = hashlib.sha256(f"{describe_options(reporter)} {settings}".encode())
     for value in (*reporter.state_dict().values(), *tensors):
         digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -14,6 +14,7 @@ from reporters.adam import minimise_with_adam
 from reporters.fitted_linear import FittedLinear
 from reporters.reporter import Lesson
 from reporters.stack import Weights
+from reporters.standardiser import compute_standardiser
 
 
 class CCS(FittedLinear):
@@ -51,9 +52,9 @@ class CCS(FittedLinear):
     def fit(self, lesson: Lesson) -> dict[str, Tensor]:
         assert lesson.negated_NLD is not None
         statement_ND, negation_ND = lesson.z_NLD.flatten(1), lesson.negated_NLD.flatten(1)
-        mean_D, std_D = _describe(statement_ND)
+        mean_D, std_D = compute_standardiser(statement_ND)
         statement_ND = (statement_ND - mean_D) / std_D
-        negated_mean_D, negated_std_D = _describe(negation_ND)
+        negated_mean_D, negated_std_D = compute_standardiser(negation_ND)
         negation_ND = (negation_ND - negated_mean_D) / negated_std_D
         weights_K = self._search(statement_ND, negation_ND)
         best = int(compute_loss(weights_K, statement_ND, negation_ND).argmin())
@@ -89,9 +90,3 @@ def compute_loss(weights_K: Weights, statement_ND: Tensor, negation_ND: Tensor) 
     consistency_KN = (yes_KN - (1 - no_KN)).square()
     confidence_KN = torch.minimum(yes_KN, no_KN).square()
     return (consistency_KN + confidence_KN).mean(dim=1)
-
-
-def _describe(z_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns mean and standard deviation; an activation that never varies keeps its scale."""
-    std_D = z_ND.std(dim=0)
-    return z_ND.mean(dim=0), torch.where(std_D > 1e-6, std_D, torch.ones_like(std_D))

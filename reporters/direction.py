@@ -48,9 +48,9 @@ class Direction(FittedLinear):
 
     The file is .safetensors or .npz and holds `coef_` and `intercept_`, as estimators of
     scikit-learn name them, or `weight` and `bias`. If the probe was trained on standardised
-    activations, it also holds `mean_` and `scale_`, as `StandardScaler` names them. Positive
-    log-odds mean that the concept holds. The same probe reads every level of a run, so choose its
-    own with levels='[5]'.
+    activations, it also holds `mean_` and `scale_`, as `StandardScaler` names them. The last
+    underscore may be left out, and other names are not read. Positive log-odds mean that the
+    concept holds. The same probe reads every level of a run, so choose its own with levels='[5]'.
 
     Args:
         file: the path of the file.
@@ -103,8 +103,8 @@ class Direction(FittedLinear):
         )
 
 
-def _load(file: str) -> dict[str, Tensor]:
-    """Returns the tensors of a file, by name.
+def _load(file: str) -> dict[str, Tensor | None]:
+    """Returns the tensors of a file, by name; None for names that are not in KEYS.
 
     Raises:
         UserError: there is no such file, or it is of another kind.
@@ -116,14 +116,15 @@ def _load(file: str) -> dict[str, Tensor]:
         raise UserError(f"reporter.file: {file} is neither .safetensors nor .npz. {CURE}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return dict(load_file(path))
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays}
+            known = [name for names in KEYS.values() for name in names]
+            return {n: torch.from_numpy(arrays[n]) if n in known else None for n in arrays}
     except (SafetensorError, zipfile.BadZipFile, OSError, ValueError, TypeError) as error:
         raise UserError(f"reporter.file: {file} cannot be read ({error}). {CURE}") from None
 
 
-def _find_tensors(file: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _find_tensors(file: str, tensors: dict[str, Tensor | None]) -> dict[str, Tensor]:
     """Returns the tensors of a probe, under the keys of KEYS.
 
     Raises:
@@ -131,9 +132,9 @@ def _find_tensors(file: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     found, missing = {}, []
     for name, keys in KEYS.items():
-        key = next((key for key in keys if key in tensors), None)
-        if key is not None:
-            found[name] = tensors[key].double()
+        value = next((tensors[key] for key in keys if key in tensors), None)
+        if value is not None:
+            found[name] = value.double()
         elif name not in OPTIONAL:
             missing.append(f"{name} ({', '.join(keys)})")
     if missing:

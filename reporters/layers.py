@@ -4,6 +4,7 @@ as the head reads one episode, and what cannot be handled is refused.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from reporters.named_layer import (
     rename,
 )
 from reporters.reporter import Reporter, count_units, is_weight, parse_axes
-from reporters.stack import read_stack
+from reporters.stack import describe_options, read_stack
 
 ELEMENTWISE = (
     nn.ReLU,
@@ -64,17 +65,18 @@ def name_layers(reporter: Reporter, width: int, n_levels: int = 1) -> Reporter:
             or a product that is not counted.
     """
     reporter.eval()
-    if not any(isinstance(layer, CountedLayer) for layer in reporter.modules()):
-        namer = _Namer(reporter, width)
-        for name, child in list(reporter.named_children()):
+    children = list(reporter.named_children())
+    if children and not any(isinstance(layer, CountedLayer) for layer in reporter.modules()):
+        namer = _Namer(reporter, width, _find_readers(reporter, n_levels, width))
+        for name, child in children:
             setattr(reporter, name, namer.name(name, child))
     _check_axes(reporter)
     counts_layers = type(reporter).flops is Reporter.flops
     if counts_layers:
         _check_flops(reporter)
-    if not any(True for _ in reporter.children()):
+    if not children:
         return reporter
-    key = f"{n_levels} {width} {type(reporter).__qualname__} {reporter}"
+    key = f"{n_levels} {width} {describe_options(reporter)}"
     z_1LD = _draw_episode(reporter, n_levels, width)
     if key not in _checked:
         _check_stacking(reporter, z_1LD)
@@ -86,17 +88,42 @@ def name_layers(reporter: Reporter, width: int, n_levels: int = 1) -> Reporter:
     return reporter
 
 
+def _find_readers(reporter: Reporter, n_levels: int, width: int) -> set[nn.Module]:
+    """Returns the layers whose input is activations as they are: some or all, in any shape."""
+    z_1LD = _draw_episode(reporter, n_levels, width)
+    memory = z_1LD.untyped_storage().data_ptr()
+    readers = set()
+
+    def note(layer: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+        for value in (*inputs, *options.values()):
+            if isinstance(value, Tensor) and value.untyped_storage().data_ptr() == memory:
+                readers.add(layer)
+
+    layers = [layer for layer in reporter.modules() if layer is not reporter]
+    hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
+    try:
+        reporter(z_1LD)
+    except Exception:  # what is wrong with the head is said below, with the name of the layer
+        return set()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return readers
+
+
 class _Namer:
     """Names the layers of a reporter, one after the other.
 
     Args:
         reporter: its own parameters have names already.
         width: of one level.
+        readers: the layers whose input is activations as they are.
     """
 
-    def __init__(self, reporter: Reporter, width: int) -> None:
+    def __init__(self, reporter: Reporter, width: int, readers: Collection[nn.Module]) -> None:
         self.kind = type(reporter).__name__
         self.width = width
+        self.readers = readers
         self.sizes: dict[str, int] = {}
         """The number of units of each letter."""
         for name, value in reporter.named_parameters():
@@ -116,7 +143,7 @@ class _Namer:
         if type(layer) is nn.Linear:
             return self._name_linear(layer, is_last)
         elif isinstance(layer, CONVOLUTIONS):
-            self._name_product(layer, self._find_inputs(layer.weight.shape[1]))
+            self._name_product(layer, self._find_inputs(layer, layer.weight.shape[1]))
         elif isinstance(layer, NORMS):
             self._name_norm(layer)
         elif isinstance(layer, nn.Embedding):
@@ -149,7 +176,7 @@ class _Namer:
             self._name(f"{path}.norm", encoder.norm, is_last=True)
 
     def _name_linear(self, linear: nn.Linear, is_last: bool) -> nn.Module:
-        inputs = self._find_inputs(linear.in_features)
+        inputs = self._find_inputs(linear, linear.in_features)
         if is_last and linear.out_features < 10:
             outputs = str(linear.out_features)
         else:
@@ -171,15 +198,15 @@ class _Namer:
         self.letter = outputs
 
     def _name_norm(self, norm: nn.Module) -> None:
-        """A norm's gain is no edge: it is named as a bias is."""
+        """A norm's gain multiplies what it reads, so it is a weight."""
         weight = norm.weight
         if not isinstance(weight, Tensor):
             return
         axes = ""
         for length in weight.shape:
             is_known = self.sizes.get(self.letter) == length and weight.dim() == 1
-            axes += self.letter if is_known else self._find_inputs(length)
-        rename(norm, Renamed, {"weight": f"gain_bias_{axes}", "bias": f"bias_{axes}"})
+            axes += self.letter if is_known else self._find_inputs(norm, length)
+        rename(norm, Renamed, {"weight": f"gain_{axes}", "bias": f"bias_{axes}"})
         self.letter = axes[-1]
 
     def _name_embedding(self, embedding: nn.Embedding) -> None:
@@ -189,7 +216,9 @@ class _Namer:
         rename(embedding, Renamed, {"weight": f"table_bias_{rows}{outputs}"})
         self.letter = outputs
 
-    def _name_attention(self, path: str, attention: nn.MultiheadAttention) -> None:
+    def _name_attention(
+        self, path: str, attention: nn.MultiheadAttention, block: nn.Module | None = None
+    ) -> None:
         if attention.in_proj_weight is None or attention.bias_k is not None:
             raise UserError(
                 f"reporter: {self.kind}'s layer {path} is an nn.MultiheadAttention with kdim, vdim"
@@ -197,7 +226,7 @@ class _Namer:
             )
         # torch's fast path has no rule for stacked heads.
         torch.backends.mha.set_fastpath_enabled(False)
-        inner = self._find_inputs(attention.embed_dim)
+        inner = self._find_inputs(block or attention, attention.embed_dim)
         rows = self._add(3 * attention.embed_dim)
         rename(
             attention,
@@ -210,7 +239,7 @@ class _Namer:
         """Names a block, which adds all that it computes to the units that it reads."""
         for name, child in block.named_children():
             self._refuse(f"{path}.{name}", child)
-        self._name_attention(f"{path}.self_attn", block.self_attn)
+        self._name_attention(f"{path}.self_attn", block.self_attn, block)
         units = self.letter  # those that it reads, which its attention adds to
         self._name_product(block.linear1, units)
         self._name_product(block.linear2, self.letter, units)
@@ -233,13 +262,16 @@ class _Namer:
         kind = type(layer).__name__
         raise UserError(f"reporter: {self.kind}'s layer {path} is an nn.{kind}: {reason}")
 
-    def _find_inputs(self, size: int) -> str:
+    def _find_inputs(self, layer: nn.Module, size: int) -> str:
         """Returns the letter of a layer's inputs: that of the outputs before it, the width's, or a
-        new one.
+        new one. Where hidden units are as many as the width, the width's is for layers that read
+        activations as they are.
         """
         if self.letter and self.sizes.get(self.letter) == size:
             return self.letter
-        if size % self.width == 0 and self.sizes.get("D", size) == size:
+        hidden_sizes = [n for letter, n in self.sizes.items() if letter != "D"]
+        is_of_activations = layer in self.readers or size not in hidden_sizes
+        if is_of_activations and size % self.width == 0 and self.sizes.get("D", size) == size:
             self.sizes["D"] = size
             return "D"
         return self._add(size)

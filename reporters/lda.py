@@ -42,7 +42,8 @@ class LDA(FittedLinear, ClosedForm):
         yes_mean_D, yes_DD = self._describe_class(z_ND, yes_N)
         share = yes_N.mean()
         within_DD = share * yes_DD + (1 - share) * no_DD
-        weight_D = _solve_shortest(within_DD, yes_mean_D - no_mean_D)
+        inverse_DD = torch.linalg.pinv(within_DD, hermitian=True, rtol=RANK)
+        weight_D = inverse_DD @ (yes_mean_D - no_mean_D)
         bias = -(weight_D * (yes_mean_D + no_mean_D)).sum() / 2 + torch.logit(share)
         return {"weight_1D": weight_D[None].to(z_NLD), "bias": bias.to(z_NLD)}
 
@@ -57,7 +58,7 @@ class LDA(FittedLinear, ClosedForm):
         centred_ND = (z_ND - mean_D) * member_N[:, None]
         if self.shrinkage != "ledoit_wolf":
             covariance_DD = centred_ND.T @ centred_ND / n
-            return mean_D, _shrink(covariance_DD, torch.as_tensor(self.shrinkage))
+            return mean_D, _shrink(covariance_DD, self.shrinkage)
         variance_D = centred_ND.square().sum(dim=0) / n
         std_D = torch.where(variance_D > 1e-20, variance_D.sqrt(), torch.ones_like(variance_D))
         unit_ND = centred_ND / std_D
@@ -66,7 +67,7 @@ class LDA(FittedLinear, ClosedForm):
         return mean_D, std_D[:, None] * shrunk_DD * std_D
 
 
-def _shrink(covariance_DD: Tensor, share: Tensor) -> Tensor:
+def _shrink(covariance_DD: Tensor, share: Tensor | float) -> Tensor:
     """Returns a covariance of which a share is replaced by its mean variance times the identity."""
     mean_variance = covariance_DD.diagonal().mean()
     identity_DD = torch.eye(
@@ -90,11 +91,3 @@ def _estimate_shrinkage(centred_ND: Tensor, covariance_DD: Tensor, n: Tensor) ->
     fourth_moments = centred_ND.square().sum(dim=1).square().sum() / n
     noise = (fourth_moments - squares) / (n * width)
     return (torch.minimum(noise, distance) / distance.clamp_min(math.ulp(0))).clamp(0, 1)
-
-
-def _solve_shortest(matrix_DD: Tensor, right_D: Tensor) -> Tensor:
-    """Returns the shortest least-squares solution for a symmetric matrix."""
-    value_D, vector_DD = torch.linalg.eigh(matrix_DD)
-    is_kept_D = value_D > RANK * value_D[-1]
-    inverse_D = torch.where(is_kept_D, 1 / value_D, torch.zeros_like(value_D))
-    return vector_DD @ (inverse_D * (right_D @ vector_DD))

@@ -119,7 +119,10 @@ class NamedAttention(Renamed):
         self.terms = (
             *self.terms,
             into,
-            Term(4 * n_queries * n_keys // batch, values),
+            # Scores of queries and keys, then sums of values: rows are twice as many as the units
+            # of both kinds that meet in a score, and once those of values.
+            Term(n_queries * n_keys // batch, rows),
+            Term(n_queries * n_keys // batch, values),
             Term(2 * n_queries, outer + values),
         )
 

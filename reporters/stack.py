@@ -16,6 +16,8 @@ from reporters.reporter import Reading, Reporter
 
 Weights = dict[str, Tensor]
 """Parameters, or anything shaped like them, by name."""
+PLAIN = (int, float, str, tuple)
+"""Types of values that decide what a layer computes and are no parameters."""
 InDims = int | tuple[int | None, ...]
 
 
@@ -133,3 +135,15 @@ def to_parameters(tensors: Weights) -> nn.ParameterDict:
 def to_tensors(parameters: nn.ParameterDict) -> Weights:
     """Returns the parameters of `to_parameters` under their own names."""
     return {name.replace("/", "."): value for name, value in parameters.items()}
+
+
+def describe_options(reporter: nn.Module) -> str:
+    """Returns the types and the plain values of a head and of its layers: two heads of one
+    description and with the same numbers compute the same.
+    """
+    described = []
+    for path, layer in reporter.named_modules():
+        values = sorted(vars(layer).items(), key=lambda item: item[0])
+        plain = [(name, value) for name, value in values if isinstance(value, PLAIN)]
+        described.append((path, type(layer).__qualname__, plain))
+    return repr(described)

@@ -14,7 +14,8 @@ class LevelTransformer(Reporter):
     """Each level becomes a token, with a bias that identifies it; an encoder of blocks with the
     norm first (Vaswani et al. 2017; Xiong et al. 2020) lets the tokens attend to each other, and
     the mean of all tokens is read. The blocks have no biases: that of a key has no effect on
-    what is attended to, so rounding alone would move it.
+    what is attended to, so rounding alone would move it. Norms have no gains, which the next
+    product can do as well.
 
     It is made of layers of torch alone, and shows how: reporters/layers.py names their axes and
     counts their FLOPs.
@@ -54,9 +55,9 @@ class LevelTransformer(Reporter):
             norm_first=True,
             bias=False,
         )
-        self.encoder = nn.TransformerEncoder(
-            block, blocks, norm=nn.LayerNorm(hidden), enable_nested_tensor=False
-        )
+        norm = nn.LayerNorm(hidden, elementwise_affine=False)
+        block.norm1, block.norm2 = norm, norm
+        self.encoder = nn.TransformerEncoder(block, blocks, norm=norm, enable_nested_tensor=False)
         self.output = nn.Linear(hidden, 1)
 
     def forward(self, z_NLD: Tensor) -> Reading:

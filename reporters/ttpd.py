@@ -61,5 +61,4 @@ def find_truth_direction(z_ND: Tensor, answer_N: Tensor, is_statement_N: Tensor)
     truth_N = 2 * answer_N - 1
     design_N2 = torch.stack([truth_N, truth_N * (2 * is_statement_N - 1)], dim=1)
     centred_ND = z_ND - z_ND.mean(dim=0)
-    coefficient_2D = torch.linalg.solve(design_N2.T @ design_N2, design_N2.T @ centred_ND)
-    return coefficient_2D[0]
+    return torch.linalg.lstsq(design_N2, centred_ND).solution[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-KEYS = ("files", "activations")
+KEYS = ("files", "activations", "file")
 """The keys of a part's YAML under which the files stand that it reads."""
 
 

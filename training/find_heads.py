@@ -20,11 +20,12 @@ from priors.downstream import find_observation
 from priors.prior import Aid, Prior
 from reporters.reporter import Reporter
 from reporters.stack import Weights
+from reporters.standardiser import compute_standardiser
 from storage.tensors import load, save
 from training.convex import Convex
 from training.errors import drop_errors, has_errors
 from training.examples import Examples, join_examples
-from training.heads import Heads, compute_standardiser
+from training.heads import Heads
 from training.material import Material, TrainingMaterial
 from training.objective import Objective
 from training.optimizers.optimizer import Optimizer

@@ -209,9 +209,3 @@ def make_reporter(make: Callable[[int, int], Reporter], n_levels: int, width: in
     if reporter.reads == "all_levels":
         reporter = make(n_levels, width)
     return name_layers(reporter, width, n_levels if reporter.reads == "all_levels" else 1)
-
-
-def compute_standardiser(z_NLD: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns mean_LD and std_LD; a dimension that never varies keeps its scale."""
-    std_LD = z_NLD.std(dim=0)
-    return z_NLD.mean(dim=0), torch.where(std_LD > 1e-6, std_LD, torch.ones_like(std_LD))

@@ -16,8 +16,10 @@ from reporters.stack import Weights, group_levels, map_over_heads
 from training.task import Solution, Task, draw_reporter
 from worlds.world import NoNegations, World
 
-WHOLE = 2**24
-"""Most activations of several levels for which heads in closed form are solved at once."""
+MOST_NUMBERS = 2**24
+"""Most numbers of activations, or of their covariance, for which heads of several levels are solved
+at once in closed form.
+"""
 
 
 def fit_themselves(reporter: SelfFitted, task: Task) -> Solution:
@@ -70,7 +72,8 @@ def _fit_groups(reporter: SelfFitted, task: Task) -> Weights:
 @torch.no_grad()
 def _solve_groups(reporter: ClosedForm, z_GNRD: Tensor, human_N: Tensor) -> Weights:
     """Returns the solutions of every group, as many at once as fit into memory."""
-    size = max(1, WHOLE // z_GNRD[0].numel())
+    n, inputs = len(z_GNRD[0]), z_GNRD[0, 0].numel()
+    size = max(1, MOST_NUMBERS // (inputs * max(n, inputs)))
     parts = []
     for z_PNRD in z_GNRD.split(size):
         parts.append(map_over_heads(reporter.solve, (0, None))(z_PNRD, human_N))

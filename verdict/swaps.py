@@ -232,7 +232,7 @@ def _examine_level(
         concept_flips_human=concept_flips[1],
         human_flips_concept=human_flips[0],
         human_flips_human=human_flips[1],
-        random_flips=max_number(*random_concept_flips, *random_human_flips),
+        random_flips=float(np.nanmax([*random_concept_flips, *random_human_flips])),
         full_flips_concept=measure.measure_flips(of_concept, torch.eye(width))[0],
         full_flips_human=measure.measure_flips(of_human, torch.eye(width))[1],
         off_data=max(concept_off_data, human_off_data),
@@ -283,17 +283,8 @@ def _choose_basis(trial: SwapTrial, variable: Variable, bases: Sequence[Tensor])
     for basis_DR in bases:
         flips = trial.measure_flips(trial.get_exchange(variable), projection(basis_DR))
         own, other = flips if variable == "concept" else reversed(flips)
-        scores.append(-max_number(-own, other - 1))
+        scores.append(float(np.nanmin([own, 1 - other])))
     return _choose_smallest(bases, scores)
-
-
-def max_number(*numbers: float) -> float:
-    """Returns the largest of several numbers, NaN left out.
-
-    >>> max_number(0.1, math.nan, 0.2)
-    0.2
-    """
-    return max(number for number in numbers if not math.isnan(number))
 
 
 def _choose_smallest(bases: Sequence[Tensor], scores: Sequence[float]) -> Tensor:

@@ -14,11 +14,25 @@ from verdict.statistics import Floats
 
 
 def find_medians(log_odds_KN: Scores) -> Floats:
-    """Returns the median report of each head, in nats, shape (K,). No label is used; it is a fair
-    threshold because worlds draw disputed episodes, and those amiss, balanced over X. The intervals
-    of the evidence are for this threshold as it is: that a median is an estimate is not in them.
+    """Returns the report of each head above which it says yes, in nats, shape (K,): its median. No
+    label is used; it is a fair threshold because worlds draw disputed episodes, and those amiss,
+    balanced over X. The intervals of the evidence are for this threshold as it is: that a median is
+    an estimate is not in them.
+
+    Where half of the reports or more are a head's largest one, as of a head with two answers that
+    says yes once too often, none lies above the median: the threshold is then half-way to the next
+    lower report.
+
+    >>> find_medians(np.array([[3.0, 3.0, 3.0, -3.0], [1.0, 1.0, 1.0, 1.0]])).tolist()
+    [0.0, 1.0]
     """
-    return np.median(np.nan_to_num(log_odds_KN), axis=1)
+    log_odds_KN = np.nan_to_num(log_odds_KN)
+    median_K = np.median(log_odds_KN, axis=1)
+    top_K = log_odds_KN.max(axis=1)
+    is_below_KN = log_odds_KN < top_K[:, None]
+    next_K = np.where(is_below_KN, log_odds_KN, -np.inf).max(axis=1)
+    is_tied_K = (median_K == top_K) & is_below_KN.any(axis=1)
+    return np.where(is_tied_K, (top_K + np.where(is_tied_K, next_K, 0)) / 2, median_K)
 
 
 def shift_answers(answers: Answers, truth: GroundTruth, disputed_KN: Scores) -> Answers:

@@ -101,3 +101,9 @@ def test_a_file_of_another_kind_or_none_is_refused(tmp_path):
     }.items():
         with pytest.raises(UserError, match=message):
             Direction(1, WIDTH, str(tmp_path / name)).check()
+
+
+def test_arrays_of_other_names_are_left_alone(tmp_path):
+    file = tmp_path / "probe.npz"
+    np.savez(file, **GOOD, classes_=np.array(["no", "yes"]))
+    Direction(1, WIDTH, str(file)).check()

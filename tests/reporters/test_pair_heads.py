@@ -49,6 +49,13 @@ def test_the_component_of_largest_variance_takes_a_louder_distractor_and_labels_
     assert measure_accuracy(HEADS["contrast"].fit(lesson), other)[0] > 0.97
 
 
+def test_a_coordinate_that_a_not_makes_louder_does_not_hide_the_truth_from_crc():
+    lesson, other = draw_pairs()
+    for part in (lesson, other):
+        part.negated_NLD[:, :, 4] *= 20
+    assert measure_accuracy(HEADS["crc"].fit(lesson), other)[0] > 0.97
+
+
 def test_only_the_head_with_a_polarity_direction_answers_negations_at_its_threshold():
     """Truth moves statements along the first axis, and a "not" moves everything along it too."""
     lesson, other = draw_pairs(negation=0.0)

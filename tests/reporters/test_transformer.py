@@ -12,8 +12,8 @@ from console.errors import UserError
 from reporters.adam import minimise_with_adam
 from reporters.layers import name_layers
 from reporters.linear import Linear
-from reporters.reporter import Reporter
-from reporters.stack import Weights
+from reporters.reporter import Reporter, count_units
+from reporters.stack import Weights, describe_options
 from reporters.transformer import LevelTransformer
 
 LEVELS, WIDTH = 3, 4
@@ -58,3 +58,32 @@ def test_a_width_that_is_no_multiple_of_the_heads_is_refused():
     make(hidden=8, heads=4)
     with pytest.raises(UserError, match=r"^reporter\.hidden: 10 is no multiple of .* Use 8\.$"):
         make(hidden=10, heads=4)
+
+
+def test_hidden_units_as_many_as_the_width_are_not_taken_for_activations():
+    """A head of which one input alone is read has one live input."""
+    head = name_layers(LevelTransformer(LEVELS, 12, hidden=12, heads=2, blocks=1), 12, LEVELS)
+    names = [name for name, _ in head.named_parameters()]
+    assert [name for name in names if name.endswith("D")] == ["token.weight_HD"]
+    units = count_units(head, LEVELS)
+    whole, fewer = head.flops(units)[0], head.flops(units | {"D": 1})[0]
+    assert whole - fewer == 2 * LEVELS * 12 * 11
+
+
+def test_attention_pays_for_the_units_that_are_left():
+    """Of queries and keys 8 units each are left, and of values 1."""
+    head = name_layers(LevelTransformer(LEVELS, 4, hidden=8, heads=2, blocks=1), 4, LEVELS)
+    attention = head.encoder.layers[0].self_attn
+    rows, inner = attention.new_names["in_proj_weight"][-2:]
+    outer, values = attention.out_proj.new_names["weight"][-2:]
+    whole = attention.count_flops({rows: 24, inner: 8, outer: 8, values: 8})
+    # Into queries, keys and values, and out; then scores and sums of each pair of levels.
+    assert whole == 2 * LEVELS * (24 * 8 + 8 * 8) + 2 * LEVELS**2 * (8 + 8)
+    left = attention.count_flops({rows: 17, inner: 8, outer: 8, values: 1})
+    assert left == 2 * LEVELS * (17 * 8 + 8) + 2 * LEVELS**2 * (8 + 1)
+
+
+def test_options_of_its_layers_tell_heads_apart():
+    two, four = (LevelTransformer(LEVELS, 4, hidden=8, heads=n, blocks=1) for n in (2, 4))
+    again = LevelTransformer(LEVELS, 4, hidden=8, heads=2, blocks=1)
+    assert describe_options(two) == describe_options(again) != describe_options(four)

@@ -11,7 +11,8 @@ from reporters.layered import Layered
 from reporters.linear import Linear
 from reporters.reporter import Reporter
 from reporters.stack import Weights
-from training.heads import Heads, compute_standardiser
+from reporters.standardiser import compute_standardiser
+from training.heads import Heads
 
 WIDTH, LEVELS, SEEDS, STRENGTHS = 3, (2, 5, 9), (10, 11), (0.5, 1.0, 2.0, 4.0)
 

@@ -11,6 +11,7 @@ from compute.batches import Batches
 from priors.none import NoPrior
 from priors.speed import Speed
 from reporters.linear import Linear
+from reporters.standardiser import compute_standardiser
 from tests.priors.made import build_prior
 from tests.reporters.made import get_maker
 from tests.training.made import planted, population, unpruned
@@ -22,7 +23,7 @@ from tests.training.test_population import (
     same,
 )
 from training.examples import Examples
-from training.heads import Heads, compute_standardiser
+from training.heads import Heads
 from training.watch import Watch
 from verdict.alignment import Alignment, MeasuredEpisodes, compute_losses
 

@@ -55,6 +55,13 @@ def test_the_median_is_the_threshold_and_a_report_at_it_counts_as_no():
     assert (shifted.easy > 0).all() and not (shifted.disputed > 0).any()
 
 
+@pytest.mark.parametrize("yes", [490, 499, 500, 501, 510])
+def test_a_head_of_two_answers_keeps_both_whichever_is_more_frequent(yes):
+    log_odds_1N = np.where(np.arange(1000) < yes, 4.0, -2.0)[None]
+    above_1N = log_odds_1N > find_medians(log_odds_1N)[:, None]
+    assert above_1N.sum() == yes
+
+
 @pytest.mark.parametrize("nats", [-50.0, 50.0])
 @pytest.mark.parametrize(("head", "kind"), PURE)
 def test_a_shifted_offset_changes_no_verdict(shifting, judge, truth, head, kind, nats):
