@@ -41,11 +41,14 @@ def shift_answers(answers: Answers, truth: GroundTruth, disputed_KN: Scores) -> 
     From the answers where something is amiss, each head's median on disputed episodes is taken; on
     the set of episodes that are amiss with X = H, its median there. A report at the median is 0 and
     counts as no, so a head that is constant never says yes there. Other answers stay as they are,
-    as do those of episodes of which it is not known whether anything is amiss.
+    as do those of episodes of which it is not known whether anything is amiss, and all of them
+    where no episode is disputed.
 
     Args:
         disputed_KN: the answers to disputed episodes that the medians are taken over, in nats.
     """
+    if disputed_KN.shape[1] == 0:
+        return answers
     of_disputed_K = find_medians(disputed_KN)
     shifted = {}
     for key, log_odds_KN in answers.by_input.items():

@@ -44,7 +44,8 @@ class Size(NamedTuple):
 
 
 WHOLE = Size()
-WHOLE_ATTENTION = Size(most=8)
+LARGER = {"attention": Size(most=8), "transformer": Size(most=8, epochs=60, learning_rate=0.01)}
+"""What slow tests take of reporters that are trained with fewer inputs, or longer, than WHOLE."""
 SHORT = Size(most=8, epochs=15, learning_rate=0.05)
 SMALL = {
     "attention": Size(2, 1024, 12, 0.05),
@@ -88,7 +89,7 @@ def list_cases() -> Iterator[ParameterSet]:
     """Yields reporter, prior and size."""
     for reporter, prior in PAIRS:
         name = f"{reporter}-{prior}"
-        whole = WHOLE_ATTENTION if reporter in ("attention", "transformer") else WHOLE
+        whole = LARGER.get(reporter, WHOLE)
         if (reporter, prior) in NOTHING:
             whole = SMALL.get(reporter, SHORT)
         if (reporter, prior) in STAR:

@@ -55,6 +55,13 @@ def test_the_median_is_the_threshold_and_a_report_at_it_counts_as_no():
     assert (shifted.easy > 0).all() and not (shifted.disputed > 0).any()
 
 
+def test_where_no_episode_is_disputed_no_threshold_shifts():
+    truth = make_truth(200)
+    answers = answer(translator, truth)
+    shifted = shift_answers(answers, truth, answers.disputed[:, :0])
+    assert all(np.array_equal(shifted[key], answers[key]) for key in answers.by_input)
+
+
 @pytest.mark.parametrize("yes", [490, 499, 500, 501, 510])
 def test_a_head_of_two_answers_keeps_both_whichever_is_more_frequent(yes):
     log_odds_1N = np.where(np.arange(1000) < yes, 4.0, -2.0)[None]
