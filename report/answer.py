@@ -57,7 +57,9 @@ def compose_answer(heads: pd.DataFrame) -> Answer:
     stopped = find_stopped_priors(matched)
     details = [_describe_following(pairs), _describe_costs(matched, pairs)]
     details += [*_describe_modes(matched), _describe_differing_predictors(matched)]
-    details += [*describe_ties(shown), *_describe_stopped_priors(stopped)]
+    details += describe_ties(shown)
+    if len(stopped) < len(group_by_prior(matched)):  # else the headline says so
+        details += _describe_stopped_priors(stopped)
     details.append(_describe_unsettled_priors(shown))
     headline = _write_headline(matched, pairs, stopped)
     if matched["predictor"].nunique() == 1:
@@ -168,7 +170,7 @@ def _describe_winners(decided: list[Pair], several: bool) -> list[str]:
     for key, pairs in sorted(wins.items(), key=rank)[:3]:
         others = [f"{_format_second(pair)} by {format_mean(pair.translators)}" for pair in pairs]
         winner = _capitalise_phrase(_format_subject(*key, several))
-        sentences.append(f"{winner} finds translators more often than {_join_words(others)}.")
+        sentences.append(f"{winner} finds translators more often than {join_words(others)}.")
     return sentences
 
 
@@ -186,7 +188,7 @@ def _describe_following(pairs: list[Pair]) -> str:
     others = [f"{_format_second(pair)} by {format_mean(pair.follows)}" for pair in won]
     sentence = (
         f"Heads {_format_condition(*best, several)} follow X on a larger share of disputed episodes"
-        f" than those of {_join_words(others)}."
+        f" than those of {join_words(others)}."
     )
     undecided = []
     for pair in pairs:
@@ -194,7 +196,7 @@ def _describe_following(pairs: list[Pair]) -> str:
         if pair.reporter == best[0] and len(opponents) == 1 and not pair.follows.decided:
             undecided.append(format_prior(pair.reporter, opponents[0], False))
     if undecided:
-        sentence += f" The comparison with {_join_words(undecided)} is not decided."
+        sentence += f" The comparison with {join_words(undecided)} is not decided."
     return sentence
 
 
@@ -251,7 +253,7 @@ def _describe_costs(heads: pd.DataFrame, pairs: list[Pair]) -> str:
         if pd.notna(cost):
             costs.append(f"{cost * scale:.3g} {heading} (without a prior {plain_cost * scale:.3g})")
     name = format_prior(reporter, prior, heads["reporter"].nunique() > 1)
-    return f"On average, a head of {name} costs {_join_words(costs)}." if costs else ""
+    return f"On average, a head of {name} costs {join_words(costs)}." if costs else ""
 
 
 def _describe_modes(heads: pd.DataFrame) -> list[str]:
@@ -282,7 +284,7 @@ def _describe_differing_predictors(heads: pd.DataFrame) -> str:
         return ""
     return (
         "Predictors differ, more than seeds of heads explain, in how often heads follow X under"
-        f" {_join_words(differing)}: a mean over predictors describes none of them."
+        f" {join_words(differing)}: a mean over predictors describes none of them."
     )
 
 
@@ -305,16 +307,26 @@ def _describe_unsettled_priors(shown: pd.DataFrame) -> str:
 
 
 def _describe_failed_gates(heads: pd.DataFrame) -> str:
-    """Returns how many of these heads failed which gate, the most frequent gate first."""
+    """Returns how many of these heads failed which gates, the most frequent gates first."""
+    return f"{count(len(heads), 'head')}, {join_words(list_failed_gates(heads))}"
+
+
+def list_failed_gates(heads: pd.DataFrame) -> list[str]:
+    """Returns how many heads failed which gates, the most frequent first: '8 failed the gates
+    "knows" and "uses"'. Empty where all gates are passed.
+    """
     failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
     counts = failed.str.split(", ").explode().value_counts()
-    gates = [f'{n:,} failed the gate "{gate}"' for gate, n in counts.items()]
-    return f"{_count(len(heads), 'head')}, {_join_words(gates)}"
+    lines = []
+    for n in counts.unique():
+        names = [f'"{gate}"' for gate in counts.index[counts == n]]
+        lines.append(f"{n:,} failed the gate{'s' * (len(names) > 1)} {join_words(names)}")
+    return lines
 
 
 def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
     n_predictors = heads["predictor"].nunique()
-    seeds = _count(heads["seed"].nunique(), "head seed")
+    seeds = count(heads["seed"].nunique(), "head seed")
     if n_predictors == 1:
         predictors = (
             "one predictor: the intervals cover its head seeds and do not generalise to other"
@@ -327,7 +339,7 @@ def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
         n = N_CLAIMS * len(pairs)
         correction = (
             f"; the 95% intervals hold for all {n} differences together (translators and follows X,"
-            f" {_count(len(pairs), 'pair')} of priors)"
+            f" {count(len(pairs), 'pair')} of priors)"
         )
     caution = ""
     if 1 < n_predictors < FEW_PREDICTORS:
@@ -335,7 +347,7 @@ def _describe_scope(heads: pd.DataFrame, pairs: list[Pair]) -> str:
             f" Fewer than {FEW_PREDICTORS} predictors can agree by chance: repeat what is claimed"
             f" on {ENOUGH_PREDICTORS}."
         )
-    n_heads = _count(len(heads), "settled head")
+    n_heads = count(len(heads), "settled head")
     return f"{n_heads} at matched accuracy, {seeds}, {predictors}{correction}.{caution}"
 
 
@@ -373,14 +385,19 @@ def _format_number(number: float) -> str:
     return "0.00" if words == "-0.00" else words.replace("-", "−")
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """Returns a number with its noun.
+
+    >>> count(1, "head"), count(1200, "head")
+    ('1 head', '1,200 heads')
+    """
     return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def _join_words(words: list[str]) -> str:
+def join_words(words: list[str]) -> str:
     """Returns words as a list in a sentence.
 
-    >>> _join_words(["a", "b", "c"])
+    >>> join_words(["a", "b", "c"])
     'a, b and c'
     """
     if len(words) < 2:

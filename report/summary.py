@@ -14,6 +14,7 @@ from rich.text import Text
 from console.terminal import open_console
 from report import apart
 from report.alignment import format_section
+from report.answer import count, join_words, list_failed_gates
 from report.columns import explain, find_column, format_markdown, get_heading
 from report.comparison import Compared, compare
 from report.lines import KINDS, format_level, format_strength
@@ -37,6 +38,7 @@ from report.terminal_table import (
 from storage import run_folder
 from storage.atomic import write_atomically
 
+UNDECIDED = "undecided"
 LEGEND = (
     "Means over settled heads; follows X: mean over predictors, with its 95% interval over"
     " predictors and their heads, each line by itself. With one predictor the interval does not"
@@ -55,8 +57,8 @@ def show(folders: list[Path], each_level: bool = True) -> None:
 
 
 def show_comparisons(parts: list[Compared], each_level: bool) -> None:
-    """Prints the comparison of each setting; below the first table, what the headings mean. Where
-    no head has settled, a line above the table says so.
+    """Prints the comparison of each setting: the answer, the table, and below it what the answer
+    rests on; below the first table, what the headings mean.
 
     Args:
         each_level: whether heads that read one level have a line a level, and each level its own
@@ -66,8 +68,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
     tables = [part.each_lines if each_level else part.lines for part in parts]
     names = [choose_columns(table, out, LAYOUT) for table in tables]
     for i, part in enumerate(parts):
-        if part.matched.empty:
-            out.print(Text(part.answer.headline, style="bold"))
+        out.print(Text(compose_opening(part), style="bold"))
         out.print(build_table(tables[i], _compose_title(part.each), names[i], LAYOUT))
         shown = {name for row in names for name in row}
         shown |= _show_apart(part.each if each_level else part.heads, out)
@@ -77,14 +78,15 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         remarks = [
             _describe_settling(part),
             part.level,
-            _count_gates(part.each),
+            *_count_gates(part.each),
             *_describe_predictors(abouts),
         ]
         remarks += [collect_record(abouts).describe(), *_count_saved(part.each)]
         for remark in filter(None, remarks):
             out.print(Text(remark, style="dim"))
-        if not part.matched.empty:
-            out.print(Text(find_answer(tables[i], part), style="bold"))
+        details = compose_details(tables[i], part)
+        if details:
+            out.print(Text(details))
         if each_level and part.each["level"].nunique() > 1:
             out.print(Text(_join(_answer_each_level(part))))
 
@@ -102,15 +104,16 @@ def _show_apart(heads: pd.DataFrame, out: Console) -> set[str]:
 
 
 def _answer_each_level(part: Compared) -> list[str]:
-    """Returns the answer at each level in a line."""
+    """Returns the answer at each level in a line; levels with the same answer share one."""
     levels = sorted(part.each["level"].dropna().unique())
-    lines = [
-        "At each level by itself (intervals hold for one level, not for all of them together):"
-    ]
+    by_headline: dict[str, list[str]] = {}
     for level in levels:
         answer = compare(part.setting, level=int(level)).answer
-        lines.append(f"Level {level}: {answer.headline}")
-    return lines
+        by_headline.setdefault(answer.headline, []).append(str(level))
+    return [
+        "At each level by itself (intervals hold for one level, not for all of them together):",
+        *(f"Level {', '.join(at)}: {headline}" for headline, at in by_headline.items()),
+    ]
 
 
 def show_notices(notices: list[str]) -> None:
@@ -150,7 +153,8 @@ def format_summary(heads: pd.DataFrame, about: dict[str, Any]) -> str:
     judge = [record.describe(), *_count_saved(part.each)]
     if record.n:
         judge.insert(1, _tabulate_planted(record))
-    words = filter(None, [_describe_settling(part), find_answer(table, part), part.level])
+    opening, details = compose_opening(part), compose_details(table, part)
+    words = filter(None, [f"**{opening}**", details, _describe_settling(part), part.level])
     return f"""# {_compose_title(heads)}
 
 {_join(words, 2)}
@@ -186,16 +190,29 @@ def _format_apart(heads: pd.DataFrame) -> str:
     return f"{apart.TITLE}:\n\n{lines}\n\n"
 
 
-def find_answer(table: pd.DataFrame, part: Compared) -> str:
-    """Returns in words what the lines of a table show of settled heads, and how far that reaches;
-    nothing is claimed that its corrected interval does not support.
+def compose_opening(part: Compared) -> str:
+    """Returns the answer in words: the verdicts on settled heads, and what they show; nothing is
+    claimed that its corrected interval does not support.
     """
-    answer = part.answer
     if part.matched.empty:
-        return answer.headline
-    counts = keep_settled(part.each)["verdict"].value_counts()
-    verdicts = ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in KINDS)
-    words = [f"Verdicts on settled heads: {verdicts}."]
+        return part.answer.headline
+    settled = keep_settled(part.each)
+    gates = list_failed_gates(settled)
+    if set(settled["verdict"]) == {UNDECIDED} and gates:
+        return (
+            f"No verdict: all {count(len(settled), 'settled head')} are undecided;"
+            f" {join_words(gates)}."
+        )
+    return f"{_describe_verdicts(settled)} {part.answer.headline}"
+
+
+def compose_details(table: pd.DataFrame, part: Compared) -> str:
+    """Returns in words what else the lines of a table show of settled heads, and how far that
+    reaches; empty where no head has settled.
+    """
+    if part.matched.empty:
+        return ""
+    words = []
     if table["level"].nunique() > 1:
         best = table.sort_values("calibrated_nll", kind="stable").iloc[0]
         easy = f"{get_heading('easy_auroc')} {best['easy_auroc']:.3f}"
@@ -207,7 +224,31 @@ def find_answer(table: pd.DataFrame, part: Compared) -> str:
         if pd.notna(best["ranks_concept"]):
             sentence += f", on disputed episodes {disputed}"
         words.append(f"{sentence}.")
-    return " ".join([*words, answer.headline, *answer.details, answer.scope])
+    return " ".join([*words, *part.answer.details, part.answer.scope])
+
+
+def _describe_verdicts(heads: pd.DataFrame) -> str:
+    """Returns how many heads have which verdict, and why most of the undecided ones are.
+
+    Args:
+        heads: settled ones.
+    """
+    counts = heads["verdict"].value_counts()
+    listed = [_count_kind(counts[kind], kind) for kind in KINDS if kind in counts]
+    verdicts = f"Verdicts on {count(len(heads), 'settled head')}: {', '.join(listed)}"
+    if set(counts.index) != {UNDECIDED}:
+        return f"{verdicts}."
+    last_sentences = heads["reason"].str.split(r"(?<=\.) ", regex=True).str[-1]
+    return f"{verdicts}, most because: {last_sentences.mode()[0]}"
+
+
+def _count_kind(n: int, kind: str) -> str:
+    """Returns how many heads are of a kind.
+
+    >>> _count_kind(2, "direct_translator"), _count_kind(2, "neither")
+    ('2 direct translators', '2 neither')
+    """
+    return f"{n:,} {kind}" if kind in ("neither", UNDECIDED) else count(n, kind.replace("_", " "))
 
 
 def _describe_settling(part: Compared) -> str:
@@ -234,12 +275,10 @@ def _build_legend(names: set[str]) -> Table:
     return legend
 
 
-def _count_gates(heads: pd.DataFrame) -> str:
-    """Returns how many heads fail which gate; one head may fail several."""
-    failed = heads.loc[heads["failed_gates"] != "", "failed_gates"]
-    counts = failed.str.split(", ").explode().value_counts(sort=False)
-    of_gates = "".join(f"; {gate}: {n}" for gate, n in counts.items())
-    return f"Heads with a gate that is not passed: {len(failed)} of {len(heads)}{of_gates}."
+def _count_gates(heads: pd.DataFrame) -> list[str]:
+    """Returns how many heads fail which gates, in a line."""
+    gates = list_failed_gates(heads)
+    return [f"Of {count(len(heads), 'head')}, {join_words(gates)}."] if gates else []
 
 
 def _describe_predictors(abouts: list[dict[str, Any]]) -> list[str]:

@@ -58,7 +58,8 @@ def tabulate(frame: pd.DataFrame, each_level: bool = True) -> pd.DataFrame:
 
 def find_answer(frame: pd.DataFrame) -> str:
     part = compare(Setting("vault", (), frame))
-    return summary.find_answer(part.lines, part)
+    opening, details = summary.compose_opening(part), summary.compose_details(part.lines, part)
+    return f"{opening} {details}"
 
 
 def test_a_line_holds_means_ends_and_counts():
@@ -143,11 +144,21 @@ def test_an_order_of_priors_is_claimed_only_where_the_corrected_interval_support
     assert "one predictor: the intervals cover its head seeds and do not generalise" in words
 
 
-def test_nothing_is_claimed_of_heads_that_a_gate_stopped():
-    stopped = heads(gates_passed=False, failed_gates="knows", verdict="undecided")
+def test_where_gates_stop_all_heads_the_answer_names_them_and_claims_nothing():
+    stopped = heads(gates_passed=False, failed_gates="knows, uses (swap)", verdict="undecided")
     words = find_answer(stopped)
-    assert words.startswith("Verdicts on settled heads: 0 direct_translator")
-    assert "no claim is made about whom they follow. Of 2 heads, 2 failed the gate" in words
+    gates = '2 failed the gates "knows" and "uses (swap)"'
+    assert words.startswith(f"No verdict: all 2 settled heads are undecided; {gates}. 2 settled")
+
+
+def test_where_no_head_is_decided_the_answer_says_why_most_are_not():
+    reasons = ["Behaviour .5 [.4, .6]. Twins come too close to a bound to call."] * 2
+    reasons.append("Behaviour .5 [.4, .6]. The kinds of evidence disagree: twins like mixture.")
+    words = find_answer(heads(follows=(0.4, 0.5, 0.6), verdict="undecided").assign(reason=reasons))
+    verdicts = "Verdicts on 3 settled heads: 3 undecided"
+    assert words.startswith(f"{verdicts}, most because: Twins come too close to a bound to call.")
+    one = heads(verdict="undecided").assign(verdict=["undecided", "mixture"])
+    assert find_answer(one).startswith("Verdicts on 2 settled heads: 1 mixture, 1 undecided.")
 
 
 ABOUT = {

@@ -173,8 +173,9 @@ def test_a_run_reports_the_verdicts_and_the_alignment_of_settled_heads(settled):
     frames = [frame.assign(**dict.fromkeys(FIGURES, 1.0)) for frame in frames]
     about = {"gates": ["knows 1.000"], "surface_auroc": None}
     text = summary.format_summary(join(*frames), about)
-    n = 16 if settled else 0
-    assert f"Verdicts on settled heads: 16 direct_translator, {n} human_imitator" in text
+    both = "32 settled heads: 16 direct translators, 16 human imitators."
+    verdicts = both if settled else "16 settled heads: 16 direct translators."
+    assert f"**Verdicts on {verdicts}" in text
     assert ("| speed | 1 | all | 0.50 | 0.30 |" in text) == settled
     assert ("| speed | 1 | all | 1.00 | 0.10 |" in text) == (not settled)
 
