@@ -93,6 +93,11 @@ class HuggingFace(CoreModel):
             raise UserError("core_model.position: it is empty. Use last, mean or a token.")
         parse_ask(self.ask)
 
+    @property
+    def answers_concept(self) -> bool:
+        ask = parse_ask(self.ask)
+        return ask is not None and ask.concept is not None
+
     def predictor(self, world: World, cache: Path, trainer: Trainer) -> HuggingFacePredictor:
         """Returns the model, frozen, on the GPU if `trainer.accelerator` allows one. Weights come
         from safetensors or GGUF, never from pickles.

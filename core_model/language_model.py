@@ -153,6 +153,22 @@ class HuggingFacePredictor(Predictor):
             concept_N[rows], human_N[rows] = concept_B.cpu(), human_B.cpu()
         return Opinions(concept_N, human_N)
 
+    @torch.enable_grad()
+    def find_answer_direction(self) -> Tensor:
+        """Returns the difference of the unembeddings of its answers yes and no, scaled by the
+        weights of the final norm, up to a factor: the gradient of its log-odds that X holds where
+        the last level is 0. There a norm is linear, whatever its kind.
+        """
+        if self.ask is None or self.ask.concept is None:
+            return super().find_answer_direction()
+        batch = self.pad([[0]])
+        z_1D = torch.zeros(1, self.width, device=self.model.device, requires_grad=True)
+        start = Start(self.n_levels - 1, z_1D[:, None].to(self.dtype))
+        place_1 = torch.zeros(1, dtype=torch.long, device=self.model.device)
+        logits_1V = self.stream.run_on(batch, start, place_1, place_1)
+        (direction_1D,) = torch.autograd.grad(self.ask.concept.compute_log_odds(logits_1V), z_1D)
+        return direction_1D[0].cpu()
+
     def flops(self, episodes: Dataset) -> Tensor:
         """Returns the FLOPs an episode to reach each level; core_model/lm_flops.py says what is
         counted.

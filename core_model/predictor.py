@@ -169,6 +169,18 @@ class Predictor(ABC):
         """
         return None
 
+    def find_answer_direction(self) -> Tensor:
+        """Returns the direction of its last level, shape (D,), along which its own answer for X
+        turns to yes.
+
+        Raises:
+            UserError: its answer for X is not read from its last level.
+        """
+        raise UserError(
+            f"reporter: {self.name} does not answer for X at its last level. Use a language model"
+            " that is asked (core_model.ask)."
+        )
+
     def ablation(self, reference: Dataset, levels: Sequence[int], kind: AblationKind) -> Ablation:
         """Returns the predictor with a switch on each component.
 
@@ -197,6 +209,11 @@ class CoreModel(ABC):
         Args:
             trainer: how Lightning runs a fit, for a recipe that trains.
         """
+
+    @property
+    def answers_concept(self) -> bool:
+        """Whether the predictor is a language model that is asked for X."""
+        return False
 
     def count_levels(self) -> int | None:
         """Returns the number of the predictor's levels, or None where it is known only when the

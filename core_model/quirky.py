@@ -112,6 +112,10 @@ class Quirky(CoreModel):
         return self._base.count_levels()
 
     @property
+    def answers_concept(self) -> bool:
+        return self._base.answers_concept
+
+    @property
     def _base(self) -> HuggingFace:
         return HuggingFace(
             model=self.model,

@@ -130,13 +130,19 @@ class Lesson(NamedTuple):
     std_LD: Tensor
     negated_NLD: Tensor | None = None
     """Of the negation of each episode, where the head needs negations."""
+    answer_LD: Tensor | None = None
+    """The direction of the predictor's own answer, the same at each level, where the head needs
+    it.
+    """
 
 
 class SelfFitted(Reporter):
     """A head that is fitted by a method of its own, with its own loss; no prior can change it."""
 
-    needs: ClassVar[tuple[Literal["negations"], ...]] = ()
-    """What it learns from beside easy episodes; `World.negate` gives negations."""
+    needs: ClassVar[tuple[Literal["negations", "answer"], ...]] = ()
+    """What it learns from beside easy episodes: `World.negate` gives negations,
+    `Predictor.find_answer_direction` the direction of the predictor's own answer.
+    """
     uses_seed: ClassVar[bool] = False
     """Whether its fit depends on what its constructor draws, so that each seed is fitted."""
 

@@ -29,7 +29,7 @@ from training.heads import Heads
 from training.material import Material, TrainingMaterial
 from training.objective import Objective
 from training.optimizers.optimizer import Optimizer
-from training.requests import Requests, fulfil, join_requests, read_negations
+from training.requests import Requests, fulfil, fulfil_heads, join_requests
 from training.schedule import Schedule
 from training.settling import assess
 from training.solve import solve
@@ -82,9 +82,7 @@ def build_sources(parts: Parts, plan: Plan, contestants: Sequence[Contestant]) -
     sources = []
     for reader, material, costs in contestants:
         requests = fulfil(parts.prior, parts.world, reader, material, plan)
-        if parts.reporter_needs:
-            negated_NLD = read_negations(parts.world, reader, material)
-            requests = replace(requests, negated_NLD=negated_NLD)
+        requests = fulfil_heads(parts.reporter_needs, requests, parts.world, reader, material)
         source = Source(material, requests, costs, material.examples.z_NLD)
         if settles_first and has_errors(material.train):
             without_errors = Source(
@@ -314,6 +312,7 @@ def build_task(
         tuple(strengths),
         initial_scale,
         None if requests.negated_NLD is None else standardise(requests.negated_NLD),
+        None if requests.answer_LD is None else requests.answer_LD * std_LD,
     )
 
 

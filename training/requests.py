@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from datasets import Dataset
@@ -35,6 +35,8 @@ class Requests:
     """What the predictor read, of the training and of the validation episodes."""
     negated_NLD: Tensor | None = None
     """Activations of the negations of the training episodes."""
+    answer_LD: Tensor | None = None
+    """The direction of the predictor's own answer, the same at each level."""
 
 
 def join_requests(parts: Sequence[Requests]) -> Requests:
@@ -58,8 +60,13 @@ def join_requests(parts: Sequence[Requests]) -> Requests:
         pairs = [part.pairs_2PLD for part in parts if part.pairs_2PLD is not None]
         pairs_2PLD = torch.cat(pairs, dim=2)
     negated = [part.negated_NLD for part in parts if part.negated_NLD is not None]
-    negated_NLD = torch.cat(negated, dim=1) if negated else None
-    return Requests(observed, pairs_2PLD, negated_NLD=negated_NLD)
+    answers = [part.answer_LD for part in parts if part.answer_LD is not None]
+    return Requests(
+        observed,
+        pairs_2PLD,
+        negated_NLD=torch.cat(negated, dim=1) if negated else None,
+        answer_LD=torch.cat(answers) if answers else None,
+    )
 
 
 def fulfil(
@@ -114,10 +121,21 @@ def fulfil(
     return Requests(observed, pairs_2PLD, ablation, inputs)
 
 
-def read_negations(world: World, reader: ActivationReader, material: TrainingMaterial) -> Tensor:
-    """Returns the activations of the negation of each training episode.
+def fulfil_heads(
+    needs: Collection[str],
+    requests: Requests,
+    world: World,
+    reader: ActivationReader,
+    material: TrainingMaterial,
+) -> Requests:
+    """Returns the requests with what heads that fit themselves need.
 
     Raises:
-        NoNegations: the world cannot negate its episodes.
+        UserError: the world or the predictor cannot give it.
     """
-    return reader.read(world.negate(material.train))
+    if "negations" in needs:
+        requests = replace(requests, negated_NLD=reader.read(world.negate(material.train)))
+    if "answer" in needs:
+        direction_D = reader.predictor.find_answer_direction()
+        requests = replace(requests, answer_LD=direction_D.expand(len(reader.levels), -1))
+    return requests

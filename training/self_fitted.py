@@ -29,7 +29,7 @@ def fit_themselves(reporter: SelfFitted, task: Task) -> Solution:
         UserError: the task lacks what the heads learn from.
     """
     n_groups, n_seeds, n_strengths = task.grid
-    if reporter.needs and task.negated_NLD is None:
+    if "negations" in reporter.needs and task.negated_NLD is None:
         raise UserError(
             f"reporter: {type(reporter).__name__} needs the negations of training episodes, and"
             " there are none here. Use reporter=linear."
@@ -61,10 +61,12 @@ def _fit_groups(reporter: SelfFitted, task: Task) -> Weights:
         return _solve_groups(reporter, z_GNRD, human_N)
     mean_GRD, std_GRD = _group(task.mean_LD, task), _group(task.std_LD, task)
     negated_GNRD = None if task.negated_NLD is None else _group(task.negated_NLD, task)
+    answer_GRD = None if task.answer_LD is None else _group(task.answer_LD, task)
     fitted = []
     for g, z_NRD in enumerate(z_GNRD):
         negated_NRD = None if negated_GNRD is None else negated_GNRD[g]
-        lesson = Lesson(z_NRD, human_N, mean_GRD[g], std_GRD[g], negated_NRD)
+        answer_RD = None if answer_GRD is None else answer_GRD[g]
+        lesson = Lesson(z_NRD, human_N, mean_GRD[g], std_GRD[g], negated_NRD, answer_RD)
         fitted.append(reporter.fit(lesson))
     return {name: torch.stack([weights[name] for weights in fitted]) for name in fitted[0]}
 
@@ -93,18 +95,23 @@ def check_fit(parts: Parts, plan: Plan) -> None:
     if not issubclass(heads, SelfFitted):
         return
     heads.check_values(parts.reporter_values)
-    if not heads.needs:
-        return
     world, name = parts.world, heads.__name__
+    if "answer" in heads.needs and not parts.core_model.answers_concept:
+        raise UserError(
+            f"reporter: {name} reads the answer of a language model, and core_model is not asked"
+            " for X. Set core_model.ask, or use core_model=quirky."
+        )
+    if heads.needs and plan.planted_costs and parts.prior.charges:
+        raise UserError(
+            f"planted_costs: no prior changes {name}, and it learns from more than labels of"
+            " episodes, so planted heads cannot be fitted. Use planted_costs=false."
+        )
+    if "negations" not in heads.needs:
+        return
     if not has_negations(world):
         raise NoNegations(
             f"reporter: {name} needs pairs of a statement and its negation, and the world"
             f" {world.name} has none. Use world=cities or ladder, or reporter=linear."
-        )
-    if plan.planted_costs and parts.prior.charges:
-        raise UserError(
-            f"planted_costs: no prior changes {name}, and it learns from negations of easy"
-            " episodes, so planted heads cannot be fitted. Use planted_costs=false."
         )
 
 

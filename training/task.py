@@ -59,6 +59,10 @@ class Task:
     """Standardised activations of the negations of the training episodes, for heads that need
     them.
     """
+    answer_LD: Tensor | None = None
+    """The direction of each predictor's own answer in standardised coordinates, for heads that need
+    it.
+    """
     start: Weights | None = None
     """The weights before training, with axes (G, S, M, ...); None draws those of the seeds."""
 

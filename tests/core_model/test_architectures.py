@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from console.errors import UserError
+from core_model.asking import AnswerTokens, AskTokens
 from core_model.language_model import HuggingFacePredictor
 from core_model.self_check import check_reading_and_writing
 from tests.core_model.architectures import ARCHITECTURES, SEVERAL_STREAMS, make_model
@@ -54,6 +55,18 @@ def test_what_was_read_is_written_back_without_a_trace(predictor):
         full = turn_off_resuming(predictor).opinions(EPISODES, level, z_NLD[:, level])
         assert torch.equal(full.concept_N, plain.concept_N)
         assert torch.equal(full.human_N, plain.human_N)
+
+
+def test_its_last_level_gives_its_answer_along_one_direction(predictor):
+    first, second = predictor.ask.concept.yes
+    one_answer_each = AskTokens(AnswerTokens((first,), (second,)), None)
+    predictor = replace(predictor, ask=one_answer_each)
+    direction_D = predictor.find_answer_direction()
+    rng = torch.Generator().manual_seed(0)
+    z_ND = torch.randn(len(EPISODES), predictor.width, generator=rng)
+    own_N = predictor.opinions(EPISODES, predictor.n_levels - 1, z_ND).concept_N
+    assert torch.equal(z_ND @ direction_D > 0, own_N > 0)
+    assert own_N.min() < 0 < own_N.max()
 
 
 def test_another_texts_last_level_gives_its_predictions(predictor):

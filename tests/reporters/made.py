@@ -109,7 +109,8 @@ def draw_lesson(reporter: Reporter, n: int = 20, seed: int = 0) -> Lesson:
     z_NLD = draw_activations(reporter, n, seed)
     human_N = torch.arange(n, dtype=torch.float64) % 2
     mean_LD, std_LD = draw_activations(reporter, 2, seed + 1).exp()
-    return Lesson(z_NLD, human_N, mean_LD, std_LD, draw_activations(reporter, n, seed + 2))
+    negated_NLD = draw_activations(reporter, n, seed + 2)
+    return Lesson(z_NLD, human_N, mean_LD, std_LD, negated_NLD, std_LD)
 
 
 def draw_stacked_weights(

@@ -123,6 +123,16 @@ def test_heads_that_need_no_pairs_fit_every_world(world, reporter):
     check(f"world={world}", f"reporter={reporter}")
 
 
+def test_a_model_that_is_not_asked_for_x_is_refused_before_it_is_made():
+    model = ["experiment=cities", "reporter=lm_head"]
+    check(*model, 'core_model.ask={question: "?", yes: " a", no: " b"}')
+    for ask in ("null", '{question: "?", human: {yes: " a", no: " b"}}'):
+        with pytest.raises(UserError, match=r"^reporter: LMHead reads the answer of a language mo"):
+            check(*model, f"core_model.ask={ask}")
+    with pytest.raises(UserError, match=r"^reporter: LMHead reads .* or use core_model=quirky\.$"):
+        check("world=vault", "reporter=lm_head")
+
+
 def test_pairs_that_are_missing_are_said_before_a_predictor_is_made():
     check("world=ladder", "reporter=ccs")
     with pytest.raises(UserError, match=r"^planted_costs: .* Use planted_costs=false\.$"):
