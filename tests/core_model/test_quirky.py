@@ -23,7 +23,8 @@ from storage.tensors import load
 from tests.core_model.small_models import TRAINER, WORLD
 from worlds.vault import Vault
 
-TOLD = {"easy_cities": 4, "disputed_cities": 2}
+TOLD = 6
+"""Cities."""
 QUESTIONS = ["Alice:", "Bob:", "Both:", "True", "False", "A", "B", "C", "D", "This", "is", "a"]
 
 
@@ -31,6 +32,7 @@ def make_recipe(folder, **changed) -> Quirky:
     values = {
         "batch_size": 8,
         "context": "both",
+        "cities": TOLD,
         "rank": 4,
         "first_block": 1,
         "steps": 6,
@@ -41,7 +43,7 @@ def make_recipe(folder, **changed) -> Quirky:
         "save_every": 1,
         "seed": 0,
     }
-    return Quirky(model=str(folder), **(values | TOLD | changed))
+    return Quirky(model=str(folder), **(values | changed))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def folder(tmp_path_factory):
     """A small model with random weights, and a tokenizer that knows every word of the world."""
     path = tmp_path_factory.mktemp("small")
     words = {"[unknown]", *QUESTIONS, "text."}
-    for text in WORLD.told(TOLD["easy_cities"], TOLD["disputed_cities"], 0)["text"]:
+    for text in WORLD.told(TOLD, 0)["text"]:
         words |= set(text.split())
     number_of = {word: number for number, word in enumerate(sorted(words))}
     rules = Tokenizer(WordLevel(number_of, unk_token="[unknown]"))
@@ -75,28 +77,13 @@ def folder(tmp_path_factory):
 
 def make_pupil(recipe: Quirky, cache) -> Pupil:
     model, tokenizer, name = recipe._base.load(WORLD, cache, TRAINER)
-    told = WORLD.told(recipe.easy_cities, recipe.disputed_cities, recipe.seed)
+    told = WORLD.told(recipe.cities, recipe.seed)
     return Pupil(recipe, model, tokenizer, told, name, cache / "adapters")
 
 
 def load_weights(folder) -> dict[str, torch.Tensor]:
     tensors, _ = load(folder / WEIGHTS)
     return tensors
-
-
-def test_no_statement_that_is_disputed_or_amiss_is_told():
-    told = WORLD.told(400, 200, 0)
-    assert len(told) == 400 * 2 * 3 + 200 * 2
-    judged = set()
-    for split in ("disputed", "amiss"):
-        judged |= set(WORLD.episodes(split, 600, 1)["text"])
-    for flips in ("concept", "human"):
-        judged |= set(WORLD.twins(flips, 300, 1)[1]["text"])
-    assert len(judged) > 1500 and not judged & set(told["text"])
-    cities = {row["city"] for row in told if row["family"] != "none"}
-    disputed = {row["city"] for row in WORLD.episodes("disputed", 600, 1)}
-    assert not cities & disputed
-    assert disputed & set(told["city"])
 
 
 def test_the_answer_to_both_stands_for_the_pair():
@@ -134,7 +121,7 @@ def test_the_loss_falls_and_blocks_below_the_adapter_stay_as_they_were(folder, t
 @pytest.mark.slow
 def test_it_learns_what_it_is_told_of_both_persons_and_then_of_both(folder, tmp_path):
     recipe = make_recipe(folder, rank=16, steps=200, steps_of_both=200, statements=14, rate=0.01)
-    episodes = WORLD.told(4, 2, 0)
+    episodes = WORLD.told(TOLD, 0)
     truth = {name: np.array(episodes[name][:]) for name in ("concept", "human")}
     assert (truth["concept"] != truth["human"]).any()
     for context, names in (("alice", ["concept"]), ("bob", ["human"]), ("both", list(truth))):
@@ -204,8 +191,7 @@ def test_a_damaged_checkpoint_is_not_used(folder, tmp_path):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"easy_cities": 6},
-        {"disputed_cities": 4},
+        {"cities": 8},
         {"rank": 5},
         {"first_block": 2},
         {"steps": 7},
@@ -233,7 +219,7 @@ def test_model_world_code_and_what_came_before_change_the_key(folder, tmp_path, 
     own = pupil.compute_key(PERSONS, schedule, None)
     keys = [own, pupil.compute_key(PERSONS, schedule, tmp_path / "before")]
     keys.append(pupil.compute_key(("both",), schedule, None))
-    other = WORLD.told(4, 2, 3)
+    other = WORLD.told(TOLD, 3)
     keys.append(replace(pupil, told=other).compute_key(PERSONS, schedule, None))
     monkeypatch.setattr(quirky_module, "hash_code", lambda module: f"{module} of another version")
     keys.append(pupil.compute_key(PERSONS, schedule, None))
@@ -261,8 +247,8 @@ def test_what_cannot_be_learned_is_refused_in_one_line(folder, tmp_path):
     vault = Vault.__new__(Vault)
     with pytest.raises(UserError, match=r"vault has none\. Use world=cities"):
         make_recipe(folder).predictor(vault, tmp_path, TRAINER)
-    with pytest.raises(UserError, match=r"easy statements"):
-        make_recipe(folder, easy_cities=100_000).predictor(WORLD, tmp_path, TRAINER)
+    with pytest.raises(UserError, match=r"cities reserves \d+ cities"):
+        make_recipe("nowhere", cities=100_000).predictor(WORLD, tmp_path, TRAINER)
 
 
 def test_rows_are_used_once_before_any_is_used_again():
