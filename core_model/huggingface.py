@@ -183,7 +183,7 @@ class HuggingFace(CoreModel):
             prompting=prompting,
             ask=find_answer_tokens(ask, tokenizer, prompting, name) if ask else None,
             resumes=resumes,
-            identity=add_to_identity(predictor.identity, prompting, ask),
+            identity=add_to_identity(predictor.identity, prompting, ask, tokenizer),
         )
 
     def count_levels(self) -> int | None:
