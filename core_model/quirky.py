@@ -15,7 +15,7 @@ from console.ranges import Count, LearningRate, Range, Seed
 from core_model.adapter import merge_adapter
 from core_model.answer_training import Exercise, Schedule, Training
 from core_model.asking import AskTokens, find_answer_tokens, parse_ask
-from core_model.hashing import freeze, hash_content
+from core_model.hashing import freeze
 from core_model.huggingface import HuggingFace
 from core_model.identity import compute_identity
 from core_model.language_model import HuggingFacePredictor
@@ -185,34 +185,38 @@ class Pupil:
             save_every=recipe.save_every,
             seed=recipe.seed,
         )
-        folder = self.cache / self.compute_key(contexts, schedule, before)
+        exercises = self.build_exercises(contexts)
+        folder = self.cache / self.compute_key(exercises, schedule, before)
+        checkpoint = folder / "checkpoint.safetensors"
 
         def train() -> tuple[dict[str, Any], dict[str, Any]]:
             stream = ResidualStream(self.model, find_residual_blocks(self.model))
             pairs = self._begin(stream, before)
             training = Training(stream, recipe.first_block, pairs)
+            training.check_questions(exercises)
             words = f"Teaching {self.name} to answer {' and '.join(contexts)}"
-            checkpoint = folder / "checkpoint.safetensors"
-            training.run(self.build_exercises(contexts), schedule, checkpoint, words)
+            training.run(exercises, schedule, checkpoint, words)
             write_config(folder, pairs, self.name)
-            checkpoint.unlink(missing_ok=True)
             return name_tensors(pairs), {"losses": training.losses}
 
         load_or_make(folder / WEIGHTS, train)
+        checkpoint.unlink(missing_ok=True)
         return folder
 
     def compute_key(
-        self, contexts: Sequence[Context], schedule: Schedule, before: Path | None
+        self, exercises: Sequence[Exercise], schedule: Schedule, before: Path | None
     ) -> str:
-        """Returns a hash of all that an adapter depends on."""
+        """Returns a hash of all that an adapter depends on. The kind of device is part of it: a GPU
+        rounds other sums than a processor.
+        """
         facts = (
             compute_identity(self.model, self.tokenizer, self.recipe.batch_size),
-            hash_content(self.told, ("text", "concept", "human")),
-            [ASKS[context] for context in contexts],
+            exercises,
             replace(schedule, save_every=1),  # when it is saved changes nothing
             self.recipe.rank,
             self.recipe.first_block,
             before and before.name,
+            self.model.device.type,
             hash_code("core_model.answer_training"),
         )
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
@@ -250,8 +254,13 @@ class Pupil:
             self.recipe.rank,
             self.recipe.seed,
         )
-        content = before and load(before / WEIGHTS)
-        if content:
+        if before is not None:
+            content = load(before / WEIGHTS)
+            if content is None:
+                raise UserError(
+                    f"core_model: the adapter in {before}, from which training goes on, was damaged"
+                    " just now. Run again: it is trained again."
+                )
             copy_tensors(content[0], pairs)
         return pairs
 
