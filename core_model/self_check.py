@@ -16,7 +16,7 @@ from torch import Tensor
 from console.errors import UserError
 from core_model.causality import check_causality
 from core_model.language_model import HuggingFacePredictor, take_at
-from core_model.residual_stream import Batch, Start, Write
+from core_model.residual_stream import UNFIT, Batch, Start, Write
 from storage.cache import load_or_make
 
 CHECK_VERSION = 1
@@ -179,7 +179,7 @@ def _can_resume(
         try:
             start = Start(level, z_BTD_of[level])
             resumed_BV = stream.compute_logits(batch, last_B, [write], start)
-        except (RuntimeError, TypeError, AttributeError, IndexError, ValueError):
+        except UNFIT:
             return False  # a block needs more of the ones below it than their residual stream
         if _compute_error(resumed_BV, whole_BV) > tolerance:
             return False

@@ -90,9 +90,34 @@ class Remembers(torch.nn.Module):
         return self.block(z_BTD, **named) + 3 * self.kept_BTD
 
 
-def test_blocks_that_use_more_than_the_stream_are_run_in_whole_passes(model, tmp_path):
-    layers = model.model.layers
+class Hands(torch.nn.Module):
+    """A block that hands keys to another one by name, as some architectures do."""
+
+    def __init__(self, block, given, takes):
+        super().__init__()
+        self.block, self.given, self.takes = block, given, takes
+
+    def forward(self, z_BTD, **named):
+        if self.takes:
+            z_BTD = z_BTD + 0 * self.given.pop("keys")
+        else:
+            self.given["keys"] = z_BTD
+        return self.block(z_BTD, **named)
+
+
+def hand_on(layers) -> None:
+    given = {}
+    layers[0] = Hands(layers[0], given, takes=False)
+    layers[2] = Hands(layers[2], given, takes=True)
+
+
+def remember(layers) -> None:
     layers[2] = Remembers(layers[2], layers[0])
+
+
+@pytest.mark.parametrize("change", [remember, hand_on])
+def test_blocks_that_use_more_than_the_stream_are_run_in_whole_passes(model, tmp_path, change):
+    change(model.model.layers)
     predictor = build(model, tmp_path)
     check = check_reading_and_writing(predictor)
     assert not check.resumes and not predictor.resumes
