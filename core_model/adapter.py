@@ -98,8 +98,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if start.startswith(CHANGES_BASE):
         raise UserError(
             f"{KEY}: {folder} has init_lora_weights={start}, which changes the weights of the model"
-            " itself. Save it with peft's path_initial_model_for_weight_conversion, or train a plain"
-            " one."
+            " itself. Save it with peft's path_initial_model_for_weight_conversion, or train a"
+            " plain one."
         )
     for key in ("r", "lora_alpha"):
         value = config.get(key)
