@@ -18,9 +18,8 @@ from core_model.causality import check_causality
 from core_model.language_model import HuggingFacePredictor, take_at
 from core_model.residual_stream import UNFIT, Batch, Start, Write
 from storage.cache import load_or_make
+from storage.fingerprint import hash_code
 
-CHECK_VERSION = 1
-"""Raise it when the same model could pass another check."""
 TEXTS = ("Paris is a city in France.", "The sum of two and three is not six.")
 LENGTH = 4
 """Tokens of each text that are read."""
@@ -47,12 +46,14 @@ class SelfCheck:
 
 
 def load_or_check(predictor: HuggingFacePredictor, cache: Path) -> SelfCheck:
-    """Returns what the check of this model found, computed now or loaded from the cache.
+    """Returns what the check of this model on this kind of device found, computed now or loaded
+    from the cache. Another version of the code that reads and writes is checked again.
 
     Raises:
         UserError: the model is not causal, or is not read or written as it should be.
     """
-    path = cache / "self_checks" / f"{predictor.identity}-{CHECK_VERSION}.safetensors"
+    key = f"{predictor.identity}-{predictor.model.device.type}-{hash_code(__name__)}"
+    path = cache / "self_checks" / f"{key}.safetensors"
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         check_shapes(predictor)

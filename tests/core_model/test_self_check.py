@@ -9,9 +9,12 @@ import torch
 
 pytest.importorskip("transformers")
 
+from transformers import LlamaForCausalLM
+
 from console.errors import UserError
+from core_model import self_check
 from core_model.residual_stream import ResidualStream
-from core_model.self_check import check_reading_and_writing, load_or_check
+from core_model.self_check import SelfCheck, check_reading_and_writing, load_or_check
 from tests.core_model.small_models import ASK, EPISODES, MODELS, make_recipe, make_tokenizer
 
 
@@ -35,6 +38,29 @@ def test_it_is_computed_once_for_a_model(model, tmp_path, monkeypatch):
         model.lm_head.weight[0] += 1
     with pytest.raises(TypeError, match="not callable"):
         build(model, tmp_path)
+
+
+def test_it_is_computed_again_for_another_version_of_the_code_or_kind_of_device(
+    model, tmp_path, monkeypatch
+):
+    checked = []
+
+    def check(predictor):
+        checked.append(predictor.name)
+        return SelfCheck(0.0, 0.0, 0.0, resumes=False)
+
+    monkeypatch.setattr(self_check, "check_shapes", lambda predictor: None)
+    monkeypatch.setattr(self_check, "check_causality", lambda predictor: None)
+    monkeypatch.setattr(self_check, "check_reading_and_writing", check)
+    for expected in (1, 1):
+        build(model, tmp_path)
+        assert len(checked) == expected
+    monkeypatch.setattr(LlamaForCausalLM, "device", torch.device("meta"))
+    build(model, tmp_path)
+    assert len(checked) == 2
+    monkeypatch.setattr(self_check, "hash_code", lambda module: f"{module} of another version")
+    build(model, tmp_path)
+    assert len(checked) == 3
 
 
 def test_levels_that_are_not_the_hidden_states_are_refused_with_the_figure(model, tmp_path):
