@@ -88,7 +88,7 @@ def _count_attention_width(config: Any) -> int:
     return 2 * n_heads * width
 
 
-def _count_state_flops(module: nn.Module) -> int:
+def _count_state_flops(module: Any) -> int:
     """Returns the FLOPs of one step of a module's own recurrence with a matrix as its state; 0 for
     other modules.
 
