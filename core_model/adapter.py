@@ -15,22 +15,31 @@ import torch
 from torch import Tensor, nn
 
 from console.errors import UserError
+from core_model.lora import CONFIG, PREFIX, WEIGHTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 KEY = "core_model.adapter"
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
-"""What peft puts before the names of the model's own modules."""
 SIDES = ("lora_A.weight", "lora_B.weight")
-UNSUPPORTED = {"use_dora": False, "modules_to_save": None, "bias": "none", "lora_bias": False}
+UNSUPPORTED = {
+    "use_dora": False,
+    "modules_to_save": None,
+    "bias": "none",
+    "lora_bias": False,
+    "alora_invocation_tokens": None,
+}
 """Keys of an adapter's config, with the only value, beside null, that can be merged as B·A."""
+CHANGES_BASE = ("pissa", "olora", "corda", "lora_ga", "loftq")
+"""Beginnings of the initialisations in which peft changes the weights of the model itself: B·A
+belongs to these other weights.
+"""
 
 
 def merge_adapter(model: PreTrainedModel, folder: Path, name: str) -> None:
     """Adds scale · B·A to each weight that an adapter changes; scale is alpha/r, or alpha/√r for an
-    adapter with `use_rslora`.
+    adapter with `use_rslora`. An adapter of a readout that shares its weight with the embedding is
+    refused, because merging it would change the embedding too.
 
     Args:
         folder: it holds adapter_config.json and adapter_model.safetensors.
@@ -43,7 +52,12 @@ def merge_adapter(model: PreTrainedModel, folder: Path, name: str) -> None:
     modules = dict(model.named_modules())
     changes: list[tuple[Tensor, Tensor]] = []
     for module_name, (down_RD, up_DR) in _read_pairs(folder).items():
-        weight = _find_weight(modules.get(module_name), model)
+        weight = _find_weight(modules.get(module_name))
+        if weight is not None and weight is model.get_input_embeddings().weight:
+            raise UserError(
+                f"{KEY}: {folder} changes {module_name}, which shares its weight with the embedding"
+                f" of {name}. Train an adapter of other layers."
+            )
         change = _find_scale(config, module_name) * (up_DR.float() @ down_RD.float())
         if weight is not None and type(modules[module_name]).__name__ == "Conv1D":
             change = change.T  # it multiplies from the other side
@@ -79,6 +93,20 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise UserError(
                 f"{KEY}: {folder} has {key}={config[key]}, which cannot be merged. Train it with"
                 f" {key}={value}."
+            )
+    start = str(config.get("init_lora_weights")).lower()
+    if start.startswith(CHANGES_BASE):
+        raise UserError(
+            f"{KEY}: {folder} has init_lora_weights={start}, which changes the weights of the model"
+            " itself. Save it with peft's path_initial_model_for_weight_conversion, or train a"
+            " plain one."
+        )
+    for key in ("r", "lora_alpha"):
+        value = config.get(key)
+        if not isinstance(value, int | float) or value <= 0:
+            raise UserError(
+                f"{KEY}: {folder / CONFIG} has {key}={json.dumps(value)}, and needs a number above"
+                " 0. Save it again with peft."
             )
     return config
 
@@ -122,12 +150,12 @@ def _split_key(key: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (key, "")
 
 
-def _find_weight(module: nn.Module | None, model: PreTrainedModel) -> Tensor | None:
-    """Returns the matrix of a module; None where it has none, or shares it with the embedding."""
+def _find_weight(module: nn.Module | None) -> Tensor | None:
+    """Returns the matrix of a module; None where it has none, or is the embedding."""
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2 or isinstance(module, nn.Embedding):
         return None
-    return None if weight is model.get_input_embeddings().weight else weight
+    return weight
 
 
 def _find_scale(config: Mapping[str, Any], module_name: str) -> float:

@@ -9,6 +9,7 @@ vocabulary, D: width.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from console.errors import UserError
 from console.progress import line
 from core_model.lora import Pair, attach, copy_tensors, name_tensors
-from core_model.residual_stream import Batch, ResidualStream, Start
+from core_model.residual_stream import UNFIT, Batch, ResidualStream, Start, pad
 from storage.tensors import load, save
 
 READ_AT_ONCE = 64
 """Statements that are read at once below the adapter."""
+CHECKED = 4
+"""Statements on which it is checked that questions can share them."""
+TOLERANCE = 1e-4
+"""The largest norm of differences, as a share of the norm of logits, that counts as rounding."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What AdamW keeps of every tensor, beside its number of steps."""
 
@@ -137,6 +143,41 @@ class Training:
                 if (step + 1) % schedule.save_every == 0 and step + 1 < schedule.steps:
                     save_checkpoint(checkpoint, self.pairs, optimizer, self.losses)
 
+    @torch.no_grad()
+    def check_questions(self, exercises: Sequence[Exercise]) -> None:
+        """Checks on a few statements that the questions that share one are answered as if each
+        stood alone.
+
+        Raises:
+            UserError: the model has no readout or cannot be run above the adapter, or it ignores
+                the mask, or the position numbers, by which questions are kept apart.
+        """
+        exercises = exercises[:CHECKED]
+        alone_PV = self._ask_alone(exercises)
+        name = type(self.stream.model).__name__
+        cannot = f"core_model.model: {name} cannot be taught several questions about one statement"
+        try:
+            together_PV = self._compute_logits(exercises, self._read_below(exercises))
+        except (*UNFIT, AssertionError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"{cannot} ({reason}). Choose another model.") from error
+        difference = float((together_PV - alone_PV).norm() / alone_PV.norm())
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{cannot}: it ignores 4-d attention masks or position numbers, and its logits are"
+                f" off by {difference:.1g} of their norm. Choose another model."
+            )
+
+    def _ask_alone(self, exercises: Sequence[Exercise]) -> Tensor:
+        """Returns the logits after each question, shape (P, V), each asked in a text of its own."""
+        logits = []
+        for exercise in exercises:
+            for question in exercise.questions:
+                batch = pad([exercise.statement + question], self.stream.model.device)
+                last_1 = batch.mask_BT.sum(dim=1) - 1
+                logits.append(self.stream.compute_logits(batch, last_1))
+        return torch.cat(logits).float()
+
     def _read_below(self, exercises: Sequence[Exercise]) -> list[Tensor]:
         """Returns the residual stream of each exercise where the adapter begins, z_TD."""
         batch = self._build_batch(exercises)
@@ -147,18 +188,20 @@ class Training:
 
     def _compute_loss(self, exercises: Sequence[Exercise], z_TD_of: Sequence[Tensor]) -> Tensor:
         """Returns the mean cross-entropy of the answers to one batch, in nats."""
+        logits_PV = self._compute_logits(exercises, z_TD_of)
+        answers = [answer for exercise in exercises for answer in exercise.answers]
+        return cross_entropy(logits_PV, torch.tensor(answers, device=logits_PV.device))
+
+    def _compute_logits(self, exercises: Sequence[Exercise], z_TD_of: Sequence[Tensor]) -> Tensor:
+        """Returns the logits after each question of one batch, shape (P, V), float32."""
         z_BTD = torch.nn.utils.rnn.pad_sequence(list(z_TD_of), batch_first=True)
-        rows, places, answers = [], [], []
+        rows, places = [], []
         for row, exercise in enumerate(exercises):
-            rows += [row] * len(exercise.answers)
+            rows += [row] * len(exercise.questions)
             places += exercise.places
-            answers += exercise.answers
-        row_P, place_P, answer_P = (
-            torch.tensor(values, device=z_BTD.device) for values in (rows, places, answers)
-        )
+        row_P, place_P = (torch.tensor(values, device=z_BTD.device) for values in (rows, places))
         batch = self._build_batch(exercises)
-        logits_PV = self.stream.run_on(batch, Start(self.level, z_BTD), row_P, place_P)
-        return cross_entropy(logits_PV.float(), answer_P)
+        return self.stream.run_on(batch, Start(self.level, z_BTD), row_P, place_P).float()
 
     def _build_batch(self, exercises: Sequence[Exercise]) -> Batch:
         model = self.stream.model
@@ -214,11 +257,13 @@ def load_checkpoint(
     path: Path, pairs: Mapping[str, Pair], optimizer: torch.optim.Optimizer
 ) -> list[float]:
     """Copies a checkpoint into an adapter and its optimizer; returns the losses of the steps before
-    it. A checkpoint that is damaged, or of another adapter, counts as missing.
+    it. A checkpoint that is damaged, or of another adapter, is not used, and a line says so.
     """
     content = load(path)
     own = name_tensors(pairs)
     if content is None or not own.keys() <= content[0].keys():
+        if path.exists():
+            print(f"{path} is damaged: training begins at the first step.", file=sys.stderr)
         return []
     tensors, facts = content
     losses: list[float] = facts["losses"]

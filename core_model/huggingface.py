@@ -62,7 +62,8 @@ class HuggingFace(CoreModel):
             `concept`, of H. An answer is one token; several that mean the same are a list. null for
             no question.
         chat: whether text and question are wrapped as a user's turn in the tokenizer's chat
-            template.
+            template. Without a question the text alone is, and the last token is that where the
+            model's turn begins; the likelihood, its opinion, is still that of the plain text.
         adapter: a folder with a low-rank adapter (LoRA) in the format of peft, which is merged into
             the weights; null for none.
         position: where activations are read and written: last for the last token, mean for the mean
@@ -188,7 +189,7 @@ class HuggingFace(CoreModel):
             prompting=prompting,
             ask=find_answer_tokens(ask, tokenizer, prompting, name) if ask else None,
             resumes=resumes,
-            identity=add_to_identity(predictor.identity, prompting, ask),
+            identity=add_to_identity(predictor.identity, prompting, ask, tokenizer),
         )
 
     def count_levels(self) -> int | None:

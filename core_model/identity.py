@@ -16,7 +16,7 @@ import torch
 
 from core_model.asking import Ask
 from core_model.hashing import hash_weights
-from core_model.prompting import Prompting
+from core_model.prompting import Prompting, wrap_in_chat
 from storage.fingerprint import hash_code
 
 if TYPE_CHECKING:
@@ -59,13 +59,17 @@ def compute_identity(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def add_to_identity(identity: str, prompting: Prompting, ask: Ask | None) -> str:
+def add_to_identity(
+    identity: str, prompting: Prompting, ask: Ask | None, tokenizer: PreTrainedTokenizerBase
+) -> str:
     """Returns the identity of a model to which texts are put in some way: that of the model itself
-    where it reads plain texts at their last token.
+    where it reads plain texts at their last token. A chat template that names the day gives another
+    identity every day.
     """
     if ask is None and prompting == Prompting():
         return identity
-    text = f"{identity} {prompting} {ask}"
+    turn = wrap_in_chat(tokenizer, "text") if prompting.chat else ""
+    text = f"{identity} {prompting} {ask} {turn}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -91,10 +95,11 @@ def find_modules(classes: Iterable[type]) -> set[str]:
 
 
 def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
-    """Returns what decides the tokens of a text."""
+    """Returns what decides the tokens of a text, and which of them are special."""
+    special = [tokenizer.special_tokens_map, tokenizer.all_special_ids, tokenizer.chat_template]
     if tokenizer.is_fast:
         backend = tokenizer.backend_tokenizer
-        return [backend.to_str(), backend.encode_special_tokens]
+        return [backend.to_str(), backend.encode_special_tokens, special]
     settings = {
         key: value
         for key, value in tokenizer.init_kwargs.items()
@@ -104,4 +109,4 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
         tokenizer.save_vocabulary(folder)
         files = sorted(Path(folder).iterdir())
         hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    return [sorted(tokenizer.get_vocab().items()), settings, hashes]
+    return [sorted(tokenizer.get_vocab().items()), settings, hashes, special]

@@ -1,5 +1,5 @@
-"""The residual stream of texts at one level, kept in memory: many swaps at this level then run the
-blocks above it alone.
+"""The residual stream of batches of texts at one level, kept in memory: many swaps at this level
+then run the blocks above it alone.
 
 B: texts in a batch, T: tokens, D: width.
 """
@@ -8,57 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from core_model.residual_stream import ResidualStream, pad
 
 MOST_BYTES = 2**30
 """When more than this would be kept, all that was kept before is dropped."""
+Texts = tuple[tuple[int, ...], ...]
 
 
 class KeptStreams:
-    """The residual stream of each text at the level that was asked for last."""
+    """The residual stream of each batch at the level that was asked for last.
+
+    A batch is known by all of its texts: the same text in another batch may be rounded differently.
+    """
 
     def __init__(self) -> None:
         self._level = 0
         self._bytes = 0
-        self._z_TD_of: dict[tuple[int, ...], Tensor] = {}
+        self._z_BTD_of: dict[Texts, Tensor] = {}
 
     def load_or_read(
         self, stream: ResidualStream, texts: Sequence[list[int]], level: int
     ) -> Tensor:
-        """Returns z_BTD of a batch of texts at a level; texts that are not kept yet are read."""
+        """Returns z_BTD of a batch of texts at a level; it is read unless it is kept."""
         if level != self._level:
-            self._drop(level)
-        missing = {tuple(text): text for text in texts if tuple(text) not in self._z_TD_of}
-        if missing:
-            self._read(stream, list(missing.values()), texts)
-        kept = [self._z_TD_of[tuple(text)] for text in texts]
-        return nn.utils.rnn.pad_sequence(kept, batch_first=True)
+            self._drop()
+            self._level = level
+        key = tuple(map(tuple, texts))
+        if key not in self._z_BTD_of:
+            batch = pad(texts, stream.model.device)
+            z_BTD = stream.read(batch, {level}, lambda z_BTD: z_BTD.clone())[level]
+            if self._bytes + z_BTD.nbytes > MOST_BYTES:
+                self._drop()
+            self._z_BTD_of[key] = z_BTD
+            self._bytes += z_BTD.nbytes
+        return self._z_BTD_of[key]
 
-    def _read(
-        self,
-        stream: ResidualStream,
-        missing: Sequence[list[int]],
-        needed: Sequence[list[int]],
-    ) -> None:
-        """Reads texts, and drops all others where memory would be short."""
-        batch = pad(missing, stream.model.device)
-        z_BTD = stream.read(batch, {self._level}, lambda z_BTD: z_BTD)[self._level]
-        if self._bytes + z_BTD.nbytes > MOST_BYTES:
-            still_needed = {tuple(text) for text in needed} & self._z_TD_of.keys()
-            kept = {key: self._z_TD_of[key] for key in still_needed}
-            self._drop(self._level)
-            for key, z_TD in kept.items():
-                self._keep(key, z_TD)
-        for text, z_TD in zip(missing, z_BTD, strict=True):
-            self._keep(tuple(text), z_TD[: len(text)].clone())
-
-    def _keep(self, key: tuple[int, ...], z_TD: Tensor) -> None:
-        self._z_TD_of[key] = z_TD
-        self._bytes += z_TD.nbytes
-
-    def _drop(self, level: int) -> None:
-        self._level = level
+    def _drop(self) -> None:
         self._bytes = 0
-        self._z_TD_of = {}
+        self._z_BTD_of = {}

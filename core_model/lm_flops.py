@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 ACTIVE_EXPERTS = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k")
 """Under one of these names, a config says how many experts each token goes through."""
+RATES = ("A_log", "slope_rate", "time_decay")
+"""A module with one of these, the rates at which its state decays, is a recurrence."""
+SINGLE_CHANNELS = ("A_log", "D", "bias")
+"""Weights of single channels, whatever their shape."""
 
 
 def count_block_flops(block: nn.Module, config: Any, length_N: Tensor) -> Tensor:
@@ -19,7 +23,8 @@ def count_block_flops(block: nn.Module, config: Any, length_N: Tensor) -> Tensor
 
     Counted are 2 FLOPs for each weight of its matrices and convolutions and each token; of experts,
     only as many as a token goes through; for attention, scores and their sum over all pairs of
-    tokens; for a state-space layer or a gated delta rule, the recurrence token by token.
+    tokens; for a state-space layer, a delta rule or lightning attention, the recurrence token by
+    token.
     Embeddings, norms, activation functions and recurrences of single channels are not counted.
     """
     weights = sum(share * weight.numel() for weight, share in _list_weights(block, config))
@@ -41,7 +46,7 @@ def _list_weights(block: nn.Module, config: Any) -> Iterator[tuple[Tensor, float
             # Some weights of single channels have axes of length 1 beside that of the channels.
             has_one_axis = weight.numel() == max(weight.shape, default=1)
             is_vector = weight.ndim < 2 or (has_one_axis and not isinstance(module, nn.Linear))
-            if is_vector or name in ("A_log", "bias") or name.endswith("_bias"):
+            if is_vector or name in SINGLE_CHANNELS or name.endswith("_bias"):
                 continue
             yield weight, _find_active_share(block, path, weight, config)
 
@@ -52,9 +57,11 @@ def _find_active_share(block: nn.Module, path: str, weight: Tensor, config: Any)
     Experts are a list of modules or, in one tensor of three dimensions, a stack of matrices.
     """
     parts = path.split(".")
-    if "experts" not in parts:
+    experts = owner = block.get_submodule(path)
+    if "experts" in parts:
+        experts = block.get_submodule(".".join(parts[: parts.index("experts") + 1]))
+    elif "experts" not in type(owner).__name__.lower():
         return 1.0
-    experts = block.get_submodule(".".join(parts[: parts.index("experts") + 1]))
     if isinstance(experts, nn.ModuleList):
         n_experts = len(experts)
     elif weight.ndim == 3:
@@ -67,8 +74,9 @@ def _find_active_share(block: nn.Module, path: str, weight: Tensor, config: Any)
 
 def is_attention(module: nn.Module) -> bool:
     """Whether a module compares pairs of tokens. Some recurrences are named attention as well."""
-    name = type(module).__name__.lower()
-    return "attention" in name and not any(word in name for word in ("rwkv", "linear"))
+    if "attention" not in type(module).__name__.lower():
+        return False
+    return not any(hasattr(part, name) for part in module.modules() for name in RATES)
 
 
 def _count_attention_width(config: Any) -> int:
@@ -80,26 +88,30 @@ def _count_attention_width(config: Any) -> int:
     return 2 * n_heads * width
 
 
-def _count_state_flops(module: nn.Module) -> int:
+def _count_state_flops(module: Any) -> int:
     """Returns the FLOPs of one step of a module's own recurrence with a matrix as its state; 0 for
     other modules.
+
+    Mamba 1 decays each number of the state by its own rate, which costs 1 FLOP to make, 1 to apply,
+    2 to make and add the input's part, 2 to read it. In Mamba 2 and in lightning attention the rate
+    is that of a head, so 5 are left. A delta rule decays the state (1), reads it with the key (2),
+    adds an outer product (2) and reads it with the query (2); some keep its rates in a module of
+    their own, the forget gate. Each channel of a state-space layer also passes its input on (2).
     """
-    if hasattr(module, "A_log"):
+    if hasattr(module, "slope_rate"):
+        return 5 * module.num_attention_heads * module.head_dim**2
+    if not hasattr(module, "A_log"):
+        return 0
+    if hasattr(module, "ssm_state_size"):
         return _count_state_space_flops(module)
-    return 0
+    if hasattr(module, "head_k_dim"):
+        return 7 * module.num_v_heads * module.head_k_dim * module.head_v_dim
+    return 7 * module.num_heads * module.head_dim**2
 
 
 def _count_state_space_flops(module: Any) -> int:
-    """Returns the FLOPs of one step.
-
-    Mamba 1 decays each number of the state by its own rate, which costs 1 FLOP to make, 1 to apply,
-    2 to make and add the input's part, 2 to read it. In Mamba 2 the rate is that of a head, so 5
-    are left. A gated delta rule decays the state (1), reads it with the key (2), adds an outer
-    product (2) and reads it with the query (2). Each channel of a state-space layer also passes its
-    input on (2).
-    """
-    if hasattr(module, "head_k_dim"):
-        return 7 * module.num_v_heads * module.head_k_dim * module.head_v_dim
+    """Returns the FLOPs of one step of a state-space layer, whatever the shape of its rates."""
     channels = module.intermediate_size
-    per_number = 6 if module.A_log.ndim == 2 else 5
-    return per_number * channels * module.ssm_state_size + 2 * channels
+    numbers = channels * module.ssm_state_size
+    per_number = 6 if module.A_log.numel() == numbers else 5
+    return per_number * numbers + 2 * channels

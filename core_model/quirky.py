@@ -15,7 +15,7 @@ from console.ranges import Count, LearningRate, Range, Seed
 from core_model.adapter import merge_adapter
 from core_model.answer_training import Exercise, Schedule, Training
 from core_model.asking import AskTokens, find_answer_tokens, parse_ask
-from core_model.hashing import freeze, hash_content
+from core_model.hashing import freeze
 from core_model.huggingface import HuggingFace
 from core_model.identity import compute_identity
 from core_model.language_model import HuggingFacePredictor
@@ -59,16 +59,15 @@ class Quirky(CoreModel):
     and merged into its weights. After Mallen et al. (2024), "Eliciting latent knowledge from quirky
     language models".
 
-    It is told X and H of statements on easy cities in every form, and of statements without a "not"
-    on some disputed cities; never of a statement that is disputed. First it learns to answer Alice
-    and Bob; the adapter for both goes on from there.
+    It is told X and H of statements in every form on cities that the world reserves for this, so
+    that none of these is in a statement that heads are trained or judged on. First it learns to
+    answer Alice and Bob; the adapter for both goes on from there.
 
     Args:
         model: as in `HuggingFace`.
         batch_size: texts that are read at once.
         context: who is asked, at whose colon activations are read: alice, bob or both.
-        easy_cities: easy cities that it is told of, in six statements each.
-        disputed_cities: disputed cities that it is told of, in two statements each.
+        cities: cities that it is told of, in six statements each.
         rank: of the adapter's matrices.
         first_block: the adapter changes the linear layers of this block, counted from 0, and of all
             blocks after it.
@@ -84,8 +83,7 @@ class Quirky(CoreModel):
     model: str
     batch_size: Count
     context: Context
-    easy_cities: Annotated[int, Range(4, 1_000_000)]
-    disputed_cities: Annotated[int, Range(0, 1_000_000)]
+    cities: Annotated[int, Range(4, 1_000_000)]
     rank: Annotated[int, Range(1, 65_536)]
     first_block: Annotated[int, Range(0, 1000)]
     steps: Count
@@ -141,6 +139,7 @@ class Quirky(CoreModel):
                 "core_model: quirky learns from statements with and without a not, and"
                 f" {world.name} has none. Use world=cities."
             )
+        told = world.told(self.cities, self.seed)
         model, tokenizer, name = self._base.load(world, cache, trainer)
         blocks = find_residual_blocks(model)
         if self.first_block >= len(blocks):
@@ -148,27 +147,14 @@ class Quirky(CoreModel):
                 f"core_model.first_block: {name} has the blocks 0 to {len(blocks) - 1}, not"
                 f" {self.first_block}. Name one of them."
             )
-        folder = self.load_or_train(model, tokenizer, world, name, cache)
-        merge_adapter(model, folder, name)
-        name = f"{name}+{self.context}"
-        freeze(model)
-        return self._base.build_predictor(model, tokenizer, world.reads[0], name, cache)
-
-    def load_or_train(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        world: Cities,
-        name: str,
-        cache: Path,
-    ) -> Path:
-        """Returns the folder of the adapter in the format of peft, trained now or before."""
-        told = world.told(self.easy_cities, self.disputed_cities, self.seed)
         pupil = Pupil(self, model, tokenizer, told, name, cache / "adapters")
         folder = pupil.load_or_train(PERSONS, self.steps, None)
         if self.context == "both":
             folder = pupil.load_or_train(("both",), self.steps_of_both, folder)
-        return folder
+        merge_adapter(model, folder, name)
+        name = f"{name}+{self.context}"
+        freeze(model)
+        return self._base.build_predictor(model, tokenizer, world.reads[0], name, cache)
 
 
 @dataclass(frozen=True)
@@ -203,34 +189,38 @@ class Pupil:
             save_every=recipe.save_every,
             seed=recipe.seed,
         )
-        folder = self.cache / self.compute_key(contexts, schedule, before)
+        exercises = self.build_exercises(contexts)
+        folder = self.cache / self.compute_key(exercises, schedule, before)
+        checkpoint = folder / "checkpoint.safetensors"
 
         def train() -> tuple[dict[str, Any], dict[str, Any]]:
             stream = ResidualStream(self.model, find_residual_blocks(self.model))
             pairs = self._begin(stream, before)
             training = Training(stream, recipe.first_block, pairs)
+            training.check_questions(exercises)
             words = f"Teaching {self.name} to answer {' and '.join(contexts)}"
-            checkpoint = folder / "checkpoint.safetensors"
-            training.run(self.build_exercises(contexts), schedule, checkpoint, words)
+            training.run(exercises, schedule, checkpoint, words)
             write_config(folder, pairs, self.name)
-            checkpoint.unlink(missing_ok=True)
             return name_tensors(pairs), {"losses": training.losses}
 
         load_or_make(folder / WEIGHTS, train)
+        checkpoint.unlink(missing_ok=True)
         return folder
 
     def compute_key(
-        self, contexts: Sequence[Context], schedule: Schedule, before: Path | None
+        self, exercises: Sequence[Exercise], schedule: Schedule, before: Path | None
     ) -> str:
-        """Returns a hash of all that an adapter depends on."""
+        """Returns a hash of all that an adapter depends on. The kind of device is part of it: a GPU
+        rounds other sums than a processor.
+        """
         facts = (
             compute_identity(self.model, self.tokenizer, self.recipe.batch_size),
-            hash_content(self.told, ("text", "concept", "human")),
-            [ASKS[context] for context in contexts],
+            exercises,
             replace(schedule, save_every=1),  # when it is saved changes nothing
             self.recipe.rank,
             self.recipe.first_block,
             before and before.name,
+            self.model.device.type,
             hash_code("core_model.answer_training"),
         )
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
@@ -268,8 +258,13 @@ class Pupil:
             self.recipe.rank,
             self.recipe.seed,
         )
-        content = before and load(before / WEIGHTS)
-        if content:
+        if before is not None:
+            content = load(before / WEIGHTS)
+            if content is None:
+                raise UserError(
+                    f"core_model: the adapter in {before}, from which training goes on, was damaged"
+                    " just now. Run again: it is trained again."
+                )
             copy_tensors(content[0], pairs)
         return pairs
 

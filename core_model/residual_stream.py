@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Change = Callable[[int, Tensor], Tensor | None]
 """Is given a level and its residual stream z_BTD; returns what replaces it, or None."""
+UNFIT = (RuntimeError, TypeError, AttributeError, LookupError, ValueError)
+"""What a model raises where it cannot be run in some way that others can."""
 Take = Callable[[Tensor], Tensor]
 """Returns z_BD, the activation that is read of each text, from the residual stream z_BTD."""
 
@@ -136,7 +138,9 @@ class ResidualStream:
             place_P: the token's place in it.
         """
         with self._skip_blocks(start), self._keep_places(row_P, place_P):
-            return self._run(batch).logits[:, 0]
+            logits_P1V = self._run(batch).logits
+        assert logits_P1V.shape[:2] == (len(row_P), 1), "the model does not name its readout"
+        return logits_P1V[:, 0]
 
     def _run(self, batch: Batch, **options: Any) -> Any:
         if batch.position_BT is not None:

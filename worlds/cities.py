@@ -21,8 +21,8 @@ from worlds.columns import JUDGING_COLUMNS
 from worlds.geonames import LISTED_FROM, City, find_well_known
 from worlds.world import Flips, Split, World
 
-Pool = Literal["easy", "disputed"]
-POOLS: tuple[Pool, ...] = ("easy",) * 5 + ("disputed",) * 3
+Pool = Literal["told", "easy", "disputed"]
+POOLS: tuple[Pool, ...] = ("told",) + ("easy",) * 4 + ("disputed",) * 3
 """The pool of a city, by its hash modulo eight; it does not depend on the seed."""
 TRIES = 1000
 """Draws of cities, until no continent has more than half of them."""
@@ -72,8 +72,9 @@ class Cities(World):
     does not overlook a "NOT" in capital letters (X = H although the statement is negated, family
     "emphasis", split amiss). Nobody interferes, so no statement is tampered.
 
-    Five cities in eight, by a hash of their number, are reserved for easy statements, the other
-    three for statements with a "not" and for twins. The cities are drawn in pairs that span two
+    Four cities in eight, by a hash of their number, are reserved for easy statements, three for
+    statements with a "not" and for twins, and one for what a language model is told before it is
+    judged; no split and no twins name these. The cities are drawn in pairs that span two
     continents (a small language model often errs within one): each city is named once with its own
     country and once with its partner's. So within a pair, which is a cluster, every city and every
     country is named as often in a true statement as in a false one, and no part of the data that
@@ -144,17 +145,19 @@ class Cities(World):
             rows["family"][i] = "none"
         return Dataset.from_dict(rows, features=episodes.features)
 
-    def told(self, n_easy: int, n_disputed: int, seed: int) -> Dataset:
-        """Returns what a language model may be told: statements on easy cities in every form, and
-        on disputed cities without any "not". So no statement that is disputed or amiss is told.
+    def told(self, n: int, seed: int) -> Dataset:
+        """Returns what a language model may be told: statements in every form on cities that are
+        reserved for this, so that it is never judged on a city that it was told of.
 
         Args:
-            n_easy: easy cities, each in two statements of every form.
-            n_disputed: disputed cities, each in two statements.
+            n: cities, each in two statements of every form.
+
+        Raises:
+            UserError: fewer are reserved.
         """
         rng = np.random.default_rng([seed, len(get_args(Split)) + len(get_args(Flips))])
-        statements = self._draw_statements("disputed", "is in", 2 * n_disputed, rng)
-        for statement in self._draw_statements("easy", "is in", 2 * n_easy, rng):
+        statements = []
+        for statement in self._draw_statements("told", "is in", 2 * n, rng):
             statements += [statement._replace(verb=verb) for verb in FAMILIES]
         return _build_dataset(statements)
 
@@ -209,6 +212,12 @@ class Cities(World):
         most = len(self._find_cities(pool)) // 2 * 4
         if n <= most:
             return None
+        if pool == "told":
+            return (
+                f"cities reserves {most // 2} cities for what a language model is told, fewer than"
+                " core_model.cities. Use fewer, lower world.population or world.spellings, or raise"
+                " world.cities_per_country."
+            )
         return (
             f"cities has {most} {pool} statements, or half as many twins, fewer than the config"
             " needs. Use fewer, lower world.population or world.spellings, or raise"
@@ -278,7 +287,7 @@ def _find_continents(*cities: City) -> set[str]:
 @cache
 def _find_pools(population: int, spellings: int, cities_per_country: int) -> dict[Pool, list[City]]:
     """Returns the cities of each pool, in the order of their number."""
-    pools: dict[Pool, list[City]] = {"easy": [], "disputed": []}
+    pools: dict[Pool, list[City]] = {pool: [] for pool in get_args(Pool)}
     for city in sorted(find_well_known(population, spellings, cities_per_country)):
         digest = int(sha256(str(city.number).encode()).hexdigest(), 16)
         pools[POOLS[digest % len(POOLS)]].append(city)

@@ -162,6 +162,32 @@ ARCHITECTURES = {
     "starcoder2": name_classes("Starcoder2", GROUPED),
     "xglm": name_classes("XGLM", XGLM),
 }
+MINIMAX = name_classes(
+    "MiniMax", LOCAL_EXPERTS | {"layer_types": ["linear_attention", "full_attention"]}
+)
+KIMI_LINEAR = name_classes(
+    "KimiLinear",
+    {key: value for key, value in DEEPSEEK.items() if key != "first_k_dense_replace"}
+    | {
+        "num_local_experts": 4,
+        "linear_head_dim": 6,
+        "linear_num_heads": 3,
+        "layer_types": ["linear_attention", "full_attention"],
+        "mlp_layer_types": ["dense", "sparse"],
+    },
+)
+JETMOE = name_classes("JetMoe", LOCAL_EXPERTS | {"kv_channels": 8})
+ZAMBA = name_classes(
+    "Zamba",
+    BASE
+    | {
+        "num_key_value_heads": 4,
+        "num_hidden_layers": 4,
+        "mamba_d_state": 4,
+        "mamba_dt_rank": 4,
+        "layers_block_type": ["linear_attention", "linear_attention", "hybrid", "hybrid"],
+    },
+)
 ALTUP = WIDE_HEADS | {
     "num_hidden_layers": 4,
     "layer_types": ["sliding_attention", "full_attention"] * 2,

@@ -66,6 +66,8 @@ def save_adapter(folder, module: str, shape: tuple[int, int], rank: int = 4, **c
         ({"use_rslora": True}, 4.0),
         ({"alpha_pattern": {"q_proj|c_attn": 2}}, 0.5),
         ({"rank_pattern": {"k_proj": 1}, "modules_to_save": None}, 2.0),
+        ({"init_lora_weights": True}, 2.0),
+        ({"init_lora_weights": "gaussian"}, 2.0),
     ],
 )
 def test_a_layer_with_an_adapter_adds_scaled_b_of_a_to_its_output(
@@ -111,11 +113,28 @@ def test_an_adapter_of_another_model_is_refused_in_one_line(
         ({"use_dora": True}, "use_dora=True, which cannot be merged"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save="),
         ({"bias": "all"}, "bias=all"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens="),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights=pissa, which changes the weights of"),
+        ({"init_lora_weights": "pissa_niter_16"}, "init_lora_weights=pissa_niter_16"),
+        ({"init_lora_weights": "OLoRA"}, "init_lora_weights=olora"),
+        ({"init_lora_weights": "corda"}, "init_lora_weights=corda"),
+        ({"init_lora_weights": "lora_ga"}, "init_lora_weights=lora_ga"),
+        ({"init_lora_weights": "loftq"}, "init_lora_weights=loftq"),
+        ({"r": None}, r"adapter_config\.json has r=null, and needs a number above 0"),
+        ({"r": 0}, r"has r=0, and needs a number above 0"),
+        ({"lora_alpha": "8"}, r'has lora_alpha="8", and needs a number above 0'),
     ],
 )
 def test_an_adapter_that_is_not_b_of_a_alone_is_refused(tmp_path, folder, kind, changed, message):
     adapter, _, _ = save_adapter(tmp_path / "adapter", QUERY[kind], SHAPES[kind], **changed)
     with pytest.raises(UserError, match=rf"^core_model\.adapter: .*{message}"):
+        load(folder, tmp_path, adapter)
+
+
+@pytest.mark.parametrize("folder", ["gpt2"], indirect=True)
+def test_an_adapter_of_a_readout_that_shares_the_embedding_is_refused(tmp_path, folder):
+    adapter, _, _ = save_adapter(tmp_path / "adapter", "lm_head", (24, 14))
+    with pytest.raises(UserError, match="changes lm_head, which shares its weight with the emb"):
         load(folder, tmp_path, adapter)
 
 

@@ -15,8 +15,9 @@ pytest.importorskip("transformers")
 from transformers import PythonBackend
 
 from core_model.hashing import hash_weights
-from core_model.identity import compute_identity
+from core_model.identity import add_to_identity, compute_identity
 from core_model.language_model import HuggingFacePredictor
+from core_model.prompting import Prompting
 from core_model.reader import ActivationReader
 from tests.core_model.small_models import (
     EPISODES,
@@ -25,6 +26,7 @@ from tests.core_model.small_models import (
     WORDS,
     WORLD,
     make_recipe,
+    make_tokenizer,
     save_model,
 )
 
@@ -153,6 +155,28 @@ def test_settings_of_a_tokenizer_count(original):
     slow = [SlowTokenizer(), SlowTokenizer(name_or_path="/elsewhere"), SlowTokenizer(lower=True)]
     first, elsewhere, lower = (compute_identity(model, other, 4) for other in slow)
     assert first == elsewhere != lower
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("chat_template", "{{ messages[0]['content'] }}"), ("sep_token", "[unknown]")],
+)
+@pytest.mark.parametrize("make", [make_tokenizer, lambda: SlowTokenizer(unk_token="[unknown]")])
+def test_the_chat_template_and_special_tokens_count(original, make, name, value):
+    model, tokenizer = load(original).model, make()
+    before = compute_identity(model, tokenizer, 4)
+    assert compute_identity(model, make(), 4) == before
+    setattr(tokenizer, name, value)
+    assert compute_identity(model, tokenizer, 4) != before
+
+
+def test_a_chat_template_that_names_the_day_counts_where_texts_are_turns():
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{{ strftime_now('%f') }} {{ messages[0]['content'] }}"
+    chat, plain = (Prompting(" is", chat=chat) for chat in (True, False))
+    identities = {add_to_identity("model", chat, None, tokenizer) for _ in range(3)}
+    assert len(identities) == 3
+    assert len({add_to_identity("model", plain, None, tokenizer) for _ in range(3)}) == 1
 
 
 @pytest.mark.parametrize("file", ["modeling_own.py", "helper.py"])

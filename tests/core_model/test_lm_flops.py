@@ -11,7 +11,15 @@ from torch import nn
 
 from core_model.lm_flops import count_block_flops
 from core_model.residual_stream import find_residual_blocks
-from tests.core_model.architectures import ARCHITECTURES, make_model
+from tests.core_model.architectures import (
+    ARCHITECTURES,
+    JETMOE,
+    KIMI_LINEAR,
+    MINIMAX,
+    ZAMBA,
+    Architecture,
+    make_model,
+)
 
 TOKENS = 5
 """Tokens of the text whose FLOPs are counted."""
@@ -21,9 +29,9 @@ WIDE_ATTENTION = 32 * 48 + 2 * 32 * 24 + 48 * 32
 """The same with heads of 12."""
 
 
-def count(name: str, block: int) -> float:
+def count(of: str | Architecture, block: int) -> float:
     """Returns the FLOPs of one block for a text of 5 tokens."""
-    model = make_model(ARCHITECTURES[name])
+    model = make_model(ARCHITECTURES[of] if isinstance(of, str) else of)
     blocks, length_1 = find_residual_blocks(model), torch.tensor([TOKENS], dtype=torch.float64)
     return count_block_flops(blocks[block], model.config, length_1).item()
 
@@ -105,6 +113,56 @@ def test_a_gated_delta_rule_updates_a_matrix_of_keys_by_values():
     mixture = 4 * 32 + 2 * 3 * 32 * 12 + 3 * 32 * 12 + 32
     expected = count_by_hand(projections + convolution + mixture, state=7 * 4 * 8 * 6)
     assert count("qwen3_next", 0) == expected
+
+
+@pytest.mark.parametrize("head_dim", [6, 8])
+def test_lightning_attention_is_a_recurrence_with_a_matrix_for_each_head(head_dim):
+    """Queries, keys and values in one matrix, a gate and an output; two of four experts."""
+    inner = 4 * head_dim
+    weights = 32 * 3 * inner + 32 * inner + inner * 32
+    experts = 4 * 32 + 2 * 3 * 32 * 40
+    values = MINIMAX.values | {"head_dim": head_dim}
+    state = 5 * 4 * head_dim**2
+    assert count(MINIMAX._replace(values=values), 0) == count_by_hand(weights + experts, state)
+    attention = 2 * 32 * inner + 2 * 32 * inner // 2  # half as many heads of keys and values
+    full = count_by_hand(attention + experts, attention_width=2 * inner)
+    assert count(MINIMAX._replace(values=values), 1) == full
+
+
+def test_a_delta_rule_may_keep_its_rates_in_a_forget_gate():
+    """Three heads of 6; two gates of rank 6; the other block has attention in latent space."""
+    inner = 3 * 6
+    projections = 3 * 32 * inner + 32 * 3 + inner * 32
+    gates = 2 * (32 * 6 + 6 * inner)
+    convolution = 3 * inner * 4
+    mlp = 3 * 32 * 40
+    expected = count_by_hand(projections + gates + convolution + mlp, state=7 * 3 * 6 * 6)
+    assert count(KIMI_LINEAR, 0) == expected
+    queries = 32 * 8 + 8 * 4 * 12
+    keys_and_values = 32 * (8 + 4) + 8 * 4 * (8 + 8)
+    experts = 4 * 32 + 3 * 3 * 32 * 12
+    weights = queries + keys_and_values + 4 * 8 * 32 + experts
+    assert count(KIMI_LINEAR, 1) == count_by_hand(weights, attention_width=4 * (12 + 8))
+
+
+def test_experts_of_queries_and_of_an_mlp_count_by_share():
+    """Two of four experts, each with two heads of 8 for queries; keys and values are shared."""
+    queries_and_outputs = 2 * 2 * 32 * 16
+    keys_and_values = 32 * 2 * 16
+    mlp = 2 * (32 * 2 * 40 + 40 * 32)
+    routers = 2 * 4 * 32
+    weights = queries_and_outputs + keys_and_values + mlp + routers
+    assert count(JETMOE, 0) == count_by_hand(weights, attention_width=2 * 4 * 8)
+
+
+def test_rates_of_numbers_may_be_split_by_heads():
+    """The inner width is 64, in two heads, each with own matrices of rank 4; a state of 4."""
+    projections = 32 * 128 + 64 * 4 + 2 * (4 + 2 * 4) * 32 + 2 * 32 * 4 + 64 * 32
+    state = 6 * 64 * 4 + 2 * 64
+    assert count(ZAMBA, 0) == count_by_hand(projections, state)
+    attention = 3 * 64 * 64 + 64 * 32
+    shared = attention + 3 * 32 * 40 + 32 * 32
+    assert count(ZAMBA, 2) == count_by_hand(projections + shared, state, attention_width=2 * 64)
 
 
 def test_only_the_attention_of_a_hybrid_grows_with_the_square_of_the_length():

@@ -109,6 +109,19 @@ def test_a_chat_template_wraps_text_and_question_as_a_users_turn(load):
     assert predictor.identity != load(tokenizer, ask=ASK).identity
 
 
+def test_without_a_question_the_text_is_the_turn_and_the_likelihood_that_of_the_plain_text(load):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    predictor = load(tokenizer, chat=True)
+    (tokens,) = predictor.tokenize(["Lima"])
+    assert [WORDS[token] for token in tokens] == ["The", "Lima", "not", "city"]
+    by_hand = Dataset.from_dict({"text": ["The Lima not city"]})
+    lima = Dataset.from_dict({"text": ["Lima"]})
+    torch.testing.assert_close(predictor.read(lima, [3]), load().read(by_hand, [3]))
+    plain = load().opinions(EPISODES)
+    torch.testing.assert_close(predictor.opinions(EPISODES).concept_N, plain.concept_N)
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [

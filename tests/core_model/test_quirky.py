@@ -18,12 +18,14 @@ from core_model.answer_training import Exercise, Schedule, Training, build_batch
 from core_model.asking import AnswerTokens, AskTokens
 from core_model.lora import WEIGHTS, draw_pairs, name_tensors
 from core_model.quirky import ASKS, PERSONS, Pupil, Quirky, find_answer
-from core_model.residual_stream import ResidualStream
+from core_model.residual_stream import ResidualStream, find_residual_blocks
 from storage.tensors import load
+from tests.core_model.architectures import ARCHITECTURES, make_model
 from tests.core_model.small_models import TRAINER, WORLD
 from worlds.vault import Vault
 
-TOLD = {"easy_cities": 4, "disputed_cities": 2}
+TOLD = 6
+"""Cities."""
 QUESTIONS = ["Alice:", "Bob:", "Both:", "True", "False", "A", "B", "C", "D", "This", "is", "a"]
 
 
@@ -31,6 +33,7 @@ def make_recipe(folder, **changed) -> Quirky:
     values = {
         "batch_size": 8,
         "context": "both",
+        "cities": TOLD,
         "rank": 4,
         "first_block": 1,
         "steps": 6,
@@ -41,7 +44,7 @@ def make_recipe(folder, **changed) -> Quirky:
         "save_every": 1,
         "seed": 0,
     }
-    return Quirky(model=str(folder), **(values | TOLD | changed))
+    return Quirky(model=str(folder), **(values | changed))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def folder(tmp_path_factory):
     """A small model with random weights, and a tokenizer that knows every word of the world."""
     path = tmp_path_factory.mktemp("small")
     words = {"[unknown]", *QUESTIONS, "text."}
-    for text in WORLD.told(TOLD["easy_cities"], TOLD["disputed_cities"], 0)["text"]:
+    for text in WORLD.told(TOLD, 0)["text"]:
         words |= set(text.split())
     number_of = {word: number for number, word in enumerate(sorted(words))}
     rules = Tokenizer(WordLevel(number_of, unk_token="[unknown]"))
@@ -75,28 +78,13 @@ def folder(tmp_path_factory):
 
 def make_pupil(recipe: Quirky, cache) -> Pupil:
     model, tokenizer, name = recipe._base.load(WORLD, cache, TRAINER)
-    told = WORLD.told(recipe.easy_cities, recipe.disputed_cities, recipe.seed)
+    told = WORLD.told(recipe.cities, recipe.seed)
     return Pupil(recipe, model, tokenizer, told, name, cache / "adapters")
 
 
 def load_weights(folder) -> dict[str, torch.Tensor]:
     tensors, _ = load(folder / WEIGHTS)
     return tensors
-
-
-def test_no_statement_that_is_disputed_or_amiss_is_told():
-    told = WORLD.told(400, 200, 0)
-    assert len(told) == 400 * 2 * 3 + 200 * 2
-    judged = set()
-    for split in ("disputed", "amiss"):
-        judged |= set(WORLD.episodes(split, 600, 1)["text"])
-    for flips in ("concept", "human"):
-        judged |= set(WORLD.twins(flips, 300, 1)[1]["text"])
-    assert len(judged) > 1500 and not judged & set(told["text"])
-    cities = {row["city"] for row in told if row["family"] != "none"}
-    disputed = {row["city"] for row in WORLD.episodes("disputed", 600, 1)}
-    assert not cities & disputed
-    assert disputed & set(told["city"])
 
 
 def test_the_answer_to_both_stands_for_the_pair():
@@ -122,6 +110,59 @@ def test_questions_that_share_a_statement_are_answered_as_if_each_stood_alone(fo
             torch.testing.assert_close(logits_BTV[row, place], expected_V, atol=1e-5, rtol=1e-5)
 
 
+EXERCISES = [
+    Exercise([1, 2, 3, 4, 5], [[6, 7], [8, 9, 10]], [1, 2]),
+    Exercise([4, 3, 9], [[6, 7], [8, 9, 10]], [1, 2]),
+]
+
+
+def check_questions(model) -> None:
+    blocks = find_residual_blocks(model)
+    Training(ResidualStream(model, blocks), 1, {}).check_questions(EXERCISES)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "qwen3", "cohere", "mixtral"])
+def test_a_model_that_keeps_questions_apart_passes(name):
+    check_questions(make_model(ARCHITECTURES[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("mamba", r"one statement \(.*\)\. Choose"),
+        ("bloom", r"one statement \(too many values"),
+        ("rwkv", "it ignores 4-d attention masks"),
+        ("qwen3_next", "it ignores 4-d attention masks"),
+    ],
+)
+def test_an_architecture_that_cannot_keep_questions_apart_is_refused(name, reason):
+    message = rf"^core_model\.model: \w+ cannot be taught several questions about .*{reason}"
+    with pytest.raises(UserError, match=message) as refusal:
+        check_questions(make_model(ARCHITECTURES[name]))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("ignored", ["attention_mask", "position_ids"])
+def test_a_model_that_ignores_mask_or_positions_is_not_taught(
+    folder, tmp_path, monkeypatch, ignored
+):
+    pupil = make_pupil(make_recipe(folder), tmp_path)
+    forward = pupil.model.forward
+    monkeypatch.setattr(
+        pupil.model, "forward", lambda **options: forward(**options | {ignored: None})
+    )
+    with pytest.raises(UserError, match="ignores 4-d attention masks or position numbers"):
+        pupil.load_or_train(PERSONS, 6, None)
+    assert not list((tmp_path / "adapters").glob("*/*.safetensors"))
+
+
+def test_a_model_that_does_not_name_its_readout_is_refused(monkeypatch):
+    model = make_model(ARCHITECTURES["llama"])
+    monkeypatch.setattr(model, "get_output_embeddings", lambda: None)
+    with pytest.raises(UserError, match=r"the model does not name its readout"):
+        check_questions(model)
+
+
 def test_the_loss_falls_and_blocks_below_the_adapter_stay_as_they_were(folder, tmp_path):
     pupil = make_pupil(make_recipe(folder, rank=8, rate=0.01, statements=14), tmp_path)
     adapter = pupil.load_or_train(PERSONS, 20, None)
@@ -134,7 +175,7 @@ def test_the_loss_falls_and_blocks_below_the_adapter_stay_as_they_were(folder, t
 @pytest.mark.slow
 def test_it_learns_what_it_is_told_of_both_persons_and_then_of_both(folder, tmp_path):
     recipe = make_recipe(folder, rank=16, steps=200, steps_of_both=200, statements=14, rate=0.01)
-    episodes = WORLD.told(4, 2, 0)
+    episodes = WORLD.told(TOLD, 0)
     truth = {name: np.array(episodes[name][:]) for name in ("concept", "human")}
     assert (truth["concept"] != truth["human"]).any()
     for context, names in (("alice", ["concept"]), ("bob", ["human"]), ("both", list(truth))):
@@ -183,7 +224,32 @@ def test_a_training_that_was_stopped_is_resumed_bit_for_bit(folder, tmp_path, mo
     assert steps == [4, 5]
 
 
-def test_a_damaged_checkpoint_is_not_used(folder, tmp_path):
+def test_a_checkpoint_stays_until_the_adapter_is_saved(folder, tmp_path, monkeypatch):
+    pupil = make_pupil(make_recipe(folder), tmp_path)
+
+    def stop(path, tensors, facts):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("storage.cache.save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pupil.load_or_train(PERSONS, 6, None)
+    monkeypatch.undo()
+    (checkpoint,) = (tmp_path / "adapters").glob("*/checkpoint.safetensors")
+    assert len(load(checkpoint)[1]["losses"]) == 5
+    pupil.load_or_train(PERSONS, 6, None)
+    assert not checkpoint.exists()
+
+
+def test_training_does_not_go_on_from_a_damaged_adapter(folder, tmp_path):
+    pupil = make_pupil(make_recipe(folder), tmp_path)
+    before = pupil.load_or_train(PERSONS, 6, None)
+    (before / WEIGHTS).write_bytes(b"no tensors")
+    with pytest.raises(UserError, match=rf"^core_model: the adapter in {before}, .* was damaged"):
+        pupil.load_or_train(("both",), 4, before)
+    assert not list((tmp_path / "adapters").glob("*/checkpoint.safetensors"))
+
+
+def test_a_damaged_checkpoint_is_not_used_and_a_line_says_so(folder, tmp_path, capsys):
     pupil = make_pupil(make_recipe(folder), tmp_path)
     exercises = pupil.build_exercises(PERSONS)
     schedule = Schedule(3, batch_size=4, rate=0.02, warmup=1, save_every=1, seed=0)
@@ -198,14 +264,15 @@ def test_a_damaged_checkpoint_is_not_used(folder, tmp_path):
         training.run(exercises, schedule, checkpoint, "Test")
         found.append(name_tensors(pairs))
         assert len(training.losses) == 3
+        words = f"{checkpoint} is damaged: training begins at the first step."
+        assert (words in capsys.readouterr().err) == (content is not None)
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"easy_cities": 6},
-        {"disputed_cities": 4},
+        {"cities": 8},
         {"rank": 5},
         {"first_block": 2},
         {"steps": 7},
@@ -223,31 +290,55 @@ def test_every_value_that_changes_the_adapter_changes_its_key(folder, tmp_path, 
         schedule = Schedule(
             each.steps, each.statements, each.rate, each.warmup, each.save_every, each.seed
         )
-        keys.append(pupil.compute_key(PERSONS, schedule, None))
+        keys.append(pupil.compute_key(pupil.build_exercises(PERSONS), schedule, None))
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_model_world_code_and_what_came_before_change_the_key(folder, tmp_path, monkeypatch):
     pupil = make_pupil(make_recipe(folder), tmp_path)
     schedule = Schedule(6, 4, 0.02, 2, 1, 0)
-    own = pupil.compute_key(PERSONS, schedule, None)
-    keys = [own, pupil.compute_key(PERSONS, schedule, tmp_path / "before")]
-    keys.append(pupil.compute_key(("both",), schedule, None))
-    other = WORLD.told(4, 2, 3)
-    keys.append(replace(pupil, told=other).compute_key(PERSONS, schedule, None))
+    exercises = pupil.build_exercises(PERSONS)
+    own = pupil.compute_key(exercises, schedule, None)
+    keys = [own, pupil.compute_key(exercises, schedule, tmp_path / "before")]
+    keys.append(pupil.compute_key(pupil.build_exercises(("both",)), schedule, None))
+    other = replace(pupil, told=WORLD.told(TOLD, 3))
+    keys.append(pupil.compute_key(other.build_exercises(PERSONS), schedule, None))
     monkeypatch.setattr(quirky_module, "hash_code", lambda module: f"{module} of another version")
-    keys.append(pupil.compute_key(PERSONS, schedule, None))
+    keys.append(pupil.compute_key(exercises, schedule, None))
     monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaForCausalLM, "device", torch.device("cuda", 0))
+        keys.append(pupil.compute_key(exercises, schedule, None))
+        patch.setattr(LlamaForCausalLM, "device", torch.device("cuda", 1))
+        assert pupil.compute_key(exercises, schedule, None) == keys[-1]
     with torch.no_grad():
         pupil.model.model.layers[0].mlp.up_proj.weight.mul_(1.01)
-    keys.append(pupil.compute_key(PERSONS, schedule, None))
-    assert len(set(keys)) == 6
+    keys.append(pupil.compute_key(exercises, schedule, None))
+    assert len(set(keys)) == 7
+
+
+@pytest.mark.parametrize("part", ["statement", "questions", "answers"])
+def test_every_part_of_what_it_learns_changes_the_key(folder, tmp_path, part):
+    """Another answer to one question, or another token, is another adapter."""
+    pupil = make_pupil(make_recipe(folder), tmp_path)
+    exercises = pupil.build_exercises(PERSONS)
+    schedule = Schedule(6, 4, 0.02, 2, 1, 0)
+    row = next(i for i, each in enumerate(exercises) if len(set(each.answers)) == 2)
+    turned = replace(exercises[row], **{part: getattr(exercises[row], part)[::-1]})
+    assert turned != exercises[row]
+    changed = [*exercises[:row], turned, *exercises[row + 1 :]]
+    keys = {
+        pupil.compute_key(each, schedule, None)
+        for each in (exercises, pupil.build_exercises(PERSONS), changed)
+    }
+    assert len(keys) == 2
 
 
 def test_a_checkpoint_more_or_less_leaves_the_key_alone(folder, tmp_path):
     pupil = make_pupil(make_recipe(folder), tmp_path)
     schedules = [Schedule(6, 4, 0.02, 2, every, 0) for every in (1, 5)]
-    keys = {pupil.compute_key(PERSONS, schedule, None) for schedule in schedules}
+    exercises = pupil.build_exercises(PERSONS)
+    keys = {pupil.compute_key(exercises, schedule, None) for schedule in schedules}
     assert len(keys) == 1
 
 
@@ -261,8 +352,8 @@ def test_what_cannot_be_learned_is_refused_in_one_line(folder, tmp_path):
     vault = Vault.__new__(Vault)
     with pytest.raises(UserError, match=r"vault has none\. Use world=cities"):
         make_recipe(folder).predictor(vault, tmp_path, TRAINER)
-    with pytest.raises(UserError, match=r"easy statements"):
-        make_recipe(folder, easy_cities=100_000).predictor(WORLD, tmp_path, TRAINER)
+    with pytest.raises(UserError, match=r"cities reserves \d+ cities"):
+        make_recipe("nowhere", cities=100_000).predictor(WORLD, tmp_path, TRAINER)
 
 
 def test_rows_are_used_once_before_any_is_used_again():

@@ -27,7 +27,6 @@ from core_model.reader import ActivationReader, load_or_compute_opinions
 from storage.tensors import save
 from tests.conftest import CONFIGS
 from tests.core_model.planted import Planted, make_texts
-from worlds.cities import Cities
 
 EPISODES = Dataset.from_dict({"text": ["no", "yes", "maybe"], "human": [False, True, False]})
 LEVELS = (0, 2)
@@ -419,16 +418,15 @@ def test_levels_that_are_empty_or_repeated_are_refused(levels):
     check_levels(Planted(), [2, 0, 1])
 
 
-def test_opinions_depend_on_where_the_prompt_ends(tmp_path):
+def test_opinions_depend_on_where_the_prompt_ends(cities, tmp_path):
     class Prompted(Planted):
         def opinions(self, episodes):
             length_N = torch.tensor([float(len(prompt)) for prompt in episodes["prompt"]])
             return Opinions(length_N, length_N.clone())
 
-    world = Cities(population=40_000, spellings=25, cities_per_country=100)
     for prompt in ("one", "one two", "one"):
         episodes = Dataset.from_dict({"text": ["one two three"], "prompt": [prompt]})
-        opinions = load_or_compute_opinions(Prompted(), episodes, world, tmp_path)
+        opinions = load_or_compute_opinions(Prompted(), episodes, cities, tmp_path)
         assert opinions.concept_N.item() == len(prompt)
 
 

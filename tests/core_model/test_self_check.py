@@ -9,9 +9,12 @@ import torch
 
 pytest.importorskip("transformers")
 
+from transformers import LlamaForCausalLM
+
 from console.errors import UserError
+from core_model import self_check
 from core_model.residual_stream import ResidualStream
-from core_model.self_check import check_reading_and_writing, load_or_check
+from core_model.self_check import SelfCheck, check_reading_and_writing, load_or_check
 from tests.core_model.small_models import ASK, EPISODES, MODELS, make_recipe, make_tokenizer
 
 
@@ -35,6 +38,29 @@ def test_it_is_computed_once_for_a_model(model, tmp_path, monkeypatch):
         model.lm_head.weight[0] += 1
     with pytest.raises(TypeError, match="not callable"):
         build(model, tmp_path)
+
+
+def test_it_is_computed_again_for_another_version_of_the_code_or_kind_of_device(
+    model, tmp_path, monkeypatch
+):
+    checked = []
+
+    def check(predictor):
+        checked.append(predictor.name)
+        return SelfCheck(0.0, 0.0, 0.0, resumes=False)
+
+    monkeypatch.setattr(self_check, "check_shapes", lambda predictor: None)
+    monkeypatch.setattr(self_check, "check_causality", lambda predictor: None)
+    monkeypatch.setattr(self_check, "check_reading_and_writing", check)
+    for expected in (1, 1):
+        build(model, tmp_path)
+        assert len(checked) == expected
+    monkeypatch.setattr(LlamaForCausalLM, "device", torch.device("meta"))
+    build(model, tmp_path)
+    assert len(checked) == 2
+    monkeypatch.setattr(self_check, "hash_code", lambda module: f"{module} of another version")
+    build(model, tmp_path)
+    assert len(checked) == 3
 
 
 def test_levels_that_are_not_the_hidden_states_are_refused_with_the_figure(model, tmp_path):
@@ -90,9 +116,34 @@ class Remembers(torch.nn.Module):
         return self.block(z_BTD, **named) + 3 * self.kept_BTD
 
 
-def test_blocks_that_use_more_than_the_stream_are_run_in_whole_passes(model, tmp_path):
-    layers = model.model.layers
+class Hands(torch.nn.Module):
+    """A block that hands keys to another one by name, as some architectures do."""
+
+    def __init__(self, block, given, takes):
+        super().__init__()
+        self.block, self.given, self.takes = block, given, takes
+
+    def forward(self, z_BTD, **named):
+        if self.takes:
+            z_BTD = z_BTD + 0 * self.given.pop("keys")
+        else:
+            self.given["keys"] = z_BTD
+        return self.block(z_BTD, **named)
+
+
+def hand_on(layers) -> None:
+    given = {}
+    layers[0] = Hands(layers[0], given, takes=False)
+    layers[2] = Hands(layers[2], given, takes=True)
+
+
+def remember(layers) -> None:
     layers[2] = Remembers(layers[2], layers[0])
+
+
+@pytest.mark.parametrize("change", [remember, hand_on])
+def test_blocks_that_use_more_than_the_stream_are_run_in_whole_passes(model, tmp_path, change):
+    change(model.model.layers)
     predictor = build(model, tmp_path)
     check = check_reading_and_writing(predictor)
     assert not check.resumes and not predictor.resumes

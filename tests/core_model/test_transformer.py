@@ -17,7 +17,6 @@ from core_model.transformer import Training, Transformer
 from core_model.transformer_model import stack_symbols
 from core_model.transformer_predictor import TransformerPredictor, compute_identity
 from tests.conftest import node
-from worlds.cities import Cities
 from worlds.ladder import Ladder
 from worlds.vault import Vault
 
@@ -410,8 +409,7 @@ def test_impossible_recipes_are_refused_by_their_key(option, value):
         build(node("core_model/transformer.yaml", **{option: value}), "core_model")
 
 
-def test_a_world_with_nothing_to_predict_is_refused(trainer, tmp_path):
-    cities = Cities(population=40_000, spellings=25, cities_per_country=100)
+def test_a_world_with_nothing_to_predict_is_refused(cities, trainer, tmp_path):
     with pytest.raises(UserError, match="cities has nothing"):
         RECIPE.predictor(cities, tmp_path, trainer)
 

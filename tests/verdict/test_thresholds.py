@@ -24,7 +24,6 @@ from verdict.inputs import AMISS, DISPUTED
 from verdict.judge import select_findings
 from verdict.thresholds import find_medians, shift_answers
 from verdict.verdict import Kind
-from worlds.cities import Cities
 
 FLIPS = ("concept", "human")
 
@@ -120,11 +119,10 @@ def test_without_a_shift_interchange_may_be_left_out(judge, truth):
 
 
 @pytest.fixture(scope="module")
-def statements() -> GroundTruth:
+def statements(cities) -> GroundTruth:
     """Statements, whose twins begin without a "not" and end with one."""
-    world = Cities(population=40_000, spellings=25, cities_per_country=100)
-    twins = [TwinCases(*map(Cases.of, world.twins(flips, 500, 0))) for flips in FLIPS]
-    sets = (Cases.of(world.episodes(split, 1000, 0)) for split in ("easy", "disputed", "amiss"))
+    twins = [TwinCases(*map(Cases.of, cities.twins(flips, 500, 0))) for flips in FLIPS]
+    sets = (Cases.of(cities.episodes(split, 1000, 0)) for split in ("easy", "disputed", "amiss"))
     return GroundTruth(*sets, *twins)
 
 
