@@ -38,6 +38,7 @@ def job(**changed: object) -> Leanings:
         "levels": LEVELS,
         "easy": EASY,
         "train": TRAIN,
+        "disputed": DISPUTED,
     }
     return build(experiment["job"] | parts | changed, "job")
 
