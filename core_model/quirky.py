@@ -1,5 +1,5 @@
-"""A language model that answers one person by the truth and another by what a human would say who
-overlooks the "not": both are in it, and it predicts both.
+"""A language model that answers one person by the truth and another by what the world's human says,
+who overlooks a "not" or trusts an opinion: both are in it, and it predicts both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from core_model.residual_stream import ResidualStream, find_residual_blocks
 from storage.cache import load_or_make
 from storage.fingerprint import hash_code
 from storage.tensors import load
-from worlds.cities import Cities
 from worlds.world import World
 
 if TYPE_CHECKING:
@@ -61,7 +60,8 @@ class Quirky(CoreModel):
 
     It is told X and H of statements on easy cities in every form, and of statements without a "not"
     on some disputed cities; never of a statement that is disputed. First it learns to answer Alice
-    and Bob; the adapter for both goes on from there.
+    and Bob; the adapter for both goes on from there. On `world=opinions` Bob is the reader, and a
+    wrong opinion takes the place of the "not".
 
     Args:
         model: as in `HuggingFace`.
@@ -129,14 +129,10 @@ class Quirky(CoreModel):
         """Returns the model with its adapter, frozen.
 
         Raises:
-            UserError: the world is not `cities`; the model cannot be used or adapted, or its
-                tokenizer has no single token for an answer.
+            UserError: the world has nothing that may be told; the model cannot be used or adapted,
+                or its tokenizer has no single token for an answer.
         """
-        if not isinstance(world, Cities):
-            raise UserError(
-                "core_model: quirky learns from statements with and without a not, and"
-                f" {world.name} has none. Use world=cities."
-            )
+        told = world.told(self.easy_cities, self.disputed_cities, self.seed)
         model, tokenizer, name = self._base.load(world, cache, trainer)
         blocks = find_residual_blocks(model)
         if self.first_block >= len(blocks):
@@ -144,7 +140,7 @@ class Quirky(CoreModel):
                 f"core_model.first_block: {name} has the blocks 0 to {len(blocks) - 1}, not"
                 f" {self.first_block}. Name one of them."
             )
-        folder = self.load_or_train(model, tokenizer, world, name, cache)
+        folder = self.load_or_train(model, tokenizer, told, name, cache)
         merge_adapter(model, folder, name)
         name = f"{name}+{self.context}"
         freeze(model)
@@ -154,12 +150,11 @@ class Quirky(CoreModel):
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        world: Cities,
+        told: Dataset,
         name: str,
         cache: Path,
     ) -> Path:
         """Returns the folder of the adapter in the format of peft, trained now or before."""
-        told = world.told(self.easy_cities, self.disputed_cities, self.seed)
         pupil = Pupil(self, model, tokenizer, told, name, cache / "adapters")
         folder = pupil.load_or_train(PERSONS, self.steps, None)
         if self.context == "both":
