@@ -76,6 +76,13 @@ def test_every_choice_composes_and_fits_its_constructor(override):
     check_config(read_config(override, *needed))
 
 
+def test_the_contexts_of_a_model_with_two_answers_run_on_opinions():
+    config = read_config("experiment=both", "world=opinions")
+    check_config(config)
+    assert config["world"]["_target_"] == "worlds.opinions.Opinions"
+    assert config["core_model"]["_target_"] == "core_model.quirky.Quirky"
+
+
 def test_each_part_is_built_once(monkeypatch):
     targets = []
 
