@@ -86,9 +86,9 @@ class Opinions(Cities):
         is right too: that it answers these statements rightly does not show that it knows where
         the city is.
         """
-        own = {
-            city.name: city.country.name for p in get_args(Pool) for city in self._find_cities(p)
-        }
+        own: dict[str, str] = {}
+        for pool in get_args(Pool):
+            own |= {city.name: city.country.name for city in self._find_cities(pool)}
 
         def correct(row: dict[str, Any]) -> dict[str, Any]:
             city = row["city"]
