@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,16 @@ def _make(folder: Path, file: Path, dtype: str) -> None:
 
 def _save(file: Path, dtype: str, folder: Path) -> None:
     """Writes the unpacked weights, the config and the tokenizer of a GGUF file into a folder."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        GgufConfig,
+        modeling_gguf_pytorch_utils,
+    )
 
+    # Where stderr is no terminal, None leaves the bar out, which would be hundreds of lines.
+    reader: Any = modeling_gguf_pytorch_utils
+    reader.tqdm = partial(reader.tqdm, disable=None)
     model: Any = AutoModelForCausalLM.from_pretrained(
         file.parent,
         gguf_file=file.name,

@@ -1,5 +1,5 @@
-"""A language model that answers one person by the truth and another by what a human would say who
-overlooks the "not": both are in it, and it predicts both.
+"""A language model that answers one person by the truth and another by what the world's human says,
+who overlooks a "not" or trusts an opinion: both are in it, and it predicts both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from core_model.residual_stream import ResidualStream, find_residual_blocks
 from storage.cache import load_or_make
 from storage.fingerprint import hash_code
 from storage.tensors import load
-from worlds.cities import Cities
 from worlds.world import World
 
 if TYPE_CHECKING:
@@ -61,7 +60,8 @@ class Quirky(CoreModel):
 
     It is told X and H of statements in every form on cities that the world reserves for this, so
     that none of these is in a statement that heads are trained or judged on. First it learns to
-    answer Alice and Bob; the adapter for both goes on from there.
+    answer Alice and Bob; the adapter for both goes on from there. On `world=opinions` Bob is the
+    reader, and a wrong opinion takes the place of the "not".
 
     Args:
         model: as in `HuggingFace`.
@@ -131,14 +131,9 @@ class Quirky(CoreModel):
         """Returns the model with its adapter, frozen.
 
         Raises:
-            UserError: the world is not `cities`; the model cannot be used or adapted, or its
-                tokenizer has no single token for an answer.
+            UserError: the world has nothing that may be told; the model cannot be used or adapted,
+                or its tokenizer has no single token for an answer.
         """
-        if not isinstance(world, Cities):
-            raise UserError(
-                "core_model: quirky learns from statements with and without a not, and"
-                f" {world.name} has none. Use world=cities."
-            )
         told = world.told(self.cities, self.seed)
         model, tokenizer, name = self._base.load(world, cache, trainer)
         blocks = find_residual_blocks(model)

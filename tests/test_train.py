@@ -470,7 +470,7 @@ def test_help_lists_groups_and_choices_without_importing_torch():
         "optimizer: adamw, annealing, auto, evolution, lbfgs, momentum, sgd",
         "prior: circuit_depth, circuit_size, downstream",
         "reporter: attention, ccs, contrast, crc, direction",
-        "world: activations, carries, cities, ladder, table, vault",
+        "world: activations, carries, cities, ladder, opinions, table, vault",
         "seeds: 8",
     ):
         assert line in done.stdout

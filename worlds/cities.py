@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from datasets import Dataset, Features, Value
@@ -55,12 +55,20 @@ class Statement(NamedTuple):
         return self.concept != (self.verb == "is not in")
 
     @property
+    def family(self) -> str:
+        return FAMILIES[self.verb]
+
+    @property
     def prompt(self) -> str:
         return f"The city of {self.city.name} {self.verb}"
 
     @property
     def text(self) -> str:
         return f"{self.prompt} {self.country}."
+
+    def name_other_country(self) -> Self:
+        """Returns the statement on the same city that names the other country."""
+        return self._replace(country=self.other_country, other_country=self.country)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,8 @@ class Cities(World):
     concept_shows_in: ClassVar[None] = None
     human_shows_in: ClassVar[None] = None
     surface: ClassVar[str] = "text"
+    statement: ClassVar[type[Statement]] = Statement
+    """What an episode is made of; another world may draw the same rows with a text of its own."""
 
     def __post_init__(self) -> None:
         if self.population < LISTED_FROM:
@@ -119,8 +129,8 @@ class Cities(World):
         """
         if split == "tampered":
             raise UserError(
-                "world: nobody interferes in cities, so it has no tampered episodes. Judge on"
-                " disputed ones."
+                f"world: nobody interferes in {self.name}, so it has no tampered episodes. Judge"
+                " on disputed ones."
             )
         # The same pairs are disputed and amiss, so that clusters stay whole in both.
         drawn_as = "disputed" if split == "amiss" else split
@@ -179,7 +189,7 @@ class Cities(World):
                 continue
             changed = statement._replace(verb="is not in")
             if flips == "human":
-                changed = changed._replace(country=statement.other_country)
+                changed = changed.name_other_country()
             first.append(statement)
             second.append(changed)
         return _build_dataset(first), _build_dataset(second)
@@ -191,7 +201,7 @@ class Cities(World):
         assert set(easy["family"]) <= {"none"}, "only statements without a not can be negated"
 
         def add_not(row: dict[str, Any]) -> dict[str, Any]:
-            prompt = f"The city of {row['city']} is not in"
+            prompt = row["prompt"].removesuffix("in") + "not in"
             return {
                 "prompt": prompt,
                 "text": f"{prompt} {row['country']}.",
@@ -219,8 +229,8 @@ class Cities(World):
                 " world.cities_per_country."
             )
         return (
-            f"cities has {most} {pool} statements, or half as many twins, fewer than the config"
-            " needs. Use fewer, lower world.population or world.spellings, or raise"
+            f"{self.name} has {most} {pool} statements, or half as many twins, fewer than the"
+            " config needs. Use fewer, lower world.population or world.spellings, or raise"
             " world.cities_per_country."
         )
 
@@ -236,8 +246,8 @@ class Cities(World):
             cluster = min(pair).number
             for city, partner in (pair, pair[::-1]):
                 own, other = city.country.name, partner.country.name
-                statements.append(Statement(city, own, other, verb, cluster))
-                statements.append(Statement(city, other, own, verb, cluster))
+                statement = self.statement(city, own, other, verb, cluster)
+                statements += [statement, statement.name_other_country()]
         return statements[:n]
 
     def _draw_pairs(self, pool: Pool, n: int, rng: np.random.Generator) -> list[tuple[City, City]]:
@@ -303,7 +313,7 @@ def _build_dataset(statements: Sequence[Statement]) -> Dataset:
         "concept": [statement.concept for statement in statements],
         "human": [statement.human for statement in statements],
         "tampered": [False] * len(statements),
-        "family": [FAMILIES[statement.verb] for statement in statements],
+        "family": [statement.family for statement in statements],
         "cluster": [statement.cluster for statement in statements],
     }
     text_columns = dict.fromkeys(("text", "prompt", "city", "country"), Value("string"))

