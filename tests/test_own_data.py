@@ -76,6 +76,10 @@ def test_extracted_activations_are_judged_without_a_model(tmp_path):
     assert head["nde"] < 0.2 and head["nie"] > 0.8
     assert {head["verdict"], noise["verdict"]} == {"undecided"}
     assert "The activations come without the model" in head["reason"]
+    again = judge_again(tmp_path / "run")
+    for name in ("follows_concept", "concept_accuracy", "nde"):
+        heads = read_heads(tmp_path / "run")[name]
+        assert [row[name] for row in again.columns] == pytest.approx(heads.tolist(), rel=1e-12)
 
 
 NO_HUMAN = ["world.human=null", "world.twin=null"]
