@@ -389,15 +389,17 @@ def test_too_few_rows_are_counted_and_sizes_that_fit_are_named(file):
     shortage = table.describe_shortage(7000, 6000, 1000)
     has = {"easy": table.count("easy"), "disputed": table.count("disputed"), "twins": 0}
     assert f"the table has {has['easy']} easy, {has['disputed']} disputed, 0 twins" in shortage
-    assert suggest_sizes(**has) in shortage
+    assert suggest_sizes(**has, compares=True) in shortage
     assert table.describe_shortage(has["easy"], has["disputed"], 1000) is None
 
 
 @pytest.mark.parametrize("easy", [10, 57, 1000])
 @pytest.mark.parametrize("disputed", [0, 6, 300])
-def test_the_sizes_that_are_named_fit(easy, disputed):
-    sizes = dict(part.split("=") for part in suggest_sizes(easy, disputed, 4).split())
+@pytest.mark.parametrize("compares", [True, False])
+def test_the_sizes_that_are_named_fit(easy, disputed, compares):
+    sizes = dict(part.split("=") for part in suggest_sizes(easy, disputed, 4, compares).split())
     n = {name.removeprefix("data."): int(value) for name, value in sizes.items()}
     assert n["train"] + n["validation"] + n["test"] + n["probe"] <= easy
     assert min(n.values()) >= 2
-    assert not disputed or n["disputed"] + n["probe"] <= disputed
+    if disputed:
+        assert n["disputed"] + (n["probe"] if compares else 0) <= disputed
