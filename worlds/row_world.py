@@ -22,6 +22,8 @@ from worlds.world import Flips, NoTwins, Split, World
 ROW = "row"
 """The column that names a row by its number, from 0."""
 
+TURNED = '"H, turned round in rows that are not easy" cannot be told from X.'
+
 
 class RowWorld(World):
     """Rows of files as episodes. What they can show depends on what is known of them:
@@ -82,10 +84,15 @@ class RowWorld(World):
                 "The table names no human, so an imitator cannot be told from other heads: whether"
                 f" a head follows X on the rows that are not easy is measured. {EVERYTHING}"
             )
-        if not len(rows.select("amiss")):
+        amiss = rows.select("amiss")
+        if not len(amiss):
+            return f"No row that is not easy has X = H, so {TURNED} Add such rows."
+        answers = set(rows.concept_N[amiss].tolist())
+        if len(answers) == 1:
+            value, other = ("yes", "no") if answers.pop() else ("no", "yes")
             return (
-                'No row that is not easy has X = H, so "H, turned round in rows that are not easy"'
-                " cannot be told from X. Add such rows."
+                f"X is {value} in all {len(amiss)} rows that are not easy and have X = H, so where"
+                f" X is {other} {TURNED} Add such rows with the other answer."
             )
         return None
 

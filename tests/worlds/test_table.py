@@ -103,6 +103,18 @@ def test_without_rows_amiss_the_table_compares_and_yet_decides_nothing(file):
     assert 'has X = H, so "H, turned round' in table.undecidable
 
 
+@pytest.mark.parametrize(("label", "value", "other"), [(0, "no", "yes"), (1, "yes", "no")])
+def test_one_answer_among_rows_amiss_decides_nothing(label, value, other, tmp_path):
+    rows = [row for row in make_rows() if not row[0].startswith("amiss") or row[1] == label]
+    table = build_table(write_csv(tmp_path / "one.csv", rows), human="human", easy="easy")
+    assert table.compares
+    assert table.undecidable == (
+        f'X is {value} in all 24 rows that are not easy and have X = H, so where X is {other} "H,'
+        ' turned round in rows that are not easy" cannot be told from X. Add such rows with the'
+        " other answer."
+    )
+
+
 def test_a_human_who_is_always_right_is_named(file):
     table = build_table(file, human="label")
     assert not table.compares and "X and H never differ" in table.undecidable
