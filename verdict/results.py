@@ -180,7 +180,9 @@ def describe_controls(inputs: RunInputs, first_turn: Evaluation) -> dict[str, di
         episodes=replace(first_turn.episodes, easy=easy),
         read=partial(read_any, inputs.reader),
     )
-    controls = measure_controls(inputs.material, evaluation, inputs.reader, column)
+    controls = measure_controls(
+        inputs.material, evaluation, inputs.reader, column, inputs.bag_of_words
+    )
     return {name: control._asdict() for name, control in controls.items()}
 
 
