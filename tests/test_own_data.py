@@ -135,6 +135,46 @@ def test_one_answer_among_disputed_rows_ends_with_its_reason(model, tmp_path):
     assert heads["reason"].str.contains("X is yes in all 56 hard rows", regex=False).all()
 
 
+DAYS = pd.read_csv(ROOT / "docs/data/days.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        (DAYS.drop(columns="label"), [], "world.concept: there is no column label."),
+        (
+            DAYS.assign(label=["maybe", "yes", "perhaps", *DAYS["label"][3:]]),
+            [],
+            "2 of 168 values are no truth values, such as 'maybe' in row 1 (file days). Use true",
+        ),
+        (
+            pd.concat([DAYS, DAYS[:1].assign(label="yes" if DAYS["label"][0] == "no" else "no")]),
+            [],
+            "world.concept: 1 texts stand in the table with both labels, such as",
+        ),
+        (DAYS.assign(label="yes"), [], "world.concept: X is yes in all 168 rows, and a head needs"),
+        (
+            pd.concat([DAYS.assign(part="a"), DAYS[:1].assign(part="b")]),
+            ["world.group=part"],
+            "world.group: 1 texts are in several groups, such as",
+        ),
+        (
+            DAYS,
+            ["reporter=ccs"],
+            "needs pairs of a statement and its negation, and the world table",
+        ),
+        (DAYS, ["world.twin=day"], "world.twin: twins flip X or H alone, and H is not known."),
+    ],
+    ids=["no column", "no truth value", "both labels", "one answer", "groups", "pairs", "twins"],
+)
+def test_rows_that_cannot_be_used_are_refused_in_one_line(rows, words, message, model, tmp_path):
+    rows.to_csv(tmp_path / "days.csv", index=False)
+    files = f"world.files={tmp_path / 'days.csv'}"
+    done = run("own_easy_hard", model, tmp_path / "run", files, *words)
+    assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists() or not os.listdir(tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -92,11 +92,11 @@ def read_rows(table: pd.DataFrame, texts: pd.Series, spec: Spec) -> Rows:
     """
     concept_N = read_truth(spec.concept, table, "world.concept")
     check_both_answers(concept_N, "world.concept", "rows")
-    check_duplicates(texts, concept_N)
+    check_duplicates(texts, concept_N, table)
     lookup = read_lookup(spec.human)
     easy_N, human_N = read_human(spec, lookup, table, concept_N, texts)
     groups = read_groups(spec, lookup, table, texts)
-    check_groups(texts, groups)
+    check_groups(texts, groups, table)
     trained_N = choose_trained(groups, easy_N)
     twins = read_twins(spec, lookup, table, concept_N, human_N, texts, groups)
     rows = Rows(
@@ -167,26 +167,42 @@ def check_both_answers(answer_N: Bools, key: str, what: str) -> None:
         )
 
 
-def check_duplicates(texts: pd.Series, concept_N: Bools) -> None:
+def check_duplicates(texts: pd.Series, concept_N: Bools, table: pd.DataFrame) -> None:
     """Raises UserError where one text has both labels."""
-    labels = pd.Series(concept_N, index=texts.index).groupby(texts).nunique()
-    both = labels[labels > 1]
-    if len(both):
+    labels = pd.Series(concept_N, index=texts.index)
+    count, example = find_contradictions(texts, labels, table)
+    if count:
         raise UserError(
-            f"world.concept: {len(both)} texts stand in the table with both labels, such as"
-            f" {both.index[0]!r}. Correct or remove one of each."
+            f"world.concept: {count} texts stand in the table with both labels, such as {example}."
+            " Correct or remove one of each."
         )
 
 
-def check_groups(texts: pd.Series, groups: pd.Series) -> None:
+def check_groups(texts: pd.Series, groups: pd.Series, table: pd.DataFrame) -> None:
     """Raises UserError where one text is in two groups, and so might be trained on and judged."""
-    counts = groups.groupby(texts).nunique()
-    several = counts[counts > 1]
-    if len(several):
+    count, example = find_contradictions(texts, groups, table)
+    if count:
         raise UserError(
-            f"world.group: {len(several)} texts are in several groups, such as"
-            f" {several.index[0]!r}, and might be trained on and judged. Use one group for each."
+            f"world.group: {count} texts are in several groups, such as {example}, and might be"
+            " trained on and judged. Use one group for each."
         )
+
+
+def find_contradictions(
+    texts: pd.Series, values: pd.Series, table: pd.DataFrame
+) -> tuple[int, str]:
+    """Returns how many texts have several values, and one of them with two of its rows."""
+    counts = values.groupby(texts).nunique()
+    several = counts[counts > 1]
+    if not len(several):
+        return 0, ""
+    text = several.index[0]
+    positions = np.flatnonzero(texts == text)
+    value_N = values.to_numpy()
+    first = positions[0]
+    second = positions[value_N[positions] != value_N[first]][0]
+    rows = f"{describe_row(table, first)} and {describe_row(table, second)}"
+    return len(several), f"{text!r} in {rows}"
 
 
 def read_lookup(human: str | None) -> Lookup | None:
