@@ -3,6 +3,7 @@ of table can say is measured, and the reason for each verdict names what is miss
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 
 pytest.importorskip("transformers")
 
+from console.errors import UserError
 from storage.run_folder import read_heads, read_predictor
 from tests.core_model.small_models import MODELS, save_model
 from tests.running import ROOT, Done, train
@@ -65,8 +67,11 @@ def test_an_example_runs_to_its_end_and_says_why_nothing_is_decided(experiment, 
 
 
 def test_extracted_activations_are_judged_without_a_model(tmp_path):
-    """At level 1 what the human says is twice as loud as X: the head follows the human."""
-    words = ["experiment=own_activations", "seeds=1", "trainer.bar=false"]
+    """At level 1 what the human says is twice as loud as X: the head follows the human. Judged on
+    the same rows again it does the same; on other rows it is not judged.
+    """
+    table = Path(shutil.copy(ROOT / "docs/data/planted.csv", tmp_path))
+    words = ["experiment=own_activations", f"world.files={table}", "seeds=1", "trainer.bar=false"]
     words += ["bill.measures.prequential=null", "bill.measures.variational=null"]
     done = train(*words, folder=tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -80,6 +85,12 @@ def test_extracted_activations_are_judged_without_a_model(tmp_path):
     for name in ("follows_concept", "concept_accuracy", "nde"):
         heads = read_heads(tmp_path / "run")[name]
         assert [row[name] for row in again.columns] == pytest.approx(heads.tolist(), rel=1e-12)
+    header, *rows = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    table.write_text("".join([header, *rows[::-1]]), encoding="utf-8")
+    with pytest.raises(
+        UserError, match="its files of data differ from those that it was made from"
+    ):
+        judge_again(tmp_path / "run")
 
 
 NO_HUMAN = ["world.human=null", "world.twin=null"]

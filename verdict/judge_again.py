@@ -18,6 +18,7 @@ from core_model.predictor import Predictor, reseed
 from core_model.reader import ActivationReader
 from storage.cache import find_cache_folder
 from storage.run_folder import (
+    check_data,
     check_whole,
     read_config,
     read_heads,
@@ -62,7 +63,8 @@ def judge_again(folder: Path) -> Judgement:
     `draw_easy_again` and others with their seed.
 
     Raises:
-        UserError: the run is of another version, not whole, or its predictor has changed.
+        UserError: the run is of another version, not whole, or its predictor or its files of data
+            have changed.
     """
     check_whole(folder)
     config = read_judging_config(folder)
@@ -75,6 +77,7 @@ def judge_again(folder: Path) -> Judgement:
     identities = table["predictor"].unique()
     sizes, easy = plan.sizes, draw_easy_again(world, plan)
     if easy.seed == plan.seed:
+        check_data(folder)
         print(
             f"{folder}: the world {world.name} has no episodes beside those of the run, so they"
             " judge again.",
