@@ -105,8 +105,8 @@ def read_plan(config: Mapping[str, Any], parts: Parts) -> Plan:
     check_predictors(parts, plan)
     check_levels(parts, plan)
     check_sizes(parts, plan.sizes)
-    if plan.planted_costs and parts.world.undecidable:
-        raise UserError(f"planted_costs: {parts.world.undecidable} Use planted_costs=false.")
+    if plan.planted_costs:
+        check_planting(parts)
     plan = plan if parts.prior.charges else replace(plan, strengths=[0.0])
     n_levels = len(plan.levels or ()) or parts.core_model.count_levels()
     if n_levels:
@@ -130,6 +130,20 @@ def check_predictors(parts: Parts, plan: Plan) -> None:
         )
 
 
+def check_planting(parts: Parts) -> None:
+    """Raises UserError where planted heads cannot be trained apart from the episodes that judge."""
+    world = parts.world
+    if world.undecidable:
+        raise UserError(f"planted_costs: {world.undecidable} Use planted_costs=false.")
+    disputed = world.count("disputed")
+    if disputed is not None:
+        raise UserError(
+            f"planted_costs: the world {world.name} has {disputed} disputed episodes and makes no"
+            " others, and planted heads need some apart from those that judge. Use"
+            " planted_costs=false."
+        )
+
+
 def check_levels(parts: Parts, plan: Plan) -> None:
     """Raises UserError where the predictor lacks a level, if that is known before it is made."""
     n_levels = parts.core_model.count_levels()
@@ -140,9 +154,12 @@ def check_levels(parts: Parts, plan: Plan) -> None:
 
 
 def check_sizes(parts: Parts, sizes: Sizes) -> None:
-    """Raises UserError where the world has too few episodes."""
+    """Raises UserError where the world has too few episodes. Where X and H cannot be compared, the
+    predictor is not examined on disputed ones.
+    """
     easy = sizes.train + sizes.validation + sizes.test + sizes.probe
-    shortage = parts.world.describe_shortage(easy, sizes.disputed + sizes.probe, sizes.twins)
+    disputed = sizes.disputed + (sizes.probe if parts.world.compares else 0)
+    shortage = parts.world.describe_shortage(easy, disputed, sizes.twins)
     if shortage:
         raise UserError(f"world: {shortage}")
 

@@ -33,6 +33,10 @@ another version are not used.
 UNSEALED = ".*.unsealed"
 
 
+class NotFinite(UserError):
+    """Raised where an activation is NaN or infinity."""
+
+
 @dataclass(frozen=True)
 class ActivationReader:
     """Reads the activations of one frozen predictor at fixed levels, each of them only once: they
@@ -68,7 +72,8 @@ class ActivationReader:
             position: the position in the episode, -1 for its end.
 
         Raises:
-            UserError: an activation is not a finite number; the disk is full.
+            NotFinite: an activation is not a finite number.
+            UserError: the disk is full.
         """
         files = self._name_files(episodes, position)
         z_ND_of = {level: file.load() for level, file in files.items()}
@@ -160,8 +165,8 @@ def _refuse_levels(broken: Sequence[int]) -> None:
         where, which = f"level {broken[0]} holds", "it"
     else:
         where, which = f"levels {', '.join(map(str, broken))} hold", "them"
-    cure = f"Use core_model.dtype=float32, or leave {which} out of `levels`."
-    raise UserError(f"activations: {where} NaN or infinity. {cure}")
+    cure = f"Use core_model.dtype=float32, or leave {which} out of levels."
+    raise NotFinite(f"activations: {where} NaN or infinity. {cure}")
 
 
 def _check_whole(file: LevelFile, z_ND: Tensor | None) -> Tensor:

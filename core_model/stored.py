@@ -5,7 +5,6 @@ N: episodes, L: levels, D: width.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from console.errors import UserError
 from core_model.predictor import CoreModel, Opinions, Predictor
-from storage.data_files import find_data
+from storage.data_files import find_data, hash_file
 from worlds.activations import Activations
 from worlds.row_world import ROW
 from worlds.world import World
@@ -88,6 +87,6 @@ class Stored(CoreModel):
             name=path.stem,
             n_levels=z_NLD.shape[1],
             width=z_NLD.shape[2],
-            identity=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+            identity=hash_file(path)[:16],
             dtype=torch.float32 if is_double else z_NLD.dtype,
         )

@@ -308,10 +308,13 @@ def _describe_surface(abouts: list[dict[str, Any]]) -> list[str]:
             found.setdefault(name, []).append(control)
     if found:
         listed = [f"{_space(name)} {_format_control(values)}" for name, values in found.items()]
-        return [
+        line = (
             "Controls, AUROC for X on held-out easy and on disputed episodes (0.5 is chance):"
             f" {', '.join(listed)}."
-        ]
+        )
+        if len(found.get("level_0", [])) < len(abouts):
+            line += " Level 0 holds NaN or infinity, so it is left out."
+        return [line]
     values = [about["surface_auroc"] for about in abouts if about["surface_auroc"] is not None]
     if not values:
         return []

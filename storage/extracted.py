@@ -31,6 +31,8 @@ def load_extracted(name: str, key: str) -> Tensor:
     Raises:
         UserError: it is missing, of another type or shape, unreadable, or has other numbers.
     """
+    if not name:
+        raise UserError(f"{key}: no file is named. For example: {key}=mine.npy")
     path = find_data(name)
     if path is None:
         raise UserError(f"{key}: {name} does not exist. Name a file that does.")

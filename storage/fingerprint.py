@@ -41,6 +41,15 @@ def get_shared_part(code: str) -> str:
     return code.partition("-")[0]
 
 
+def get_data_part(code: str) -> str:
+    """Returns the part of a fingerprint that the files of data decide; empty where there are none.
+
+    >>> get_data_part("01234567-89abcdef-76543210"), get_data_part("01234567-89abcdef")
+    ('76543210', '')
+    """
+    return "".join(code.split("-")[2:])
+
+
 @functools.lru_cache
 def hash_code(module: str) -> str:
     """Returns a hash of the code of a module, and of all that it imports from its own package; 16

@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 
 from console.errors import UserError
 from storage.atomic import write_atomically
-from storage.fingerprint import compute_fingerprint
+from storage.data_files import hash_data
+from storage.fingerprint import compute_fingerprint, get_data_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,6 +240,19 @@ def check_whole(folder: Path) -> None:
             raise UserError(
                 f"{folder}: {name} was changed after the run (its hash differs). {RESTORE}"
             )
+
+
+def check_data(folder: Path) -> None:
+    """Checks that the files of data that a run was made from are unchanged.
+
+    Raises:
+        UserError: they are not, so that rows that heads were trained on cannot be told from others.
+    """
+    if get_data_part(_read_versions(folder).get("code", "")) != hash_data(read_config(folder)):
+        raise UserError(
+            f"{folder}: its files of data differ from those that it was made from, so rows that"
+            " heads were trained on cannot be told from others. Restore them, or run it again."
+        )
 
 
 def read_heads(folder: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@ of table can say is measured, and the reason for each verdict names what is miss
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 
 pytest.importorskip("transformers")
 
+from console.errors import UserError
 from storage.run_folder import read_heads, read_predictor
 from tests.core_model.small_models import MODELS, save_model
 from tests.running import ROOT, Done, train
@@ -65,8 +67,11 @@ def test_an_example_runs_to_its_end_and_says_why_nothing_is_decided(experiment, 
 
 
 def test_extracted_activations_are_judged_without_a_model(tmp_path):
-    """At level 1 what the human says is twice as loud as X: the head follows the human."""
-    words = ["experiment=own_activations", "seeds=1", "trainer.bar=false"]
+    """At level 1 what the human says is twice as loud as X: the head follows the human. Judged on
+    the same rows again it does the same; on other rows it is not judged.
+    """
+    table = Path(shutil.copy(ROOT / "docs/data/planted.csv", tmp_path))
+    words = ["experiment=own_activations", f"world.files={table}", "seeds=1", "trainer.bar=false"]
     words += ["bill.measures.prequential=null", "bill.measures.variational=null"]
     done = train(*words, folder=tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -76,6 +81,16 @@ def test_extracted_activations_are_judged_without_a_model(tmp_path):
     assert head["nde"] < 0.2 and head["nie"] > 0.8
     assert {head["verdict"], noise["verdict"]} == {"undecided"}
     assert "The activations come without the model" in head["reason"]
+    again = judge_again(tmp_path / "run")
+    for name in ("follows_concept", "concept_accuracy", "nde"):
+        heads = read_heads(tmp_path / "run")[name]
+        assert [row[name] for row in again.columns] == pytest.approx(heads.tolist(), rel=1e-12)
+    header, *rows = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    table.write_text("".join([header, *rows[::-1]]), encoding="utf-8")
+    with pytest.raises(
+        UserError, match="its files of data differ from those that it was made from"
+    ):
+        judge_again(tmp_path / "run")
 
 
 NO_HUMAN = ["world.human=null", "world.twin=null"]
@@ -129,6 +144,46 @@ def test_one_answer_among_disputed_rows_ends_with_its_reason(model, tmp_path):
     heads = read_heads(tmp_path / "run")
     assert heads["follows_concept"].notna().all() and heads["ranks_concept"].isna().all()
     assert heads["reason"].str.contains("X is yes in all 56 hard rows", regex=False).all()
+
+
+DAYS = pd.read_csv(ROOT / "docs/data/days.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "message"),
+    [
+        (DAYS.drop(columns="label"), [], "world.concept: there is no column label."),
+        (
+            DAYS.assign(label=["maybe", "yes", "perhaps", *DAYS["label"][3:]]),
+            [],
+            "2 of 168 values are no truth values, such as 'maybe' in row 1 (file days). Use true",
+        ),
+        (
+            pd.concat([DAYS, DAYS[:1].assign(label="yes" if DAYS["label"][0] == "no" else "no")]),
+            [],
+            "world.concept: 1 texts stand in the table with both labels, such as",
+        ),
+        (DAYS.assign(label="yes"), [], "world.concept: X is yes in all 168 rows, and a head needs"),
+        (
+            pd.concat([DAYS.assign(part="a"), DAYS[:1].assign(part="b")]),
+            ["world.group=part"],
+            "world.group: 1 texts are in several groups, such as",
+        ),
+        (
+            DAYS,
+            ["reporter=ccs"],
+            "needs pairs of a statement and its negation, and the world table",
+        ),
+        (DAYS, ["world.twin=day"], "world.twin: twins flip X or H alone, and H is not known."),
+    ],
+    ids=["no column", "no truth value", "both labels", "one answer", "groups", "pairs", "twins"],
+)
+def test_rows_that_cannot_be_used_are_refused_in_one_line(rows, words, message, model, tmp_path):
+    rows.to_csv(tmp_path / "days.csv", index=False)
+    files = f"world.files={tmp_path / 'days.csv'}"
+    done = run("own_easy_hard", model, tmp_path / "run", files, *words)
+    assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists() or not os.listdir(tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,15 @@ Answers = Literal["concept", "human"]
 """What a head learns to answer: X, or what the human says."""
 FLIPPING = 1
 """Added to the seed of planted episodes, for which of their answers are flipped."""
+
+
+class EasyEpisodes(NamedTuple):
+    """Easy episodes in four parts that share no cluster, as in `Material`."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    probe: Dataset
 
 
 @dataclass(frozen=True)
@@ -64,17 +73,27 @@ def draw_material(world: World, reader: ActivationReader, plan: Plan) -> Materia
     Raises:
         UserError: the human gives the same answer on all of them.
     """
+    easy = draw_easy(world, plan)
+    examples = read_examples(reader, easy.train)
+    held_out = read_examples(reader, easy.validation)
+    return Material(easy.train, easy.validation, examples, held_out, easy.test, easy.probe)
+
+
+def draw_easy(world: World, plan: Plan) -> EasyEpisodes:
+    """Returns a run's easy episodes.
+
+    Raises:
+        UserError: the world has too few, or too few clusters to give some to each part.
+    """
     sizes = (plan.sizes.train, plan.sizes.validation, plan.sizes.test, plan.sizes.probe)
     easy = world.episodes("easy", sum(sizes), plan.seed)
-    train, validation, test, probe = split_by_cluster(easy, sizes)
-    if not all(map(len, (train, validation, test, probe))):
+    parts = EasyEpisodes(*split_by_cluster(easy, sizes))
+    if not all(map(len, parts)):
         raise UserError(
             "world: its groups are too large to give some to each of data.train, data.validation,"
             " data.test and data.probe. Use smaller groups, or more rows."
         )
-    examples = read_examples(reader, train)
-    held_out = read_examples(reader, validation)
-    return Material(train, validation, examples, held_out, test, probe)
+    return parts
 
 
 def find_correct(episodes: Dataset) -> Tensor:

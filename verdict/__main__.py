@@ -1,4 +1,5 @@
-"""Judge the saved heads of finished runs again, on newly drawn episodes.
+"""Judge the saved heads of finished runs again, on newly drawn episodes; on your own data, on the
+episodes of the run.
 
 python -m verdict runs/NAME              one line a head
 python -m verdict runs/NAME --head 3     the evidence on head 3 in words

@@ -7,21 +7,24 @@ N: episodes, L: levels, D: width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core_model.reader import ActivationReader
+from core_model.reader import ActivationReader, NotFinite
 from training.material import Material
 from verdict.evaluation import Evaluation, read_any
 from verdict.statistics import Bools, Floats
-from verdict.surface import score_bag_of_words
 
 DRAWS = 20
 """Random directions, and shuffles of the labels, over which a control is a mean."""
+
+
+Scorer = Callable[[Any], Floats]
+"""From what a control reads of N episodes, such as values of shape (N, F), to their scores."""
 
 
 class Control(NamedTuple):
@@ -45,18 +48,23 @@ class Scored(NamedTuple):
 
 
 def measure_controls(
-    material: Material, evaluation: Evaluation, reader: ActivationReader, column: str
+    material: Material,
+    evaluation: Evaluation,
+    reader: ActivationReader,
+    column: str,
+    bag_of_words: Scorer,
 ) -> dict[str, Control]:
     """Returns the controls of a run by name; each learns from the training answers.
 
     bag_of_words: a logistic regression on word counts. length: the number of characters of the
-    text. level_0: a logistic regression on the embedding of the last token. random_direction: a
-    random direction at the deepest level, its sign chosen on the training answers. shuffled_labels:
-    a logistic regression at the deepest level on shuffled training answers. The last two are means
-    over 20 draws.
+    text. level_0: a logistic regression on the embedding of the last token; left out where it holds
+    NaN or infinity. random_direction: a random direction at the deepest level, its sign chosen on
+    the training answers. shuffled_labels: a logistic regression at the deepest level on shuffled
+    training answers. The last two are means over 20 draws.
 
     Args:
         column: the text.
+        bag_of_words: the first of them, as fitted: from episodes to scores.
     """
     easy = Scored(evaluation.episodes.easy, evaluation.easy_NLD)
     disputed = Scored(evaluation.episodes.disputed, evaluation.disputed_NLD)
@@ -64,31 +72,28 @@ def measure_controls(
     human_N = np.array(train["human"][:], bool)
     z_ND = material.examples.z_NLD[:, -1].numpy()
     deepest = [scored.z_NLD[:, -1].numpy() for scored in (easy, disputed)]
-    shallow = ActivationReader(reader.predictor, reader.columns, (0,), reader.cache)
-    embeddings = [
-        read_any(shallow, episodes)[:, 0].numpy()
-        for episodes in (train, easy.episodes, disputed.episodes)
-    ]
-    lengths = [
-        measure_length(episodes, column) for episodes in (train, easy.episodes, disputed.episodes)
-    ]
+    judged = [easy.episodes, disputed.episodes]
+    lengths = [measure_length(episodes, column) for episodes in (train, *judged)]
     truths = [easy.concept_N, disputed.concept_N]
-    bag = [_score_words(train, scored.episodes, column) for scored in (easy, disputed)]
-    return {
-        "bag_of_words": Control(*bag),
+    controls = {
+        "bag_of_words": _score(bag_of_words, judged, truths),
         "length": _score(fit_sign(lengths[0], human_N), lengths[1:], truths),
-        "level_0": _score(fit_logistic(embeddings[0], human_N), embeddings[1:], truths),
-        "random_direction": _average(
-            lambda rng: fit_random_direction(z_ND, human_N, rng), deepest, truths
-        ),
-        "shuffled_labels": _average(
-            lambda rng: fit_logistic(z_ND, rng.permutation(human_N)), deepest, truths
-        ),
     }
-
-
-Scorer = Callable[[Floats], Floats]
-"""From inputs, shape (N, F), to scores of N episodes."""
+    shallow = ActivationReader(reader.predictor, reader.columns, (0,), reader.cache)
+    try:
+        embeddings = [read_any(shallow, episodes)[:, 0].numpy() for episodes in (train, *judged)]
+    except NotFinite:  # the run itself may read deeper levels alone, and is over by now
+        pass
+    else:
+        scorer = fit_logistic(embeddings[0], human_N)
+        controls["level_0"] = _score(scorer, embeddings[1:], truths)
+    controls["random_direction"] = _average(
+        lambda rng: fit_random_direction(z_ND, human_N, rng), deepest, truths
+    )
+    controls["shuffled_labels"] = _average(
+        lambda rng: fit_logistic(z_ND, rng.permutation(human_N)), deepest, truths
+    )
+    return controls
 
 
 def fit_logistic(value_NF: NDArray[np.floating], human_N: Bools) -> Scorer:
@@ -121,22 +126,20 @@ def measure_length(episodes: Dataset, column: str) -> Floats:
     return np.array(lengths, float).reshape(len(episodes), 1)
 
 
-def compute_auroc(score_N: Floats, truth_N: Bools) -> float:
-    """Returns the AUROC, NaN where the truth has one value."""
+def compute_auroc(scorer: Scorer, inputs: Any, truth_N: Bools) -> float:
+    """Returns the AUROC of the scores of N episodes; NaN where the truth has one value."""
     from sklearn.metrics import roc_auc_score
 
     if len(np.unique(truth_N)) < 2:
         return float("nan")
-    return float(roc_auc_score(truth_N, score_N))
+    return float(roc_auc_score(truth_N, scorer(inputs)))
 
 
-def _score(scorer: Scorer, values: Sequence[Floats], truths: Sequence[Bools]) -> Control:
+def _score(scorer: Scorer, inputs: Sequence[Any], truths: Sequence[Bools]) -> Control:
     """Returns the AUROC of what was fitted on both kinds of episodes."""
-    aurocs = []
-    for value_NF, truth_N in zip(values, truths, strict=True):
-        is_defined = len(np.unique(truth_N)) == 2
-        aurocs.append(compute_auroc(scorer(value_NF), truth_N) if is_defined else float("nan"))
-    return Control(*aurocs)
+    easy, disputed = inputs
+    easy_N, disputed_N = truths
+    return Control(compute_auroc(scorer, easy, easy_N), compute_auroc(scorer, disputed, disputed_N))
 
 
 def _average(
@@ -147,9 +150,3 @@ def _average(
     for draw in range(DRAWS):
         controls.append(_score(fit(np.random.default_rng(draw)), values, truths))
     return Control(*np.mean(controls, axis=0).tolist())
-
-
-def _score_words(train: Dataset, judged: Dataset, column: str) -> float:
-    if len(set(judged["concept"][:])) < 2:
-        return float("nan")
-    return score_bag_of_words(train, judged, column)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verdict.ground_truth import Cases, Scores
+from verdict.ground_truth import Cases, GroundTruth, Scores
 from verdict.inputs import Answers, Input
 from verdict.knowledge import Knowledge, count_rarer
 from verdict.statistics import Floats, Interval, estimate_share, take_interval
+from worlds.world import World
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,23 @@ def _format_value(value: float, bound: float) -> str:
 def build_gate(name: str, measured: Interval, bound: float, cure: str, more: str) -> Gate:
     """Returns the gate of a number that was measured with an interval."""
     return Gate(name, measured.value, bound, cure, measured.low, measured.high, more)
+
+
+def explain_undecidable(world: World, truth: GroundTruth) -> str | None:
+    """Returns why the episodes of an evaluation can decide no verdict, and the cure; None where
+    they can: X is yes in some of the disputed ones and of those amiss that judge, and no in others.
+    """
+    if world.undecidable:
+        return world.undecidable
+    for name, cases in (("disputed", truth.disputed), ("amiss", truth.amiss)):
+        answers = np.unique(cases.concept_N)
+        if len(answers) < 2:
+            values = f"X is {'yes' if answers[0] else 'no'} in all" if len(answers) else "There are"
+            return (
+                f"{values} {len(cases)} {name} episodes that judge, and a verdict needs both values"
+                " of X among them. Raise data.disputed, lower data.probe, or add rows."
+            )
+    return None
 
 
 def build_undecidable_gate(why: str) -> Gate:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from training.heads import Heads
 from verdict.evaluation import Evaluation
+from verdict.gates import explain_undecidable
 from verdict.ground_truth import Scores
 from verdict.inputs import Answers, evaluate
 from verdict.judge import Judge
@@ -32,7 +33,8 @@ def judge_heads(judge: Judge, heads: Heads, evaluation: Evaluation) -> Judgement
 
     if not evaluation.world.compares:
         return judge_without_comparison(judge, evaluation, answer)
-    gates = judge.build_gates(knowledge, disputed, deepest, evaluation.world.undecidable)
+    undecidable = explain_undecidable(evaluation.world, evaluation.truth)
+    gates = judge.build_gates(knowledge, disputed, deepest, undecidable)
     if judge.turn is not None:
         return judge_in_turns(judge, evaluation, answer, gates)
     answers = Answers(evaluate(judge.inputs, evaluation, answer))

@@ -25,7 +25,7 @@ from verdict.calibrated_nll import compute_calibrated_nll
 from verdict.calibration.planted import VerdictCount, count_verdicts_once
 from verdict.controls import measure_controls
 from verdict.evaluation import Evaluation, read_any
-from verdict.gates import Gate, build_undecidable_gate
+from verdict.gates import Gate, build_undecidable_gate, explain_undecidable
 from verdict.ground_truth import GroundTruth
 from verdict.inputs import DISPUTED, EASY, Answers
 from verdict.judge import Judge
@@ -180,7 +180,9 @@ def describe_controls(inputs: RunInputs, first_turn: Evaluation) -> dict[str, di
         episodes=replace(first_turn.episodes, easy=easy),
         read=partial(read_any, inputs.reader),
     )
-    controls = measure_controls(inputs.material, evaluation, inputs.reader, column)
+    controls = measure_controls(
+        inputs.material, evaluation, inputs.reader, column, inputs.bag_of_words
+    )
     return {name: control._asdict() for name, control in controls.items()}
 
 
@@ -194,7 +196,8 @@ def describe_gates(
     if not world.compares:
         return (build_undecidable_gate(str(world.undecidable)),), []
     knowledge = evaluation.predictor_report.knowledge
-    (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest, world.undecidable)
+    undecidable = explain_undecidable(world, evaluation.truth)
+    (gates,) = judge.build_gates(knowledge, evaluation.truth.disputed, deepest, undecidable)
     return gates, count_verdicts_once(judge, evaluation.truth)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from configs.build import Parts
@@ -14,9 +16,10 @@ from core_model.reader import ActivationReader
 from core_model.timing import ReadingCosts, measure_reading_costs
 from storage.cache import find_cache_folder
 from training.material import Material, draw_material
+from verdict.controls import Scorer, compute_auroc
 from verdict.draw_evaluation import draw_evaluation
 from verdict.evaluation import Evaluation
-from verdict.surface import score_bag_of_words
+from verdict.surface import fit_bag_of_words
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,22 @@ class RunInputs:
     material: Material
     evaluation: Evaluation
     costs: ReadingCosts
-    surface: float | None
-    """AUROC for X on disputed episodes of a bag of words, in a world of text: near 0.5 where no
-    surface cue gives X away.
-    """
+
+    @cached_property
+    def bag_of_words(self) -> Scorer:
+        """What ranks episodes by their words alone, in a world of text."""
+        return fit_bag_of_words(self.material.train, str(self.evaluation.world.surface))
+
+    @property
+    def surface(self) -> float | None:
+        """AUROC for X on disputed episodes of a bag of words, in a world of text: near 0.5 where no
+        surface cue gives X away. None where it is not defined.
+        """
+        if self.evaluation.world.surface is None:
+            return None
+        disputed = self.evaluation.episodes.disputed
+        auroc = compute_auroc(self.bag_of_words, disputed, self.evaluation.truth.disputed.concept_N)
+        return None if math.isnan(auroc) else auroc
 
 
 MOST_PREPARED = 4
@@ -76,8 +91,5 @@ def prepare(
     material = draw_material(world, reader, plan)
     evaluation = draw_evaluation(world, reader, material, plan, parts.verdict.uses)
     costs = measure_reading_costs(predictor, material.train, seconds)
-    surface = None
-    if world.surface and len(set(evaluation.episodes.disputed["concept"])) == 2:
-        surface = score_bag_of_words(material.train, evaluation.episodes.disputed, world.surface)
     seed = getattr(core_model, "seed", 0)
-    return RunInputs(seed, reader, material, evaluation, costs, surface)
+    return RunInputs(seed, reader, material, evaluation, costs)

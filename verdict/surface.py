@@ -1,45 +1,36 @@
-"""How well the words alone predict the concept, without any predictor."""
+"""How well the words alone predict the concept, without any predictor.
+
+N: episodes.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
+import numpy as np
 from datasets import Dataset
 
-from console.errors import UserError
+from verdict.statistics import Floats
+
+WORD = r"\w+"
 
 
-def score_bag_of_words(train: Dataset, judged: Dataset, column: str) -> float:
-    """Returns the AUROC for X, on judged episodes, of a logistic regression on word counts that
-    learned H from the training episodes.
-
-    0.5: the words of a statement carry no information about X. 1: they determine X, and a head
-    needs no predictor. Constant scores give exactly 0.5.
+def fit_bag_of_words(train: Dataset, column: str) -> Callable[[Dataset], Floats]:
+    """Returns a logistic regression on word counts that has learned H from the training episodes:
+    from episodes to scores of N; constant where H is, and where no text has a word.
 
     Args:
         train: episodes with the column `human`.
-        judged: episodes with the column `concept`, both answers among them.
         column: the text.
-
-    Raises:
-        UserError: scikit-learn is missing, or X is the same in all judged episodes.
     """
-    try:
-        from sklearn.feature_extraction.text import CountVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.metrics import roc_auc_score
-    except ImportError as missing:
-        raise UserError(
-            "verdict: the bag of words needs scikit-learn, which is not installed. Run: pip install"
-            " -e '.[lm]'"
-        ) from missing
-    if len(set(judged["concept"])) < 2:
-        raise UserError(
-            "verdict: X is the same in all judged episodes, so an AUROC is not defined. Judge on"
-            " episodes with both answers."
-        )
-    if len(set(train["human"])) < 2:
-        return 0.5
-    counter = CountVectorizer(token_pattern=r"\w+")
-    train_counts = counter.fit_transform(train[column])
-    head = LogisticRegression(max_iter=1000).fit(train_counts, train["human"])
-    scores = head.decision_function(counter.transform(judged[column]))
-    return float(roc_auc_score(judged["concept"], scores))
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    texts, human_N = train[column][:], np.array(train["human"][:], bool)
+    has_words = any(re.search(WORD, text) for text in texts)
+    if not has_words or len(np.unique(human_N)) < 2:
+        return lambda episodes: np.zeros(len(episodes))
+    counter = CountVectorizer(token_pattern=WORD)
+    head = LogisticRegression(max_iter=1000).fit(counter.fit_transform(texts), human_N)
+    return lambda episodes: head.decision_function(counter.transform(episodes[column][:]))

@@ -22,6 +22,8 @@ from worlds.world import Flips, NoTwins, Split, World
 ROW = "row"
 """The column that names a row by its number, from 0."""
 
+TURNED = '"H, turned round in rows that are not easy" cannot be told from X.'
+
 
 class RowWorld(World):
     """Rows of files as episodes. What they can show depends on what is known of them:
@@ -82,10 +84,15 @@ class RowWorld(World):
                 "The table names no human, so an imitator cannot be told from other heads: whether"
                 f" a head follows X on the rows that are not easy is measured. {EVERYTHING}"
             )
-        if not len(rows.select("amiss")):
+        amiss = rows.select("amiss")
+        if not len(amiss):
+            return f"No row that is not easy has X = H, so {TURNED} Add such rows."
+        answers = set(rows.concept_N[amiss].tolist())
+        if len(answers) == 1:
+            value, other = ("yes", "no") if answers.pop() else ("no", "yes")
             return (
-                'No row that is not easy has X = H, so "H, turned round in rows that are not easy"'
-                " cannot be told from X. Add such rows."
+                f"X is {value} in all {len(amiss)} rows that are not easy and have X = H, so where"
+                f" X is {other} {TURNED} Add such rows with the other answer."
             )
         return None
 
@@ -167,7 +174,7 @@ class RowWorld(World):
         wanted = ", ".join(f"{needed[kind]} {kind}" for kind in short)
         return (
             f"the table has {listed} rows with X balanced, and the config needs {wanted}. For"
-            f" example: {suggest_sizes(**has)}"
+            f" example: {suggest_sizes(**has, compares=self.compares)}"
         )
 
     def _build_dataset(self, chosen: NDArray[np.int64]) -> Dataset:
@@ -184,19 +191,24 @@ class RowWorld(World):
         return Dataset.from_dict(read | judging, features=Features(types | JUDGING_COLUMNS))
 
 
-def suggest_sizes(easy: int, disputed: int, twins: int) -> str:
+def suggest_sizes(easy: int, disputed: int, twins: int, compares: bool) -> str:
     """Returns keys of `data` that fit these numbers of rows.
 
-    >>> suggest_sizes(easy=100, disputed=40, twins=0)
+    Args:
+        compares: whether the predictor is examined on some of the disputed rows.
+
+    >>> suggest_sizes(easy=100, disputed=40, twins=0, compares=True)
     'data.train=60 data.validation=15 data.test=15 data.probe=10 data.disputed=30'
     """
     probe = max(2, easy // 10)
     validation = test = max(2, easy * 3 // 20)
     sizes = {"train": easy - validation - test - probe, "validation": validation, "test": test}
+    if disputed and compares:
+        probe = min(probe, max(2, disputed // 3))
+        disputed -= probe
     sizes["probe"] = probe
     if disputed:
-        sizes["probe"] = min(probe, max(2, disputed // 3))
-        sizes["disputed"] = max(2, disputed - sizes["probe"])
+        sizes["disputed"] = max(2, disputed)
     if twins:
         sizes["twins"] = twins
     return " ".join(f"data.{name}={size}" for name, size in sizes.items())

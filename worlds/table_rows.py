@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from console.errors import UserError
-from worlds.expressions import describe_missing_column, evaluate, list_columns, to_truth
-from worlds.table_files import FILE
+from worlds.expressions import check_values, evaluate, get_column, list_columns, to_truth
+from worlds.table_files import FILE, describe_row
 from worlds.table_twins import TwinPairs, find_named_twins, find_twins_by_keys
 from worlds.templates import fill_template, is_template, read_fields
 
@@ -90,13 +90,13 @@ def read_rows(table: pd.DataFrame, texts: pd.Series, spec: Spec) -> Rows:
         UserError: a column is missing, labels are no truth values, or the rows contradict each
             other.
     """
-    concept_N = to_truth(read_values(spec.concept, table, "world.concept"), "world.concept")
+    concept_N = read_truth(spec.concept, table, "world.concept")
     check_both_answers(concept_N, "world.concept", "rows")
-    check_duplicates(texts, concept_N)
+    check_duplicates(texts, concept_N, table)
     lookup = read_lookup(spec.human)
     easy_N, human_N = read_human(spec, lookup, table, concept_N, texts)
     groups = read_groups(spec, lookup, table, texts)
-    check_groups(texts, groups)
+    check_groups(texts, groups, table)
     trained_N = choose_trained(groups, easy_N)
     twins = read_twins(spec, lookup, table, concept_N, human_N, texts, groups)
     rows = Rows(
@@ -117,33 +117,28 @@ def read_rows(table: pd.DataFrame, texts: pd.Series, spec: Spec) -> Rows:
 def read_values(expression: str, table: pd.DataFrame, key: str) -> pd.Series:
     """Returns a column or an expression, in which no value is missing."""
     values = evaluate(expression, table, key)
-    missing = values.isna()
-    if missing.any():
-        row = int(np.flatnonzero(missing)[0])
-        raise UserError(
-            f"{key}: {expression} has no value in {missing.sum()} of {len(table)} rows, such as row"
-            f" {row + 1} ({FILE} {table[FILE].iloc[row]}). Fill them in, or leave these rows out."
-        )
+    check_values(values, expression, table, key)
     return values
+
+
+def read_truth(expression: str, table: pd.DataFrame, key: str) -> Bools:
+    """Returns a column or an expression as truth values."""
+    return to_truth(read_values(expression, table, key), table, key)
 
 
 def read_texts(text: str, table: pd.DataFrame, key: str) -> pd.Series:
     """Returns the texts of a column or of a template."""
-    if text in table.columns:
-        values = read_values(text, table, key)
-    elif is_template(text):
-        for _, field in read_fields(text, key):
-            if field in table.columns:
-                read_values(str(field), table, key)
-        values = fill_template(text, table, key)
+    if is_template(text) and text not in table.columns:
+        texts = fill_template(text, table, key)
     else:
-        raise UserError(f"{key}: {describe_missing_column(text, table.columns)}")
-    texts = values.astype(str)
+        values = get_column(text, table, key)
+        check_values(values, text, table, key)
+        texts = values.astype(str)
     empty = texts.str.strip() == ""
     if empty.any():
         raise UserError(
-            f"{key}: {empty.sum()} of {len(texts)} texts are empty, such as that of row"
-            f" {int(np.flatnonzero(empty)[0]) + 1}. Leave these rows out."
+            f"{key}: {empty.sum()} of {len(texts)} texts are empty, such as that of"
+            f" {describe_row(table, int(np.flatnonzero(empty)[0]))}. Leave these rows out."
         )
     return texts
 
@@ -172,26 +167,42 @@ def check_both_answers(answer_N: Bools, key: str, what: str) -> None:
         )
 
 
-def check_duplicates(texts: pd.Series, concept_N: Bools) -> None:
+def check_duplicates(texts: pd.Series, concept_N: Bools, table: pd.DataFrame) -> None:
     """Raises UserError where one text has both labels."""
-    labels = pd.Series(concept_N, index=texts.index).groupby(texts).nunique()
-    both = labels[labels > 1]
-    if len(both):
+    labels = pd.Series(concept_N, index=texts.index)
+    count, example = find_contradictions(texts, labels, table)
+    if count:
         raise UserError(
-            f"world.concept: {len(both)} texts stand in the table with both labels, such as"
-            f" {both.index[0]!r}. Correct or remove one of each."
+            f"world.concept: {count} texts stand in the table with both labels, such as {example}."
+            " Correct or remove one of each."
         )
 
 
-def check_groups(texts: pd.Series, groups: pd.Series) -> None:
+def check_groups(texts: pd.Series, groups: pd.Series, table: pd.DataFrame) -> None:
     """Raises UserError where one text is in two groups, and so might be trained on and judged."""
-    counts = groups.groupby(texts).nunique()
-    several = counts[counts > 1]
-    if len(several):
+    count, example = find_contradictions(texts, groups, table)
+    if count:
         raise UserError(
-            f"world.group: {len(several)} texts are in several groups, such as"
-            f" {several.index[0]!r}, and might be trained on and judged. Use one group for each."
+            f"world.group: {count} texts are in several groups, such as {example}, and might be"
+            " trained on and judged. Use one group for each."
         )
+
+
+def find_contradictions(
+    texts: pd.Series, values: pd.Series, table: pd.DataFrame
+) -> tuple[int, str]:
+    """Returns how many texts have several values, and one of them with two of its rows."""
+    counts = values.groupby(texts).nunique()
+    several = counts[counts > 1]
+    if not len(several):
+        return 0, ""
+    text = several.index[0]
+    positions = np.flatnonzero(texts == text)
+    value_N = values.to_numpy()
+    first = positions[0]
+    second = positions[value_N[positions] != value_N[first]][0]
+    rows = f"{describe_row(table, first)} and {describe_row(table, second)}"
+    return len(several), f"{text!r} in {rows}"
 
 
 def read_lookup(human: str | None) -> Lookup | None:
@@ -218,11 +229,11 @@ def read_human(
     """Returns which rows are easy, and H."""
     easy_N = np.ones(len(table), bool)
     if spec.easy is not None:
-        easy_N = to_truth(read_values(spec.easy, table, "world.easy"), "world.easy")
+        easy_N = read_truth(spec.easy, table, "world.easy")
     if spec.human is None:
         return easy_N, np.where(easy_N, concept_N, ~concept_N)
     if lookup is None:
-        human_N = to_truth(read_values(spec.human, table, "world.human"), "world.human")
+        human_N = read_truth(spec.human, table, "world.human")
     else:
         human_N = look_up(lookup, table, texts)
     differs_N = concept_N != human_N
@@ -234,7 +245,8 @@ def read_human(
     if len(wrong):
         raise UserError(
             f"world.easy: {len(wrong)} of {easy_N.sum()} easy rows have X ≠ H, such as"
-            f" {texts.iloc[wrong[0]]!r}. Heads learn H there, so let no such row be easy."
+            f" {texts.iloc[wrong[0]]!r} in {describe_row(table, wrong[0])}. Heads learn H there, so"
+            " let no such row be easy."
         )
     return easy_N, human_N
 
@@ -243,35 +255,35 @@ def look_up(lookup: Lookup, table: pd.DataFrame, texts: pd.Series) -> Bools:
     """Returns the label of the row of a file that has the same values in the key columns."""
     key = "world.human"
     for column in lookup.keys:
-        if column not in table.columns:
-            raise UserError(f"{key}: {describe_missing_column(column, table.columns)}")
+        check_values(get_column(column, table, key), column, table, key)
     source_N = (table[FILE] == lookup.file).to_numpy()
     if not source_N.any():
         files = list_columns(list(table[FILE].unique()))
         raise UserError(f"{key}: there is no file {lookup.file} in world.files. {files}")
-    label_N = to_truth(read_values(lookup.label, table[source_N], key), key)
-    names = table[lookup.keys].astype(str).agg("\0".join, axis=1)
+    label_N = read_truth(lookup.label, table[source_N], key)
+    names = table[lookup.keys].agg("\0".join, axis=1)
     answers = pd.Series(label_N, index=names[source_N])
     counts = answers.groupby(level=0).nunique()
     if (counts > 1).any():
         example = str(counts[counts > 1].index[0]).replace("\0", ", ")
         raise UserError(
             f"{key}: {(counts > 1).sum()} rows of {lookup.file} have both labels for the same"
-            f" {', '.join(lookup.keys)}, such as {example}. Name more columns after `by`."
+            f" {', '.join(lookup.keys)}, such as {example}. Name more columns after by."
         )
     human = names.map(answers[~answers.index.duplicated()])
     missing = human.isna().to_numpy()
     if missing.any():
         raise UserError(
             f"{key}: {missing.sum()} of {len(table)} rows have no row of {lookup.file} with the"
-            f" same {', '.join(lookup.keys)}, such as {texts[missing].iloc[0]!r}. Add it, or leave"
-            " these rows out."
+            f" same {', '.join(lookup.keys)}, such as {texts[missing].iloc[0]!r} in"
+            f" {describe_row(table, int(np.flatnonzero(missing)[0]))}. Add it, or leave these rows"
+            " out."
         )
     return human.to_numpy(dtype=bool)
 
 
 def read_labels(expression: str, table: pd.DataFrame, key: str) -> pd.Series:
-    """Returns a column, an expression or a template as texts; empty where there is no value."""
+    """Returns a column, an expression or a template as texts; empty where a column has no value."""
     if expression not in table.columns and is_template(expression):
         return fill_template(expression, table, key)
     return evaluate(expression, table, key).map(lambda value: "" if pd.isna(value) else str(value))
@@ -286,7 +298,7 @@ def read_groups(
     elif spec.twin is not None:
         groups = read_labels(spec.twin, table, "world.twin")
     elif lookup is not None:
-        groups = table[lookup.keys[0]].astype(str)
+        groups = table[lookup.keys[0]]
     else:
         return texts
     return groups.where(groups != "", texts)
@@ -341,7 +353,7 @@ def read_twins(
         check_twins(spec.twin, twins, groups)
         return twins
     if lookup is not None:
-        keys = table[lookup.keys].astype(str)
+        keys = table[lookup.keys]
         is_source_N = (table[FILE] == lookup.file).to_numpy()
         return find_twins_by_keys(keys, groups, is_source_N, concept_N, human_N, texts)
     return {"concept": np.empty((0, 2), np.int64), "human": np.empty((0, 2), np.int64)}

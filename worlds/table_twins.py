@@ -5,8 +5,6 @@ N: rows, P: pairs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import permutations
 from typing import Literal
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
 Pairs = NDArray[np.int64]
-"""Shape (P, 2): the rows of each pair; X = H in the first."""
+"""Shape (P, 2): the rows of each pair; X = H in the first, and not in the second."""
 TwinPairs = dict[Literal["concept", "human"], Pairs]
 
 
@@ -23,7 +21,7 @@ def find_named_twins(
     names: pd.Series, concept_N: Bools, human_N: Bools, texts: pd.Series
 ) -> TwinPairs:
     """Returns the pairs of rows with the same name; rows with an empty one have none."""
-    candidates = _pair_within(names[names != ""])
+    candidates = _pair_within(names[names != ""], concept_N == human_N)
     return {
         "concept": _keep(candidates, "concept", concept_N, human_N, texts),
         "human": _keep(candidates, "human", concept_N, human_N, texts),
@@ -46,14 +44,16 @@ def find_twins_by_keys(
         groups: the name of each row's group.
         is_source_N: the rows of the file in which H is looked up: they are the first of each pair.
     """
-    same = _pair_within(_join(keys, groups))
-    changed = []
+    agrees_N = concept_N == human_N
+    same = _pair_within(_join(keys, groups), agrees_N)
+    changed = [np.empty((0, 2), np.int64)]
     if keys.shape[1] > 1:
         for left_out in keys.columns:
-            changed += _pair_within(_join(keys.drop(columns=left_out), groups))
+            changed.append(_pair_within(_join(keys.drop(columns=left_out), groups), agrees_N))
+    one_changed = np.concatenate(changed)
     return {
         "concept": _keep(_begin_in(same, is_source_N), "concept", concept_N, human_N, texts),
-        "human": _keep(_begin_in(changed, is_source_N), "human", concept_N, human_N, texts),
+        "human": _keep(_begin_in(one_changed, is_source_N), "human", concept_N, human_N, texts),
     }
 
 
@@ -61,33 +61,36 @@ def _join(keys: pd.DataFrame, groups: pd.Series) -> pd.Series:
     return groups + "\0" + keys.agg("\0".join, axis=1)
 
 
-def _pair_within(names: pd.Series) -> list[tuple[int, int]]:
-    """Returns all pairs of rows with the same name, each in both orders."""
-    pairs: list[tuple[int, int]] = []
-    for rows in names.groupby(names).groups.values():
-        pairs += permutations(map(int, rows), 2)
-    return pairs
+def _pair_within(names: pd.Series, agrees_N: Bools) -> Pairs:
+    """Returns all pairs of a row with X = H and another with the same name and X ≠ H."""
+    pairs = [np.empty((0, 2), np.int64)]
+    for named in names.groupby(names).groups.values():
+        rows = np.asarray(named, np.int64)
+        first, second = rows[agrees_N[rows]], rows[~agrees_N[rows]]
+        pairs.append(np.stack([first.repeat(len(second)), np.tile(second, len(first))], axis=1))
+    return np.concatenate(pairs)
 
 
-def _begin_in(pairs: Iterable[tuple[int, int]], is_source_N: Bools) -> list[tuple[int, int]]:
+def _begin_in(pair_P2: Pairs, is_source_N: Bools) -> Pairs:
     """Returns the pairs that go from a row of the file to a row of another."""
-    return [(a, b) for a, b in pairs if is_source_N[a] and not is_source_N[b]]
+    first, second = pair_P2.T
+    return pair_P2[is_source_N[first] & ~is_source_N[second]]
 
 
 def _keep(
-    pairs: list[tuple[int, int]],
+    pair_P2: Pairs,
     flips: Literal["concept", "human"],
     concept_N: Bools,
     human_N: Bools,
     texts: pd.Series,
 ) -> Pairs:
-    """Returns the pairs in whose first row X = H, and in whose second only one has flipped."""
-    unique = sorted(set(pairs))
-    pair_P2 = np.array(unique, np.int64).reshape(len(unique), 2)
+    """Returns the pairs of two texts of which the second has only one flipped, each once."""
+    pair_P2 = np.unique(pair_P2, axis=0)
     first, second = pair_P2.T
     concept_flips = concept_N[first] != concept_N[second]
     human_flips = human_N[first] != human_N[second]
     only_one = concept_flips & ~human_flips if flips == "concept" else human_flips & ~concept_flips
     text_N = texts.to_numpy()
-    wanted = (concept_N[first] == human_N[first]) & only_one & (text_N[first] != text_N[second])
-    return pair_P2[wanted]
+    kept = pair_P2[only_one & (text_N[first] != text_N[second])]
+    repeated = pd.DataFrame(text_N[kept]).duplicated().to_numpy()
+    return kept[~repeated]

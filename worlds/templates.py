@@ -7,7 +7,7 @@ from string import Formatter
 import pandas as pd
 
 from console.errors import UserError
-from worlds.expressions import describe_missing_column
+from worlds.expressions import check_values, get_column
 
 
 def is_template(text: str) -> bool:
@@ -27,7 +27,7 @@ def fill_template(template: str, table: pd.DataFrame, key: str) -> pd.Series:
         key: the key of the config that holds the template, for messages.
 
     Raises:
-        UserError: a field that is no column, or that is more than a name.
+        UserError: a field that is no column, or that is more than a name; a value is missing.
 
     >>> table = pd.DataFrame({"a": [17, 2], "b": [25, 2]})
     >>> fill_template("{a} + {b}", table, "world.text").tolist()
@@ -37,9 +37,9 @@ def fill_template(template: str, table: pd.DataFrame, key: str) -> pd.Series:
     for literal, field in read_fields(template, key):
         filled = filled + literal
         if field is not None:
-            if field not in table.columns:
-                raise UserError(f"{key}: {describe_missing_column(field, table.columns)}")
-            filled = filled + table[field].astype(str)
+            values = get_column(field, table, key)
+            check_values(values, field, table, key)
+            filled = filled + values.astype(str)
     return filled
 
 

@@ -32,13 +32,25 @@ class RecordingJudge:
         self.n_heads = n_heads
 
 
-def make_parts(charges: bool = True, reads_one_level: bool = True) -> SimpleNamespace:
+def make_parts(
+    charges: bool = True, reads_one_level: bool = True, compares: bool = True
+) -> SimpleNamespace:
     """Returns the parts that a plan depends on: a prior, a bill, a judge, a reporter, a predictor
-    of five levels, and a world of 100 easy episodes.
+    of five levels, and a world of 100 easy episodes and 40 disputed ones.
     """
 
     def describe_shortage(easy: int, disputed: int, twins: int) -> str | None:
+        if disputed > 40:
+            return f"{disputed} disputed are too many."
         return f"{easy} are too many." if easy > 100 else None
+
+    world = SimpleNamespace(
+        name="rows",
+        describe_shortage=describe_shortage,
+        compares=compares,
+        undecidable=None,
+        count=lambda split: 40,
+    )
 
     return SimpleNamespace(
         prior=SimpleNamespace(charges=charges),
@@ -46,13 +58,32 @@ def make_parts(charges: bool = True, reads_one_level: bool = True) -> SimpleName
         verdict=RecordingJudge(),
         reads_one_level=reads_one_level,
         core_model=SimpleNamespace(count_levels=lambda: 5),
-        world=SimpleNamespace(describe_shortage=describe_shortage),
+        world=world,
     )
 
 
 def test_a_plan_holds_the_values_of_its_config():
     plan = read_plan(CONFIG, make_parts())
     assert plan == Plan(3, 2, 1, False, [0.25, 1], [4, 1], Sizes(**SIZES))
+
+
+def test_disputed_episodes_that_examine_the_predictor_count_only_where_x_and_h_are_compared():
+    sizes = {"data": SIZES | {"disputed": 29}}
+    with pytest.raises(UserError, match="world: 41 disputed are too many"):
+        read_plan(CONFIG | sizes, make_parts())
+    assert read_plan(CONFIG | sizes, make_parts(compares=False)).sizes.disputed == 29
+
+
+def test_planted_heads_are_refused_where_all_disputed_episodes_judge():
+    with pytest.raises(UserError) as refused:
+        read_plan(CONFIG | {"planted_costs": True}, make_parts())
+    assert str(refused.value) == (
+        "planted_costs: the world rows has 40 disputed episodes and makes no others, and planted"
+        " heads need some apart from those that judge. Use planted_costs=false."
+    )
+    parts = make_parts()
+    parts.world.count = lambda split: None
+    assert read_plan(CONFIG | {"planted_costs": True}, parts).planted_costs
 
 
 def test_a_prior_that_charges_nothing_has_one_strength():

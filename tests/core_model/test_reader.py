@@ -244,7 +244,7 @@ def test_numbers_of_16_bits_are_loaded_in_32_and_stay_the_same(tmp_path, dtype):
 def test_a_level_with_a_number_that_is_not_finite_is_refused_and_not_kept(tmp_path, value):
     predictor = Planted(broken=(2, value))
     message = (
-        r"level 2 holds NaN or infinity\. Use core_model.dtype=float32, or leave it out of `levels`"
+        r"level 2 holds NaN or infinity\. Use core_model.dtype=float32, or leave it out of levels"
     )
     with pytest.raises(UserError, match=message):
         read(predictor, tmp_path, (1, 2))

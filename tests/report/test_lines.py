@@ -203,6 +203,16 @@ def test_the_record_counts_runs_whose_predictor_passed_its_gates():
     )
 
 
+def test_the_summary_says_where_a_control_is_left_out():
+    level_0, length = {"level_0": {"easy": 0.5, "disputed": 0.5}}, {"easy": 0.5, "disputed": 0.75}
+    whole, partial = {"length": length} | level_0, {"length": length}
+    left_out = "Level 0 holds NaN or infinity, so it is left out."
+    for controls, ends in ((whole, "level 0 0.50 and 0.50."), (partial, left_out)):
+        text = summary.format_summary(heads().drop(columns="run"), ABOUT | {"controls": controls})
+        assert "length 0.50 and 0.75" in text and ends in text
+        assert (left_out in text) == (controls is partial)
+
+
 def test_only_gates_that_predictors_fail_are_named_on_the_terminal():
     gates = ["knows 1.000", "uses (swap) 0.400 (asked: 0.8). Read a deeper level."]
     lines_shown = summary._describe_predictors([{"gates": gates, "surface_auroc": None}])

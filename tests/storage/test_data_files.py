@@ -1,8 +1,11 @@
 """A run knows the files of data that it was made from: a changed file is another run."""
 
+import hashlib
+import os
+
 import pytest
 
-from storage.data_files import ROOT, find_data, hash_data
+from storage.data_files import ROOT, find_data, hash_data, hash_file
 from storage.fingerprint import compute_fingerprint
 
 
@@ -53,3 +56,40 @@ def test_files_are_found_in_the_current_folder_before_the_checkout(tmp_path, mon
     (tmp_path / "README.md").write_text("mine", encoding="utf-8")
     assert find_data("README.md").read_text(encoding="utf-8") == "mine"
     assert find_data("none.csv") is None
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+    file, reads = tmp_path / "z.npy", []
+    compute = hashlib.file_digest
+
+    def count(opened, name):
+        reads.append(name)
+        return compute(opened, name)
+
+    monkeypatch.setattr("hashlib.file_digest", count)
+    file.write_bytes(b"x")
+    os.utime(file, ns=(0, 10**18))
+    assert hash_file(file) == hash_file(file) == hashlib.sha256(b"x").hexdigest()
+    assert len(reads) == 1
+    file.write_bytes(b"y")
+    os.utime(file, ns=(0, 10**18 + 1))
+    assert hash_file(file) == hashlib.sha256(b"y").hexdigest()
+    assert len(reads) == 2
+
+
+def test_a_file_that_was_just_written_is_hashed_again(tmp_path):
+    """Two writes may come so close together that the file's time stays the same."""
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"x")
+    facts, before = file.stat(), hash_file(file)
+    file.write_bytes(b"y")
+    os.utime(file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert hash_file(file) != before
+
+
+def test_an_empty_name_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_data("") is None
+    before = hash_data(name(""))
+    (tmp_path / "other.csv").write_text("x", encoding="utf-8")
+    assert hash_data(name("")) == before

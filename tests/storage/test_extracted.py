@@ -69,3 +69,8 @@ def test_other_files_are_refused_in_one_line(name, save, message, tmp_path):
         load_extracted(str(tmp_path / name), "world.activations")
     text = str(refused.value)
     assert text.startswith("world.activations: ") and message in text and "\n" not in text
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(UserError, match=r"^world.activations: no file is named\. For example: "):
+        load_extracted("", "world.activations")

@@ -7,8 +7,10 @@ import pytest
 import torch
 from datasets import Dataset
 
+from core_model.reader import NotFinite
 from verdict import controls
 from verdict.controls import Control, measure_controls
+from verdict.surface import fit_bag_of_words
 
 N, WIDTH = 200, 12
 
@@ -53,7 +55,7 @@ def measure(monkeypatch, text, cues=(0.0, 0.0)) -> dict[str, Control]:
         easy_NLD=both.read(easy),
         disputed_NLD=both.read(disputed),
     )
-    return measure_controls(material, evaluation, both, "text")
+    return measure_controls(material, evaluation, both, "text", fit_bag_of_words(train, "text"))
 
 
 def say_nothing(answer: bool, number: int) -> str:
@@ -94,6 +96,28 @@ def test_one_value_of_x_gives_no_auroc(monkeypatch):
     episodes = make_episodes(say_nothing)
     one_sided = episodes.filter(lambda row: row["concept"])
     empty = episodes.select([])
+
+    def refuse(judged: Dataset) -> np.ndarray:
+        raise AssertionError("nothing is scored")
+
     for judged in (one_sided, empty):
-        scored = np.zeros(len(judged)), np.array(judged["concept"][:], bool)
-        assert np.isnan(controls.compute_auroc(*scored))
+        concept_N = np.array(judged["concept"][:], bool)
+        assert np.isnan(controls.compute_auroc(refuse, judged, concept_N))
+
+
+def test_level_0_is_left_out_where_it_is_not_finite(monkeypatch):
+    """A run that reads deeper levels alone is over when its controls are measured."""
+
+    def refuse(self, episodes: Dataset) -> torch.Tensor:
+        raise NotFinite("activations: level 0 holds NaN or infinity.")
+
+    whole = measure(monkeypatch, say_nothing)
+    read = Reader.read
+    monkeypatch.setattr(
+        Reader,
+        "read",
+        lambda self, episodes: (refuse if self.levels == (0,) else read)(self, episodes),
+    )
+    found = measure(monkeypatch, say_nothing)
+    assert whole.pop("level_0").easy > 0
+    assert found == whole

@@ -3,6 +3,7 @@ where they were planted.
 """
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from core_model.predictor import Opinions, Predictor
 from tests.verdict.conftest import answer
 from verdict.calibration.planted import translator
 from verdict.evidence.interchange import Interchange
-from verdict.gates import Gate, build_own_gates, build_predictor_gates
-from verdict.ground_truth import Cases
+from verdict.gates import Gate, build_own_gates, build_predictor_gates, explain_undecidable
+from verdict.ground_truth import Cases, GroundTruth
 from verdict.inputs import DISPUTED, Erased
 from verdict.judge import Judge
 from verdict.knowledge import PredictorReport, examine_predictor, load_or_examine
@@ -341,3 +342,39 @@ def test_the_report_on_a_predictor_comes_back_whole_from_the_cache(probe, tmp_pa
     assert again.knowledge == first.knowledge
     for name, tensor in first.to_tensors().items():
         assert torch.equal(again.to_tensors()[name], tensor)
+
+
+def make_cases(concept: list[bool], disputed: bool = False) -> Cases:
+    concept_N = np.array(concept, bool)
+    nothing_N = np.zeros(len(concept), bool)
+    family_N = np.full(len(concept), "odd")
+    return Cases(concept_N, concept_N ^ disputed, nothing_N, family_N, np.arange(len(concept)))
+
+
+BOTH = [True, False]
+
+
+@pytest.mark.parametrize(
+    ("disputed", "amiss", "message"),
+    [
+        (BOTH, BOTH, None),
+        ([True, True], BOTH, "X is yes in all 2 disputed episodes that judge, and a verdict needs"),
+        (
+            BOTH,
+            [False],
+            "X is no in all 1 amiss episodes that judge, and a verdict needs both valu",
+        ),
+        (BOTH, [], "There are 0 amiss episodes that judge, and a verdict needs both values of X a"),
+    ],
+)
+def test_both_values_of_x_are_needed_among_disputed_episodes_and_those_amiss(
+    disputed, amiss, message
+):
+    truth = GroundTruth(make_cases(BOTH), make_cases(disputed, True), make_cases(amiss))
+    why = explain_undecidable(SimpleNamespace(undecidable=None), truth)
+    assert why is None if message is None else str(why).startswith(message)
+
+
+def test_what_the_world_lacks_is_named_first():
+    truth = GroundTruth(make_cases(BOTH), make_cases([]), make_cases([]))
+    assert explain_undecidable(SimpleNamespace(undecidable="No rows."), truth) == "No rows."

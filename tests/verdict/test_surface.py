@@ -1,12 +1,19 @@
 """A bag of words finds nothing in balanced words, and finds a planted cue."""
 
+import numpy as np
 import pytest
 from datasets import Dataset
 
 pytest.importorskip("sklearn")
 
-from console.errors import UserError
-from verdict.surface import score_bag_of_words
+from verdict.controls import compute_auroc
+from verdict.surface import fit_bag_of_words
+
+
+def score_bag_of_words(train: Dataset, judged: Dataset, column: str) -> float:
+    """Returns the AUROC for X on judged episodes of what has learned H from the others."""
+    scorer = fit_bag_of_words(train, column)
+    return compute_auroc(scorer, judged, np.array(judged["concept"][:], bool))
 
 
 def build_episodes(text: list[str], answers: list[bool]) -> Dataset:
@@ -32,10 +39,17 @@ def test_constant_scores_give_a_half(answers):
     assert score_bag_of_words(train, unknown_words, "text") == 0.5
 
 
-def test_it_refuses_to_judge_if_the_concept_never_changes():
+@pytest.mark.parametrize("texts", [["+", "->", "?"], [" ", "", "!"]])
+def test_texts_without_a_word_give_a_half(texts):
+    train = build_episodes(["+", "-"] * 10, [True, False] * 10)
+    judged = build_episodes(texts, [True, False, True])
+    assert score_bag_of_words(train, judged, "text") == 0.5
+
+
+def test_where_the_concept_never_changes_no_auroc_is_given():
     train = build_episodes(["yes", "no"], [True, False])
-    with pytest.raises(UserError, match="X is the same"):
-        score_bag_of_words(train, build_episodes(["yes"], [True]), "text")
+    for judged in (build_episodes(["yes"], [True]), train.select([])):
+        assert np.isnan(score_bag_of_words(train, judged, "text"))
 
 
 def test_the_words_of_statements_on_cities_carry_no_information(cities):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from console.errors import UserError
-from verdict.surface import score_bag_of_words
+from tests.verdict.test_surface import score_bag_of_words
 from worlds.cities import Cities
 from worlds.geonames import City, Country
 from worlds.opinions import Opinion, Opinions

@@ -12,6 +12,7 @@ from console.errors import UserError
 from tests.conftest import node
 from worlds.row_world import suggest_sizes
 from worlds.table import Table
+from worlds.table_files import read_files
 from worlds.world import NoTwins
 
 COLUMNS = ("text", "label", "human", "easy", "group")
@@ -100,6 +101,18 @@ def test_without_rows_amiss_the_table_compares_and_yet_decides_nothing(file):
     table = build_table(file, human="human")
     assert table.compares and table.count("amiss") == 0
     assert 'has X = H, so "H, turned round' in table.undecidable
+
+
+@pytest.mark.parametrize(("label", "value", "other"), [(0, "no", "yes"), (1, "yes", "no")])
+def test_one_answer_among_rows_amiss_decides_nothing(label, value, other, tmp_path):
+    rows = [row for row in make_rows() if not row[0].startswith("amiss") or row[1] == label]
+    table = build_table(write_csv(tmp_path / "one.csv", rows), human="human", easy="easy")
+    assert table.compares
+    assert table.undecidable == (
+        f'X is {value} in all 24 rows that are not easy and have X = H, so where X is {other} "H,'
+        ' turned round in rows that are not easy" cannot be told from X. Add such rows with the'
+        " other answer."
+    )
 
 
 def test_a_human_who_is_always_right_is_named(file):
@@ -228,10 +241,25 @@ GOOD = [("a", 1), ("b", 0), ("c", 1), ("d", 0)]
         ([*GOOD, ("e", None)], {}, "world.concept: label has no value in 1 of 5 rows, such as row"),
         ([*GOOD, (None, 1)], {}, "world.text: text has no value in 1 of 5 rows, such as row 5"),
         ([*GOOD, (" ", 1)], {}, "world.text: 1 of 5 texts are empty, such as that of row 5"),
-        ([*GOOD, ("a", 0)], {}, "world.concept: 1 texts stand in the table with both labels, such"),
+        ([*GOOD, ("a", 0)], {}, "both labels, such as 'a' in row 1 (file rows) and row 5 (file ro"),
         ([("a", 1), ("b", 1)], {}, "world.concept: X is yes in all 2 rows, and a head needs both"),
         (GOOD, {"easy": "label"}, "world.easy: X is yes in all 2 easy rows, and a head needs both"),
         (GOOD, {"easy": "text == 'x'"}, "world.easy: there are no easy rows to train on."),
+        (
+            [*GOOD, ("e", "nan")],
+            {"concept": "label > 0"},
+            "which is no number in 1 of 5 rows, such",
+        ),
+        (
+            [*GOOD, ("e", None)],
+            {"easy": "label >= 0", "concept": "text in ['a', 'b']"},
+            "world.easy: label has no value in 1 of 5 rows, such as row 5 (file rows). Fill them",
+        ),
+        (
+            [*GOOD, ("e", None)],
+            {"concept": "text in ['a', 'b']", "human": "text of rows by label"},
+            "world.human: label has no value in 1 of 5 rows, such as row 5 (file rows). Fill them",
+        ),
         ([], {}, "world.files: {file} has no rows."),
     ],
 )
@@ -245,14 +273,16 @@ def test_a_wrong_table_is_refused_in_one_line_that_names_the_key(rows, changed, 
 
 def test_easy_rows_on_which_the_human_errs_are_refused(tmp_path):
     file = write_csv(tmp_path / "rows.csv", [("a", 1, 1), ("b", 0, 1)], ("text", "label", "human"))
-    with pytest.raises(UserError, match=r"world.easy: 1 of 2 easy rows have X ≠ H, such as 'b'"):
+    with pytest.raises(
+        UserError, match=r"world.easy: 1 of 2 easy rows have X ≠ H, such as 'b' in row 2 \(file r"
+    ):
         build_table(file, human="human", easy="1 == 1")
 
 
 def test_a_text_in_two_groups_is_refused(tmp_path):
     rows = [("a", 1, "x"), ("a", 1, "y"), ("b", 0, "x")]
     file = write_csv(tmp_path / "rows.csv", rows, ("text", "label", "group"))
-    with pytest.raises(UserError, match=r"world.group: 1 texts are in several groups, such as 'a'"):
+    with pytest.raises(UserError, match=r"groups, such as 'a' in row 1 \(file rows\) and row 2 \("):
         build_table(file, group="group")
 
 
@@ -288,6 +318,21 @@ def test_a_key_with_two_labels_cannot_be_looked_up(tmp_path):
         ("rows.json", "{not json", "cannot be read"),
         ("rows.parquet", "not parquet", "cannot be read"),
         ("rows.csv", "text,label,file\na,1,x\n", "has a column file"),
+        ("rows.csv", "text,label\na,1,x\nb,0,y\n", "(row 1 has 3 fields, and the header names 2 "),
+        ("rows.csv", "text,label\na,1\n\nb\n", "(row 2 has 1 fields, and the header names 2 col"),
+        ("rows.csv", "text,label,text\na,1,b\n", "(2 columns are named text). Correct it, or save"),
+        ("rows.csv", 'text,label\n"a" b,1\n', "cannot be read (line 2: ',' expected after '\"')."),
+        ("rows.csv", 'text,label\n"a,1\n', "cannot be read (line 2: unexpected end of data)"),
+        (
+            "rows.jsonl",
+            '{"text": "a", "label": 1}\n{"text"\n',
+            "cannot be read (line 2: Expecting ",
+        ),
+        (
+            "rows.json",
+            '[{"text": "a", "label": [1, 0]}]',
+            "label holds several values in one field",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(name, content, message, tmp_path):
@@ -295,7 +340,47 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(name, content, messag
     with pytest.raises(UserError) as refused:
         build_table(str(tmp_path / name))
     text = str(refused.value)
-    assert text.startswith("world.files: ") and message in text and "\n" not in text
+    assert text.startswith("world.") and message in text and "\n" not in text
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "parquet", "folder"])
+def test_a_text_shows_what_the_file_holds(suffix, tmp_path):
+    """Codes keep their zeros, and whole numbers stay whole beside a missing one and beside a file
+    without the column.
+    """
+    numbers = [7, 8, None, 10]
+    rows = [{"code": f"00{i}", "n": n, "label": i % 2} for i, n in enumerate(numbers)]
+    frame = pd.DataFrame(rows).astype({"n": "Int64"})
+    path, other = tmp_path / f"rows.{suffix}", tmp_path / "other.csv"
+    write = {
+        "csv": lambda: frame.to_csv(path, index=False),
+        "tsv": lambda: frame.to_csv(path, index=False, sep="\t"),
+        "json": lambda: path.write_text(json.dumps(rows), encoding="utf-8"),
+        "jsonl": lambda: frame.to_json(path, orient="records", lines=True),
+        "parquet": lambda: frame.to_parquet(path),
+        "folder": lambda: Dataset.from_pandas(frame).save_to_disk(path),
+    }
+    write[suffix]()
+    write_csv(other, [("x", 1)], ("code", "label"))
+    table = read_files([str(path), str(other)], download=False)
+    assert table["code"].tolist() == ["000", "001", "002", "003", "x"]
+    assert table["n"].dropna().tolist() == ["7", "8", "10"]
+    assert table["n"].isna().tolist() == [False, False, True, False, True]
+
+
+def test_a_number_is_shown_as_it_is_written(tmp_path):
+    (tmp_path / "rows.csv").write_text("a,label\n1.50,1\n2,0\n", encoding="utf-8")
+    table = build_table(str(tmp_path / "rows.csv"), text="{a} is.")
+    assert sorted(table.episodes("easy", 2, 0)["text"][:]) == ["1.50 is.", "2 is."]
+
+
+def test_a_column_without_a_name_is_left_out(tmp_path):
+    pd.DataFrame(GOOD, columns=["text", "label"]).to_csv(tmp_path / "rows.csv")
+    assert list(read_files([str(tmp_path / "rows.csv")], False).columns) == [
+        "text",
+        "label",
+        "file",
+    ]
 
 
 def test_missing_files_and_data_sets_are_refused(tmp_path):
@@ -303,8 +388,9 @@ def test_missing_files_and_data_sets_are_refused(tmp_path):
         build_table(str(tmp_path / "none.csv"))
     with pytest.raises(UserError, match=r"Set world.download=true if it is a data set on the hub"):
         build_table("somebody/statements")
-    with pytest.raises(UserError, match="no file is named"):
-        build_table([])
+    for nothing in ([], "", [str(tmp_path / "none.csv"), ""]):
+        with pytest.raises(UserError, match="no file is named"):
+            build_table(nothing)
     file = write_csv(tmp_path / "rows.csv", GOOD, ("text", "label"))
     with pytest.raises(UserError, match="two files are named rows"):
         build_table([file, file])
@@ -315,15 +401,17 @@ def test_too_few_rows_are_counted_and_sizes_that_fit_are_named(file):
     shortage = table.describe_shortage(7000, 6000, 1000)
     has = {"easy": table.count("easy"), "disputed": table.count("disputed"), "twins": 0}
     assert f"the table has {has['easy']} easy, {has['disputed']} disputed, 0 twins" in shortage
-    assert suggest_sizes(**has) in shortage
+    assert suggest_sizes(**has, compares=True) in shortage
     assert table.describe_shortage(has["easy"], has["disputed"], 1000) is None
 
 
 @pytest.mark.parametrize("easy", [10, 57, 1000])
 @pytest.mark.parametrize("disputed", [0, 6, 300])
-def test_the_sizes_that_are_named_fit(easy, disputed):
-    sizes = dict(part.split("=") for part in suggest_sizes(easy, disputed, 4).split())
+@pytest.mark.parametrize("compares", [True, False])
+def test_the_sizes_that_are_named_fit(easy, disputed, compares):
+    sizes = dict(part.split("=") for part in suggest_sizes(easy, disputed, 4, compares).split())
     n = {name.removeprefix("data."): int(value) for name, value in sizes.items()}
     assert n["train"] + n["validation"] + n["test"] + n["probe"] <= easy
     assert min(n.values()) >= 2
-    assert not disputed or n["disputed"] + n["probe"] <= disputed
+    if disputed:
+        assert n["disputed"] + (n["probe"] if compares else 0) <= disputed

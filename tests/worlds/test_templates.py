@@ -14,6 +14,12 @@ def test_fields_are_filled_row_by_row():
     assert filled.tolist() == ["{x} Lima, 1535: Lima", "{x} Kraków, 1257: Kraków"]
 
 
+def test_a_field_without_a_value_is_refused_with_its_row():
+    table = pd.DataFrame({"city": ["Lima", None], "file": ["old", "new"]})
+    with pytest.raises(UserError, match=r"world.group: city has no value in 1 of 2 rows, such as"):
+        fill_template("{city}!", table, "world.group")
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
