@@ -89,7 +89,7 @@ def test_two_equal_countries_are_h_on_easy_and_disputed_episodes_and_x_on_easy_o
 
 
 @pytest.mark.parametrize(
-    ("split", "n"), [("easy", 2500), ("easy", 8), ("disputed", 1400), ("amiss", 1400)]
+    ("split", "n"), [("easy", 2100), ("easy", 8), ("disputed", 1400), ("amiss", 1400)]
 )
 def test_every_word_is_as_often_before_a_true_statement_as_before_a_false_one(opinions, split, n):
     episodes = opinions.episodes(split, n, seed=1).to_pandas()
