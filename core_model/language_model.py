@@ -153,6 +153,19 @@ class HuggingFacePredictor(Predictor):
             concept_N[rows], human_N[rows] = concept_B.cpu(), human_B.cpu()
         return Opinions(concept_N, human_N)
 
+    def compute_log_perplexity(self, episodes: Dataset) -> Tensor:
+        """Returns the mean negative log-likelihood of the tokens of each text after its first one,
+        without the question; 0 for a text of one token.
+        """
+        tokens = self._check_lengths(Prompting().tokenize(self.tokenizer, episodes[self.column]))
+        nats_N = torch.zeros(len(tokens))
+        for rows in show_progress(self._group_by_length(tokens), f"{self.name} weighs its words"):
+            batch = self.pad([tokens[row] for row in rows])
+            first_B = torch.ones(len(rows), dtype=torch.long)
+            n_B = (batch.mask_BT.sum(dim=1) - 1).clamp_min(1)
+            nats_N[rows] = -(self._score(batch, first_B) / n_B).cpu()
+        return nats_N
+
     @torch.enable_grad()
     def find_answer_direction(self) -> Tensor:
         """Returns the difference of the unembeddings of its answers yes and no, scaled by the

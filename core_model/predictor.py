@@ -169,6 +169,12 @@ class Predictor(ABC):
         """
         return None
 
+    def compute_log_perplexity(self, episodes: Dataset) -> Tensor | None:
+        """Returns how unlikely each text is to a language model, in nats a token, shape (N,),
+        float32; None for another predictor.
+        """
+        return None
+
     def find_answer_direction(self) -> Tensor:
         """Returns the direction of its last level, shape (D,), along which its own answer for X
         turns to yes.

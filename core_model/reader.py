@@ -149,6 +149,24 @@ def load_or_compute_opinions(
     return Opinions(**tensors)
 
 
+def load_or_compute_log_perplexity(
+    predictor: Predictor, episodes: Dataset, column: str, cache: Path
+) -> Tensor | None:
+    """Returns how unlikely each text is to a language model, in nats a token, computed now or
+    loaded from the cache; None for another predictor.
+    """
+    content = hash_content(episodes, [column])
+    key = f"{OPINIONS_VERSION} {predictor.identity} {content} perplexity"
+    path = cache / "opinions" / f"{_hash_key(key)}.safetensors"
+
+    def compute() -> tuple[dict[str, Tensor], dict[str, str]]:
+        nats_N = predictor.compute_log_perplexity(episodes)
+        return ({} if nats_N is None else {"nats_N": nats_N}), {"key": key}
+
+    tensors, _ = load_or_make(path, compute)
+    return tensors.get("nats_N")
+
+
 def _hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:24]
 

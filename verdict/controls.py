@@ -14,13 +14,15 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core_model.reader import ActivationReader, NotFinite
+from core_model.reader import ActivationReader, NotFinite, load_or_compute_log_perplexity
 from training.material import Material
 from verdict.evaluation import Evaluation, read_any
 from verdict.statistics import Bools, Floats
 
 DRAWS = 20
 """Random directions, and shuffles of the labels, over which a control is a mean."""
+MOST_WEIGHED = 256
+"""Most texts of each kind whose perplexity is computed: it takes a whole pass of the model."""
 
 
 Scorer = Callable[[Any], Floats]
@@ -57,10 +59,12 @@ def measure_controls(
     """Returns the controls of a run by name; each learns from the training answers.
 
     bag_of_words: a logistic regression on word counts. length: the number of characters of the
-    text. level_0: a logistic regression on the embedding of the last token; left out where it holds
-    NaN or infinity. random_direction: a random direction at the deepest level, its sign chosen on
-    the training answers. shuffled_labels: a logistic regression at the deepest level on shuffled
-    training answers. The last two are means over 20 draws.
+    text. perplexity: how unlikely the text is to a language model, in nats a token, over the first
+    256 episodes of each kind; other predictors have none. level_0: a logistic regression on the
+    embedding of the last token; left out where it holds NaN or infinity. random_direction: a random
+    direction at the deepest level, its sign chosen on the training answers. shuffled_labels: a
+    logistic regression at the deepest level on shuffled training answers. The last two are means
+    over 20 draws.
 
     Args:
         column: the text.
@@ -79,6 +83,10 @@ def measure_controls(
         "bag_of_words": _score(bag_of_words, judged, truths),
         "length": _score(fit_sign(lengths[0], human_N), lengths[1:], truths),
     }
+    train_N1, *judged_N1 = (_measure_perplexity(reader, each, column) for each in (train, *judged))
+    if train_N1 is not None:
+        some = [truth_N[:MOST_WEIGHED] for truth_N in truths]
+        controls["perplexity"] = _score(fit_sign(train_N1, human_N[:MOST_WEIGHED]), judged_N1, some)
     shallow = ActivationReader(reader.predictor, reader.columns, (0,), reader.cache)
     try:
         embeddings = [read_any(shallow, episodes)[:, 0].numpy() for episodes in (train, *judged)]
@@ -124,6 +132,15 @@ def measure_length(episodes: Dataset, column: str) -> Floats:
     """Returns the number of characters of each text, shape (N, 1)."""
     lengths = [float(len(text)) for text in episodes[column][:]]
     return np.array(lengths, float).reshape(len(episodes), 1)
+
+
+def _measure_perplexity(reader: ActivationReader, episodes: Dataset, column: str) -> Floats | None:
+    """Returns how unlikely texts are to the predictor, in nats a token, shape (N, 1); None where it
+    is no language model.
+    """
+    some = episodes.select(range(min(MOST_WEIGHED, len(episodes))))
+    nats_N = load_or_compute_log_perplexity(reader.predictor, some, column, reader.cache)
+    return None if nats_N is None else nats_N.double().numpy()[:, None]
 
 
 def compute_auroc(scorer: Scorer, inputs: Any, truth_N: Bools) -> float:

@@ -155,6 +155,15 @@ def test_opinions_are_the_likelihood_of_what_follows_the_prompt(predictor):
 
 
 @torch.no_grad()
+def test_log_perplexity_is_the_models_own_loss_on_each_text(predictor):
+    nats_N = predictor.compute_log_perplexity(EPISODES)
+    for nats, row in zip(nats_N, EPISODES, strict=True):
+        ids_BT = tokenize(predictor, row["text"])
+        loss = predictor.model(ids_BT, labels=ids_BT).loss
+        torch.testing.assert_close(nats, loss, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
 def count_flops_of_blocks(predictor, text: str) -> list[int]:
     """Returns the FLOPs that torch counts in each block."""
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):

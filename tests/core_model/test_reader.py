@@ -23,7 +23,11 @@ from torch import Tensor
 from console.errors import UserError
 from core_model.hashing import hash_content
 from core_model.predictor import Opinions, check_levels
-from core_model.reader import ActivationReader, load_or_compute_opinions
+from core_model.reader import (
+    ActivationReader,
+    load_or_compute_log_perplexity,
+    load_or_compute_opinions,
+)
 from storage.tensors import save
 from tests.conftest import CONFIGS
 from tests.core_model.planted import Planted, make_texts
@@ -448,3 +452,23 @@ def test_opinions_are_computed_once_and_loaded_unchanged(
         assert torch.equal(loaded.concept_N, expected.concept_N)
         assert torch.equal(loaded.human_N, expected.human_N)
     assert n_episodes == [50, 20]
+
+
+def test_perplexity_is_computed_once_for_each_model_and_text(tmp_path):
+    class Weighs(Planted):
+        calls = 0
+
+        def compute_log_perplexity(self, episodes):
+            type(self).calls += 1
+            return torch.tensor([float(len(text)) for text in episodes["text"]])
+
+    texts = [Dataset.from_dict({"text": [words, "b"]}) for words in ("aaa", "aaa", "aa")]
+    found = [load_or_compute_log_perplexity(Weighs(), each, "text", tmp_path) for each in texts]
+    assert [nats_N.tolist() for nats_N in found] == [[3, 1], [3, 1], [2, 1]]
+    assert Weighs.calls == 2
+
+
+def test_a_predictor_that_is_no_language_model_has_no_perplexity(tiny_predictor, tmp_path):
+    texts = Dataset.from_dict({"text": ["a"]})
+    for _ in range(2):
+        assert load_or_compute_log_perplexity(tiny_predictor, texts, "text", tmp_path) is None

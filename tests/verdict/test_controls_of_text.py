@@ -43,7 +43,22 @@ def make_episodes(text, flips: bool = False, seed: int = 0) -> Dataset:
     return Dataset.from_dict({"text": words, "human": human, "concept": human ^ flips})
 
 
-def measure(monkeypatch, text, cues=(0.0, 0.0)) -> dict[str, Control]:
+def draw_nats(episodes: Dataset, cue: float) -> torch.Tensor:
+    """Returns how unlikely planted texts are; a cue makes those with the answer yes less likely."""
+    rng = np.random.default_rng(len("".join(episodes["text"][:])))
+    answer_N = np.array(episodes["human"][:], float)
+    return torch.tensor(rng.normal(size=len(episodes)) + cue * answer_N)
+
+
+def measure(monkeypatch, text, cues=(0.0, 0.0), of_words: float | None = 0.0) -> dict[str, Control]:
+    """Returns the controls where levels 0 and 1 hold X as loudly as `cues` say, and the model's own
+    perplexity as `of_words` says; None for a predictor that has none.
+    """
+
+    def weigh(predictor, episodes, column, cache):
+        return None if of_words is None else draw_nats(episodes, of_words)
+
+    monkeypatch.setattr(controls, "load_or_compute_log_perplexity", weigh)
     reader = type("Planted", (Reader,), {"cues": cues})
     monkeypatch.setattr(controls, "ActivationReader", reader)
     train, easy = make_episodes(text, seed=1), make_episodes(text, seed=2)
@@ -73,12 +88,16 @@ def test_without_a_cue_every_control_is_near_chance(monkeypatch):
         (lambda answer, n: f"{'yes' if answer else 'not'} {n}", (0, 0), {"bag_of_words"}),
         (lambda answer, n: f"{n}{' ' * (5 - 3 * answer)}", (0, 0), {"length"}),
         (say_nothing, (5, 0), {"level_0"}),
+        (say_nothing, (0, 0), {"perplexity"}),
     ],
-    ids=["words", "length", "level 0"],
+    ids=["words", "length", "level 0", "perplexity"],
 )
 def test_a_planted_cue_is_found_by_its_control_alone(text, cues, finds, monkeypatch):
     """On disputed episodes X is turned round, and so is the ranking."""
-    for name, control in measure(monkeypatch, text, cues).items():
+    of_words = 5.0 if "perplexity" in finds else 0.0
+    found = measure(monkeypatch, text, cues, of_words)
+    assert finds < set(found)
+    for name, control in found.items():
         if name in finds:
             assert control.easy > 0.95 and control.disputed < 0.05, name
         else:
@@ -90,6 +109,11 @@ def test_what_the_deepest_level_knows_is_found_by_neither_shuffled_labels_nor_le
     assert 0.35 < found["shuffled_labels"].easy < 0.65
     assert 0.35 < found["level_0"].easy < 0.65
     assert 0.5 < found["random_direction"].easy < 0.95, "a part of it lies in any direction"
+
+
+def test_a_predictor_that_is_no_language_model_has_no_perplexity(monkeypatch):
+    with_words = measure(monkeypatch, say_nothing)
+    assert set(with_words) - set(measure(monkeypatch, say_nothing, of_words=None)) == {"perplexity"}
 
 
 def test_one_value_of_x_gives_no_auroc(monkeypatch):
