@@ -54,7 +54,9 @@ SMALL = {
 }
 """What is enough for the default tests; SHORT for other reporters."""
 TOO_LONG = {("transformer", "circuit_size"), ("transformer", "explanation_length")}
-"""Pairs whose search over edges takes longer than ten minutes."""
+"""Pairs whose search over edges is too long for a test: that of circuit_size was stopped after ten
+minutes, and the other searches the same edges and runs the predictor too.
+"""
 CHARGED = {
     "gaussian": "norm",
     "simplicity": "variational_model_bits",
