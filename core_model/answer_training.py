@@ -43,6 +43,8 @@ class Exercise:
     statement: list[int]
     questions: list[list[int]]
     answers: list[int]
+    cluster: int = 0
+    """Statements of one cluster differ in little but their answers."""
 
     def __len__(self) -> int:
         return len(self.statement) + sum(map(len, self.questions))
@@ -60,7 +62,8 @@ class Schedule:
 
     Args:
         steps: steps of training.
-        batch_size: statements a step.
+        clusters: clusters a step, each with all its statements. Random statements teach nothing
+            in as many steps: their answers are then lost in all else that differs between them.
         rate: the largest learning rate.
         warmup: steps in which it rises linearly; it falls linearly to zero in the others.
         save_every: steps between two checkpoints.
@@ -68,7 +71,7 @@ class Schedule:
     """
 
     steps: int
-    batch_size: int
+    clusters: int
     rate: float
     warmup: int
     save_every: int
@@ -77,7 +80,7 @@ class Schedule:
     def compute_rate(self, step: int) -> float:
         """Returns the learning rate of a step; the first has the number 0.
 
-        >>> schedule = Schedule(6, batch_size=1, rate=1.0, warmup=2, save_every=1, seed=0)
+        >>> schedule = Schedule(6, clusters=1, rate=1.0, warmup=2, save_every=1, seed=0)
         >>> [schedule.compute_rate(step) for step in range(6)]
         [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
         """
@@ -85,13 +88,15 @@ class Schedule:
             return self.rate * (step + 1) / self.warmup
         return self.rate * (self.steps - step) / (self.steps - self.warmup)
 
-    def choose_rows(self, step: int, n: int) -> list[int]:
-        """Returns the statements of a step: all n are used once before any is used again."""
-        rows = []
-        for place in range(step * self.batch_size, (step + 1) * self.batch_size):
+    def choose_clusters(self, step: int, n: int) -> list[int]:
+        """Returns the numbers of a step's clusters: all n are used once before any is used
+        again.
+        """
+        chosen = []
+        for place in range(step * self.clusters, (step + 1) * self.clusters):
             order_N = np.random.default_rng([self.seed, place // n]).permutation(n)
-            rows.append(int(order_N[place % n]))
-        return rows
+            chosen.append(int(order_N[place % n]))
+        return chosen
 
 
 @dataclass
@@ -125,13 +130,18 @@ class Training:
                 bar.move_to(len(z_TD_of))
         values = [value for pair in self.pairs.values() for value in pair]
         optimizer = torch.optim.AdamW(values, lr=schedule.rate)
+        rows_of: dict[int, list[int]] = {}
+        for row, exercise in enumerate(exercises):
+            rows_of.setdefault(exercise.cluster, []).append(row)
+        clusters = list(rows_of.values())
         self.losses = load_checkpoint(checkpoint, self.pairs, optimizer)
         with (
             line(words, schedule.steps, len(self.losses)) as bar,
             attach(self.stream.model, self.pairs),
         ):
             for step in range(len(self.losses), schedule.steps):
-                rows = schedule.choose_rows(step, len(exercises))
+                numbers = schedule.choose_clusters(step, len(clusters))
+                rows = [row for number in numbers for row in clusters[number]]
                 chosen = [exercises[row] for row in rows]
                 optimizer.param_groups[0]["lr"] = schedule.compute_rate(step)
                 loss = self._compute_loss(chosen, [z_TD_of[row] for row in rows])

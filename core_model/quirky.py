@@ -59,21 +59,22 @@ class Quirky(CoreModel):
     language models".
 
     It is told X and H of statements in every form on cities that the world reserves for this, so
-    that none of these is in a statement that heads are trained or judged on. First it learns to
-    answer Alice and Bob; the adapter for both goes on from there. On `world=opinions` Bob is the
+    that none of these is in a statement that heads are trained or judged on. A step takes whole
+    pairs of cities: statements of random cities teach it nothing in as many steps. First it learns
+    to answer Alice and Bob; the adapter for both goes on from there. On `world=opinions` Bob is the
     reader, and a wrong opinion takes the place of the "not".
 
     Args:
         model: as in `HuggingFace`.
         batch_size: texts that are read at once.
         context: who is asked, at whose colon activations are read: alice, bob or both.
-        cities: cities that it is told of, in six statements each.
+        cities: cities that it is told of, in four or six statements each.
         rank: of the adapter's matrices.
         first_block: the adapter changes the linear layers of this block, counted from 0, and of all
             blocks after it.
         steps: training steps with Alice and Bob.
         steps_of_both: training steps with both, after these.
-        statements: statements a step.
+        clusters: pairs of cities a step, each with all statements on them that it is told.
         rate: the peak of the learning rate of AdamW.
         warmup: steps in which it rises; it falls to zero in the others.
         save_every: steps between two checkpoints.
@@ -88,7 +89,7 @@ class Quirky(CoreModel):
     first_block: Annotated[int, Range(0, 1000)]
     steps: Count
     steps_of_both: Count
-    statements: Count
+    clusters: Count
     rate: LearningRate
     warmup: Annotated[int, Range(0, 1_000_000)]
     save_every: Count
@@ -178,7 +179,7 @@ class Pupil:
         recipe = self.recipe
         schedule = Schedule(
             steps=steps,
-            batch_size=recipe.statements,
+            clusters=recipe.clusters,
             rate=recipe.rate,
             warmup=recipe.warmup,
             save_every=recipe.save_every,
@@ -232,8 +233,8 @@ class Pupil:
         texts = self.told["text"][:]
         statements = Prompting().tokenize(self.tokenizer, texts)
         asked_of = [Prompting(ask.question).tokenize(self.tokenizer, texts) for ask, _ in asks]
-        truths = zip(self.told["concept"][:], self.told["human"][:], strict=True)
-        for row, (concept, human) in enumerate(truths):
+        facts = zip(*(self.told[name][:] for name in ("concept", "human", "cluster")), strict=True)
+        for row, (concept, human, cluster) in enumerate(facts):
             statement = statements[row]
             asked = [tokens[row] for tokens in asked_of]
             if any(tokens[: len(statement)] != statement for tokens in asked):
@@ -243,7 +244,7 @@ class Pupil:
                 )
             questions = [tokens[len(statement) :] for tokens in asked]
             answers = [find_answer(tokens, concept, human) for _, tokens in asks]
-            exercises.append(Exercise(statement, questions, answers))
+            exercises.append(Exercise(statement, questions, answers, cluster))
         return exercises
 
     def _begin(self, stream: ResidualStream, before: Path | None) -> dict[str, Pair]:

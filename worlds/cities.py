@@ -156,19 +156,21 @@ class Cities(World):
         return Dataset.from_dict(rows, features=episodes.features)
 
     def told(self, n: int, seed: int) -> Dataset:
-        """Returns what a language model may be told: statements in every form on cities that are
-        reserved for this, so that it is never judged on a city that it was told of.
+        """Returns what a language model may be told: statements with and without a "not" on cities
+        that are reserved for this, so that it is never judged on a city that it was told of. One
+        pair in three comes with a "NOT" too: more of these teach that a "not" is heeded.
 
         Args:
-            n: cities, each in two statements of every form.
+            n: cities, each in two statements of a form.
 
         Raises:
             UserError: fewer are reserved.
         """
         rng = np.random.default_rng([seed, len(get_args(Split)) + len(get_args(Flips))])
         statements = []
-        for statement in self._draw_statements("told", "is in", 2 * n, rng):
-            statements += [statement._replace(verb=verb) for verb in FAMILIES]
+        for i, statement in enumerate(self._draw_statements("told", "is in", 2 * n, rng)):
+            verbs: list[Verb] = list(FAMILIES) if i // 4 % 3 == 0 else ["is in", "is not in"]
+            statements += [statement._replace(verb=verb) for verb in verbs]
         return _build_dataset(statements)
 
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:

@@ -39,7 +39,7 @@ def make_recipe(folder, **changed) -> Quirky:
         "first_block": 1,
         "steps": 6,
         "steps_of_both": 4,
-        "statements": 4,
+        "clusters": 1,
         "rate": 0.02,
         "warmup": 2,
         "save_every": 1,
@@ -165,7 +165,7 @@ def test_a_model_that_does_not_name_its_readout_is_refused(monkeypatch):
 
 
 def test_the_loss_falls_and_blocks_below_the_adapter_stay_as_they_were(folder, tmp_path):
-    pupil = make_pupil(make_recipe(folder, rank=8, rate=0.01, statements=14), tmp_path)
+    pupil = make_pupil(make_recipe(folder, rank=8, rate=0.01, clusters=1), tmp_path)
     adapter = pupil.load_or_train(PERSONS, 20, None)
     tensors, facts = load(adapter / WEIGHTS)
     assert len(facts["losses"]) == 20
@@ -175,7 +175,7 @@ def test_the_loss_falls_and_blocks_below_the_adapter_stay_as_they_were(folder, t
 
 @pytest.mark.slow
 def test_it_learns_what_it_is_told_of_both_persons_and_then_of_both(folder, tmp_path):
-    recipe = make_recipe(folder, rank=16, steps=200, steps_of_both=200, statements=14, rate=0.01)
+    recipe = make_recipe(folder, rank=16, steps=200, steps_of_both=200, clusters=1, rate=0.01)
     episodes = WORLD.told(TOLD, 0)
     truth = {name: np.array(episodes[name][:]) for name in ("concept", "human")}
     assert (truth["concept"] != truth["human"]).any()
@@ -253,7 +253,7 @@ def test_training_does_not_go_on_from_a_damaged_adapter(folder, tmp_path):
 def test_a_damaged_checkpoint_is_not_used_and_a_line_says_so(folder, tmp_path, capsys):
     pupil = make_pupil(make_recipe(folder), tmp_path)
     exercises = pupil.build_exercises(PERSONS)
-    schedule = Schedule(3, batch_size=4, rate=0.02, warmup=1, save_every=1, seed=0)
+    schedule = Schedule(3, clusters=2, rate=0.02, warmup=1, save_every=1, seed=0)
     found = []
     for content in (None, b"no tensors"):
         checkpoint = tmp_path / "checkpoint"
@@ -277,7 +277,7 @@ def test_a_damaged_checkpoint_is_not_used_and_a_line_says_so(folder, tmp_path, c
         {"rank": 5},
         {"first_block": 2},
         {"steps": 7},
-        {"statements": 5},
+        {"clusters": 2},
         {"rate": 0.01},
         {"warmup": 1},
         {"seed": 1},
@@ -289,7 +289,7 @@ def test_every_value_that_changes_the_adapter_changes_its_key(folder, tmp_path, 
     for each in (recipe, replace(recipe, context="alice"), replace(recipe, **changed)):
         pupil = make_pupil(each, tmp_path)
         schedule = Schedule(
-            each.steps, each.statements, each.rate, each.warmup, each.save_every, each.seed
+            each.steps, each.clusters, each.rate, each.warmup, each.save_every, each.seed
         )
         keys.append(pupil.compute_key(pupil.build_exercises(PERSONS), schedule, None))
     assert keys[0] == keys[1] != keys[2]
@@ -374,9 +374,9 @@ def test_on_opinions_alice_answers_by_the_truth_and_bob_as_the_reader(folder, tm
     assert differs == [family == "wrong_opinion" for family in told["family"]] and any(differs)
 
 
-def test_rows_are_used_once_before_any_is_used_again():
-    schedule = Schedule(10, batch_size=3, rate=1.0, warmup=1, save_every=1, seed=0)
-    rows = [row for step in range(10) for row in schedule.choose_rows(step, 5)]
+def test_clusters_are_used_once_before_any_is_used_again():
+    schedule = Schedule(10, clusters=3, rate=1.0, warmup=1, save_every=1, seed=0)
+    rows = [row for step in range(10) for row in schedule.choose_clusters(step, 5)]
     for start in range(0, 30, 5):
         assert sorted(rows[start : start + 5]) == [0, 1, 2, 3, 4]
     assert rows[:5] != rows[5:10]
