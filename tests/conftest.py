@@ -3,6 +3,7 @@ cache that they lie in.
 """
 
 import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 
 from compute.trainer import Trainer
 from configs.build import build
+from console.progress import QUIET
 from core_model.transformer import Transformer
 from core_model.transformer_predictor import TransformerPredictor
 from tests.running import TINY, train
@@ -21,6 +23,9 @@ from worlds.cities import Cities
 from worlds.vault import Vault
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+
+# On a busy machine any work may take long, and would be named between the lines that tests read.
+os.environ[QUIET] = "1"
 
 # What is imported stays; searching it for garbage while more is imported takes a second or two.
 gc.set_threshold(50_000, 50, 50)

@@ -10,6 +10,7 @@ from console.progress import QUIET, line
 
 @pytest.fixture
 def impatient(monkeypatch):
+    monkeypatch.delenv(QUIET, raising=False)
     monkeypatch.setattr(progress, "PATIENCE", 0.05)
     monkeypatch.setattr(progress, "PAUSE", 0.05)
 
@@ -32,7 +33,8 @@ def test_long_work_is_named_and_again_with_how_far_it_is(impatient, capsys):
         assert wait_for(capsys, "Fitting (0 s) ...\n")
 
 
-def test_short_work_leaves_nothing_in_a_log(capsys):
+def test_short_work_leaves_nothing_in_a_log(capsys, monkeypatch):
+    monkeypatch.delenv(QUIET, raising=False)
     with line("Reading"):
         pass
     assert not capsys.readouterr().err
