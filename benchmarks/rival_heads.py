@@ -34,7 +34,7 @@ C = 1.0
 """Of `reporter=logistic`, and of all that are to be the same."""
 RESTARTS, STEPS, RATE = 10, 500, 0.02
 """Of `reporter=ccs`."""
-SEEDS = 5
+SEEDS = 3
 """Of heads that depend on a seed; the median is compared."""
 ROUNDS = 3
 """How often other heads are fitted, in turns, for their time."""

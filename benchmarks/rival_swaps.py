@@ -30,7 +30,7 @@ from storage.cache import find_cache_folder
 from verdict.evidence.subspaces import fit_basis, projection
 from verdict.ground_truth import Variable, draw_exchange
 from verdict.probe_data import ProbeData
-from verdict.swaps import OwnPredictions, SwapTrial, find_subspaces
+from verdict.swaps import OwnPredictions, SwapTrial, find_subspaces, measure_off_data
 
 LEVELS = {"constructed": (0, 1), "ladder_mlp": (0, 2, 4)}
 """Levels at which the predictors are examined; the last of each is its last."""
@@ -93,19 +93,27 @@ class Subject:
         return np.arange(len(self.truth.concept_N)) % 3 == 2
 
 
+class Outcome(NamedTuple):
+    """What swaps of a part do on held-out pairs that differ in its variable alone."""
+
+    moves: float
+    """Share after which the model's answer is the source's."""
+    leaks: float
+    """Share after which its answer for the other variable has changed."""
+    off_data: float
+    """Share of swapped activations that are farther from the mean than 99% of the others."""
+
+
 class SwapRow(NamedTuple):
-    """What swaps of X's part, or of H's, do on held-out pairs that differ in it alone."""
+    """Swaps of X's part, or of H's, as both packages find it."""
 
     predictor: str
     level: int
     variable: Variable
     labels: str
     rank: int
-    ours: tuple[float, float]
-    """Share after which the model's answer is the source's, and share after which its answer for
-    the other variable has changed.
-    """
-    theirs: tuple[float, float]
+    ours: Outcome
+    theirs: Outcome
     angle: tuple[float, float] | None
     """Largest angle to the subspace that holds the variable by construction, in degrees."""
     times: float
@@ -264,24 +272,25 @@ def measure(
     variable: Variable,
     answers: Answers,
     onto_DD: Tensor,
-) -> tuple[float, float]:
-    """Returns the share of held-out swaps after which the model's answer is the source's, and the
-    share after which its answer for the other variable has changed.
-    """
+) -> Outcome:
+    """Returns what swaps of a part do on held-out pairs."""
     rows = np.flatnonzero(subject.measured_N)
     own_N, other_N = (answer_N[rows] for answer_N in answers.choose(variable))
     exchange = draw_exchange(own_N, other_N, np.random.default_rng(SEED))
     episodes, z_ND = subject.episodes.select(rows), z_ND[rows]
     unused = OwnPredictions(*map(torch.from_numpy, answers))
     trial = SwapTrial(subject.predictor, episodes, level, z_ND, unused)
-    after = subject.predictor.opinions(
-        episodes.select(exchange.base_P), level, trial.swap(exchange, onto_DD)
-    )
+    swapped_PD = trial.swap(exchange, onto_DD)
+    after = subject.predictor.opinions(episodes.select(exchange.base_P), level, swapped_PD)
     before = subject.predictor.opinions(episodes.select(exchange.base_P))
     i = ("concept", "human").index(variable)
     moves_P = (after[i] > 0).numpy() == own_N[exchange.source_P]
     leaks_P = (after[1 - i] > 0) != (before[1 - i] > 0)
-    return float(moves_P.mean()), float(leaks_P.double().mean())
+    return Outcome(
+        float(moves_P.mean()),
+        float(leaks_P.double().mean()),
+        measure_off_data(trial, trial, swapped_PD),
+    )
 
 
 def measure_angle(first_DR: Tensor, second_DR: Tensor) -> float:

@@ -10,6 +10,7 @@ how to get them (benchmarks/README.md).
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -148,16 +149,19 @@ def tabulate_swaps() -> Iterator[str]:
 
     yield (
         "\n| predictor | level | part of | labels | rank | moves | theirs | leaks | theirs |"
-        " angle | theirs | time, of ours |"
+        " off data | theirs | angle | theirs | time, of ours |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     for row in compare_swaps():
         angles = [f"{angle:.1f}°" for angle in row.angle] if row.angle else ["", ""]
-        times = "" if row.times != row.times else f"{row.times:.2g}"
+        times = "" if math.isnan(row.times) else f"{row.times:.2g}"
+        outcomes = " | ".join(
+            f"{own:.3f} | {other:.3f}" for own, other in zip(row.ours, row.theirs, strict=True)
+        )
+        part = "X" if row.variable == "concept" else "H"
         yield (
-            f"| {row.predictor} | {row.level} | {'X' if row.variable == 'concept' else 'H'} |"
-            f" {row.labels} | {row.rank} | {row.ours[0]:.3f} | {row.theirs[0]:.3f} |"
-            f" {row.ours[1]:.3f} | {row.theirs[1]:.3f} | {angles[0]} | {angles[1]} | {times} |"
+            f"| {row.predictor} | {row.level} | {part} | {row.labels} | {row.rank} | {outcomes} |"
+            f" {angles[0]} | {angles[1]} | {times} |"
         )
 
 

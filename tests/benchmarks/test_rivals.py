@@ -4,6 +4,7 @@ is not. Rows of packages that are missing are skipped.
 N: episodes, D: width.
 """
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +22,8 @@ from benchmarks.rival_texts import compare_set
 from reporters.logistic import Logistic
 from tests.reporters.planted_pairs import draw_pairs
 from training.examples import Examples
+from verdict.evidence.subspaces import projection, swap_parts
+from verdict.ground_truth import draw_exchange
 
 PAIRS = [pair for pair in list_pairs() if not pair.has_seed]
 SAME = [pair for pair in PAIRS if not pair.differs]
@@ -110,16 +113,52 @@ def test_texts_of_others_are_scored_as_by_scikit_learn():
     assert abs(row.ours - row.scikit) < 0.001 and abs(row.ours - row.chosen) < 0.03
 
 
-def test_das_and_fitted_subspaces_carry_x_where_it_is_complete_and_no_arbitrary_labels():
+@pytest.fixture(scope="module")
+def swaps():
+    """The module that needs TransformerLens, and a predictor whose subspaces are known."""
     pytest.importorskip("transformer_lens")
     from benchmarks import rival_swaps
 
-    subject = rival_swaps.make_subject("constructed")
-    concept, human, arbitrary = rival_swaps.compare_level(subject, 1)
-    for row in (concept, human):
-        assert row.ours == row.theirs == (1, 0) and row.rank == 1
-        assert max(row.angle) < 12
-    untrained = rival_swaps.compare_untrained(rival_swaps.reset(subject), 1)
+    return rival_swaps, rival_swaps.make_subject("constructed")
+
+
+def test_both_find_the_part_of_x_and_of_h_where_they_are_complete(swaps):
+    module, subject = swaps
+    for row in list(module.compare_level(subject, 1))[:2]:
+        for outcome in (row.ours, row.theirs):
+            assert (outcome.moves, outcome.leaks) == (1, 0) and outcome.off_data < 0.05
+        assert row.rank == 1 and max(row.angle) < 12
+
+
+def test_das_moves_x_where_it_is_not_complete_with_activations_that_no_episode_has(swaps):
+    """X is the product of two bits there, and the next block reads the size of their sum."""
+    module, subject = swaps
+    z_ND = subject.predictor.read(subject.episodes, [0])[:, 0]
+    bases = {
+        "das": module.fit_theirs(subject, 0, "concept", subject.truth, 1),
+        "known": subject.predictor.known_subspaces(0)[0].double(),
+    }
+    chain = subject.predictor.stream.concept
+    product_D, bit_D = chain.read_CD[0], chain.pending_CPD[0, 0]
+    sum_D = (product_D + bit_D).double()
+    assert abs(bases["das"][:, 0] @ sum_D) / sum_D.norm() > 0.99
+    exchange = draw_exchange(*subject.truth, np.random.default_rng(0))
+    shares = {}
+    for name, basis_DR in bases.items():
+        onto_DD = projection(basis_DR)
+        outcome = module.measure(subject, 0, z_ND, "concept", subject.truth, onto_DD)
+        assert (outcome.moves, outcome.leaks) == (1, 0)
+        swapped_PD = swap_parts(z_ND[:, None], exchange, onto_DD[None])[:, 0]
+        is_bit_P = ((swapped_PD @ bit_D.float()).abs() - 1).abs() < 0.5
+        shares[name] = is_bit_P.float().mean()
+    assert shares["known"] == 1 and shares["das"] == 0
+
+
+def test_neither_finds_arbitrary_labels_or_x_in_a_predictor_that_has_learned_nothing(swaps):
+    module, subject = swaps
+    z_ND = subject.predictor.read(subject.episodes, [1])[:, 0]
+    arbitrary = module.compare_arbitrary(subject, 1, z_ND, rank=1)
+    untrained = module.compare_untrained(module.reset(subject), 1)
     for row in (arbitrary, untrained):
-        for moves, _ in (row.ours, row.theirs):
-            assert abs(moves - 0.5) < 0.1
+        for outcome in (row.ours, row.theirs):
+            assert abs(outcome.moves - 0.5) < 0.1
