@@ -57,7 +57,7 @@ SETS = {
 text stands with both labels, which `world=table` refuses.
 """
 LEVEL = 18
-SIZES = Sizes(train=300, validation=20, test=200, disputed=2, twins=2, probe=20)
+SIZES = Sizes(train=160, validation=10, test=120, disputed=2, twins=2, probe=10)
 CHOICES = np.logspace(5, -5, 10)
 """Of C, among which sae-probes chooses."""
 
