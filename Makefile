@@ -6,7 +6,7 @@ BIN = .venv/bin
 PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 # Python keeps what it compiles, also where the machine's default is not to.
 export PYTHONDONTWRITEBYTECODE =
-BENCHMARKS = population settling activations bill judge intervals imports "report runs/first 10000"
+BENCHMARKS = population settling activations bill judge intervals imports "report runs/first 10000" rivals
 
 .PHONY: train lm test test-all check bench clean
 

@@ -2,9 +2,9 @@
 python -m benchmarks.population
 
 Everything is measured in one run, on one thread, in turns; only ratios are worth keeping.
-`eleuther-elk` needs concept-erasure 0.1.0, which cannot be installed beside this project: its way
-of training, full-batch LBFGS with a strong Wolfe search from zero weights, head by head, is written
-down here as its `Classifier.fit` has it.
+`eleuther-elk` asks for concept-erasure 0.1.0, which this project is not made for: its way of
+training, full-batch LBFGS with a strong Wolfe search from zero weights, head by head, is written
+down here as its `Classifier.fit` has it. `benchmarks.rivals` compares with the package itself.
 
 N: episodes, D: width, K: heads, B: episodes of a batch, W: parameters of a head.
 """

@@ -219,8 +219,8 @@ def _examine_level(
     human_flips = measure.measure_flips(of_human, onto_human)
     random_concept_flips = measure.measure_flips(of_concept, onto_random_concept)
     random_human_flips = measure.measure_flips(of_human, onto_random_human)
-    concept_off_data = _measure_off_data(fit, measure, measure.swap(of_concept, onto_concept))
-    human_off_data = _measure_off_data(fit, measure, measure.swap(of_human, onto_human))
+    concept_off_data = measure_off_data(fit, measure, measure.swap(of_concept, onto_concept))
+    human_off_data = measure_off_data(fit, measure, measure.swap(of_human, onto_human))
     concept, human = _measure_reliability(fit, choose, measure, onto_concept, onto_human)
     swap = Swap(
         level=fit.level,
@@ -293,7 +293,7 @@ def _choose_smallest(bases: Sequence[Tensor], scores: Sequence[float]) -> Tensor
     return next(basis_DR for basis_DR, score in zip(bases, scores, strict=True) if score >= enough)
 
 
-def _measure_off_data(fit: SwapTrial, plain: SwapTrial, swapped_ND: Tensor) -> float:
+def measure_off_data(fit: SwapTrial, plain: SwapTrial, swapped_ND: Tensor) -> float:
     """Returns the share of swapped activations that lie farther from the mean than 99% of the plain
     ones.
 
