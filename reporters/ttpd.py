@@ -41,7 +41,7 @@ class TTPD(FittedLinear):
         z_ND = torch.cat([lesson.z_NLD, lesson.negated_NLD]).flatten(1)
         answer_N = torch.cat([lesson.human_N, 1 - lesson.human_N])
         is_statement_N = torch.cat([torch.ones_like(lesson.human_N), 0 * lesson.human_N])
-        truth_D = find_truth_direction(z_ND, answer_N, is_statement_N)
+        truth_D = find_truth_direction(z_ND, answer_N)
         polarity_D, _ = solve_logistic(z_ND, is_statement_N, self.C)
         basis_2D = torch.stack([truth_D, polarity_D])
         projected_N2 = z_ND @ basis_2D.T
@@ -54,11 +54,9 @@ class TTPD(FittedLinear):
         }
 
 
-def find_truth_direction(z_ND: Tensor, answer_N: Tensor, is_statement_N: Tensor) -> Tensor:
+def find_truth_direction(z_ND: Tensor, answer_N: Tensor) -> Tensor:
     """Returns the direction along which the answer moves statements and negations alike, by least
-    squares.
+    squares: with as many statements as negations, a mean.
     """
-    truth_N = 2 * answer_N - 1
-    design_N2 = torch.stack([truth_N, truth_N * (2 * is_statement_N - 1)], dim=1)
-    centred_ND = z_ND - z_ND.mean(dim=0)
-    return torch.linalg.lstsq(design_N2, centred_ND).solution[0]
+    truth_N1 = 2 * answer_N[:, None] - 1
+    return (truth_N1 * (z_ND - z_ND.mean(dim=0))).mean(dim=0)

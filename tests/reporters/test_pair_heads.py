@@ -82,5 +82,5 @@ def test_the_truth_direction_is_apart_from_what_truth_means_under_a_not():
     z_ND[:, 0] += truth_N
     z_ND[:, 1] += 2 * truth_N * polarity_N
     z_ND[:, 2] += polarity_N
-    direction_D = find_truth_direction(z_ND, answer_N, is_statement_N)
+    direction_D = find_truth_direction(z_ND, answer_N)
     torch.testing.assert_close(direction_D, torch.tensor([1.0, 0.0, 0.0]), rtol=0.05, atol=0.05)

@@ -107,6 +107,8 @@ def population(
         inputs=(examples.z_NLD, held_out.z_NLD) if "predictor" in prior.needs else None,
         # The episode turned round has the other answer.
         negated_NLD=-examples.z_NLD,
+        # The model's own answer lies along the difference of the classes.
+        answer_LD=((examples.human_N - 0.5)[:, None, None] * examples.z_NLD).mean(dim=0),
     )
     method = schedule(**changed)
     task = build_task(
