@@ -68,7 +68,8 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
     tables = [part.each_lines if each_level else part.lines for part in parts]
     names = [choose_columns(table, out, LAYOUT) for table in tables]
     for i, part in enumerate(parts):
-        out.print(Text(compose_opening(part), style="bold"))
+        opening = compose_opening(part)
+        out.print(Text(opening, style="bold"))
         out.print(build_table(tables[i], _compose_title(part.each), names[i], LAYOUT))
         shown = {name for row in names for name in row}
         shown |= _show_apart(part.each if each_level else part.heads, out)
@@ -78,7 +79,7 @@ def show_comparisons(parts: list[Compared], each_level: bool) -> None:
         remarks = [
             _describe_settling(part),
             part.level,
-            *_count_gates(part.each),
+            *_count_gates(part.each, opening),
             *_describe_predictors(abouts),
         ]
         remarks += [collect_record(abouts).describe(), *_count_saved(part.each)]
@@ -275,10 +276,12 @@ def _build_legend(names: set[str]) -> Table:
     return legend
 
 
-def _count_gates(heads: pd.DataFrame) -> list[str]:
-    """Returns how many heads fail which gates, in a line."""
-    gates = list_failed_gates(heads)
-    return [f"Of {count(len(heads), 'head')}, {join_words(gates)}."] if gates else []
+def _count_gates(heads: pd.DataFrame, opening: str) -> list[str]:
+    """Returns how many heads fail which gates, in a line; none where the opening says it."""
+    gates = join_words(list_failed_gates(heads))
+    if not gates or gates in opening:
+        return []
+    return [f"Of {count(len(heads), 'head')}, {gates}."]
 
 
 def _describe_predictors(abouts: list[dict[str, Any]]) -> list[str]:
