@@ -36,13 +36,12 @@ from training.find_heads import build_task, train
 from training.optimizers.optimizer import Optimizer
 from training.schedule import Schedule
 from verdict.known import select_known
-from verdict.statistics import Bools, Floats, Ints
+from verdict.ranking import compute_aurocs
+from verdict.statistics import Bools, Ints
 from worlds.cities import Cities
 
-SIDES: Mapping[Context, str] = {"alice": "concept", "bob": "human"}
-"""What the model itself says in a context: X or H."""
-FAR = 1_000_003
-"""Between the seeds of two adapters' resamplings."""
+SIGNS: Mapping[Context, int] = {"alice": 1, "bob": -1}
+"""The registered sign of each change: the model itself says X to Alice, and H to Bob."""
 
 
 class Pools(NamedTuple):
@@ -148,10 +147,9 @@ class Leanings:
         """Returns predictions.parquet: the sign of the change of ranks_concept from the lowest to
         the highest strength, for each context and prior.
         """
-        rows = []
-        for context in self.contexts:
-            sign = 1 if SIDES[context] == "concept" else -1
-            rows += [(context, prior, sign) for prior in self.priors]
+        rows = [
+            (context, prior, SIGNS[context]) for context in self.contexts for prior in self.priors
+        ]
         return pd.DataFrame(rows, columns=["context", "prior", "sign"])
 
     def measure(self, context: Context, folder: Path) -> pd.DataFrame:
@@ -237,23 +235,8 @@ class Leanings:
         for adapter, pool in enumerate(pools):
             clusters = np.unique(pool.cluster_N)
             for resampling in range(self.resamplings):
-                rng = np.random.default_rng([self.seed, adapter * FAR + resampling])
+                rng = np.random.default_rng([self.seed, adapter, resampling])
                 chosen = rng.choice(clusters, self.train // 4, replace=False)
                 rows_N = torch.from_numpy(np.flatnonzero(np.isin(pool.cluster_N, chosen)))
                 order_N = rows_N[pool.label_N[rows_N].argsort(stable=True)]
                 yield pool.easy_NLD[order_N], pool.label_N[order_N]
-
-
-def compute_aurocs(score_KN: Floats, truth_N: Bools) -> Floats:
-    """Returns the AUROC of each row of scores; ties count half.
-
-    >>> compute_aurocs(np.array([[1.0, 2.0, 3.0], [3.0, 3.0, 1.0]]), np.array([False, True, True]))
-    array([1.  , 0.25])
-    """
-    from scipy.stats import rankdata
-
-    n_yes = int(truth_N.sum())
-    rank_KN = rankdata(score_KN, axis=1)
-    excess_K = rank_KN[:, truth_N].sum(axis=1) - n_yes * (n_yes + 1) / 2
-    aurocs: Floats = excess_K / (n_yes * (len(truth_N) - n_yes))
-    return aurocs

@@ -198,11 +198,10 @@ def compose_opening(part: Compared) -> str:
     if part.matched.empty:
         return part.answer.headline
     settled = keep_settled(part.each)
-    gates = list_failed_gates(settled)
-    if set(settled["verdict"]) == {UNDECIDED} and gates:
+    if set(settled["verdict"]) == {UNDECIDED} and (settled["failed_gates"] != "").all():
         return (
             f"No verdict: all {count(len(settled), 'settled head')} are undecided;"
-            f" {join_words(gates)}."
+            f" {join_words(list_failed_gates(settled))}."
         )
     return f"{_describe_verdicts(settled)} {part.answer.headline}"
 

@@ -111,7 +111,7 @@ def check_fit(parts: Parts, plan: Plan) -> None:
     if not has_negations(world):
         raise NoNegations(
             f"reporter: {name} needs pairs of a statement and its negation, and the world"
-            f" {world.name} has none. Use world=cities or ladder, or reporter=linear."
+            f" {world.name} has none. Use world=cities, opinions or ladder, or another reporter."
         )
 
 

@@ -38,6 +38,16 @@ def estimate_auroc(score_KN: Floats, positive_N: Bools, cluster_N: Ints, level: 
     )
 
 
+def compute_aurocs(score_KN: Floats, positive_N: Bools) -> Floats:
+    """Returns the area under the ROC curve of each head, without an interval; ties count half.
+
+    >>> scores = np.array([[1.0, 2.0, 3.0], [3.0, 3.0, 1.0]])
+    >>> compute_aurocs(scores, np.array([False, True, True])).tolist()
+    [1.0, 0.25]
+    """
+    return _compute_placements(score_KN, positive_N)[0]
+
+
 def compute_recall(score_KN: Floats, positive_N: Bools, false_positives: float = 0.01) -> Floats:
     """Returns the share of positives above the lowest threshold that few negatives exceed; NaN
     where there are no positives or no negatives, and for heads with an answer that is no number.

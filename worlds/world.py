@@ -133,7 +133,9 @@ class World(ABC):
         Raises:
             NoNegations: the world has none.
         """
-        raise NoNegations(f"world: {self.name} has no negations. Use world=cities or ladder.")
+        raise NoNegations(
+            f"world: {self.name} has no negations. Use world=cities, opinions or ladder."
+        )
 
     @abstractmethod
     def twins(self, flips: Flips, n: int, seed: int) -> tuple[Dataset, Dataset]:

@@ -157,6 +157,11 @@ def test_where_no_head_is_decided_the_answer_says_why_most_are_not():
     words = find_answer(heads(follows=(0.4, 0.5, 0.6), verdict="undecided").assign(reason=reasons))
     verdicts = "Verdicts on 3 settled heads: 3 undecided"
     assert words.startswith(f"{verdicts}, most because: Twins come too close to a bound to call.")
+    # One head that a gate stops does not speak for the others.
+    gates = heads(follows=(0.4, 0.5, 0.6), verdict="undecided", failed_gates="").assign(
+        reason=reasons, failed_gates=["knows", "", ""]
+    )
+    assert find_answer(gates).startswith(f"{verdicts}, most because: Twins come too close")
     one = heads(verdict="undecided").assign(verdict=["undecided", "mixture"])
     assert find_answer(one).startswith("Verdicts on 2 settled heads: 1 mixture, 1 undecided.")
 
