@@ -52,7 +52,7 @@ def draw_pools(self: Leanings, context: str, adapter: int) -> Pools:
 
     def read(wide_N: np.ndarray, exact_N: np.ndarray) -> torch.Tensor:
         z_NLD = rng.normal(size=(len(wide_N), 2, WIDTH))
-        z_NLD[:, 0] *= 2
+        z_NLD[:, 0] *= 2.3
         z_NLD[:, 0] += wide_N[:, None]
         z_NLD[:, 0, 0] = exact_N
         return torch.tensor(z_NLD, dtype=torch.float32)
